@@ -1,0 +1,1 @@
+"""Tensors: encoders, the IADSR model, its training and its scoring. Knows nothing of Beam."""

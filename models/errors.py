@@ -1,0 +1,42 @@
+"""The errors a user can meet, written for the user."""
+
+
+class IadsrError(Exception):
+    """An error whose text is meant for the user: shown without a stack trace.
+
+    Attributes:
+        what: One sentence on what went wrong, naming the file and the column where there is one.
+        found: What was seen.
+        expected: What should have been there.
+        fix: What the user can do about it.
+    """
+
+    def __init__(self, what: str, *, found: str | None = None, expected: str | None = None, fix: str | None = None):
+        # Every part is an argument so that the error survives pickling on its way out of a Beam worker.
+        super().__init__(what, found, expected, fix)
+        self.what, self.found, self.expected, self.fix = what, found, expected, fix
+
+    def __reduce__(self):
+        """Rebuilds the error from its parts: exceptions with keyword arguments do not pickle by themselves."""
+        return _rebuild, (type(self), self.what, self.found, self.expected, self.fix)
+
+    def __str__(self) -> str:
+        """Returns the error as lines of `label: text`."""
+        parts = (("found", self.found), ("expected", self.expected), ("try", self.fix))
+        return "\n".join([self.what, *(f"  {label + ':':<10}{text}" for label, text in parts if text)])
+
+
+def _rebuild(cls: type[IadsrError], what: str, found: str | None, expected: str | None, fix: str | None) -> IadsrError:
+    return cls(what, found=found, expected=expected, fix=fix)
+
+
+class InputError(IadsrError):
+    """Input data, a path or an option cannot be used as given."""
+
+
+class ArtifactError(IadsrError):
+    """A model or embedding directory is incomplete, damaged or does not fit its counterpart."""
+
+
+class ConservationError(IadsrError):
+    """Rows read are not rows kept + dropped + rejected: the run's output must not be trusted."""

@@ -1,0 +1,1 @@
+"""The commands: wiring, options, progress, messages and the report."""

@@ -1,0 +1,46 @@
+"""Packaging of iadsr: the three folders install as iadsr.pipeline, iadsr.transforms and iadsr.models."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+PACKAGES = ("pipeline", "transforms", "models")
+
+setup(
+    name="iadsr",
+    version="0.1.0",
+    description="Clean recommender training data: score, explain and remove noisy interactions.",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.11",
+    # A bare `models` or `pipeline` would collide with a user's own folders, so nothing installs at the top level.
+    packages=[f"iadsr.{name}" for name in PACKAGES],
+    package_dir={f"iadsr.{name}": name for name in PACKAGES},
+    package_data={
+        "iadsr.pipeline": ["py.typed", "templates/*"],
+        "iadsr.transforms": ["py.typed"],
+        "iadsr.models": ["py.typed"],
+    },
+    install_requires=[
+        "apache-beam>=2.70,<3",
+        "faiss-cpu>=1.9,<2",
+        "jinja2>=3.1,<4",
+        "matplotlib>=3.9,<4",
+        "numpy>=2,<3",
+        "pyarrow>=18",
+        "pyyaml>=6,<7",
+        "rich>=13.7",
+        "safetensors>=0.4.3,<1",
+        "scikit-learn>=1.5,<2",
+        "torch>=2.6,<3",
+        "transformers>=5,<6",
+        "typer>=0.15,<1",
+    ],
+    extras_require={
+        "dataflow": ["apache-beam[gcp]>=2.70,<3"],
+        # Needed by --encoder smollm2 only: transformers reads GGUF files through these.
+        "gguf": ["accelerate>=1.2,<2", "gguf>=0.13,<1"],
+        "dev": ["basedpyright", "build", "hypothesis", "pytest", "ruff"],
+    },
+    entry_points={"console_scripts": ["iadsr = iadsr.pipeline.cli:main"]},
+)

@@ -1,0 +1,1 @@
+"""Arrow tables and Beam transforms: read, validate, group, join, score, decide, write."""
