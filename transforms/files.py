@@ -1,0 +1,180 @@
+"""Files on any file system that Beam knows: find them, open Parquet, write whole or not at all."""
+
+import posixpath
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from ..models.errors import InputError
+
+TEMPORARY_PREFIX = ".tmp-"
+_READ_ERRORS = (pa.ArrowException, OSError, BeamIOError)
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """One file found by `match_files`."""
+
+    path: str
+    """Path or URL, as the file system spells it."""
+    size: int
+    """Bytes."""
+
+
+def is_local(path: str) -> bool:
+    """Whether `path` names a file of this machine rather than a URL such as gs://bucket/log."""
+    return FileSystems.get_scheme(path) is None
+
+
+def join(directory: str, *names: str) -> str:
+    """Joins path parts the way the directory's file system does."""
+    return FileSystems.join(directory, *names)
+
+
+def match_files(path: str, *, suffix: str = ".parquet") -> list[FileInfo]:
+    """Returns the files that `path` (a file, a directory or a glob) stands for, sorted by path.
+
+    A directory stands for every file under it with the given suffix; names that start with a dot or an underscore
+    (temporary files and markers of other engines) are left out, at any depth.
+
+    Raises:
+        InputError: Nothing matches, or the file system cannot be asked.
+    """
+    root = path.rstrip("/")
+    patterns = [path] if any(c in path for c in "*?[") else [f"{root}/**{suffix}", path]
+    try:
+        for pattern in patterns:
+            found = [
+                FileInfo(match.path, match.size_in_bytes)
+                for match in FileSystems.match([pattern])[0].metadata_list
+                if not _is_hidden(match.path, root)
+            ]
+            if found and not (len(found) == 1 and found[0].path.rstrip("/") == root and _is_directory(root)):
+                return sorted(found, key=lambda file: file.path)
+    except (BeamIOError, ValueError) as error:
+        raise InputError(
+            f"Cannot list {path}",
+            found=_first_line(error),
+            fix="check the path; for a cloud path, install the Beam extra of that cloud (such as apache-beam[gcp])",
+        ) from error
+    raise InputError(
+        f"No file found at {path}",
+        expected=f"a Parquet file, a directory that holds *{suffix} files, or a glob",
+        fix="check the spelling, and quote a glob so that the shell does not expand it",
+    )
+
+
+def open_parquet(path: str) -> pq.ParquetFile:
+    """Opens a Parquet file on any file system.
+
+    Raises:
+        InputError: The file is missing, empty, truncated, or not Parquet.
+    """
+    try:
+        if is_local(path):
+            return pq.ParquetFile(path)
+        return pq.ParquetFile(open_binary(path))
+    except _READ_ERRORS as error:
+        raise InputError(
+            f"Cannot read {path}",
+            found=_first_line(error),
+            expected="a complete Parquet file",
+            fix="write the file again, or leave it out of the input",
+        ) from error
+
+
+def open_binary(path: str) -> BinaryIO:
+    """Opens a file for reading as it is, whatever its name says about compression."""
+    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+def read_bytes(path: str) -> bytes:
+    """Returns the whole content of a file."""
+    with open_binary(path) as file:
+        return file.read()
+
+
+def write_atomically(path: str, write: Callable[[BinaryIO], None]) -> None:
+    """Writes a file that appears under `path` only when it is complete, replacing an older one.
+
+    Args:
+        path: The final name.
+        write: Called once with a binary file to write into.
+
+    Raises:
+        InputError: The place cannot be written to.
+    """
+    directory, name = FileSystems.split(path)
+    temporary = FileSystems.join(directory, f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}-{name}")
+    try:
+        with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+            write(file)
+        FileSystems.rename([temporary], [path])
+    except (OSError, BeamIOError) as error:
+        if exists(temporary):
+            FileSystems.delete([temporary])
+        raise InputError(
+            f"Cannot write {path}",
+            found=_first_line(error),
+            fix="check that the directory may be written to and that the disk has room",
+        ) from error
+
+
+def write_table(path: str, table: pa.Table) -> None:
+    """Writes one Parquet file atomically (zstd; equal tables give equal bytes)."""
+    write_atomically(path, lambda file: pq.write_table(table, file, compression="zstd"))
+
+
+def exists(path: str) -> bool:
+    """Whether a file or directory of that name exists."""
+    try:
+        return FileSystems.exists(path)
+    except (BeamIOError, ValueError):
+        return False
+
+
+def delete(*paths: str) -> None:
+    """Deletes files or directories; those that do not exist are passed over."""
+    present = [path for path in paths if exists(path) or _holds_files(path)]
+    if present:
+        FileSystems.delete([path if is_local(path) else path.rstrip("/") + "/**" for path in present])
+
+
+def list_names(directory: str) -> list[str]:
+    """Returns the paths of all files under `directory`, relative to it, sorted; empty when there is none."""
+    root = directory.rstrip("/")
+    try:
+        matches = FileSystems.match([f"{root}/**"])[0].metadata_list
+    except (BeamIOError, ValueError):
+        return []
+    return sorted(match.path[len(root) + 1 :] for match in matches)
+
+
+def _holds_files(path: str) -> bool:
+    return not is_local(path) and bool(list_names(path))
+
+
+def _is_directory(path: str) -> bool:
+    try:
+        with open_binary(path):
+            return False
+    except (OSError, BeamIOError):
+        return True
+
+
+def _is_hidden(path: str, root: str) -> bool:
+    inside = path[len(root) :] if path.startswith(root) else posixpath.basename(path)
+    return path != root and any(part.startswith((".", "_")) for part in inside.split("/") if part)
+
+
+def _first_line(error: BaseException) -> str:
+    """One line of the root cause: Beam wraps the real error in a dict of path to exception."""
+    details = getattr(error, "exception_details", None)
+    cause = next(iter(details.values())) if isinstance(details, dict) and details else error
+    return f"{type(cause).__name__}: {str(cause).strip().splitlines()[0] if str(cause).strip() else ''}"

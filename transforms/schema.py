@@ -1,0 +1,180 @@
+"""The data contract of interaction logs: which columns, of which types, and what is carried through.
+
+Everything that is required of an interaction log, and every column that is added to it, is stated here and nowhere else.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from ..models.errors import InputError
+from ..models.scoring import SIMILARITIES
+
+ROW = "__iadsr_row"
+"""Internal column: number of the row in the whole input (files in sorted order), int64."""
+TIME = "__iadsr_time"
+"""Internal column: the timestamp as an int64 that sorts like it."""
+
+SIMILARITY_COLUMNS = tuple(f"{name}_similarity" for name in SIMILARITIES)
+
+ADDED_FIELDS = (
+    pa.field("noise_probability", pa.float32(), nullable=False),
+    pa.field("keep", pa.bool_(), nullable=False),
+    pa.field("reason", pa.string()),
+    *(pa.field(name, pa.float32()) for name in SIMILARITY_COLUMNS),
+)
+"""What `clean` adds to every interaction."""
+
+REJECTED_SCHEMA = pa.schema(
+    [
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("row_number", pa.int64(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("row", pa.string(), nullable=False),
+    ],
+    metadata={"iadsr": "rows that could not be used; row_number counts from 0 in its file; row is JSON"},
+)
+
+
+@dataclass(frozen=True)
+class InteractionColumns:
+    """Which columns of the user's log play which part."""
+
+    user: str = "user_id"
+    """User id: string or integer."""
+    item: str = "item_id"
+    """Item id: string or integer, of the same kind as in the embeddings."""
+    timestamp: str = "timestamp"
+    """Time of the interaction: an integer in any unit, or an Arrow timestamp or date."""
+    position: str | None = None
+    """Integer column that orders a user's interactions of equal timestamp; None: item id, then input order."""
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The columns that every file must have."""
+        return (self.user, self.item, self.timestamp, *((self.position,) if self.position else ()))
+
+
+def is_id_type(data_type: pa.DataType) -> bool:
+    """Whether a column of this type can hold user or item ids."""
+    return pa.types.is_integer(data_type) or is_string_type(data_type)
+
+
+def is_string_type(data_type: pa.DataType) -> bool:
+    """Whether this is one of Arrow's string types."""
+    return pa.types.is_string(data_type) or pa.types.is_large_string(data_type) or pa.types.is_string_view(data_type)
+
+
+def is_time_type(data_type: pa.DataType) -> bool:
+    """Whether a column of this type can hold timestamps. Strings and floats are accepted if each value parses."""
+    return (
+        pa.types.is_integer(data_type)
+        or pa.types.is_timestamp(data_type)
+        or pa.types.is_date(data_type)
+        or pa.types.is_floating(data_type)
+        or is_string_type(data_type)
+    )
+
+
+def plain_type(data_type: pa.DataType) -> pa.DataType:
+    """The type in which a column is carried: dictionaries are decoded, strings get 64-bit offsets."""
+    if pa.types.is_dictionary(data_type):
+        return plain_type(data_type.value_type)
+    return pa.large_string() if is_string_type(data_type) else data_type
+
+
+def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str) -> pa.Schema:
+    """Checks one file's schema against the contract and returns it with the types in which it is carried.
+
+    Args:
+        schema: The file's schema.
+        columns: The part that each column plays.
+        path: The file, for messages.
+
+    Raises:
+        InputError: A column is missing, doubled, of an unusable type, or has a name that `clean` adds.
+    """
+    doubled = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    if doubled:
+        raise InputError(f"{path} has two columns named {doubled[0]!r}", fix="rename one of them")
+    for name in columns.required:
+        if name not in schema.names:
+            raise InputError(
+                f"{path} has no column {name!r}",
+                found=f"columns {', '.join(schema.names)}",
+                expected=f"columns {', '.join(columns.required)}",
+                fix="name your columns with --user-column, --item-column, --timestamp-column, --position-column",
+            )
+    taken = [field.name for field in ADDED_FIELDS if field.name in schema.names]
+    if taken:
+        raise InputError(
+            f"{path} already has a column {taken[0]!r}, which cleaning adds",
+            fix="is this the output of an earlier run? Clean the original log, or rename the column",
+        )
+    plain = pa.schema([field.with_type(plain_type(field.type)) for field in schema]).remove_metadata()
+    for name in (columns.user, columns.item):
+        _check_type(plain, name, path, is_id_type(plain.field(name).type), "string or integer")
+    _check_type(
+        plain,
+        columns.timestamp,
+        path,
+        is_time_type(plain.field(columns.timestamp).type),
+        "integer (any unit), timestamp or date",
+    )
+    if columns.position:
+        _check_type(
+            plain, columns.position, path, pa.types.is_integer(plain.field(columns.position).type), "integer"
+        )
+    return plain
+
+
+def unify_schemas(schemas: dict[str, pa.Schema], columns: InteractionColumns) -> pa.Schema:
+    """Returns the one schema in which the rows of all files are carried.
+
+    Integer widths are promoted, and a column that a file lacks is null there; other differences are refused.
+
+    Args:
+        schemas: Path to checked schema (see `check_file_schema`), in input order.
+        columns: The part that each column plays.
+
+    Raises:
+        InputError: Two files disagree on the type of a column.
+    """
+    first_path, merged = next(iter(schemas.items()))
+    for path, schema in schemas.items():
+        for field in schema:
+            if field.name in merged.names:
+                _check_promotable(field, merged.field(field.name), path, first_path)
+        merged = pa.unify_schemas([merged, schema], promote_options="permissive")
+    integer_ids = [merged.get_field_index(n) for n in (columns.user, columns.item)]
+    for index in integer_ids:
+        if pa.types.is_integer(merged.field(index).type):
+            merged = merged.set(index, merged.field(index).with_type(pa.int64()))
+    return merged
+
+
+def _check_promotable(field: pa.Field, merged: pa.Field, path: str, first_path: str) -> None:
+    same_family = (
+        field.type == merged.type
+        or pa.types.is_null(field.type)
+        or pa.types.is_null(merged.type)
+        or (pa.types.is_integer(field.type) and pa.types.is_integer(merged.type))
+        or (pa.types.is_floating(field.type) and pa.types.is_floating(merged.type))
+    )
+    if not same_family:
+        raise InputError(
+            f"Column {field.name!r} has different types in {path} and {first_path}",
+            found=f"{field.type} and {merged.type}",
+            expected="one type in all files",
+            fix="cast the column in one of them, or clean the files separately",
+        )
+
+
+def _check_type(schema: pa.Schema, name: str, path: str, usable: bool, expected: str) -> None:
+    if not usable:
+        raise InputError(
+            f"Column {name!r} of {path} has an unusable type",
+            found=str(schema.field(name).type),
+            expected=expected,
+            fix=f"cast the column, or name another one (--{'item' if 'item' in name else 'user'}-column and the like)",
+        )
