@@ -45,7 +45,7 @@ class InteractionColumns:
     item: str = "item_id"
     """Item id: string or integer, of the same kind as in the embeddings."""
     timestamp: str = "timestamp"
-    """Time of the interaction: an integer in any unit, or an Arrow timestamp or date."""
+    """Time of the interaction: an integer in any unit, an Arrow timestamp or date, or an ISO 8601 string."""
     position: str | None = None
     """Integer column that orders a user's interactions of equal timestamp; None: item id, then input order."""
 
@@ -66,7 +66,7 @@ def is_string_type(data_type: pa.DataType) -> bool:
 
 
 def is_time_type(data_type: pa.DataType) -> bool:
-    """Whether a column of this type can hold timestamps. Strings and floats are accepted if each value parses."""
+    """Whether a column of this type can hold timestamps; floats and ISO 8601 strings are checked value by value."""
     return (
         pa.types.is_integer(data_type)
         or pa.types.is_timestamp(data_type)
@@ -77,10 +77,8 @@ def is_time_type(data_type: pa.DataType) -> bool:
 
 
 def plain_type(data_type: pa.DataType) -> pa.DataType:
-    """The type in which a column is carried: dictionaries are decoded, strings get 64-bit offsets."""
-    if pa.types.is_dictionary(data_type):
-        return plain_type(data_type.value_type)
-    return pa.large_string() if is_string_type(data_type) else data_type
+    """The type in which a column is carried: dictionaries are decoded, all else stays as it is."""
+    return plain_type(data_type.value_type) if pa.types.is_dictionary(data_type) else data_type
 
 
 def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str) -> pa.Schema:
@@ -146,22 +144,19 @@ def unify_schemas(schemas: dict[str, pa.Schema], columns: InteractionColumns) ->
             if field.name in merged.names:
                 _check_promotable(field, merged.field(field.name), path, first_path)
         merged = pa.unify_schemas([merged, schema], promote_options="permissive")
-    integer_ids = [merged.get_field_index(n) for n in (columns.user, columns.item)]
-    for index in integer_ids:
-        if pa.types.is_integer(merged.field(index).type):
-            merged = merged.set(index, merged.field(index).with_type(pa.int64()))
     return merged
 
 
+_PROMOTABLE = (pa.types.is_integer, pa.types.is_floating, pa.types.is_timestamp, is_string_type)
+
+
 def _check_promotable(field: pa.Field, merged: pa.Field, path: str, first_path: str) -> None:
-    same_family = (
-        field.type == merged.type
-        or pa.types.is_null(field.type)
-        or pa.types.is_null(merged.type)
-        or (pa.types.is_integer(field.type) and pa.types.is_integer(merged.type))
-        or (pa.types.is_floating(field.type) and pa.types.is_floating(merged.type))
-    )
-    if not same_family:
+    types = (field.type, merged.type)
+    if (
+        field.type != merged.type
+        and not any(pa.types.is_null(data_type) for data_type in types)
+        and not any(all(is_family(data_type) for data_type in types) for is_family in _PROMOTABLE)
+    ):
         raise InputError(
             f"Column {field.name!r} has different types in {path} and {first_path}",
             found=f"{field.type} and {merged.type}",

@@ -1,0 +1,138 @@
+"""Groups interactions by user: users are hashed into shards, and Arrow slices travel, never rows.
+
+Two ways to move the slices give the same groups. `claim-check` writes each split's slices to one file on a file system
+that all workers see and sends only (file, offset, length) through Beam; `bytes` sends the Arrow bytes themselves.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .files import join, open_binary, write_atomically
+from .schema import ROW, is_string_type
+
+Shuffle = Literal["claim-check", "bytes"]
+
+
+@dataclasses.dataclass(frozen=True)
+class SliceClaim:
+    """Where one shard's slice of one split lies."""
+
+    path: str
+    """File that holds the slices of the split."""
+    offset: int
+    """First byte."""
+    length: int
+    """Bytes."""
+
+
+def user_shard(user_ids: pa.ChunkedArray, shards: int) -> np.ndarray:
+    """Returns the shard of each user, int64 [rows] in [0, shards): a function of the id's value alone."""
+    encoded = pc.dictionary_encode(user_ids).unify_dictionaries()
+    if not encoded.num_chunks:
+        return np.zeros(0, np.int64)
+    hashed = _hash_values(encoded.chunk(0).dictionary) % np.uint64(shards)
+    codes = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])
+    return hashed.astype(np.int64)[codes]
+
+
+def _hash_values(values: pa.Array) -> np.ndarray:
+    """64-bit hash of each string or integer, uint64 [n]; the same in every process and release."""
+    if not is_string_type(values.type):
+        return _mix(values.cast(pa.int64(), safe=False).to_numpy().astype(np.uint64))
+    values = values.cast(pa.large_string())
+    _, offsets_buffer, data_buffer = values.buffers()
+    offsets = np.frombuffer(offsets_buffer, np.int64)[values.offset : values.offset + len(values) + 1]
+    lengths = np.diff(offsets)
+    result = np.zeros(len(values), np.uint64)
+    if data_buffer is None or not lengths.sum():
+        return _mix(result)
+    data = np.frombuffer(data_buffer, np.uint8)[offsets[0] : offsets[-1]]
+    # Sum of byte * odd multiplier of its place in the string, modulo 2^64: a multilinear hash, one pass for all strings.
+    place = np.arange(len(data)) - np.repeat(offsets[:-1] - offsets[0], lengths)
+    weighted = (data.astype(np.uint64) + np.uint64(1)) * (_mix(place.astype(np.uint64)) | np.uint64(1))
+    filled = lengths > 0
+    result[filled] = np.add.reduceat(weighted, (offsets[:-1] - offsets[0])[filled])
+    return _mix(result + lengths.astype(np.uint64))
+
+
+def _mix(values: np.ndarray) -> np.ndarray:
+    """The finaliser of splitmix64."""
+    values = values + np.uint64(0x9E3779B97F4A7C15)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def split_by_shard(table: pa.Table, user_column: str, shards: int) -> Iterator[tuple[int, pa.Table]]:
+    """Yields (shard, that shard's rows) for every shard that has rows, in ascending order of shard."""
+    shard = user_shard(table[user_column], shards)
+    order = np.argsort(shard.astype(np.uint16) if shards <= 1 << 16 else shard, kind="stable")
+    counts = np.bincount(shard, minlength=shards)
+    ordered = table.take(order)
+    start = 0
+    for number in np.flatnonzero(counts):
+        yield int(number), ordered.slice(start, counts[number])
+        start += counts[number]
+
+
+def to_bytes(table: pa.Table) -> bytes:
+    """Serialises a table, or a slice of one, without the rest of its buffers."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    return sink.getvalue().to_pybytes()
+
+
+def collect(slices: Iterable[SliceClaim | bytes]) -> pa.Table:
+    """Returns one shard's rows as one table, in the order of the input whatever the order of arrival."""
+    tables = []
+    for part in slices:
+        if isinstance(part, SliceClaim):
+            with open_binary(part.path) as file:
+                file.seek(part.offset)
+                part = file.read(part.length)
+        tables.append(pa.ipc.open_stream(part).read_all())
+    # Slices hold rows of one split in ascending order, so ordering the slices orders the rows.
+    tables.sort(key=lambda table: table[ROW][0].as_py())
+    return pa.concat_tables(tables)
+
+
+@dataclasses.dataclass
+class GroupByUserShard(beam.PTransform):
+    """(split index, table) -> (shard, slices of that shard), see `collect`."""
+
+    user_column: str
+    shards: int
+    shuffle: Shuffle
+    staging_directory: str
+
+    def expand(self, pbegin):
+        """Applies the shuffle to a PCollection of valid tables."""
+        return pbegin | "Slice by user shard" >> beam.ParDo(_SliceByShard(self)) | beam.GroupByKey()
+
+
+class _SliceByShard(beam.DoFn):
+    def __init__(self, config: GroupByUserShard):
+        self._config = config
+
+    def process(self, element: tuple[int, pa.Table]) -> Iterator[tuple[int, SliceClaim | bytes]]:
+        split_index, table = element
+        slices = [
+            (shard, to_bytes(part))
+            for shard, part in split_by_shard(table, self._config.user_column, self._config.shards)
+        ]
+        if self._config.shuffle == "bytes":
+            yield from slices
+            return
+        path = join(self._config.staging_directory, f"slices-{split_index:05d}.arrow")
+        write_atomically(path, lambda file: file.writelines(part for _, part in slices))
+        offset = 0
+        for shard, part in slices:
+            yield shard, SliceClaim(path, offset, len(part))
+            offset += len(part)

@@ -1,0 +1,192 @@
+"""Joins items with their vectors: a catalogue on disk, built once per run and memory-mapped by every worker.
+
+The catalogue is the union of the two embedding tables. An item with text but no collaborative vector (new, or too
+cold to have been trained) borrows one from its nearest semantic neighbours, once and for all workers alike.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..models.errors import ArtifactError
+from ..models.neighbours import borrow_collaborative
+from ..models.scoring import ItemVectors
+from .embedding_table import EmbeddingTable
+from .embeddings import fingerprint, read_embeddings
+from .files import is_local, join, list_names, open_binary, write_atomically
+
+_ITEMS, _SEMANTIC, _COLLABORATIVE, _DESCRIPTION = "items.arrow", "semantic.npy", "collaborative.npy", "description.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Catalogue:
+    """Items with their vectors, in ascending order of id; V items."""
+
+    item_ids: pa.Array
+    """string or int64 [V]."""
+    texts: pa.Array
+    """large_string [V]; the text that was embedded, null where unknown."""
+    vectors: ItemVectors
+    """[V, ...]; the large arrays are memory-mapped."""
+    borrowed: np.ndarray
+    """bool [V]; the collaborative vector comes from semantic neighbours."""
+    description: dict
+    """Metadata and fingerprint of the semantic table, for the manifest."""
+
+    def lookup(self, item_ids: pa.Array) -> np.ndarray:
+        """Returns the row of each id, int64 [n], -1 where the catalogue has none.
+
+        Raises:
+            ArtifactError: The log has string ids and the embeddings integers, or the other way round.
+        """
+        if pa.types.is_integer(item_ids.type) != pa.types.is_integer(self.item_ids.type):
+            raise ArtifactError(
+                "Item ids in the log and in the embeddings have different types",
+                found=f"{item_ids.type} in the log, {self.item_ids.type} in the embeddings",
+                expected="strings in both or integers in both",
+                fix="cast the ids on one side",
+            )
+        rows = pc.index_in(item_ids.cast(self.item_ids.type), value_set=self.item_ids)
+        return rows.fill_null(-1).to_numpy().astype(np.int64)
+
+    def take(self, rows: np.ndarray) -> ItemVectors:
+        """Returns the vectors of the given rows, -1 standing for an item without any."""
+        known = rows >= 0
+        rows = np.where(known, rows, 0)
+        source = self.vectors
+        return ItemVectors(
+            collaborative=np.asarray(source.collaborative[rows]),
+            semantic=np.asarray(source.semantic[rows]),
+            has_collaborative=source.has_collaborative[rows] & known,
+            has_semantic=source.has_semantic[rows] & known,
+        )
+
+
+def join_tables(semantic: EmbeddingTable, collaborative: EmbeddingTable) -> Catalogue:
+    """Returns the catalogue of all items that either table knows.
+
+    Raises:
+        ArtifactError: The tables' item ids have different types.
+    """
+    if semantic.item_ids.type != collaborative.item_ids.type:
+        raise ArtifactError(
+            "Item ids in the embeddings and in the model have different types",
+            found=f"{semantic.item_ids.type} in the embeddings, {collaborative.item_ids.type} in the model",
+            expected="the ids that the model was trained with",
+            fix="embed the catalogue with the ids of the log, and train again",
+        )
+    item_ids = pc.unique(pa.chunked_array([semantic.item_ids, collaborative.item_ids]))
+    item_ids = item_ids.take(pc.array_sort_indices(item_ids))
+    semantic_vectors, has_semantic = _align(semantic, item_ids)
+    collaborative_vectors, has_collaborative = _align(collaborative, item_ids)
+    borrowed = has_semantic & ~has_collaborative
+    if borrowed.any() and (has_semantic & has_collaborative).any():
+        teachers = has_semantic & has_collaborative
+        collaborative_vectors[borrowed] = borrow_collaborative(
+            semantic_vectors[teachers], collaborative_vectors[teachers], semantic_vectors[borrowed]
+        )
+        has_collaborative = has_collaborative | borrowed
+    texts = pa.nulls(len(item_ids), pa.large_string())
+    if semantic.texts is not None:
+        texts = semantic.texts.cast(pa.large_string()).take(pc.index_in(item_ids, value_set=semantic.item_ids))
+    description = {**semantic.metadata.to_dict(), "fingerprint": fingerprint(semantic)}
+    vectors = ItemVectors(collaborative_vectors, semantic_vectors, has_collaborative, has_semantic)
+    return Catalogue(item_ids, texts, vectors, borrowed, description)
+
+
+def _align(table: EmbeddingTable, item_ids: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the table's vectors in the catalogue's order, float32 [V, D], and which items have one, bool [V]."""
+    source = pc.index_in(item_ids, value_set=table.item_ids).fill_null(-1).to_numpy()
+    present = (source >= 0) & table.present[source]
+    vectors = table.vectors[source]
+    vectors[~present] = 0
+    return vectors, present
+
+
+def write_catalogue(catalogue: Catalogue, directory: str) -> None:
+    """Writes a catalogue in the form that `open_catalogue` memory-maps; the description comes last."""
+    vectors = catalogue.vectors
+    table = pa.table(
+        {
+            "item_id": catalogue.item_ids,
+            "text": catalogue.texts,
+            "has_semantic": vectors.has_semantic,
+            "has_collaborative": vectors.has_collaborative,
+            "borrowed": catalogue.borrowed,
+        }
+    )
+
+    def write_items(file):
+        with pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+
+    write_atomically(join(directory, _ITEMS), write_items)
+    write_atomically(join(directory, _SEMANTIC), lambda file: np.save(file, vectors.semantic))
+    write_atomically(join(directory, _COLLABORATIVE), lambda file: np.save(file, vectors.collaborative))
+    text = json.dumps(catalogue.description).encode()
+    write_atomically(join(directory, _DESCRIPTION), lambda file: file.write(text) and None)
+
+
+def open_catalogue(directory: str) -> Catalogue:
+    """Opens a catalogue written by `write_catalogue`; a remote one is first copied to this machine."""
+    local = localise(directory)
+    with pa.memory_map(os.path.join(local, _ITEMS)) as source:
+        table = pa.ipc.open_file(source).read_all().combine_chunks()
+    with open(os.path.join(local, _DESCRIPTION), encoding="utf-8") as file:
+        description = json.load(file)
+    flags = {name: table[name].to_numpy() for name in ("has_semantic", "has_collaborative", "borrowed")}
+    return Catalogue(
+        item_ids=_one_chunk(table["item_id"]),
+        texts=_one_chunk(table["text"]),
+        vectors=ItemVectors(
+            collaborative=np.load(os.path.join(local, _COLLABORATIVE), mmap_mode="r"),
+            semantic=np.load(os.path.join(local, _SEMANTIC), mmap_mode="r"),
+            has_collaborative=flags["has_collaborative"],
+            has_semantic=flags["has_semantic"],
+        ),
+        borrowed=flags["borrowed"],
+        description=description,
+    )
+
+
+def localise(directory: str) -> str:
+    """Returns a directory of this machine with the same files: itself, or a copy in the temporary folder."""
+    if is_local(directory):
+        return directory
+    target = tempfile.mkdtemp(prefix="iadsr-")
+    for name in list_names(directory):
+        path = os.path.join(target, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open_binary(join(directory, name)) as source, open(path, "wb") as sink:
+            shutil.copyfileobj(source, sink)
+    return target
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+
+
+@dataclasses.dataclass
+class BuildCatalogue(beam.PTransform):
+    """Impulse -> the directory of a catalogue built from two embedding tables."""
+
+    embeddings: str
+    collaborative: str
+    directory: str
+
+    def expand(self, pbegin):
+        """Applies the build to a pipeline."""
+        return pbegin | beam.Create([self.directory]) | "Join embedding tables" >> beam.Map(self._build)
+
+    def _build(self, directory: str) -> str:
+        semantic = read_embeddings(self.embeddings, kind="semantic")
+        collaborative = read_embeddings(self.collaborative, kind="collaborative")
+        write_catalogue(join_tables(semantic, collaborative), directory)
+        return directory

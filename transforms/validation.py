@@ -1,0 +1,110 @@
+"""Splits a table of raw rows into usable interactions and rejected rows with their reasons."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .schema import REJECTED_SCHEMA, ROW, TIME, InteractionColumns, is_string_type
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Validated(NamedTuple):
+    """Result of `validate`; every input row is in exactly one of the two."""
+
+    valid: pa.Table
+    """Usable rows with all their columns, plus the internal columns ROW and TIME."""
+    rejected: pa.Table
+    """The others, in REJECTED_SCHEMA."""
+
+
+def validate(
+    table: pa.Table, columns: InteractionColumns, path: str, first_row: int = 0, file_first_row: int = 0
+) -> Validated:
+    """Checks every row of one table against the contract.
+
+    A row is rejected for the first of: a null or empty id, a null or unparsable timestamp, a null position.
+
+    Args:
+        table: Rows whose schema has passed `check_file_schema`.
+        columns: The part that each column plays.
+        path: File that the rows come from.
+        first_row: Number in the file of the first row.
+        file_first_row: Number in the whole input of the file's first row.
+    """
+    time = parse_time(table[columns.timestamp])
+    problems: list[tuple[str, pa.ChunkedArray | pa.Array]] = []
+    for name in (columns.user, columns.item):
+        problems.append((f"null {name}", pc.is_null(table[name])))
+        if is_string_type(table[name].type):
+            problems.append((f"empty {name}", pc.fill_null(pc.equal(pc.binary_length(table[name]), 0), False)))
+    problems.append((f"null {columns.timestamp}", pc.is_null(table[columns.timestamp])))
+    problems.append((f"unparsable {columns.timestamp}", pc.is_null(time)))
+    if columns.position:
+        problems.append((f"null {columns.position}", pc.is_null(table[columns.position])))
+
+    code = np.full(table.num_rows, -1, np.int8)  # [rows]; index into problems, -1 = usable
+    for number in reversed(range(len(problems))):
+        code[problems[number][1].to_numpy(zero_copy_only=False).astype(bool)] = number
+    numbers = np.arange(first_row, first_row + table.num_rows)
+    valid = table.append_column(ROW, pa.array(file_first_row + numbers)).append_column(TIME, time)
+    bad = np.flatnonzero(code >= 0)
+    if len(bad):
+        valid = valid.filter(pa.array(code < 0))
+    rejected = pa.table(
+        {
+            "file": pa.repeat(pa.scalar(path), len(bad)),
+            "row_number": pa.array(numbers[bad]),
+            "reason": pa.array([problems[i][0] for i in code[bad]], pa.string()),
+            "row": pa.array([_to_json(row) for row in table.take(bad).to_pylist()], pa.string()),
+        },
+        schema=REJECTED_SCHEMA,
+    )
+    return Validated(valid, rejected)
+
+
+def parse_time(values: pa.ChunkedArray) -> pa.Array:
+    """Returns timestamps as an int64 array that sorts like them, null where a value is none.
+
+    Integers and Arrow timestamps keep their unit. A float counts if it is a whole number, a string if it is an ISO 8601
+    time (then in microseconds since 1970, UTC where it names no zone).
+    """
+    data_type = values.type
+    if pa.types.is_date(data_type):
+        values = values.cast(pa.timestamp("ms"))
+        data_type = values.type
+    if pa.types.is_timestamp(data_type):
+        return _combined(values.cast(pa.int64()))
+    if pa.types.is_uint64(data_type):
+        return _combined(pc.if_else(pc.less(values, 2**63), values, None).cast(pa.int64()))
+    if pa.types.is_integer(data_type):
+        return _combined(values.cast(pa.int64()))
+    if pa.types.is_floating(data_type):
+        values = values.cast(pa.float64())
+        whole = pc.and_(pc.equal(values, pc.floor(values)), pc.less(pc.abs(values), 2.0**63))
+        return _combined(pc.if_else(whole, values, None).cast(pa.int64()))
+    return pa.array([_iso_to_microseconds(text) for text in values.to_pylist()], pa.int64())
+
+
+def _iso_to_microseconds(text: str | None) -> int | None:
+    try:
+        moment = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+    if moment is None:
+        return None
+    since_epoch = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
+    return since_epoch // timedelta(microseconds=1)
+
+
+def _combined(values: pa.ChunkedArray | pa.Array) -> pa.Array:
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+
+
+def _to_json(row: dict) -> str:
+    return json.dumps(row, default=str, ensure_ascii=False)
