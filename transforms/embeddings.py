@@ -35,6 +35,7 @@ __all__ = [
     "fingerprint",
     "normalise_item_ids",
     "read_embeddings",
+    "read_metadata",
     "write_embeddings",
 ]
 
@@ -90,6 +91,26 @@ def read_embeddings(path: str, *, kind: Kind = "semantic") -> EmbeddingTable:
             file.close()
 
 
+def read_metadata(path: str, *, kind: Kind = "semantic") -> tuple[EmbeddingMetadata, pa.DataType]:
+    """Reads what a table is without reading its vectors: its metadata, and the type of its item ids.
+
+    Args:
+        path: Where the table lies.
+        kind: The kind that the caller needs.
+
+    Raises:
+        InputError: There is no such file, or one is unreadable.
+        ArtifactError: Columns or metadata break the contract.
+    """
+    files = [(info.path, open_parquet(info.path)) for info in match_files(path)]
+    try:
+        metadata = _joint_metadata(files, kind, _joint_dimension(path, files))
+        return metadata, normalise_item_ids(files[0][1].schema_arrow.empty_table()[ITEM_COLUMN], file=files[0][0]).type
+    finally:
+        for _, file in files:
+            file.close()
+
+
 def _to_arrow(table: EmbeddingTable, rows: slice) -> pa.Table:
     dimension = table.metadata.dimension
     values = np.ascontiguousarray(stored_vectors(table, rows)).reshape(-1)
@@ -119,24 +140,7 @@ def _write_parquet(arrow: pa.Table, sink: Any) -> None:
 
 
 def _read_files(path: str, files: list[tuple[str, pq.ParquetFile]], kind: Kind) -> EmbeddingTable:
-    dimensions = {file_path: _dimension(file_path, file) for file_path, file in files}
-    known = {file_path: size for file_path, size in dimensions.items() if size is not None}
-    if not known:
-        raise ArtifactError(
-            f"{path} holds no item with a vector",
-            found=f"{sum(file.metadata.num_rows for _, file in files):,} rows in {len(files)} files",
-            expected="at least one embedding",
-            fix="run `iadsr embed` on an item catalogue that has text",
-        )
-    first, dimension = next(iter(known.items()))
-    for file_path, size in known.items():
-        if size != dimension:
-            raise ArtifactError(
-                f"{file_path}: column '{VECTOR_COLUMN}' has vectors of another length than {first}",
-                found=f"{size} values per vector",
-                expected=f"{dimension}",
-                fix="keep one encoder's embeddings per directory: delete the odd files, or run `iadsr embed` again",
-            )
+    dimension = _joint_dimension(path, files)
     metadata = _joint_metadata(files, kind, dimension)
 
     count = sum(file.metadata.num_rows for _, file in files)
@@ -158,6 +162,29 @@ def _read_files(path: str, files: list[tuple[str, pq.ParquetFile]], kind: Kind) 
         texts=pa.concat_arrays(texts) if with_text else None,
         metadata=metadata,
     )
+
+
+def _joint_dimension(path: str, files: list[tuple[str, pq.ParquetFile]]) -> int:
+    """Checks every file's columns and returns the one length of their vectors."""
+    dimensions = {file_path: _dimension(file_path, file) for file_path, file in files}
+    known = {file_path: size for file_path, size in dimensions.items() if size is not None}
+    if not known:
+        raise ArtifactError(
+            f"{path} holds no item with a vector",
+            found=f"{sum(file.metadata.num_rows for _, file in files):,} rows in {len(files)} files",
+            expected="at least one embedding",
+            fix="run `iadsr embed` on an item catalogue that has text",
+        )
+    first, dimension = next(iter(known.items()))
+    for file_path, size in known.items():
+        if size != dimension:
+            raise ArtifactError(
+                f"{file_path}: column '{VECTOR_COLUMN}' has vectors of another length than {first}",
+                found=f"{size} values per vector",
+                expected=f"{dimension}",
+                fix="keep one encoder's embeddings per directory: delete the odd files, or run `iadsr embed` again",
+            )
+    return dimension
 
 
 def _row_groups(path: str, file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.Table]:

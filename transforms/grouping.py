@@ -36,12 +36,12 @@ def user_shard(user_ids: pa.ChunkedArray, shards: int) -> np.ndarray:
     encoded = pc.dictionary_encode(user_ids).unify_dictionaries()
     if not encoded.num_chunks:
         return np.zeros(0, np.int64)
-    hashed = _hash_values(encoded.chunk(0).dictionary) % np.uint64(shards)
+    hashed = hash_values(encoded.chunk(0).dictionary) % np.uint64(shards)
     codes = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])
     return hashed.astype(np.int64)[codes]
 
 
-def _hash_values(values: pa.Array) -> np.ndarray:
+def hash_values(values: pa.Array) -> np.ndarray:
     """64-bit hash of each string or integer, uint64 [n]; the same in every process and release."""
     if not is_string_type(values.type):
         return _mix(values.cast(pa.int64(), safe=False).to_numpy().astype(np.uint64))

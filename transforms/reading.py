@@ -7,6 +7,7 @@ truncated one. Here every row of a split comes out either valid or rejected, and
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator
+from time import perf_counter
 
 import apache_beam as beam
 import pyarrow as pa
@@ -24,12 +25,12 @@ class SplitCounts:
 
     path: str
     """The input file."""
-    read: int
-    """Rows read."""
     valid: int
     """Rows passed on."""
     rejected: dict[str, int]
     """Rows rejected, by reason."""
+    seconds: float
+    """Worker seconds spent on reading and checking."""
 
 
 def read_split(split: Split, columns: InteractionColumns, schema: pa.Schema) -> Validated:
@@ -99,10 +100,12 @@ class _ReadSplit(beam.DoFn):
         self._arrow_schema = pa.ipc.read_schema(pa.py_buffer(self._schema))
 
     def process(self, split: Split) -> Iterator:
+        started = perf_counter()
         valid, rejected = read_split(split, self._columns, self._arrow_schema)
         if len(rejected):
             write_table(join(self._rejected_directory, f"part-{split.index:05d}.parquet"), rejected)
         reasons = Counter(rejected["reason"].to_pylist())
-        yield beam.pvalue.TaggedOutput("counts", SplitCounts(split.path, split.rows, len(valid), dict(reasons)))
+        counts = SplitCounts(split.path, len(valid), dict(reasons), perf_counter() - started)
+        yield beam.pvalue.TaggedOutput("counts", counts)
         if len(valid):
             yield split.index, valid

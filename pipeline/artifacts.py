@@ -1,0 +1,90 @@
+"""Models and embeddings as the commands see them: what they say of themselves, and whether they fit together."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from ..models.errors import ArtifactError
+from ..models.pretrained import fingerprint, read_description
+from ..transforms.embeddings import EmbeddingMetadata, check_fit, read_metadata
+from ..transforms.files import join
+from ..transforms.joining import localise
+
+COLLABORATIVE = "collaborative"
+"""Folder of a model directory with the collaborative item embeddings of stage 1."""
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a model directory says of itself."""
+
+    path: str
+    """The directory."""
+    fingerprint: str
+    """SHA-256 of weights and configuration."""
+    backbone: str
+    """Name of the backbone."""
+    metrics: dict[str, Any]
+    """What training measured."""
+    semantic: EmbeddingMetadata
+    """The embeddings that it was trained on."""
+
+
+def read_model_facts(directory: str) -> ModelFacts:
+    """Reads a model directory's description, and checks that its collaborative embeddings are its own.
+
+    Raises:
+        ArtifactError: The directory is no model, is damaged, or holds parts of two models.
+        InputError: The collaborative embeddings cannot be found.
+    """
+    local = localise(directory)
+    described = read_description(local)
+    own = fingerprint(local)
+    try:
+        semantic = EmbeddingMetadata.from_dict(described["provenance"]["embeddings"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(
+            f"{directory} does not say which embeddings it was trained on",
+            found=json.dumps(described["provenance"])[:200],
+            expected="provenance.embeddings in config.json",
+            fix="point --model at a directory written by `iadsr train`",
+        ) from error
+    collaborative, _ = read_metadata(join(directory, COLLABORATIVE), kind="collaborative")
+    if collaborative.revision != own:
+        raise ArtifactError(
+            f"The collaborative embeddings in {directory} belong to another model",
+            found=f"model {collaborative.revision[:12]}",
+            expected=f"model {own[:12]}",
+            fix="copy the whole model directory, or train again",
+        )
+    return ModelFacts(directory, own, described["config"]["backbone"], described["metrics"], semantic)
+
+
+def check_embeddings(path: str, model: ModelFacts, log_item_type: pa.DataType) -> dict[str, Any]:
+    """Checks that embeddings fit the model and the log, and returns their metadata for the manifest.
+
+    Raises:
+        ArtifactError: They come from another encoder than the model was trained on, or their ids from another world.
+        InputError: They cannot be read.
+    """
+    metadata, item_type = read_metadata(path, kind="semantic")
+    check_fit(model.semantic, metadata, model=model.path, embeddings=path)
+    check_item_types(path, item_type, log_item_type)
+    return metadata.to_dict()
+
+
+def check_item_types(path: str, item_type: pa.DataType, log_item_type: pa.DataType) -> None:
+    """Checks that log and embeddings both have integer ids, or both strings.
+
+    Raises:
+        ArtifactError: They do not.
+    """
+    if pa.types.is_integer(item_type) != pa.types.is_integer(log_item_type):
+        raise ArtifactError(
+            f"Item ids in the log and in the embeddings {path} have different types",
+            found=f"{log_item_type} in the log, {item_type} in the embeddings",
+            expected="integers in both, or strings in both",
+            fix="cast the ids on one side, so that equal items have equal ids",
+        )

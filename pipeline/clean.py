@@ -1,0 +1,267 @@
+"""The clean command: checks everything that can be checked beforehand, builds the Beam graph, runs it."""
+
+import dataclasses
+import json
+import platform
+import re
+import threading
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from ..models.errors import ArtifactError, ConservationError, IadsrError, InputError
+from ..transforms import files
+from ..transforms.deciding import Policy
+from ..transforms.grouping import GroupByUserShard, Shuffle
+from ..transforms.joining import BuildCatalogue
+from ..transforms.manifest import MANIFEST, REPORT, FinishRun, RunFacts
+from ..transforms.popularity import CountItems
+from ..transforms.reading import ReadSplits
+from ..transforms.schema import InteractionColumns
+from ..transforms.scoring import ScoreShards, StageShards, unstage
+from ..transforms.splits import InputPlan, plan_input
+from ..transforms.summary import MergeSummaries
+from ..transforms.thresholds import MergeHistograms, probability_histogram, threshold_for_rate
+from ..transforms.writing import INTERACTIONS, REJECTED, SEQUENCES, DecideAndWrite
+from .artifacts import COLLABORATIVE, ModelFacts, check_embeddings, read_model_facts
+from .options import is_local, is_template
+from .progress import Progress, watch_files
+from .report import render_report
+
+STAGING = ".staging"
+_OUTPUTS = (INTERACTIONS, SEQUENCES, REJECTED, MANIFEST, REPORT, STAGING)
+_VERSIONED = ("apache-beam", "pyarrow", "torch", "numpy", "faiss-cpu", "transformers")
+
+
+@dataclasses.dataclass(frozen=True)
+class CleanOptions:
+    """What `iadsr clean` is asked to do."""
+
+    interactions: str
+    """Log to clean: Parquet file, directory or glob."""
+    embeddings: str
+    """Item embeddings, as `iadsr embed` writes them."""
+    model: str
+    """Model directory, as `iadsr train` writes it."""
+    output: str
+    """Directory for the result; must not hold a finished run unless `overwrite`."""
+    columns: InteractionColumns = InteractionColumns()
+    """Names of the log's columns."""
+    policy: Policy = Policy()
+    """What is dropped and what is protected."""
+    shards: int | None = None
+    """Number of user shards; None: from the size of the input."""
+    shuffle: Shuffle | None = None
+    """How slices travel; None: claim-check when the pipeline runs locally, else bytes."""
+    overwrite: bool = False
+    """Replace a finished run in `output`."""
+
+
+def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progress) -> dict[str, Any] | None:
+    """Cleans a log and returns the manifest, or None where the job runs elsewhere without us waiting.
+
+    Raises:
+        IadsrError: Input, artifacts, options or the output directory are unusable, or rows do not add up.
+    """
+    started = datetime.now(UTC)
+    local = is_local(beam_options)
+    if not local and files.is_local(options.output) and "://" not in options.output:
+        _warn_local_output(options.output, beam_options)
+    with progress.task("Checking input"):
+        plan = plan_input(options.interactions, options.columns)
+        model = read_model_facts(options.model)
+        item_type = plan.schema.field(options.columns.item).type
+        embeddings = check_embeddings(options.embeddings, model, item_type)
+        _prepare_output(options.output, options.overwrite)
+
+    facts = RunFacts(plan.rows_by_file, options.policy, _describe(options, beam_options, model, embeddings, started))
+    pipeline = beam.Pipeline(options=beam_options)
+    shards = options.shards or plan.default_shards()
+    build_graph(pipeline, options, plan, facts, shards, options.shuffle or ("claim-check" if local else "bytes"))
+    if not local:
+        result = pipeline.run()
+        if is_template(beam_options):
+            return None
+        with progress.task("Running on " + type(pipeline.runner).__name__):
+            _translated(result.wait_until_finish)
+    else:
+        staging = files.join(options.output, STAGING)
+        watched = {
+            "Reading": (staging, "slices-", len(plan.splits)),
+            "Cleaning": (files.join(options.output, INTERACTIONS), "part-", shards),
+        }
+        with watch_files(progress, watched, plan.rows):
+            _run_in_thread(pipeline)
+    return json.loads(files.read_bytes(files.join(options.output, MANIFEST)))
+
+
+def build_graph(
+    pipeline: beam.Pipeline,
+    options: CleanOptions,
+    plan: InputPlan,
+    facts: RunFacts,
+    shards: int,
+    shuffle: Shuffle,
+) -> None:
+    """Builds the whole graph: read, validate, group, join, score, decide, write, close.
+
+    With a threshold a shard is scored and written in one go. With a drop rate, scored shards wait on disk until the
+    threshold that meets the rate over all of them is known.
+    """
+    columns, policy = options.columns, options.policy
+    staging = files.join(options.output, STAGING)
+    collaborative = files.join(options.model, COLLABORATIVE)
+
+    catalogue = pipeline | "Catalogue" >> BuildCatalogue(
+        options.embeddings, collaborative, files.join(staging, "catalogue")
+    )
+    read = (
+        pipeline
+        | "Splits" >> beam.Create(plan.splits)
+        | beam.Reshuffle()
+        | "Read" >> ReadSplits(columns, plan.schema, files.join(options.output, REJECTED))
+    )
+    catalogue_directory = beam.pvalue.AsSingleton(catalogue)
+    item_counts = beam.pvalue.AsSingleton(read.valid | "Popularity" >> CountItems(columns.item, staging))
+    scored = (
+        read.valid
+        | "Group" >> GroupByUserShard(columns.user, shards, shuffle, staging)
+        | "Score" >> ScoreShards(columns, options.model, catalogue_directory)
+    )
+    threshold: float | beam.pvalue.AsSingleton = policy.threshold
+    if policy.drop_rate is not None:
+        histogram = (
+            scored
+            | "Histogram" >> beam.Map(lambda s: probability_histogram(s.scores.noise_probability, s.scores.scored))
+            | beam.CombineGlobally(MergeHistograms())
+        )
+        threshold = beam.pvalue.AsSingleton(histogram | "Threshold" >> beam.Map(threshold_for_rate, policy.drop_rate))
+        scored = scored | "Stage" >> StageShards(staging) | beam.Reshuffle() | "Unstage" >> beam.Map(unstage)
+    summaries = scored | "Write" >> DecideAndWrite(
+        columns, policy, options.output, shards, threshold, item_counts, catalogue_directory
+    )
+    summary = summaries | beam.CombineGlobally(MergeSummaries())
+    pipeline | "Finish" >> FinishRun(
+        facts,
+        options.output,
+        staging,
+        render_report,
+        counts=beam.pvalue.AsList(read.counts),
+        summary=beam.pvalue.AsSingleton(summary),
+        threshold=threshold,
+        item_counts=item_counts,
+        catalogue_directory=catalogue_directory,
+    )
+
+
+def _prepare_output(output: str, overwrite: bool) -> None:
+    names = files.list_names(output)
+    if MANIFEST in names and not overwrite:
+        raise InputError(
+            f"{output} already holds a finished run",
+            found=MANIFEST,
+            fix="choose another --output, or pass --overwrite to replace it",
+        )
+    foreign = sorted({name.split("/")[0] for name in names} - set(_OUTPUTS))
+    if foreign:
+        raise InputError(
+            f"{output} holds files that are not ours",
+            found=", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else ""),
+            expected="a new or empty directory, or one with an earlier run",
+            fix="choose another --output",
+        )
+    # The manifest goes first: without it nobody mistakes what is left for a finished run.
+    files.delete(files.join(output, MANIFEST))
+    files.delete(*(files.join(output, name) for name in _OUTPUTS))
+    files.write_atomically(files.join(output, STAGING, "started"), lambda file: None)
+
+
+def _describe(
+    options: CleanOptions,
+    beam_options: PipelineOptions,
+    model: ModelFacts,
+    embeddings: dict[str, Any],
+    started: datetime,
+) -> dict[str, Any]:
+    return {
+        "iadsr_version": metadata.version("iadsr"),
+        "started_at": started.isoformat(timespec="seconds"),
+        "model": {
+            "path": options.model,
+            "fingerprint": model.fingerprint,
+            "backbone": model.backbone,
+            "metrics": model.metrics,
+        },
+        "embeddings": {"path": options.embeddings, **embeddings},
+        "options": {
+            **dataclasses.asdict(options),
+            "beam": {k: v for k, v in beam_options.get_all_options(drop_default=True).items() if _is_plain(v)},
+        },
+        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _VERSIONED}},
+    }
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, (str, int, float, bool, list))
+
+
+def _run_in_thread(pipeline: beam.Pipeline) -> None:
+    """Runs the local runner, which blocks, beside the thread that draws progress and hears an interrupt."""
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            pipeline.run()
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.1)
+    if failure:
+        _translated(lambda: _reraise(failure[0]))
+
+
+def _reraise(error: BaseException) -> None:
+    raise error
+
+
+_FAMILY = {error.__name__: error for error in (InputError, ArtifactError, ConservationError)}
+_IN_TRACEBACK = re.compile(rf"iadsr\.models\.errors\.({'|'.join(_FAMILY)}): (.*?)(?= \[while running|\n\n|\Z)", re.S)
+_PARTS = {"found": "found", "expected": "expected", "try": "fix"}
+
+
+def _translated(run) -> None:
+    """Runs, turning our errors back from the text that Beam makes of a worker's exception."""
+    try:
+        run()
+    except IadsrError:
+        raise
+    except Exception as error:
+        matches = _IN_TRACEBACK.findall(str(error))
+        if not matches:
+            raise
+        name, text = matches[-1]
+        what, *lines = text.splitlines()
+        parts = {}
+        for line in lines:
+            label, _, value = line.strip().partition(":")
+            if label in _PARTS:
+                parts[_PARTS[label]] = value.strip()
+        raise _FAMILY[name](what, **parts) from error
+
+
+def _warn_local_output(output: str, beam_options: PipelineOptions) -> None:
+    environment = beam_options.get_all_options().get("environment_type") or "DOCKER"
+    if environment.upper() == "DOCKER":
+        raise InputError(
+            f"The output {output} is a path of this machine, but workers run in containers",
+            found=f"--output={output} with --environment_type={environment}",
+            expected="a path that all workers and this machine share, such as gs://, s3:// or hdfs://",
+            fix="name a shared path, or run workers on this machine with --environment_type=LOOPBACK",
+        )
+

@@ -1,0 +1,84 @@
+"""Beam's own flags: which are known, which runner they name, and which of them lose data."""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions, PipelineOptions, StandardOptions
+
+from ..models.errors import InputError
+
+_LOCAL_RUNNERS = {"DirectRunner", "FnApiRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner"}
+
+
+def beam_options(flags: list[str]) -> PipelineOptions:
+    """Parses flags that are not ours as Beam's.
+
+    Args:
+        flags: Command line arguments such as `--runner=SparkRunner`.
+
+    Raises:
+        InputError: Beam does not know a flag either, or the flags ask for a mode that loses rows.
+    """
+    try:
+        options = PipelineOptions(flags)
+        known = options.get_all_options(retain_unknown_options=False)
+        everything = options.get_all_options(retain_unknown_options=True)
+    except SystemExit as error:
+        raise InputError(
+            "Beam cannot read its options",
+            found=" ".join(flags),
+            fix="give Beam flags as --name=value; see Beam's documentation of PipelineOptions",
+        ) from error
+    for name in everything.keys() - known.keys():
+        flag = next((f for f in flags if f.lstrip("-").split("=")[0] == name), f"--{name}")
+        close = difflib.get_close_matches(name, known, n=1)
+        raise InputError(
+            f"No such option: {flag.split('=')[0]}",
+            expected="an option of this command (see --help) or one of Beam's",
+            fix=f"did you mean --{close[0]}?" if close else "check the spelling",
+        )
+    stray = [flag for flag in flags if not flag.startswith("-") and not _is_value(flag, flags)]
+    if stray:
+        raise InputError(f"Unexpected argument: {stray[0]}", fix="every input is named by an option; see --help")
+
+    direct = options.view_as(DirectOptions)
+    if direct.direct_running_mode == "multi_threading":
+        raise InputError(
+            "Beam's multi_threading mode loses rows and is refused",
+            found="--direct_running_mode=multi_threading",
+            expected="in_memory, or multi_processing for several cores",
+            fix="use --direct_num_workers=N alone: it runs N processes",
+        )
+    if is_local(options):
+        workers = direct.direct_num_workers
+        direct.direct_running_mode = "in_memory" if workers == 1 else "multi_processing"
+        options.view_as(StandardOptions).runner = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+    return options
+
+
+def flags_from_config(section: Mapping[str, Any]) -> list[str]:
+    """Turns the `beam:` mapping of a configuration file into flags; lists repeat the flag, true stands alone."""
+    flags = []
+    for name, value in section.items():
+        if value is None or value is False:
+            continue
+        for each in value if isinstance(value, list) else [value]:
+            flags.append(f"--{name}" if each is True else f"--{name}={each}")
+    return flags
+
+
+def is_local(options: PipelineOptions) -> bool:
+    """Whether the pipeline runs in this process or its children."""
+    runner = options.view_as(StandardOptions).runner
+    return runner is None or runner.rpartition(".")[2] in _LOCAL_RUNNERS
+
+
+def is_template(options: PipelineOptions) -> bool:
+    """Whether the job is only written down now and started by somebody else later."""
+    return options.view_as(GoogleCloudOptions).template_location is not None
+
+
+def _is_value(word: str, flags: list[str]) -> bool:
+    place = flags.index(word)
+    return place > 0 and flags[place - 1].startswith("-") and "=" not in flags[place - 1]

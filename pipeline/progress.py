@@ -1,0 +1,117 @@
+"""Live progress on the terminal: bars for work that can be counted, a spinner for the rest, lines when piped."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress as RichProgress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn
+
+from ..transforms.files import list_names
+
+POLL_SECONDS = 0.5
+
+
+class Progress:
+    """Shows tasks one after the other on a console; a console that is no terminal gets a line per finished task."""
+
+    def __init__(self, console: Console):
+        self.console = console
+        self._bars = RichProgress(
+            SpinnerColumn(finished_text="[green]✓[/green]"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            TextColumn("[dim]{task.fields[note]}[/dim]"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._depth = 0
+
+    @contextmanager
+    def task(self, description: str, total: float | None = None) -> Iterator["Task"]:
+        """Shows a task while the block runs.
+
+        Args:
+            description: What is being done.
+            total: Amount of work; None when it cannot be known.
+        """
+        if self._depth == 0:
+            self._bars.start()
+        self._depth += 1
+        task = Task(self._bars, self._bars.add_task(description, total=total, note=""))
+        try:
+            yield task
+        except BaseException:
+            self._bars.stop()
+            raise
+        else:
+            task.finish()
+            if not self.console.is_terminal:
+                self.console.print(f"{description}: {task.note or 'done'}", highlight=False, markup=False)
+        finally:
+            self._depth -= 1
+            if self._depth == 0:
+                self._bars.stop()
+
+
+class Task:
+    """One line of progress."""
+
+    def __init__(self, bars: RichProgress, task_id: TaskID):
+        self._bars, self._id = bars, task_id
+        self.note = ""
+
+    def update(self, completed: float, note: str | None = None) -> None:
+        """Sets how much is done, and a short remark."""
+        self.note = self.note if note is None else note
+        self._bars.update(self._id, completed=completed, note=self.note)
+
+    def finish(self) -> None:
+        """Marks the task as complete."""
+        total = self._bars.tasks[self._bars.task_ids.index(self._id)].total or 1
+        self._bars.update(self._id, total=total, completed=total, note=self.note)
+
+
+@contextmanager
+def watch_files(progress: Progress, watched: dict[str, tuple[str, str, int]], rows: int) -> Iterator[None]:
+    """Shows the progress of a pipeline that tells nothing while it runs, by counting the files that it has finished.
+
+    Args:
+        progress: Where to show it.
+        watched: Description of each step to (directory, prefix of its files, number of files when done).
+        rows: Rows in the whole input, for the remark.
+    """
+    stop = threading.Event()
+    with _nested(progress, {name: total for name, (_, _, total) in watched.items()}) as tasks:
+
+        def poll() -> None:
+            while not stop.wait(POLL_SECONDS):
+                for name, (directory, prefix, total) in watched.items():
+                    done = sum(file.startswith(prefix) for file in list_names(directory))
+                    if done:
+                        tasks[name].update(done, f"{rows * done // total:,} of {rows:,} rows")
+
+        thread = threading.Thread(target=poll, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+        for task in tasks.values():
+            task.note = f"{rows:,} rows"
+
+
+@contextmanager
+def _nested(progress: Progress, totals: dict[str, int]) -> Iterator[dict[str, Task]]:
+    if not totals:
+        yield {}
+        return
+    name, total = next(iter(totals.items()))
+    rest = {other: count for other, count in totals.items() if other != name}
+    with progress.task(name, total) as task, _nested(progress, rest) as tasks:
+        yield {name: task, **tasks}

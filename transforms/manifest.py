@@ -1,0 +1,207 @@
+"""Closes a run inside the graph: checks that no row was lost, writes the report, and the manifest last of all.
+
+A run without a manifest is not finished. All of this is a transform, because a templated job has nobody waiting
+after it.
+"""
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import apache_beam as beam
+
+from ..models.errors import ConservationError, InputError
+from .deciding import DROP_REASONS, KEEP_REASONS, Policy
+from .files import delete, join, write_atomically
+from .joining import Catalogue, open_catalogue
+from .popularity import ItemCounts, read_item_counts
+from .reading import SplitCounts
+from .summary import HISTOGRAM_BINS, Summary, length_labels
+
+MANIFEST, REPORT = "manifest.json", "report.html"
+FORMAT_VERSION = 1
+
+RenderReport = Callable[[dict[str, Any], list[dict[str, Any]]], str]
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFacts:
+    """What is known about a run before it starts."""
+
+    rows_by_file: dict[str, int]
+    """Path to number of rows, by the Parquet footers: what the counted rows are held against."""
+    policy: Policy
+    """What is dropped and what is protected."""
+    description: dict[str, Any]
+    """Manifest entries that are known beforehand: started_at, model, embeddings, options, versions."""
+
+
+def check_conservation(facts: RunFacts, counts: list[SplitCounts], summary: Summary | None) -> None:
+    """Checks that rows read = kept + dropped + rejected, per file as far as files go and in total.
+
+    Raises:
+        ConservationError: Rows were lost or came twice.
+        InputError: There was no usable row.
+    """
+    read, valid = Counter(), Counter()
+    reasons: Counter[str] = Counter()
+    for count in counts:
+        read[count.path] += count.valid + sum(count.rejected.values())
+        valid[count.path] += count.valid
+        reasons.update(count.rejected)
+    for path, rows in facts.rows_by_file.items():
+        if read[path] != rows:
+            raise ConservationError(
+                f"Rows of {path} do not add up",
+                found=f"{valid[path]:,} valid + {read[path] - valid[path]:,} rejected = {read[path]:,}",
+                expected=f"{rows:,}, as the file's footer says",
+                fix="do not use this output; run again, and report it if it happens again",
+            )
+    if summary is None:
+        listed = ", ".join(f"{reason} ({rows:,} rows)" for reason, rows in reasons.most_common())
+        raise InputError(
+            "No row of the input could be used",
+            found=listed,
+            fix="see the rejected/ folder of the output for the rows; are the right columns named?",
+        )
+    if summary.kept + summary.dropped != valid.total():
+        raise ConservationError(
+            "Rows were lost or doubled between reading and writing",
+            found=f"{summary.kept:,} kept + {summary.dropped:,} dropped = {summary.kept + summary.dropped:,}",
+            expected=f"{valid.total():,} valid rows read",
+            fix="do not use this output; run again, and report it if it happens again",
+        )
+
+
+def build_manifest(
+    facts: RunFacts,
+    counts: list[SplitCounts],
+    summary: Summary,
+    threshold: float,
+    item_counts: ItemCounts,
+    catalogue: Catalogue,
+) -> dict[str, Any]:
+    """Returns the manifest as JSON-able values."""
+    started = datetime.fromisoformat(facts.description["started_at"])
+    finished = datetime.now(UTC)
+    seconds = {"total": (finished - started).total_seconds(), "read": sum(c.seconds for c in counts), **summary.seconds}
+    rejected: Counter[str] = Counter()
+    files = {path: {"path": path, "read": rows, "valid": 0, "rejected": 0} for path, rows in facts.rows_by_file.items()}
+    for count in counts:
+        rejected.update(count.rejected)
+        files[count.path]["valid"] += count.valid
+        files[count.path]["rejected"] += sum(count.rejected.values())
+    found = catalogue.lookup(item_counts.item_ids)
+    vectors = catalogue.take(found)
+    labels = length_labels()
+    longest = max(index for index in range(len(labels)) if summary.lengths[:, index].any())
+    policy = facts.policy
+    return {
+        "format_version": FORMAT_VERSION,
+        **facts.description,
+        "finished_at": finished.isoformat(timespec="seconds"),
+        "durations_seconds": {step: round(value, 3) for step, value in seconds.items()},
+        "rows": {
+            "read": sum(facts.rows_by_file.values()),
+            "kept": summary.kept,
+            "dropped": summary.dropped,
+            "rejected": rejected.total(),
+        },
+        "files": list(files.values()),
+        "users": dict(zip(("total", "shortened", "emptied"), summary.users.tolist(), strict=True)),
+        "items": {
+            "total": len(found),
+            "without_text": int((~vectors.has_semantic).sum()),
+            "unknown": int((~vectors.has_semantic & ~vectors.has_collaborative).sum()),
+            "borrowed": int(catalogue.borrowed[found[found >= 0]].sum()),
+        },
+        "reasons": {
+            "dropped": _named(DROP_REASONS, summary.dropped_reasons),
+            "kept": _named(KEEP_REASONS, summary.kept_reasons),
+            "rejected": dict(sorted(rejected.items())),
+        },
+        "policy": {
+            "rule": "threshold" if policy.drop_rate is None else "drop_rate",
+            "drop_rate": policy.drop_rate,
+            "threshold": threshold,
+            "min_length": policy.min_length,
+            "keep_last": policy.keep_last,
+        },
+        "noise_probability_histogram": {
+            "edges": [round(edge / HISTOGRAM_BINS, 4) for edge in range(HISTOGRAM_BINS + 1)],
+            "kept": summary.histogram[0].tolist(),
+            "dropped": summary.histogram[1].tolist(),
+        },
+        "popularity_buckets": _buckets(item_counts, summary),
+        "sequence_lengths": {
+            "labels": labels[: longest + 1],
+            "before": summary.lengths[0, : longest + 1].tolist(),
+            "after": summary.lengths[1, : longest + 1].tolist(),
+        },
+    }
+
+
+def _named(names: tuple[str, ...], counts) -> dict[str, int]:
+    return dict(zip(names, counts.tolist(), strict=True))
+
+
+def _buckets(item_counts: ItemCounts, summary: Summary) -> list[dict[str, Any]]:
+    return [
+        {
+            "label": f"{low}-{high}" if low < high else str(low),
+            "min_count": low,
+            "max_count": high,
+            "items": items,
+            "interactions": interactions,
+            "dropped": dropped,
+            "drop_rate": round(dropped / interactions, 6),
+        }
+        for (low, high, items), interactions, dropped in zip(
+            item_counts.bucket_ranges(), *summary.popularity.tolist(), strict=True
+        )
+    ]
+
+
+@dataclasses.dataclass
+class FinishRun(beam.PTransform):
+    """Side inputs -> the path of the manifest, once everything else is written."""
+
+    facts: RunFacts
+    output: str
+    staging_directory: str
+    render_report: RenderReport
+    counts: beam.pvalue.AsList
+    summary: beam.pvalue.AsSingleton
+    threshold: float | beam.pvalue.AsSingleton
+    item_counts: beam.pvalue.AsSingleton
+    catalogue_directory: beam.pvalue.AsSingleton
+
+    def expand(self, pbegin):
+        """Applies the last step to a pipeline."""
+        finish = _Finish(self.facts, self.output, self.staging_directory, self.render_report)
+        side_inputs = (self.counts, self.summary, self.threshold, self.item_counts, self.catalogue_directory)
+        return pbegin | beam.Create([self.output]) | "Check, report, close" >> beam.ParDo(finish, *side_inputs)
+
+
+class _Finish(beam.DoFn):
+    def __init__(self, facts: RunFacts, output: str, staging_directory: str, render_report: RenderReport):
+        self._facts, self._output, self._staging, self._render = facts, output, staging_directory, render_report
+
+    def process(self, _, counts, summary, threshold, item_counts, catalogue_directory):
+        check_conservation(self._facts, counts, summary)
+        manifest = build_manifest(
+            self._facts, counts, summary, threshold, read_item_counts(item_counts), open_catalogue(catalogue_directory)
+        )
+        report = self._render(manifest, [example for _, example in summary.examples])
+        _write_text(join(self._output, REPORT), report)
+        delete(self._staging)
+        path = join(self._output, MANIFEST)
+        _write_text(path, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+        yield path
+
+
+def _write_text(path: str, text: str) -> None:
+    write_atomically(path, lambda file: file.write(text.encode()) and None)

@@ -1,0 +1,171 @@
+"""Scores one shard of users: order, join, score; and parks scored shards on disk while a threshold is found."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from time import perf_counter
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.utils.shared import Shared
+
+from ..models.scoring import Scores, score_sequences
+from ..models.sequences import Sequences
+from .files import join, open_binary, write_atomically
+from .grouping import SliceClaim, collect
+from .joining import Catalogue, localise, open_catalogue
+from .ordering import OrderedShard, order_interactions
+from .schema import SIMILARITY_COLUMNS, InteractionColumns
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoredShard:
+    """A shard's interactions in order, with their scores."""
+
+    shard: int
+    """Number of the shard."""
+    ordered: OrderedShard
+    """The interactions."""
+    scores: Scores
+    """Their scores, entry by entry."""
+    known: np.ndarray
+    """bool [rows]; the item has a vector in at least one modality."""
+    has_text: np.ndarray
+    """bool [rows]; the item has a semantic vector."""
+    seconds: dict[str, float]
+    """Worker seconds spent so far, by step."""
+
+
+def score_shard(shard: int, table: pa.Table, columns: InteractionColumns, catalogue: Catalogue, model) -> ScoredShard:
+    """Orders a shard's interactions and scores every one of them.
+
+    Args:
+        shard: Number of the shard.
+        table: Valid rows with the internal columns.
+        columns: The part that each column plays.
+        catalogue: Items and their vectors.
+        model: An `iadsr.models.iadsr.IADSR`.
+
+    Raises:
+        ArtifactError: Item ids in log and catalogue have different types.
+    """
+    started = perf_counter()
+    ordered = order_interactions(table, columns)
+    ordered_at = perf_counter()
+    vectors = catalogue.take(catalogue.lookup(ordered.item_ids))  # [V', ...], the shard's own items
+    scores = score_sequences(model, Sequences(ordered.items, ordered.offsets), vectors)
+    known = (vectors.has_collaborative | vectors.has_semantic)[ordered.items]
+    has_text = vectors.has_semantic[ordered.items]
+    seconds = {"order": ordered_at - started, "score": perf_counter() - ordered_at}
+    return ScoredShard(shard, ordered, scores, known, has_text, seconds)
+
+
+_ITEM, _USER, _SCORED, _WEAKEST, _KNOWN, _HAS_TEXT = (
+    f"__iadsr_{name}" for name in ("item", "user", "scored", "weakest", "known", "has_text")
+)
+_INTERNAL = (_ITEM, _USER, "noise_probability", *SIMILARITY_COLUMNS, _SCORED, _WEAKEST, _KNOWN, _HAS_TEXT)
+
+
+def to_table(scored: ScoredShard) -> pa.Table:
+    """Returns a scored shard as one table, for `from_table`."""
+    ordered, scores = scored.ordered, scored.scores
+    lengths = np.diff(ordered.offsets)
+    internal = (
+        pa.DictionaryArray.from_arrays(pa.array(ordered.items), ordered.item_ids),
+        np.repeat(np.arange(len(lengths)), lengths),
+        scores.noise_probability,
+        *scores.similarities.T,
+        scores.scored,
+        scores.weakest,
+        scored.known,
+        scored.has_text,
+    )
+    table = ordered.table
+    for name, values in zip(_INTERNAL, internal, strict=True):
+        table = table.append_column(name, pa.array(np.ascontiguousarray(values)) if isinstance(values, np.ndarray) else values)
+    return table.combine_chunks()
+
+
+def from_table(shard: int, table: pa.Table) -> ScoredShard:
+    """Returns the scored shard that `to_table` turned into a table."""
+    column = {name: table[name].combine_chunks() for name in _INTERNAL}
+    values = {name: array.to_numpy(zero_copy_only=False) for name, array in column.items() if name != _ITEM}
+    offsets = np.append(0, np.cumsum(np.bincount(values[_USER]))).astype(np.int64)
+    items = column[_ITEM]
+    ordered = OrderedShard(table.drop_columns(list(_INTERNAL)), offsets, items.dictionary, items.indices.to_numpy())
+    scores = Scores(
+        noise_probability=values["noise_probability"],
+        similarities=np.stack([values[name] for name in SIMILARITY_COLUMNS], axis=1),
+        scored=values[_SCORED],
+        weakest=values[_WEAKEST],
+    )
+    return ScoredShard(shard, ordered, scores, values[_KNOWN], values[_HAS_TEXT], {})
+
+
+@dataclasses.dataclass
+class ScoreShards(beam.PTransform):
+    """(shard, slices) -> ScoredShard, given the catalogue's directory as a side input."""
+
+    columns: InteractionColumns
+    model_directory: str
+    catalogue_directory: beam.pvalue.AsSingleton
+
+    def expand(self, pbegin):
+        """Applies the scorer to a PCollection of grouped slices."""
+        score = beam.ParDo(_ScoreShard(self.columns, self.model_directory), self.catalogue_directory)
+        return pbegin | "Order, join, score" >> score
+
+
+class _ScoreShard(beam.DoFn):
+    def __init__(self, columns: InteractionColumns, model_directory: str):
+        self._columns = columns
+        self._model_directory = model_directory
+        self._shared_model, self._shared_catalogue = Shared(), Shared()
+
+    def setup(self):
+        import torch
+
+        # More threads than cores in all workers together cost far more than they bring.
+        torch.set_num_threads(1)
+
+    def process(
+        self, element: tuple[int, Iterable[SliceClaim | bytes]], catalogue_directory: str
+    ) -> Iterator[ScoredShard]:
+        shard, slices = element
+        model = self._shared_model.acquire(self._load_model)
+        catalogue = self._shared_catalogue.acquire(lambda: open_catalogue(catalogue_directory))
+        yield score_shard(shard, collect(slices), self._columns, catalogue, model)
+
+    def _load_model(self):
+        from ..models.iadsr import IADSR
+
+        return IADSR.from_pretrained(localise(self._model_directory))
+
+
+@dataclasses.dataclass
+class StageShards(beam.PTransform):
+    """ScoredShard -> (shard, path of its file), for a second pass once all shards are scored."""
+
+    staging_directory: str
+
+    def expand(self, pbegin):
+        """Applies the writer to a PCollection of ScoredShard."""
+        return pbegin | "Stage" >> beam.Map(self._write)
+
+    def _write(self, scored: ScoredShard) -> tuple[int, str]:
+        path = join(self.staging_directory, f"scored-{scored.shard:05d}.arrow")
+        table = to_table(scored)
+
+        def write(file):
+            with pa.ipc.new_file(file, table.schema) as writer:
+                writer.write_table(table)
+
+        write_atomically(path, write)
+        return scored.shard, path
+
+
+def unstage(element: tuple[int, str]) -> ScoredShard:
+    """Reads a shard back that `StageShards` wrote."""
+    shard, path = element
+    with open_binary(path) as file:
+        return from_table(shard, pa.ipc.open_file(pa.py_buffer(file.read())).read_all())

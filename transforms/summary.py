@@ -1,0 +1,184 @@
+"""What happened to a shard, in numbers that add up: the material of the manifest and the report."""
+
+import dataclasses
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+
+from .deciding import DROP_REASONS, KEEP_REASONS, NO_REASON, REASONS, Decisions
+from .grouping import hash_values
+from .joining import Catalogue
+from .popularity import ItemCounts
+from .schema import InteractionColumns
+from .scoring import ScoredShard
+
+HISTOGRAM_BINS = 50
+EXAMPLE_USERS = 10
+EXAMPLE_LENGTH = 30
+"""Examples are users of at most this length where there are any, and a window of this length of others."""
+_LENGTH_BINS = 40
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """Numbers of one shard, or of many added up."""
+
+    dropped_reasons: np.ndarray
+    """int64 [len(DROP_REASONS)], interactions dropped for each."""
+    kept_reasons: np.ndarray
+    """int64 [len(KEEP_REASONS)], interactions kept for each."""
+    kept: int
+    """Interactions kept, with a reason or without."""
+    users: np.ndarray
+    """int64 [3]: users in all, shortened, emptied."""
+    histogram: np.ndarray
+    """int64 [2, HISTOGRAM_BINS]: scored interactions by noise probability, kept and dropped."""
+    popularity: np.ndarray
+    """int64 [2, buckets]: interactions and dropped interactions by popularity of the item."""
+    lengths: np.ndarray
+    """int64 [2, bins]: users by length of their sequence, before and after; bin 0 is empty, bin k up to 2^(k-1)."""
+    seconds: dict[str, float]
+    """Worker seconds by step."""
+    examples: list[tuple[tuple[bool, int], dict[str, Any]]]
+    """Up to EXAMPLE_USERS users with their sort keys, ascending."""
+
+    @property
+    def dropped(self) -> int:
+        """Interactions dropped."""
+        return int(self.dropped_reasons.sum())
+
+
+def summarise(
+    scored: ScoredShard,
+    decisions: Decisions,
+    columns: InteractionColumns,
+    catalogue: Catalogue,
+    item_counts: ItemCounts,
+) -> Summary:
+    """Counts one shard."""
+    offsets, items = scored.ordered.offsets, scored.ordered.items
+    dropped = ~decisions.keep
+    lengths = np.diff(offsets)
+    user = np.repeat(np.arange(len(lengths)), lengths)
+    after = lengths - np.bincount(user[dropped], minlength=len(lengths))
+    reasons = np.bincount(decisions.reason[decisions.reason != NO_REASON], minlength=len(REASONS))
+    bins = np.minimum((scored.scores.noise_probability * HISTOGRAM_BINS).astype(int), HISTOGRAM_BINS - 1)
+    judged = scored.scores.scored
+    bucket = item_counts.bucket(scored.ordered.item_ids)[items]
+    buckets = len(item_counts.edges)
+    return Summary(
+        dropped_reasons=reasons[: len(DROP_REASONS)],
+        kept_reasons=reasons[len(DROP_REASONS) :],
+        kept=int(decisions.keep.sum()),
+        users=np.array([len(lengths), (after < lengths).sum(), (after == 0).sum()]),
+        histogram=np.stack([np.bincount(bins[judged & chosen], minlength=HISTOGRAM_BINS) for chosen in (~dropped, dropped)]),
+        popularity=np.stack([np.bincount(bucket, minlength=buckets), np.bincount(bucket[dropped], minlength=buckets)]),
+        lengths=np.stack([_length_histogram(lengths), _length_histogram(after)]),
+        seconds=scored.seconds,
+        examples=_examples(scored, decisions, columns, catalogue),
+    )
+
+
+def merge_summaries(summaries: list[Summary]) -> Summary:
+    """Adds summaries up; of the examples, those with the lowest keys stay."""
+    steps = sorted({step for summary in summaries for step in summary.seconds})
+    return Summary(
+        dropped_reasons=sum(s.dropped_reasons for s in summaries),
+        kept_reasons=sum(s.kept_reasons for s in summaries),
+        kept=sum(s.kept for s in summaries),
+        users=sum(s.users for s in summaries),
+        histogram=sum(s.histogram for s in summaries),
+        popularity=sum(s.popularity for s in summaries),
+        lengths=sum(s.lengths for s in summaries),
+        seconds={step: sum(s.seconds.get(step, 0.0) for s in summaries) for step in steps},
+        examples=sorted((e for s in summaries for e in s.examples), key=lambda e: e[0])[:EXAMPLE_USERS],
+    )
+
+
+def length_labels() -> list[str]:
+    """Names of the bins of `Summary.lengths`: 0, 1, 2, 3-4, 5-8, ..."""
+    edges = [2**k for k in range(_LENGTH_BINS - 1)]
+    ranges = [f"{low + 1}-{high}" if high > low + 1 else str(high) for low, high in zip(edges, edges[1:], strict=False)]
+    return ["0", "1", *ranges]
+
+
+def _length_histogram(lengths: np.ndarray) -> np.ndarray:
+    # frexp(n - 0.5) gives the exponent of the smallest power of two that is at least n.
+    bins = np.where(lengths > 0, np.frexp(np.maximum(lengths, 1) - 0.5)[1] + 1, 0)
+    return np.bincount(bins, minlength=_LENGTH_BINS)
+
+
+def _examples(scored: ScoredShard, decisions: Decisions, columns: InteractionColumns, catalogue: Catalogue) -> list:
+    """Users with at least one dropped interaction; a hash of the id chooses, so that every run shows the same."""
+    ordered = scored.ordered
+    offsets = ordered.offsets
+    dropped_before = np.append(0, np.cumsum(~decisions.keep))
+    eligible = np.flatnonzero(np.diff(dropped_before[offsets]) > 0)
+    user_ids = ordered.table[columns.user].take(offsets[:-1][eligible]).combine_chunks()
+    hashed = hash_values(user_ids)
+    too_long = np.diff(offsets)[eligible] > EXAMPLE_LENGTH
+    chosen = np.lexsort((hashed, too_long))[:EXAMPLE_USERS]
+    examples = []
+    for number in chosen:
+        start, stop = offsets[eligible[number]], offsets[eligible[number] + 1]
+        if too_long[number]:
+            last_dropped = start + np.flatnonzero(~decisions.keep[start:stop])[-1]
+            start = max(start, min(last_dropped + 3, stop) - EXAMPLE_LENGTH)
+            stop = min(start + EXAMPLE_LENGTH, stop)
+        key = (bool(too_long[number]), int(hashed[number]))
+        rows = slice(int(start), int(stop))
+        interactions = _describe(scored, decisions, columns, catalogue, rows)
+        examples.append((key, {"user_id": str(user_ids[number].as_py()), "interactions": interactions}))
+    return examples
+
+
+def _describe(
+    scored: ScoredShard, decisions: Decisions, columns: InteractionColumns, catalogue: Catalogue, rows: slice
+) -> list[dict[str, Any]]:
+    ordered = scored.ordered
+    item_ids = ordered.item_ids.take(ordered.items[rows])
+    found = catalogue.lookup(item_ids)
+    texts = catalogue.texts.take(np.maximum(found, 0)).to_pylist()
+    reasons = decisions.reason[rows]
+    return [
+        {
+            "item_id": str(item_id),
+            "text": text if row >= 0 else None,
+            "timestamp": str(timestamp),
+            "keep": bool(keep),
+            "reason": None if reason == NO_REASON else REASONS[reason],
+            "noise_probability": round(float(probability), 4),
+        }
+        for item_id, text, row, timestamp, keep, reason, probability in zip(
+            item_ids.to_pylist(),
+            texts,
+            found,
+            ordered.table[columns.timestamp][rows].to_pylist(),
+            decisions.keep[rows],
+            reasons,
+            scored.scores.noise_probability[rows],
+            strict=True,
+        )
+    ]
+
+
+class MergeSummaries(beam.CombineFn):
+    """Adds `Summary`s up."""
+
+    def create_accumulator(self) -> list[Summary]:
+        """Nothing yet."""
+        return []
+
+    def add_input(self, accumulator, element):
+        """Adds one."""
+        return [merge_summaries([*accumulator, element])]
+
+    def merge_accumulators(self, accumulators):
+        """Adds several."""
+        summaries = [summary for accumulator in accumulators for summary in accumulator]
+        return [merge_summaries(summaries)] if summaries else []
+
+    def extract_output(self, accumulator) -> Summary | None:
+        """The sum; None when there was no shard at all."""
+        return accumulator[0] if accumulator else None

@@ -1,0 +1,111 @@
+"""Decides on and writes one shard: its interactions with their decisions, and its users' cleaned sequences."""
+
+import dataclasses
+from collections.abc import Iterator
+from time import perf_counter
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.utils.shared import Shared
+
+from .deciding import Decisions, Policy, decide
+from .files import join, write_table
+from .joining import open_catalogue
+from .popularity import read_item_counts
+from .schema import ADDED_FIELDS, InteractionColumns
+from .scoring import ScoredShard
+from .summary import Summary, summarise
+
+INTERACTIONS, SEQUENCES, REJECTED = "interactions", "sequences", "rejected"
+
+
+def cleaned_interactions(scored: ScoredShard, decisions: Decisions) -> pa.Table:
+    """Returns every interaction of the shard with all its columns and the added ones."""
+    scores = scored.scores
+    similarities = [pa.array(column, from_pandas=True) for column in scores.similarities.T]  # NaN becomes null
+    added = [pa.array(scores.noise_probability), pa.array(decisions.keep), decisions.reason_strings(), *similarities]
+    table = scored.ordered.table
+    for field, values in zip(ADDED_FIELDS, added, strict=True):
+        table = table.append_column(field, values)
+    return table
+
+
+def cleaned_sequences(scored: ScoredShard, decisions: Decisions, columns: InteractionColumns) -> pa.Table:
+    """Returns `user_id`, `item_ids` and `timestamps` of every user with a kept interaction, kept interactions only."""
+    offsets = scored.ordered.offsets
+    kept_before = np.append(0, np.cumsum(decisions.keep))  # [rows + 1]
+    kept_offsets = kept_before[offsets]
+    users = np.flatnonzero(np.diff(kept_offsets))
+    list_offsets = pa.array(np.append(kept_offsets[users], kept_offsets[-1]).astype(np.int32))
+    kept = scored.ordered.table.filter(pa.array(decisions.keep))
+
+    def lists(name: str) -> pa.Array:
+        return pa.ListArray.from_arrays(list_offsets, kept[name].combine_chunks())
+
+    return pa.table(
+        {
+            "user_id": scored.ordered.table[columns.user].take(offsets[:-1][users]),
+            "item_ids": lists(columns.item),
+            "timestamps": lists(columns.timestamp),
+        }
+    )
+
+
+def shard_file(shard: int, shards: int) -> str:
+    """Name of a shard's files: the same for every try, so that a retried bundle replaces what it left behind."""
+    return f"part-{shard:05d}-of-{shards:05d}.parquet"
+
+
+@dataclasses.dataclass
+class DecideAndWrite(beam.PTransform):
+    """ScoredShard -> Summary; writes the shard's files on the way."""
+
+    columns: InteractionColumns
+    policy: Policy
+    output: str
+    shards: int
+    threshold: float | beam.pvalue.AsSingleton
+    item_counts: beam.pvalue.AsSingleton
+    catalogue_directory: beam.pvalue.AsSingleton
+
+    def expand(self, pbegin):
+        """Applies the policy and the writers to a PCollection of ScoredShard."""
+        write = _DecideAndWrite(self.columns, self.policy, self.output, self.shards)
+        return pbegin | "Decide and write" >> beam.ParDo(
+            write, self.threshold, self.item_counts, self.catalogue_directory
+        )
+
+
+class _DecideAndWrite(beam.DoFn):
+    def __init__(self, columns: InteractionColumns, policy: Policy, output: str, shards: int):
+        self._columns, self._policy, self._output, self._shards = columns, policy, output, shards
+        self._shared_counts, self._shared_catalogue = Shared(), Shared()
+
+    def process(
+        self, scored: ScoredShard, threshold: float, item_counts: str, catalogue_directory: str
+    ) -> Iterator[Summary]:
+        started = perf_counter()
+        counts = self._shared_counts.acquire(lambda: _Holder(read_item_counts(item_counts))).value
+        catalogue = self._shared_catalogue.acquire(lambda: open_catalogue(catalogue_directory))
+        decisions = decide(
+            scored.scores,
+            scored.ordered.offsets,
+            self._policy,
+            threshold,
+            known=scored.known,
+            has_text=scored.has_text,
+        )
+        name = shard_file(scored.shard, self._shards)
+        write_table(join(self._output, INTERACTIONS, name), cleaned_interactions(scored, decisions))
+        write_table(join(self._output, SEQUENCES, name), cleaned_sequences(scored, decisions, self._columns))
+        summary = summarise(scored, decisions, self._columns, catalogue, counts)
+        seconds = {**summary.seconds, "decide and write": perf_counter() - started}
+        yield dataclasses.replace(summary, seconds=seconds)
+
+
+@dataclasses.dataclass
+class _Holder:
+    """`Shared` keeps weak references, which tuples do not allow."""
+
+    value: object
