@@ -89,11 +89,11 @@ def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progre
             _translated(result.wait_until_finish)
     else:
         staging = files.join(options.output, STAGING)
-        watched = {
-            "Reading": (staging, "slices-", len(plan.splits)),
-            "Cleaning": (files.join(options.output, INTERACTIONS), "part-", shards),
-        }
-        with watch_files(progress, watched, plan.rows):
+        steps = [
+            (staging, "slices-", len(plan.splits)),
+            (files.join(options.output, INTERACTIONS), "part-", shards),
+        ]
+        with watch_files(progress, "Cleaning", steps, plan.rows):
             _run_in_thread(pipeline)
     return json.loads(files.read_bytes(files.join(options.output, MANIFEST)))
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress as RichProgress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn
+from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
 
 from ..transforms.files import list_names
 
@@ -77,23 +77,23 @@ class Task:
 
 
 @contextmanager
-def watch_files(progress: Progress, watched: dict[str, tuple[str, str, int]], rows: int) -> Iterator[None]:
+def watch_files(progress: Progress, description: str, steps: list[tuple[str, str, int]], rows: int) -> Iterator[None]:
     """Shows the progress of a pipeline that tells nothing while it runs, by counting the files that it has finished.
 
     Args:
         progress: Where to show it.
-        watched: Description of each step to (directory, prefix of its files, number of files when done).
+        description: What is being done.
+        steps: (directory, prefix of its files, number of files when done) of each step; a step counts as one file each.
         rows: Rows in the whole input, for the remark.
     """
+    total = sum(count for _, _, count in steps)
     stop = threading.Event()
-    with _nested(progress, {name: total for name, (_, _, total) in watched.items()}) as tasks:
+    with progress.task(description, total) as task:
 
         def poll() -> None:
             while not stop.wait(POLL_SECONDS):
-                for name, (directory, prefix, total) in watched.items():
-                    done = sum(file.startswith(prefix) for file in list_names(directory))
-                    if done:
-                        tasks[name].update(done, f"{rows * done // total:,} of {rows:,} rows")
+                done = sum(name.startswith(prefix) for path, prefix, _ in steps for name in list_names(path))
+                task.update(done)
 
         thread = threading.Thread(target=poll, daemon=True)
         thread.start()
@@ -102,16 +102,4 @@ def watch_files(progress: Progress, watched: dict[str, tuple[str, str, int]], ro
         finally:
             stop.set()
             thread.join()
-        for task in tasks.values():
-            task.note = f"{rows:,} rows"
-
-
-@contextmanager
-def _nested(progress: Progress, totals: dict[str, int]) -> Iterator[dict[str, Task]]:
-    if not totals:
-        yield {}
-        return
-    name, total = next(iter(totals.items()))
-    rest = {other: count for other, count in totals.items() if other != name}
-    with progress.task(name, total) as task, _nested(progress, rest) as tasks:
-        yield {name: task, **tasks}
+        task.update(total, f"{rows:,} rows")

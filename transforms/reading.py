@@ -39,14 +39,16 @@ def read_split(split: Split, columns: InteractionColumns, schema: pa.Schema) -> 
     Args:
         split: What to read.
         columns: The part that each column plays.
-        schema: The schema in which all files' rows are carried; columns that this file lacks become null.
+        schema: The columns to read, with the types in which all files' rows are carried; those that this file lacks
+            become null.
 
     Raises:
         InputError: The file has become unreadable, or has changed since the plan was made.
     """
     try:
         with open_parquet(split.path) as parquet:
-            table = parquet.read_row_groups(list(split.row_groups), use_threads=False)
+            names = [name for name in schema.names if name in parquet.schema_arrow.names]
+            table = parquet.read_row_groups(list(split.row_groups), columns=names, use_threads=False)
     except (pa.ArrowException, OSError, IndexError) as error:
         raise InputError(
             f"Cannot read row groups {split.row_groups[0]} to {split.row_groups[-1]} of {split.path}",

@@ -1,0 +1,69 @@
+"""Configuration files: option values from YAML, below the flags and above the defaults."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from ..models.errors import InputError
+
+BEAM_SECTION = "beam"
+
+
+def read_config(path: Path, command: click.Command) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Reads a configuration file for one command.
+
+    Args:
+        path: YAML file: option names (with dashes or underscores) to values, and Beam's flags under `beam:`.
+        command: The command, whose option names are the ones allowed.
+
+    Returns:
+        The command's values by parameter name, and the Beam section.
+
+    Raises:
+        InputError: The file is missing, is not YAML, or sets an option that the command does not have.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"Cannot read the configuration {path}", found=error.strerror, fix="check the path given to --config"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"The configuration {path} is not YAML", found=" ".join(str(error).split())) from error
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise InputError(
+            f"The configuration {path} is not a mapping", found=type(values).__name__, expected="lines of option: value"
+        )
+    beam = values.pop(BEAM_SECTION, None) or {}
+    if not isinstance(beam, dict):
+        raise InputError(
+            f"The section {BEAM_SECTION!r} of {path} is not a mapping",
+            found=type(beam).__name__,
+            expected="lines of flag: value",
+        )
+    # A file's key is an option's long name: `user_column` or `user-column` for --user-column.
+    names = {
+        flag.lstrip("-").replace("-", "_"): parameter.name
+        for parameter in command.params
+        if parameter.name != "config"
+        for flag in (*parameter.opts, *parameter.secondary_opts)
+        if flag.startswith("--")
+    }
+    result = {}
+    for key, value in values.items():
+        name = str(key).replace("-", "_")
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            raise InputError(
+                f"The configuration {path} sets an option that `iadsr {command.name}` does not have",
+                found=str(key),
+                expected="one of " + ", ".join(sorted(names)),
+                fix=f"did you mean {close[0]}?" if close else f"flags of Beam belong under {BEAM_SECTION}:",
+            )
+        result[names[name]] = value
+    return result, beam

@@ -1,0 +1,77 @@
+"""The demo command: embed, train and clean in a row."""
+
+import dataclasses
+from pathlib import Path
+
+from apache_beam.options.pipeline_options import PipelineOptions
+from rich.console import Console
+
+from ..models.config import BackboneName
+from ..transforms.files import join
+from ..transforms.schema import InteractionColumns
+from .clean import CleanOptions, clean
+from .embed import EmbedOptions, embed_catalogue
+from .messages import describe_cleaning, describe_embedding, describe_training
+from .movielens import TERMS, fetch_movielens
+from .progress import Progress
+from .train import TrainOptions, train
+
+MOVIELENS_COLUMNS = InteractionColumns(position="position")
+
+
+@dataclasses.dataclass(frozen=True)
+class DemoOptions:
+    """What `iadsr demo` is asked to do."""
+
+    output: str
+    """Directory for data, embeddings, model and result; an earlier demo in it is replaced."""
+    interactions: str | None
+    """Log to clean; None: MovieLens-100K."""
+    items: str | None
+    """Item catalogue; None: MovieLens-100K."""
+    columns: InteractionColumns
+    """Names of the log's columns."""
+    text_columns: tuple[str, ...] | None
+    """Catalogue columns to embed; None: the default of `iadsr embed`."""
+    encoder: str
+    """Name of the text encoder."""
+    backbone: BackboneName
+    """Backbone of the model."""
+    seed: int
+    """Seed of the training."""
+
+
+def run_demo(options: DemoOptions, beam_options: PipelineOptions, progress: Progress, out: Console) -> None:
+    """Runs the three commands and says what came out.
+
+    Raises:
+        IadsrError: As the three commands do, or MovieLens-100K cannot be fetched.
+    """
+    embeddings, model, cleaned = (join(options.output, name) for name in ("embeddings", "model", "cleaned"))
+    columns = options.columns
+    interactions, items = options.interactions, options.items
+    if interactions is None or items is None:
+        with progress.task("Fetching MovieLens-100K"):
+            data = fetch_movielens(Path(options.output) / "movielens-100k")
+        interactions, items, columns = str(data.interactions), str(data.items), MOVIELENS_COLUMNS
+        out.print(TERMS, style="dim")
+
+    embed_options = EmbedOptions(
+        items=items,
+        output=embeddings,
+        text_columns=options.text_columns,
+        item_column=columns.item,
+        encoder=options.encoder,
+    )
+    with progress.task("Embedding items") as task:
+        embedding_summary = embed_catalogue(embed_options, task.advance_to)
+    training_summary = train(
+        TrainOptions(interactions, embeddings, model, columns, options.backbone, options.seed, overwrite=True), progress
+    )
+    manifest = clean(
+        CleanOptions(interactions, embeddings, model, cleaned, columns, overwrite=True), beam_options, progress
+    )
+    out.print()
+    out.print(describe_embedding(embedding_summary, embeddings))
+    out.print(describe_training(training_summary, model))
+    out.print(describe_cleaning(manifest, cleaned))

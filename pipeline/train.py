@@ -1,0 +1,197 @@
+"""The train command: reads the log with the reader of the pipeline, joins the embeddings, trains, writes the model."""
+
+import dataclasses
+import os
+import tempfile
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..models.config import BackboneName, IADSRConfig, TrainingConfig
+from ..models.errors import InputError
+from ..models.pretrained import CARD, CONFIG, WEIGHTS, fingerprint
+from ..models.sequences import Sequences
+from ..models.training import TrainingProgress, TrainingResult
+from ..models.training import train as train_model
+from ..transforms import files
+from ..transforms.embedding_table import EmbeddingMetadata, EmbeddingTable
+from ..transforms.embedding_table import fingerprint as embedding_fingerprint
+from ..transforms.embeddings import read_embeddings, write_embeddings
+from ..transforms.ordering import OrderedShard, order_interactions
+from ..transforms.reading import read_split
+from ..transforms.schema import InteractionColumns
+from ..transforms.splits import InputPlan, plan_input
+from .artifacts import COLLABORATIVE, check_item_types
+from .progress import Progress
+
+_STAGES = {"collaborative": "next-item prediction", "alignment": "alignment", "head": "noise head"}
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainOptions:
+    """What `iadsr train` is asked to do."""
+
+    interactions: str
+    """Log to learn from: Parquet file, directory or glob."""
+    embeddings: str
+    """Item embeddings, as `iadsr embed` writes them."""
+    output: str
+    """Directory for the model; must be new or empty unless `overwrite`."""
+    columns: InteractionColumns = InteractionColumns()
+    """Names of the log's columns."""
+    backbone: BackboneName = "gru4rec"
+    """The sequential recommender that the model is built on."""
+    seed: int = 0
+    """Same data and seed give the same model."""
+    overwrite: bool = False
+    """Replace a model in `output`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSummary:
+    """What came out of a training."""
+
+    metrics: dict[str, Any]
+    """Counts and held-out measurements, as in the model card."""
+    rejected: dict[str, int]
+    """Rows that could not be used, by reason."""
+    items_without_text: int
+    """Items of the log that the embeddings have no vector for."""
+
+
+def train(options: TrainOptions, progress: Progress) -> TrainSummary:
+    """Trains a model on a log and writes it with its collaborative item embeddings.
+
+    Raises:
+        IadsrError: Log, embeddings, options or the output directory are unusable.
+    """
+    with progress.task("Reading the log") as task:
+        plan = plan_input(options.interactions, options.columns)
+        check_output(options.output, options.overwrite)
+        embeddings = read_embeddings(options.embeddings, kind="semantic")
+        item_type = plan.schema.field(options.columns.item).type
+        check_item_types(options.embeddings, embeddings.item_ids.type, item_type)
+        log, rejected = read_log(plan, options.columns)
+        semantic, has_semantic = _align(log.item_ids, embeddings, options.embeddings)
+        task.note = f"{len(log.items):,} interactions, {len(log.offsets) - 1:,} users, {len(log.item_ids):,} items"
+
+    with progress.task("Training", total=1.0) as task:
+        result = train_model(
+            Sequences(log.items, log.offsets),
+            semantic,
+            has_semantic,
+            IADSRConfig(backbone=options.backbone, semantic_dimension=semantic.shape[1]),
+            TrainingConfig(seed=options.seed),
+            lambda at: task.update(at.fraction, _note(at)),
+        )
+        auroc = result.metrics.get("held_out_auroc")
+        task.note = f"held-out AUROC {auroc:.3f}" if auroc is not None else ""
+    result.model.provenance = {
+        "embeddings": embeddings.metadata.to_dict(),
+        "embeddings_fingerprint": embedding_fingerprint(embeddings),
+        "backbone": options.backbone,
+        "seed": options.seed,
+    }
+    write_model(options.output, result, log.item_ids)
+    return TrainSummary(result.metrics, dict(rejected), int((~has_semantic).sum()))
+
+
+def read_log(plan: InputPlan, columns: InteractionColumns) -> tuple[OrderedShard, Counter[str]]:
+    """Reads a whole log into memory, the required columns only, and orders it.
+
+    Returns:
+        The ordered log, and the number of rejected rows by reason.
+
+    Raises:
+        InputError: A file cannot be read, or no row can be used.
+    """
+    schema = pa.schema([plan.schema.field(name) for name in dict.fromkeys(columns.required)])
+    tables: list[pa.Table] = []
+    rejected: Counter[str] = Counter()
+    for split in plan.splits:
+        valid, refused = read_split(split, columns, schema)
+        tables.append(valid)
+        rejected.update(refused["reason"].to_pylist())
+    table = pa.concat_tables(tables)
+    if not len(table):
+        raise InputError(
+            "No row of the log can be used",
+            found=", ".join(f"{reason} ({rows:,} rows)" for reason, rows in rejected.most_common()),
+            fix="are the right columns named?",
+        )
+    return order_interactions(table, columns), rejected
+
+
+def check_output(output: str, overwrite: bool) -> None:
+    """Checks that a model may be written to a directory.
+
+    Raises:
+        InputError: It holds something already.
+    """
+    names = files.list_names(output)
+    ours = (WEIGHTS, CONFIG, CARD)
+    foreign = [name for name in names if name not in ours and not name.startswith(f"{COLLABORATIVE}/")]
+    if foreign:
+        raise InputError(
+            f"{output} holds files that are not ours",
+            found=", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else ""),
+            expected="a new or empty directory",
+            fix="choose another --output",
+        )
+    if names and not overwrite:
+        raise InputError(
+            f"{output} already holds a model",
+            found=", ".join(names[:3]),
+            fix="choose another --output, or pass --overwrite to replace it",
+        )
+
+
+def write_model(output: str, result: TrainingResult, item_ids: pa.Array) -> None:
+    """Writes the model directory: weights, configuration, model card, and the collaborative item embeddings.
+
+    The configuration comes last: a directory without it is no model.
+    """
+    config = result.model.config
+    with tempfile.TemporaryDirectory() as scratch:
+        result.model.save_pretrained(scratch)
+        own = fingerprint(scratch)
+        contents = {}
+        for name in (WEIGHTS, CARD, CONFIG):
+            with open(os.path.join(scratch, name), "rb") as file:
+                contents[name] = file.read()
+    files.delete(files.join(output, CONFIG))
+    metadata = EmbeddingMetadata("collaborative", config.backbone, own, "none", config.collaborative_dimension)
+    table = EmbeddingTable(
+        _plain_ids(item_ids), result.collaborative, result.has_collaborative, texts=None, metadata=metadata
+    )
+    write_embeddings(table, files.join(output, COLLABORATIVE))
+    for name, content in contents.items():
+        files.write_atomically(files.join(output, name), lambda file, content=content: file.write(content) and None)
+
+
+def _plain_ids(item_ids: pa.Array) -> pa.Array:
+    return item_ids.cast(pa.int64() if pa.types.is_integer(item_ids.type) else pa.string())
+
+
+def _align(item_ids: pa.Array, embeddings: EmbeddingTable, path: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the vectors of the log's items, float32 [V, D], and which have one, bool [V]."""
+    rows = pc.index_in(_plain_ids(item_ids), value_set=embeddings.item_ids).fill_null(-1).to_numpy()
+    present = (rows >= 0) & embeddings.present[rows]
+    if not present.any():
+        raise InputError(
+            f"The embeddings {path} know none of the log's items",
+            found=f"items such as {item_ids[0].as_py()!r} in the log, {embeddings.item_ids[0].as_py()!r} in the embeddings",
+            expected="the same item ids in both",
+            fix="embed the catalogue that belongs to this log",
+        )
+    vectors = embeddings.vectors[rows]
+    vectors[~present] = 0
+    return vectors, present
+
+
+def _note(at: TrainingProgress) -> str:
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in at.metrics.items())
+    return f"{_STAGES[at.stage]}, epoch {at.epoch}" + (f": {shown}" if shown else "")
