@@ -1,0 +1,154 @@
+"""Stage 2: aligns the interests of the two modalities, starting from stage 1's backbone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from .config import TrainingConfig
+from .iadsr import IADSR, Batch
+from .losses import hard_gumbel_sigmoid, info_nce, sampled_softmax
+from .scoring import CatalogueTensors
+from .sequences import Sequences, Windows, batches
+from .stopping import EarlyStopping
+
+ALIGNED_POSITIONS = 1024
+"""Positions per batch that InfoNCE tells apart; its cost grows with their square."""
+
+
+@dataclass(frozen=True)
+class AlignmentFit:
+    """Stage 2's result, beside the trained model.
+
+    Attributes:
+        epochs: The best epoch.
+        held_out_auroc: AUROC of the paper's own score, minus the sum of the three similarities, in finding the noise
+            inserted into held-out users.
+    """
+
+    epochs: int
+    held_out_auroc: float
+
+
+def fit_alignment(
+    model: IADSR,
+    sequences: Sequences,
+    inserted: np.ndarray,
+    catalogue: CatalogueTensors,
+    windows: Windows,
+    held_out: Windows,
+    training: TrainingConfig,
+    generator: np.random.Generator,
+    report: Callable[[int, float, dict[str, float]], None],
+) -> AlignmentFit:
+    """Trains everything but the noise head until detection on held-out users no longer gets better.
+
+    The loss is the paper's: next item, both InfoNCE terms and reconstruction, all weighted 1 (section 4.4).
+
+    Args:
+        model: Its backbone and `predict` come from stage 1.
+        sequences: The noisy log.
+        inserted: bool [N], the noise in it; used for stopping only.
+        catalogue: The item vectors.
+        windows: Windows to train on.
+        held_out: Windows of users that are not trained on.
+        training: How to train.
+        generator: Source of batches, negatives and the mask's noise.
+        report: Called with the epoch (from 1), the fraction of it that is done, and measurements at its end.
+    """
+    optimiser = torch.optim.Adam(
+        [p for name, p in model.named_parameters() if not name.startswith("head.")], lr=training.alignment_learning_rate
+    )
+    stopping = EarlyStopping(model, training.patience)
+    noise = torch.Generator().manual_seed(int(generator.integers(2**62)))
+
+    for epoch in range(1, training.alignment_epochs + 1):
+        model.train()
+        done, total = 0, 0.0
+        for chosen, index, mask in batches(windows, training.batch_positions, generator):
+            items = sequences.items[index]
+            negatives = sequences.items[generator.integers(0, len(sequences.items), training.negatives)]
+            sample = generator.permutation(int(mask.sum()))[:ALIGNED_POSITIONS]
+            loss = _loss(
+                model, catalogue, items, mask, negatives, torch.from_numpy(sample), noise, training.temperature
+            )
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            done += len(chosen)
+            total += loss.item() * len(chosen)
+            report(epoch, done / len(windows), {})
+        measured = _paper_auroc(model, sequences, inserted, catalogue, held_out, training.batch_positions)
+        report(epoch, 1.0, {"training_loss": total / max(done, 1), "held_out_auroc": measured})
+        if stopping.stop_after(epoch, -measured):
+            break
+    stopping.restore_best()
+    return AlignmentFit(stopping.best_epoch, -stopping.best)
+
+
+def _loss(
+    model: IADSR,
+    catalogue: CatalogueTensors,
+    items: np.ndarray,
+    mask: np.ndarray,
+    negatives: np.ndarray,
+    sample: Tensor,
+    noise: torch.Generator,
+    temperature: float,
+) -> Tensor:
+    batch = catalogue.batch(items, mask)
+    ids, others = torch.from_numpy(items.astype(np.int64)), torch.from_numpy(negatives.astype(np.int64))
+    interests = model.interests(batch)
+    follows = batch.mask[:, 1:]
+    next_item = sampled_softmax(
+        model.predict(interests.collaborative[:, :-1][follows]),
+        batch.collaborative[:, 1:][follows],
+        catalogue.collaborative[others],
+        ids[:, 1:][follows],
+        others,
+        temperature,
+    )
+    known = batch.has_semantic[batch.mask][sample]
+    short = info_nce(
+        interests.collaborative[batch.mask][sample][known],
+        interests.semantic[batch.mask][sample][known],
+        temperature,
+        ids[batch.mask][sample][known],
+    )
+    readers = batch.has_semantic.any(1)
+    long = info_nce(interests.user_collaborative[readers], interests.user_semantic[readers], temperature)
+    return next_item + short + long + _reconstruction(model, batch, interests.collaborative, interests, noise)
+
+
+def _reconstruction(model: IADSR, batch: Batch, collaborative: Tensor, interests, noise: torch.Generator) -> Tensor:
+    """How badly the kept interests give back their items, as mean squared error (paper section 4.3)."""
+    logits = model.similarities(interests, batch)[0].sum(-1)  # [B, T]
+    kept = hard_gumbel_sigmoid(logits, noise)[..., None] * collaborative  # [B, T, h]
+    return (model.decode(kept) - batch.collaborative)[batch.mask].square().mean()
+
+
+def _paper_auroc(
+    model: IADSR,
+    sequences: Sequences,
+    inserted: np.ndarray,
+    catalogue: CatalogueTensors,
+    windows: Windows,
+    batch_positions: int,
+) -> float:
+    model.eval()
+    scores, labels = [], []
+    with torch.inference_mode():
+        for _, index, mask in batches(windows, batch_positions):
+            batch = catalogue.batch(sequences.items[index], mask)
+            total = model.similarities(model.interests(batch), batch)[0].sum(-1)
+            scores.append(-total.numpy()[mask])
+            labels.append(inserted[index[mask]])
+    return area_under_roc(np.concatenate(labels), np.concatenate(scores))
+
+
+def area_under_roc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Returns the AUROC, or 0.5 where the labels are all alike and there is nothing to tell apart."""
+    return float(roc_auc_score(labels, scores)) if labels.any() and not labels.all() else 0.5

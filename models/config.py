@@ -1,0 +1,87 @@
+"""What can be set about the model and about its training, each field documented where it stands."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+BackboneName = Literal["gru4rec", "sasrec", "caser"]
+BACKBONES: tuple[BackboneName, ...] = ("gru4rec", "sasrec", "caser")
+
+
+@dataclass(frozen=True)
+class IADSRConfig:
+    """The shape of a model: everything needed to rebuild it before its weights are loaded."""
+
+    backbone: BackboneName = "gru4rec"
+    """The sequential recommender whose item table and encoder the model is built on."""
+
+    collaborative_dimension: int = 64
+    """d: length of a collaborative item vector."""
+
+    hidden_dimension: int = 128
+    """h: length of an interest, the space in which the two modalities are aligned."""
+
+    semantic_dimension: int = 384
+    """D: length of a text embedding. `train` sets it to that of the embeddings it is given."""
+
+    semantic_components: int = 256
+    """Principal components of the text embeddings that the model works with; at most D are used."""
+
+    head_dimension: int = 64
+    """Width of the two hidden layers of the noise head."""
+
+    dropout: float = 0.2
+    """Share of units dropped in the backbone while training."""
+
+    max_length: int = 50
+    """Interactions that the model looks at together. A longer sequence is cut into windows of even size."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a model is trained. The defaults suit logs of 100 thousand to a few million interactions."""
+
+    seed: int = 0
+    """Everything random in training is drawn from this seed; same data and seed give the same bits."""
+
+    noise_rate: float = 0.15
+    """Share of interactions in the training log that we insert as noise. The noise probability is calibrated for
+    this share: it answers "inserted or genuine?" in a log with so many inserted."""
+
+    uniform_share: float = 0.2
+    """Share of the inserted noise drawn uniformly over items; the rest follows popularity. Much uniform noise
+    teaches the model that a rarely seen item is noise, which is unfair to cold items."""
+
+    held_out_share: float = 0.1
+    """Share of users never trained on: once for stopping stage 1, and again, from among the users that stage 1
+    has seen, for stopping stage 2 and for calibration."""
+
+    hidden_share: float = 0.15
+    """Share of interactions whose text, and as many whose collaborative vector, is hidden or replaced in a second
+    view of the training data, so that the noise head also learns to judge with one modality."""
+
+    collaborative_epochs: int = 30
+    """Most epochs of stage 1, next-item prediction."""
+
+    alignment_epochs: int = 10
+    """Most epochs of stage 2, interest alignment."""
+
+    head_epochs: int = 40
+    """Most epochs of the noise head, which trains on agreement features computed once."""
+
+    patience: int = 2
+    """Epochs without improvement on held-out users before a stage stops."""
+
+    collaborative_learning_rate: float = 3e-3
+    """Adam's learning rate in stage 1."""
+
+    alignment_learning_rate: float = 1e-3
+    """Adam's learning rate in stage 2, and of the noise head."""
+
+    batch_positions: int = 4096
+    """Padded positions per batch."""
+
+    negatives: int = 2048
+    """Negative items per batch, shared by its positions."""
+
+    temperature: float = 0.1
+    """Divides the cosines of next-item prediction and of both InfoNCE losses."""

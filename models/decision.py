@@ -1,0 +1,170 @@
+"""Stage 2, second part: the noise head, trained on the noise that we inserted and calibrated on held-out users."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score, log_loss
+from torch import Tensor
+from torch.nn import functional as F
+
+from .alignment import area_under_roc
+from .config import TrainingConfig
+from .iadsr import IADSR, SIMILARITIES
+from .scoring import CatalogueTensors
+from .sequences import Sequences, Windows, batches
+from .stopping import EarlyStopping
+
+BATCH_ROWS = 4096
+CALIBRATION_BINS = 15
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Interactions as the noise head sees them, one row each.
+
+    Attributes:
+        features: [n, F].
+        defined: bool [n, F].
+        length: Interactions in the window, [n].
+        label: 1 on inserted noise, [n].
+    """
+
+    features: Tensor
+    defined: Tensor
+    length: Tensor
+    label: Tensor
+
+    def __add__(self, other: "Examples") -> "Examples":
+        """Appends the rows of another."""
+        return Examples(*(torch.cat([a, b]) for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
+
+    def select(self, rows: Tensor) -> "Examples":
+        """Returns some rows, by index or bool mask."""
+        return Examples(*(tensor[rows] for tensor in vars(self).values()))
+
+
+def collect_examples(
+    model: IADSR,
+    sequences: Sequences,
+    inserted: np.ndarray,
+    catalogue: CatalogueTensors,
+    windows: Windows,
+    batch_positions: int,
+    change: Callable | None = None,
+) -> Examples:
+    """Computes the agreement features of all windows of more than one interaction.
+
+    Args:
+        model: The aligned model.
+        sequences: The noisy log.
+        inserted: bool [N].
+        catalogue: The item vectors.
+        windows: What to read.
+        batch_positions: Padded positions per batch.
+        change: Applied to each batch and its items first, such as hiding a modality.
+    """
+    model.eval()
+    parts = []
+    with torch.no_grad():
+        for _, index, mask in batches(windows.select(windows.lengths > 1), batch_positions):
+            items = sequences.items[index]
+            batch = catalogue.batch(items, mask)
+            if change:
+                batch = change(batch, items)
+            features, defined = model.features(batch, model.interests(batch))
+            length = batch.mask.sum(1, keepdim=True).expand_as(batch.mask).to(features)
+            label = torch.from_numpy(inserted[index]).to(features)
+            real = batch.mask & (batch.has_collaborative | batch.has_semantic)
+            parts.append(Examples(features[real], defined[real], length[real], label[real]))
+    return Examples(*(torch.cat(column) for column in zip(*(vars(part).values() for part in parts), strict=True)))
+
+
+def fit_decision(
+    model: IADSR,
+    examples: Examples,
+    held_out: Examples,
+    training: TrainingConfig,
+    generator: np.random.Generator,
+    report: Callable[[int, float, dict[str, float]], None],
+) -> dict[str, float]:
+    """Trains the noise head by binary cross-entropy until held-out users no longer gain, then calibrates it on them.
+
+    Args:
+        model: The aligned model; its head, standardisation and calibration are set.
+        examples: To train on.
+        held_out: Of users not trained on.
+        training: How to train.
+        generator: Source of the batches.
+        report: Called with the epoch (from 1), the fraction of it that is done, and measurements at its end.
+
+    Returns:
+        Detection measurements on held-out users.
+    """
+    _standardise(model, examples)
+    optimiser = torch.optim.Adam(model.head.parameters(), lr=training.alignment_learning_rate)
+    stopping = EarlyStopping(model.head, 2 * training.patience)
+
+    def logits(rows: Examples) -> Tensor:
+        return model.head_logit(rows.features, rows.defined, rows.length)
+
+    for epoch in range(1, training.head_epochs + 1):
+        order = torch.from_numpy(generator.permutation(len(examples.label)))
+        for rows in order.split(BATCH_ROWS):
+            chosen = examples.select(rows)
+            loss = F.binary_cross_entropy_with_logits(logits(chosen), chosen.label)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        with torch.no_grad():
+            measured = F.binary_cross_entropy_with_logits(logits(held_out), held_out.label).item()
+        report(epoch, 1.0, {"held_out_loss": measured})
+        if stopping.stop_after(epoch, measured):
+            break
+    stopping.restore_best()
+    with torch.no_grad():
+        return _calibrate(model, logits(held_out).numpy().astype(np.float64), held_out.label.numpy())
+
+
+def _standardise(model: IADSR, examples: Examples) -> None:
+    """Stores what is usual: of each feature in training, and of the similarities among genuine interactions."""
+    mean, deviation = _moments(examples.features, examples.defined)
+    model.feature_mean.copy_(mean)
+    model.feature_deviation.copy_(deviation)
+    genuine = examples.select(examples.label == 0)
+    mean, deviation = _moments(genuine.features, genuine.defined)
+    model.genuine_mean.copy_(mean[: len(SIMILARITIES)])
+    model.genuine_deviation.copy_(deviation[: len(SIMILARITIES)])
+
+
+def _moments(values: Tensor, defined: Tensor) -> tuple[Tensor, Tensor]:
+    count = defined.sum(0).clamp(min=1)
+    mean = (values * defined).sum(0) / count
+    variance = ((values - mean).square() * defined).sum(0) / count
+    return mean, variance.sqrt().clamp(min=1e-4)
+
+
+def _calibrate(model: IADSR, logits: np.ndarray, label: np.ndarray) -> dict[str, float]:
+    """Fits Platt's scale and shift of the logit (without a penalty) and measures what comes of it."""
+    if label.any() and not label.all():
+        platt = LogisticRegression(C=np.inf).fit(logits[:, None], label)
+        # A negative scale would turn the order round; it can only come of a head that learned nothing.
+        scale, shift = max(float(platt.coef_[0, 0]), 1e-3), float(platt.intercept_[0])
+        model.calibration.copy_(torch.tensor([scale, shift]))
+    scale, shift = model.calibration.tolist()
+    probability = 1 / (1 + np.exp(-(logits * scale + shift)))
+    return {
+        "held_out_auroc": area_under_roc(label, probability),
+        "held_out_average_precision": float(average_precision_score(label, probability)) if label.any() else 0.0,
+        "held_out_log_loss": float(log_loss(label, probability, labels=[0, 1])),
+        "held_out_calibration_error": calibration_error(label, probability),
+    }
+
+
+def calibration_error(label: np.ndarray, probability: np.ndarray) -> float:
+    """Returns the expected calibration error: mean gap of probability and true share over bins of equal width."""
+    bins = np.minimum((probability * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    gaps = np.bincount(bins, weights=probability - label, minlength=CALIBRATION_BINS)
+    return float(np.abs(gaps).sum() / len(label))

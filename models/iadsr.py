@@ -1,0 +1,205 @@
+"""The IADSR model: interests of two modalities, their alignment, and the probability that an interaction is noise.
+
+Interest Alignment for Denoising Sequential Recommendation (CIKM 2025, arXiv 2510.04239). The model reads item
+vectors, never item numbers, so that items it was not trained on can be judged from borrowed vectors. B sequences, T
+positions, d collaborative dimensions, D text-embedding dimensions, k components kept of them, h hidden.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .agreement import leave_one_out_max, leave_one_out_mean, sequence_agreement
+from .backbones import make_backbone
+from .config import IADSRConfig
+from .pretrained import Pretrained
+
+SIMILARITIES = ("long_term_semantic", "long_term_collaborative", "short_term")
+"""The paper's three similarities: cos(S, c_t), cos(C, s_t), cos(c_t, s_t)."""
+
+FEATURES = (
+    *SIMILARITIES,
+    "expected_next",
+    *(
+        f"{modality}_{scope}_{how}"
+        for modality in ("collaborative", "semantic")
+        for scope in ("sequence", "neighbours")
+        for how in ("mean", "maximum")
+    ),
+)
+"""What the noise head sees of an interaction, besides the log length of its sequence and which features are defined.
+An item's popularity is deliberately not among them: it would cost the cold items."""
+
+
+@dataclass(frozen=True)
+class Interests:
+    """What the two modalities say a user wants (paper section 4.1).
+
+    Attributes:
+        collaborative: c_t, short-term, [B, T, h].
+        semantic: s_t, short-term, [B, T, h]; 0 without text.
+        long_collaborative: C without the item at t, [B, T, h].
+        long_semantic: S without the item at t, [B, T, h].
+        user_collaborative: C, [B, h].
+        user_semantic: S, [B, h].
+    """
+
+    collaborative: Tensor
+    semantic: Tensor
+    long_collaborative: Tensor
+    long_semantic: Tensor
+    user_collaborative: Tensor
+    user_semantic: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded sequences as the model reads them.
+
+    Attributes:
+        collaborative: Item vectors, [B, T, d].
+        semantic: Text embeddings in the model's components (`IADSR.reduce_semantic`), [B, T, k].
+        mask: bool [B, T], real positions; padding comes last.
+        has_collaborative: bool [B, T].
+        has_semantic: bool [B, T].
+    """
+
+    collaborative: Tensor
+    semantic: Tensor
+    mask: Tensor
+    has_collaborative: Tensor
+    has_semantic: Tensor
+
+
+class IADSR(Pretrained, nn.Module):
+    """Scores how well each interaction fits its user's interests, and how probably it is noise.
+
+    Attributes:
+        config: The shape of the model.
+        collaborative_mean: Mean of the log's item vectors, [d].
+        semantic_mean: Mean of the catalogue's text embeddings, [D].
+        semantic_basis: Principal directions of the text embeddings, half-whitened, [D, k].
+        feature_mean: Of the agreement features in training, [F].
+        feature_deviation: Likewise, [F].
+        genuine_mean: Of the three similarities over genuine interactions in training, [3].
+        genuine_deviation: Likewise, [3].
+        calibration: Scale and shift of the noise logit, fitted on held-out users, [2].
+    """
+
+    collaborative_mean: Tensor
+    semantic_mean: Tensor
+    semantic_basis: Tensor
+    feature_mean: Tensor
+    feature_deviation: Tensor
+    genuine_mean: Tensor
+    genuine_deviation: Tensor
+    calibration: Tensor
+
+    def __init__(self, config: IADSRConfig):
+        super().__init__()
+        self.config = config
+        d, h = config.collaborative_dimension, config.hidden_dimension
+        k = min(config.semantic_components, config.semantic_dimension)
+        self.backbone = make_backbone(config)
+        self.predict = nn.Linear(h, d)
+        self.short_semantic = nn.Linear(k, h, bias=False)  # W_1
+        self.long_semantic = nn.Linear(k, h, bias=False)  # W_2
+        self.decode = nn.Linear(h, d)
+        self.head = nn.Sequential(
+            nn.Linear(2 * len(FEATURES) + 1, config.head_dimension),
+            nn.ReLU(),
+            nn.Linear(config.head_dimension, config.head_dimension),
+            nn.ReLU(),
+            nn.Linear(config.head_dimension, 1),
+        )
+        for name, start in {
+            "collaborative_mean": torch.zeros(d),
+            "semantic_mean": torch.zeros(config.semantic_dimension),
+            "semantic_basis": torch.eye(config.semantic_dimension, k),
+            "feature_mean": torch.zeros(len(FEATURES)),
+            "feature_deviation": torch.ones(len(FEATURES)),
+            "genuine_mean": torch.zeros(len(SIMILARITIES)),
+            "genuine_deviation": torch.ones(len(SIMILARITIES)),
+            "calibration": torch.tensor([1.0, 0.0]),
+        }.items():
+            self.register_buffer(name, start)
+
+    def reduce_semantic(self, vectors: Tensor) -> Tensor:
+        """Maps raw text embeddings [n, D] to the model's centred, half-whitened components [n, k].
+
+        Text embeddings share a few strong directions that say nothing of a user's taste; scaling principal
+        components by the inverse root of their deviation evens them out.
+        """
+        return (vectors - self.semantic_mean) @ self.semantic_basis
+
+    def interests(self, batch: Batch) -> Interests:
+        """Computes short- and long-term interests of both modalities."""
+        known = batch.mask & batch.has_semantic
+        collaborative = self.backbone(
+            F.normalize(batch.collaborative, dim=-1) * batch.has_collaborative[..., None], batch.mask
+        )
+        semantic = self.short_semantic(batch.semantic) * known[..., None]  # [B, T, h]
+        history = batch.semantic * known[..., None]  # [B, T, k]
+        mean_history = history.sum(1) / known.sum(1, keepdim=True).clamp(min=1)  # [B, k]
+        return Interests(
+            collaborative=collaborative,
+            semantic=semantic,
+            long_collaborative=leave_one_out_max(collaborative, batch.mask),
+            long_semantic=self.long_semantic(leave_one_out_mean(batch.semantic, known)),
+            user_collaborative=collaborative.masked_fill(~batch.mask[..., None], -torch.inf).amax(1),
+            user_semantic=self.long_semantic(mean_history),
+        )
+
+    def similarities(self, interests: Interests, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Returns the paper's three similarities [B, T, 3] and where they are defined, bool [B, T, 3]."""
+        known = batch.mask & batch.has_semantic
+        others = batch.mask.sum(1, keepdim=True).expand_as(known) > 1
+        other_texts = (known.sum(1, keepdim=True) - known.long()) > 0
+        values = torch.stack(
+            [
+                F.cosine_similarity(interests.long_semantic, interests.collaborative, dim=-1),
+                F.cosine_similarity(interests.long_collaborative, interests.semantic, dim=-1),
+                F.cosine_similarity(interests.collaborative, interests.semantic, dim=-1),
+            ],
+            dim=-1,
+        )
+        defined = torch.stack([batch.mask & other_texts, known & others, known], dim=-1)
+        return values * defined, defined
+
+    def features(self, batch: Batch, interests: Interests) -> tuple[Tensor, Tensor]:
+        """Returns the agreement features [B, T, F], in the order of FEATURES, and where they are defined, bool."""
+        similarities, similar = self.similarities(interests, batch)
+        centred = batch.collaborative - self.collaborative_mean
+        present = batch.mask & batch.has_collaborative
+        before = F.pad(interests.collaborative, (0, 0, 1, 0))[:, :-1]  # c_{t-1}, [B, T, h]
+        expected = F.cosine_similarity(self.predict(before), batch.collaborative, dim=-1)  # [B, T]
+        expects = present & (torch.arange(batch.mask.shape[1]) > 0)
+        collaborative, collaborates = sequence_agreement(centred, present)
+        semantic, means = sequence_agreement(batch.semantic, batch.mask & batch.has_semantic)
+        values = torch.cat([similarities, (expected * expects)[..., None], collaborative, semantic], dim=-1)
+        return values, torch.cat([similar, expects[..., None], collaborates, means], dim=-1)
+
+    def head_logit(self, features: Tensor, defined: Tensor, length: Tensor) -> Tensor:
+        """Computes the logit of the noise probability, before calibration.
+
+        Args:
+            features: [..., F].
+            defined: bool [..., F].
+            length: Interactions in the sequence of each row, [...].
+        """
+        standard = (features - self.feature_mean) / self.feature_deviation * defined
+        return self.head(torch.cat([standard, defined.to(standard), torch.log(length)[..., None]], dim=-1))[..., 0]
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores every position.
+
+        Returns:
+            The calibrated noise probability [B, T], the three similarities [B, T, 3] and where those are defined.
+        """
+        features, defined = self.features(batch, self.interests(batch))
+        length = batch.mask.sum(1, keepdim=True).expand_as(batch.mask).to(features)
+        scale, shift = self.calibration
+        probability = torch.sigmoid(self.head_logit(features, defined, length) * scale + shift)
+        return probability, features[..., : len(SIMILARITIES)], defined[..., : len(SIMILARITIES)]

@@ -1,0 +1,116 @@
+"""Stage 1: a sequential recommender trained for next-item prediction, whose item table is E_c."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .backbones import make_backbone
+from .config import IADSRConfig, TrainingConfig
+from .losses import sampled_softmax
+from .sequences import Sequences, Windows, batches
+from .stopping import EarlyStopping
+
+
+class Recommender(nn.Module):
+    """A backbone with an item table that serves as input and, tied, as output."""
+
+    def __init__(self, config: IADSRConfig, items: int):
+        super().__init__()
+        self.table = nn.Embedding(items, config.collaborative_dimension)
+        # Only directions count. Short vectors turn quickly at first; at torch's default length they barely move.
+        nn.init.normal_(self.table.weight, std=0.1)
+        self.backbone = make_backbone(config)
+        self.predict = nn.Linear(config.hidden_dimension, config.collaborative_dimension)
+
+    def forward(self, items: Tensor, mask: Tensor) -> Tensor:
+        """Predicts the next item's vector after each position, [B, T, d], from items [B, T]."""
+        return self.predict(self.backbone(F.normalize(self.table(items), dim=-1) * mask[..., None], mask))
+
+
+@dataclass(frozen=True)
+class RecommenderFit:
+    """Stage 1's result.
+
+    Attributes:
+        recommender: At its best epoch.
+        epochs: That epoch.
+        held_out_loss: Next-item loss of held-out users there.
+    """
+
+    recommender: Recommender
+    epochs: int
+    held_out_loss: float
+
+
+def fit_recommender(
+    sequences: Sequences,
+    windows: Windows,
+    held_out: Windows,
+    items: int,
+    config: IADSRConfig,
+    training: TrainingConfig,
+    generator: np.random.Generator,
+    report: Callable[[int, float, dict[str, float]], None],
+) -> RecommenderFit:
+    """Trains a recommender until the next-item loss of held-out users no longer falls.
+
+    Args:
+        sequences: The log.
+        windows: Windows of it to train on.
+        held_out: Windows of users that are not trained on.
+        items: V, rows of the item table.
+        config: The model's shape.
+        training: How to train.
+        generator: Source of batches and negatives.
+        report: Called with the epoch (from 1), the fraction of it that is done, and measurements at its end.
+    """
+    recommender = Recommender(config, items)
+    optimiser = torch.optim.Adam(recommender.parameters(), lr=training.collaborative_learning_rate)
+    stopping = EarlyStopping(recommender, training.patience)
+    # The same negatives at every measurement, so that epochs compare.
+    measured_negatives = _draw(sequences, training.negatives, generator)
+
+    def loss_of(index: np.ndarray, mask: np.ndarray, negatives: np.ndarray) -> tuple[Tensor, int]:
+        ids, real = torch.from_numpy(sequences.items[index].astype(np.int64)), torch.from_numpy(mask)
+        follows = real[:, 1:]  # positions whose next item is known
+        context = recommender(ids, real)[:, :-1][follows]  # [n, d]
+        targets, others = ids[:, 1:][follows], torch.from_numpy(negatives)
+        table = recommender.table
+        loss = sampled_softmax(context, table(targets), table(others), targets, others, training.temperature)
+        return loss, len(targets)
+
+    def held_out_loss() -> float:
+        recommender.eval()
+        with torch.inference_mode():
+            parts = [
+                loss_of(index, mask, measured_negatives)
+                for _, index, mask in batches(held_out, training.batch_positions)
+            ]
+        return sum(float(loss) * n for loss, n in parts) / max(sum(n for _, n in parts), 1)
+
+    for epoch in range(1, training.collaborative_epochs + 1):
+        recommender.train()
+        done, total = 0, 0.0
+        for chosen, index, mask in batches(windows, training.batch_positions, generator):
+            loss, _ = loss_of(index, mask, _draw(sequences, training.negatives, generator))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            done += len(chosen)
+            total += loss.item() * len(chosen)
+            report(epoch, done / len(windows), {})
+        measured = held_out_loss()
+        report(epoch, 1.0, {"training_loss": total / max(done, 1), "held_out_loss": measured})
+        if stopping.stop_after(epoch, measured):
+            break
+    stopping.restore_best()
+    return RecommenderFit(recommender.eval(), stopping.best_epoch, stopping.best)
+
+
+def _draw(sequences: Sequences, count: int, generator: np.random.Generator) -> np.ndarray:
+    """Draws items in proportion to popularity: those of random interactions."""
+    return sequences.items[generator.integers(0, len(sequences.items), count)].astype(np.int64)

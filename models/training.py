@@ -1,0 +1,227 @@
+"""Trains a model from a log and text embeddings: inserts noise, then stage 1, stage 2 and the noise head."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from .alignment import fit_alignment
+from .config import IADSRConfig, TrainingConfig
+from .decision import collect_examples, fit_decision
+from .errors import InputError
+from .iadsr import IADSR, Batch
+from .noise import insert_noise
+from .recommender import fit_recommender
+from .scoring import CatalogueTensors, ItemVectors
+from .sequences import Sequences, cut_windows
+
+Stage = Literal["collaborative", "alignment", "head"]
+_SHARES: dict[Stage, tuple[float, float]] = {
+    "collaborative": (0.0, 0.65),
+    "alignment": (0.65, 0.3),
+    "head": (0.95, 0.05),
+}
+"""Where each stage starts in the whole training, and how much of it it takes."""
+
+FEWEST_USERS = 20
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """Where a running training stands.
+
+    Attributes:
+        stage: What is being trained.
+        epoch: The epoch at work, from 1.
+        epochs: The most epochs this stage can take; it usually stops earlier.
+        fraction: Share of the whole training that is done, in [0, 1]; never falls.
+        metrics: Measurements, at the end of an epoch only.
+    """
+
+    stage: Stage
+    epoch: int
+    epochs: int
+    fraction: float
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A trained model and what it was trained with.
+
+    Attributes:
+        model: Ready to score; `model.metrics` holds `metrics`.
+        collaborative: float32 [V, d], E_c: unit vectors, zeros where `has_collaborative` is false.
+        has_collaborative: bool [V], true for items that occur in the log.
+        metrics: JSON-able: counts, and measurements on held-out users.
+        history: One entry per epoch: stage, epoch and its measurements.
+    """
+
+    model: IADSR
+    collaborative: np.ndarray
+    has_collaborative: np.ndarray
+    metrics: dict[str, Any]
+    history: list[dict[str, Any]]
+
+
+def train(
+    sequences: Sequences,
+    semantic: np.ndarray,
+    has_semantic: np.ndarray,
+    config: IADSRConfig,
+    training: TrainingConfig,
+    progress: Callable[[TrainingProgress], None] | None = None,
+) -> TrainingResult:
+    """Trains a model on a log.
+
+    Noise of our own goes into the log before anything is trained, so that the collaborative vectors have seen it just
+    as they have seen the noise that was there already; else the head would only learn "was not in my training data".
+
+    Args:
+        sequences: The log, items being rows of `semantic`.
+        semantic: Text embeddings, float [V, D].
+        has_semantic: bool [V]; rows of `semantic` are meaningless where false.
+        config: The model's shape; its `semantic_dimension` is replaced by D.
+        training: How to train.
+        progress: Called after every batch.
+
+    Raises:
+        InputError: The log has too few users to hold some out.
+    """
+    active = int((sequences.lengths > 1).sum())
+    if active < FEWEST_USERS:
+        raise InputError(
+            "the log is too small to train on",
+            found=f"{active} users with two or more interactions",
+            expected=f"{FEWEST_USERS} at least: some are held out, to know when to stop",
+            fix="give a larger log, or use a model trained on another log of the same catalogue",
+        )
+    config = replace(config, semantic_dimension=semantic.shape[1])
+    tell, history = _reporter(training, progress)
+    root = np.random.SeedSequence(training.seed)
+    noise_seed, split_seed, batch_seed, view_seed, torch_seed = root.spawn(5)
+    noisy = insert_noise(sequences, training.noise_rate, uniform_share=training.uniform_share, seed=noise_seed)
+    generator = np.random.default_rng(batch_seed)
+    windows = cut_windows(noisy.sequences, config.max_length)
+    part = _split_users(len(sequences), training.held_out_share, np.random.default_rng(split_seed))[windows.users]
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch_seed.generate_state(1)[0]))
+        # Stage 1 sees the users that stage 2 holds out: the collaborative vectors must know the held-out noise exactly
+        # as they will know the noise of a log to be cleaned. Its own stopping uses users of its own.
+        first = fit_recommender(
+            noisy.sequences,
+            windows.select(part != 0),
+            windows.select(part == 0),
+            len(semantic),
+            config,
+            training,
+            generator,
+            lambda *at: tell("collaborative", training.collaborative_epochs, *at),
+        )
+        counts = np.bincount(sequences.items, minlength=len(semantic))
+        vectors = ItemVectors(
+            F.normalize(first.recommender.table.weight.detach(), dim=-1).numpy() * (counts > 0)[:, None],
+            semantic,
+            counts > 0,
+            np.asarray(has_semantic, bool),
+        )
+        model = IADSR(config)
+        _describe_items(model, vectors, counts)
+        model.backbone.load_state_dict(first.recommender.backbone.state_dict())
+        model.predict.load_state_dict(first.recommender.predict.state_dict())
+        catalogue = CatalogueTensors.select(model, vectors, np.arange(len(semantic)))
+        learned, measured = windows.select(part == 2), windows.select(part == 1)
+        aligned = fit_alignment(
+            model,
+            noisy.sequences,
+            noisy.inserted,
+            catalogue,
+            learned,
+            measured,
+            training,
+            generator,
+            lambda *at: tell("alignment", training.alignment_epochs, *at),
+        )
+
+        def examples(chosen, change=None):
+            return collect_examples(
+                model, noisy.sequences, noisy.inserted, catalogue, chosen, training.batch_positions, change
+            )
+
+        view = np.random.default_rng(view_seed)
+        detection = fit_decision(
+            model,
+            examples(learned) + examples(learned, lambda batch, items: _hide(batch, training.hidden_share, view)),
+            examples(measured),
+            training,
+            generator,
+            lambda *at: tell("head", training.head_epochs, *at),
+        )
+    metrics = {
+        "users": len(sequences),
+        "items": int((counts > 0).sum()),
+        "items_without_text": int(((counts > 0) & ~vectors.has_semantic).sum()),
+        "interactions": len(sequences.items),
+        "inserted_interactions": int(noisy.inserted.sum()),
+        "inserted_share": float(noisy.inserted.mean()),
+        "collaborative_epochs": first.epochs,
+        "collaborative_held_out_loss": first.held_out_loss,
+        "alignment_epochs": aligned.epochs,
+        "alignment_held_out_auroc": aligned.held_out_auroc,
+        **detection,
+    }
+    model.metrics = {**metrics, "training": asdict(training)}
+    return TrainingResult(model.eval(), vectors.collaborative, vectors.has_collaborative, metrics, history)
+
+
+def _split_users(users: int, held_out_share: float, generator: np.random.Generator) -> np.ndarray:
+    """Assigns users at random: 0 stops stage 1, 1 stops and calibrates stage 2, 2 is trained on. int8 [U]."""
+    held_out = max(1, round(users * held_out_share))
+    part = np.full(users, 2, np.int8)
+    order = generator.permutation(users)
+    part[order[:held_out]] = 0
+    part[order[held_out : 2 * held_out]] = 1
+    return part
+
+
+def _describe_items(model: IADSR, vectors: ItemVectors, counts: np.ndarray) -> None:
+    """Stores the catalogue's means and the principal components of its text embeddings in the model."""
+    model.collaborative_mean.copy_(torch.from_numpy((vectors.collaborative * counts[:, None]).sum(0) / counts.sum()))
+    if not vectors.has_semantic.any():
+        return
+    texts = torch.from_numpy(np.asarray(vectors.semantic[vectors.has_semantic], np.float32))
+    mean = texts.mean(0)
+    covariance = (texts - mean).T @ (texts - mean) / len(texts)
+    values, directions = torch.linalg.eigh(covariance)  # ascending
+    size = model.semantic_basis.shape[1]
+    strength, directions = values[-size:].flip(0), directions[:, -size:].flip(1)
+    model.semantic_mean.copy_(mean)
+    # Deviations below a thousandth of the largest are rounding, not meaning; they must not be blown up.
+    model.semantic_basis.copy_(directions * strength.clamp(min=strength[0] * 1e-6).pow(-0.25))
+
+
+def _hide(batch: Batch, share: float, generator: np.random.Generator) -> Batch:
+    """Hides the text of some interactions and the collaborative vector of as many others."""
+    draw = torch.from_numpy(generator.random(tuple(batch.mask.shape)))
+    return replace(
+        batch,
+        has_semantic=batch.has_semantic & (draw >= share),
+        has_collaborative=batch.has_collaborative & (draw < 1 - share),
+    )
+
+
+def _reporter(training: TrainingConfig, progress: Callable[[TrainingProgress], None] | None):
+    history: list[dict[str, Any]] = []
+
+    def tell(stage: Stage, epochs: int, epoch: int, done: float, metrics: dict[str, float]) -> None:
+        start, share = _SHARES[stage]
+        if metrics:
+            history.append({"stage": stage, "epoch": epoch, **metrics})
+        if progress:
+            progress(TrainingProgress(stage, epoch, epochs, start + share * (epoch - 1 + done) / epochs, metrics))
+
+    return tell, history
