@@ -11,6 +11,7 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.pvalue import AsList, AsSingleton
 
 from ..models.errors import ArtifactError, ConservationError, IadsrError, InputError
 from ..transforms import files
@@ -48,9 +49,9 @@ class CleanOptions:
     """Model directory, as `iadsr train` writes it."""
     output: str
     """Directory for the result; must not hold a finished run unless `overwrite`."""
-    columns: InteractionColumns = InteractionColumns()
+    columns: InteractionColumns = dataclasses.field(default_factory=InteractionColumns)
     """Names of the log's columns."""
-    policy: Policy = Policy()
+    policy: Policy = dataclasses.field(default_factory=Policy)
     """What is dropped and what is protected."""
     shards: int | None = None
     """Number of user shards; None: from the size of the input."""
@@ -124,21 +125,21 @@ def build_graph(
         | beam.Reshuffle()
         | "Read" >> ReadSplits(columns, plan.schema, files.join(options.output, REJECTED))
     )
-    catalogue_directory = beam.pvalue.AsSingleton(catalogue)
-    item_counts = beam.pvalue.AsSingleton(read.valid | "Popularity" >> CountItems(columns.item, staging))
+    catalogue_directory = AsSingleton(catalogue)
+    item_counts = AsSingleton(read.valid | "Popularity" >> CountItems(columns.item, staging))
     scored = (
         read.valid
         | "Group" >> GroupByUserShard(columns.user, shards, shuffle, staging)
         | "Score" >> ScoreShards(columns, options.model, catalogue_directory)
     )
-    threshold: float | beam.pvalue.AsSingleton = policy.threshold
+    threshold: float | AsSingleton = policy.threshold
     if policy.drop_rate is not None:
         histogram = (
             scored
             | "Histogram" >> beam.Map(lambda s: probability_histogram(s.scores.noise_probability, s.scores.scored))
             | beam.CombineGlobally(MergeHistograms())
         )
-        threshold = beam.pvalue.AsSingleton(histogram | "Threshold" >> beam.Map(threshold_for_rate, policy.drop_rate))
+        threshold = AsSingleton(histogram | "Threshold" >> beam.Map(threshold_for_rate, policy.drop_rate))
         scored = scored | "Stage" >> StageShards(staging) | beam.Reshuffle() | "Unstage" >> beam.Map(unstage)
     summaries = scored | "Write" >> DecideAndWrite(
         columns, policy, options.output, shards, threshold, item_counts, catalogue_directory
@@ -149,8 +150,8 @@ def build_graph(
         options.output,
         staging,
         render_report,
-        counts=beam.pvalue.AsList(read.counts),
-        summary=beam.pvalue.AsSingleton(summary),
+        counts=AsList(read.counts),
+        summary=AsSingleton(summary),
         threshold=threshold,
         item_counts=item_counts,
         catalogue_directory=catalogue_directory,
@@ -264,4 +265,3 @@ def _warn_local_output(output: str, beam_options: PipelineOptions) -> None:
             expected="a path that all workers and this machine share, such as gs://, s3:// or hdfs://",
             fix="name a shared path, or run workers on this machine with --environment_type=LOOPBACK",
         )
-

@@ -7,7 +7,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 from rich.text import Text
@@ -20,7 +19,9 @@ if TYPE_CHECKING:
 
 EXIT_INPUT, EXIT_USAGE, EXIT_CONSERVATION, EXIT_BUG, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
-_BEAM = "Options that are not listed go to Apache Beam: --runner, --direct_num_workers and all others of its PipelineOptions."
+_BEAM = (
+    "Options that are not listed go to Apache Beam: --runner, --direct_num_workers and the rest of its PipelineOptions."
+)
 _SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
@@ -179,9 +180,7 @@ def embed(
     from .progress import Progress
 
     columns = _names(text_columns)
-    options = EmbedOptions(
-        items=items, output=output, text_columns=columns, item_column=item_column, encoder=encoder
-    )
+    options = EmbedOptions(items=items, output=output, text_columns=columns, item_column=item_column, encoder=encoder)
     with Progress(_err).task("Embedding items") as task:
         summary = embed_catalogue(options, task.advance_to)
     _out.print(describe_embedding(summary, output))
@@ -240,7 +239,7 @@ def clean(
 ) -> None:
     """Score every interaction of a log and write it cleaned, with a report."""
     if drop_rate is not None and threshold is not None:
-        raise click.UsageError("--drop-rate and --threshold exclude each other: give one of them.")
+        raise typer.BadParameter("it excludes --threshold: give one of them.", param_hint="--drop-rate")
     chosen = _choice("--shuffle", shuffle, ("auto", "claim-check", "bytes"))
     beam_options = _configure_files(context)
     from ..transforms.deciding import DEFAULT_THRESHOLD, Policy
@@ -290,7 +289,7 @@ def demo(
 ) -> None:
     """Embed, train and clean in a row, on MovieLens-100K or on your own files. Replaces an earlier demo."""
     if (interactions is None) != (items is None):
-        raise click.UsageError("--interactions and --items belong together: give both, or neither for MovieLens-100K.")
+        raise typer.BadParameter("give both, or neither for MovieLens-100K.", param_hint="--interactions and --items")
     chosen = _choice("--backbone", backbone, ("gru4rec", "sasrec", "caser"))
     beam_options = _configure_files(context)
     from ..transforms.schema import InteractionColumns
@@ -328,7 +327,7 @@ def _names(text: str | None) -> tuple[str, ...] | None:
 
 def _choice(flag: str, value: str, choices: tuple[str, ...]) -> Any:
     if value not in choices:
-        raise click.BadParameter(f"{value!r} is not one of {', '.join(choices)}.", param_hint=flag)
+        raise typer.BadParameter(f"{value!r} is not one of {', '.join(choices)}.", param_hint=flag)
     return value
 
 

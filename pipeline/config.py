@@ -4,7 +4,6 @@ import difflib
 from pathlib import Path
 from typing import Any
 
-import click
 import yaml
 
 from ..models.errors import InputError
@@ -12,12 +11,12 @@ from ..models.errors import InputError
 BEAM_SECTION = "beam"
 
 
-def read_config(path: Path, command: click.Command) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_config(path: Path, command: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Reads a configuration file for one command.
 
     Args:
         path: YAML file: option names (with dashes or underscores) to values, and Beam's flags under `beam:`.
-        command: The command, whose option names are the ones allowed.
+        command: The click command, whose option names are the ones allowed.
 
     Returns:
         The command's values by parameter name, and the Beam section.

@@ -70,6 +70,11 @@ class Task:
         self.note = self.note if note is None else note
         self._bars.update(self._id, completed=completed, note=self.note)
 
+    def advance_to(self, done: int, total: int) -> None:
+        """Sets how much of how much is done."""
+        self.note = f"{done:,} of {total:,}"
+        self._bars.update(self._id, completed=done, total=max(total, 1), note=self.note)
+
     def finish(self) -> None:
         """Marks the task as complete."""
         total = self._bars.tasks[self._bars.task_ids.index(self._id)].total or 1

@@ -40,7 +40,7 @@ class TrainOptions:
     """Item embeddings, as `iadsr embed` writes them."""
     output: str
     """Directory for the model; must be new or empty unless `overwrite`."""
-    columns: InteractionColumns = InteractionColumns()
+    columns: InteractionColumns = dataclasses.field(default_factory=InteractionColumns)
     """Names of the log's columns."""
     backbone: BackboneName = "gru4rec"
     """The sequential recommender that the model is built on."""
@@ -169,7 +169,7 @@ def write_model(output: str, result: TrainingResult, item_ids: pa.Array) -> None
     )
     write_embeddings(table, files.join(output, COLLABORATIVE))
     for name, content in contents.items():
-        files.write_atomically(files.join(output, name), lambda file, content=content: file.write(content) and None)
+        files.write_atomically(files.join(output, name), lambda file, content=content: file.write(content))
 
 
 def _plain_ids(item_ids: pa.Array) -> pa.Array:
@@ -183,7 +183,7 @@ def _align(item_ids: pa.Array, embeddings: EmbeddingTable, path: str) -> tuple[n
     if not present.any():
         raise InputError(
             f"The embeddings {path} know none of the log's items",
-            found=f"items such as {item_ids[0].as_py()!r} in the log, {embeddings.item_ids[0].as_py()!r} in the embeddings",
+            found=f"such as {item_ids[0].as_py()!r} in the log, {embeddings.item_ids[0].as_py()!r} in the embeddings",
             expected="the same item ids in both",
             fix="embed the catalogue that belongs to this log",
         )

@@ -116,7 +116,7 @@ def _restore(
         # Least noisy first within a user; of equals the latest, the most useful to a recommender.
         order = np.lexsort((-candidates, noise_probability[candidates], user[candidates]))
         candidates = candidates[order]
-        users, first = np.unique(user[candidates], return_index=True)
+        _, first = np.unique(user[candidates], return_index=True)
         rank = np.arange(len(candidates)) - np.repeat(first, np.diff(np.append(first, len(candidates))))
         restored[candidates[rank < missing[user[candidates]]]] = True
     return restored

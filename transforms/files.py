@@ -100,7 +100,7 @@ def read_bytes(path: str) -> bytes:
         return file.read()
 
 
-def write_atomically(path: str, write: Callable[[BinaryIO], None]) -> None:
+def write_atomically(path: str, write: Callable[[BinaryIO], object]) -> None:
     """Writes a file that appears under `path` only when it is complete, replacing an older one.
 
     Args:

@@ -53,7 +53,7 @@ def hash_values(values: pa.Array) -> np.ndarray:
     if data_buffer is None or not lengths.sum():
         return _mix(result)
     data = np.frombuffer(data_buffer, np.uint8)[offsets[0] : offsets[-1]]
-    # Sum of byte * odd multiplier of its place in the string, modulo 2^64: a multilinear hash, one pass for all strings.
+    # Sum of byte * odd multiplier of its place in the string, modulo 2^64: a multilinear hash in one pass.
     place = np.arange(len(data)) - np.repeat(offsets[:-1] - offsets[0], lengths)
     weighted = (data.astype(np.uint64) + np.uint64(1)) * (_mix(place.astype(np.uint64)) | np.uint64(1))
     filled = lengths > 0
@@ -112,9 +112,9 @@ class GroupByUserShard(beam.PTransform):
     shuffle: Shuffle
     staging_directory: str
 
-    def expand(self, pbegin):
+    def expand(self, input_or_inputs):
         """Applies the shuffle to a PCollection of valid tables."""
-        return pbegin | "Slice by user shard" >> beam.ParDo(_SliceByShard(self)) | beam.GroupByKey()
+        return input_or_inputs | "Slice by user shard" >> beam.ParDo(_SliceByShard(self)) | beam.GroupByKey()
 
 
 class _SliceByShard(beam.DoFn):

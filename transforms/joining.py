@@ -131,7 +131,7 @@ def write_catalogue(catalogue: Catalogue, directory: str) -> None:
     write_atomically(join(directory, _SEMANTIC), lambda file: np.save(file, vectors.semantic))
     write_atomically(join(directory, _COLLABORATIVE), lambda file: np.save(file, vectors.collaborative))
     text = json.dumps(catalogue.description).encode()
-    write_atomically(join(directory, _DESCRIPTION), lambda file: file.write(text) and None)
+    write_atomically(join(directory, _DESCRIPTION), lambda file: file.write(text))
 
 
 def open_catalogue(directory: str) -> Catalogue:
@@ -181,9 +181,9 @@ class BuildCatalogue(beam.PTransform):
     collaborative: str
     directory: str
 
-    def expand(self, pbegin):
+    def expand(self, input_or_inputs):
         """Applies the build to a pipeline."""
-        return pbegin | beam.Create([self.directory]) | "Join embedding tables" >> beam.Map(self._build)
+        return input_or_inputs | beam.Create([self.directory]) | "Join embedding tables" >> beam.Map(self._build)
 
     def _build(self, directory: str) -> str:
         semantic = read_embeddings(self.embeddings, kind="semantic")

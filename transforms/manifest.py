@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.pvalue import AsList, AsSingleton
 
 from ..models.errors import ConservationError, InputError
 from .deciding import DROP_REASONS, KEEP_REASONS, Policy
@@ -173,17 +174,17 @@ class FinishRun(beam.PTransform):
     output: str
     staging_directory: str
     render_report: RenderReport
-    counts: beam.pvalue.AsList
-    summary: beam.pvalue.AsSingleton
-    threshold: float | beam.pvalue.AsSingleton
-    item_counts: beam.pvalue.AsSingleton
-    catalogue_directory: beam.pvalue.AsSingleton
+    counts: AsList
+    summary: AsSingleton
+    threshold: float | AsSingleton
+    item_counts: AsSingleton
+    catalogue_directory: AsSingleton
 
-    def expand(self, pbegin):
+    def expand(self, input_or_inputs):
         """Applies the last step to a pipeline."""
         finish = _Finish(self.facts, self.output, self.staging_directory, self.render_report)
         side_inputs = (self.counts, self.summary, self.threshold, self.item_counts, self.catalogue_directory)
-        return pbegin | beam.Create([self.output]) | "Check, report, close" >> beam.ParDo(finish, *side_inputs)
+        return input_or_inputs | beam.Create([self.output]) | "Check, report, close" >> beam.ParDo(finish, *side_inputs)
 
 
 class _Finish(beam.DoFn):
@@ -204,4 +205,4 @@ class _Finish(beam.DoFn):
 
 
 def _write_text(path: str, text: str) -> None:
-    write_atomically(path, lambda file: file.write(text.encode()) and None)
+    write_atomically(path, lambda file: file.write(text.encode()))

@@ -37,8 +37,11 @@ class ItemCounts(NamedTuple):
 
 def count_items(item_ids: pa.ChunkedArray) -> pa.Table:
     """Returns a table of distinct `item_id` and `count`."""
-    return pa.table({"item_id": item_ids}).group_by("item_id").aggregate([([], "count_all")]).rename_columns(
-        ["item_id", "count"]
+    return (
+        pa.table({"item_id": item_ids})
+        .group_by("item_id")
+        .aggregate([([], "count_all")])
+        .rename_columns(["item_id", "count"])
     )
 
 
@@ -79,10 +82,10 @@ class CountItems(beam.PTransform):
     item_column: str
     staging_directory: str
 
-    def expand(self, pbegin):
+    def expand(self, input_or_inputs):
         """Applies the count to a PCollection of valid tables."""
         return (
-            pbegin
+            input_or_inputs
             | "Count items" >> beam.Map(lambda element: _to_ipc(count_items(element[1][self.item_column])))
             | "Add counts up" >> beam.CombineGlobally(_MergeCounts())
             | "Write counts" >> beam.Map(self._write)
@@ -90,7 +93,7 @@ class CountItems(beam.PTransform):
 
     def _write(self, counts: bytes) -> str:
         path = join(self.staging_directory, "item_counts.arrow")
-        write_atomically(path, lambda file: file.write(counts) and None)
+        write_atomically(path, lambda file: file.write(counts))
         return path
 
 

@@ -11,6 +11,7 @@ from time import perf_counter
 
 import apache_beam as beam
 import pyarrow as pa
+from apache_beam.pvalue import TaggedOutput
 
 from ..models.errors import InputError
 from .files import join, open_parquet, write_table
@@ -87,9 +88,11 @@ class ReadSplits(beam.PTransform):
     schema: pa.Schema
     rejected_directory: str
 
-    def expand(self, pbegin):
+    def expand(self, input_or_inputs):
         """Applies the reader to a PCollection of Split."""
-        return pbegin | "Read and validate" >> beam.ParDo(_ReadSplit(self)).with_outputs("counts", main="valid")
+        return input_or_inputs | "Read and validate" >> beam.ParDo(_ReadSplit(self)).with_outputs(
+            "counts", main="valid"
+        )
 
 
 class _ReadSplit(beam.DoFn):
@@ -108,6 +111,6 @@ class _ReadSplit(beam.DoFn):
             write_table(join(self._rejected_directory, f"part-{split.index:05d}.parquet"), rejected)
         reasons = Counter(rejected["reason"].to_pylist())
         counts = SplitCounts(split.path, len(valid), dict(reasons), perf_counter() - started)
-        yield beam.pvalue.TaggedOutput("counts", counts)
+        yield TaggedOutput("counts", counts)
         if len(valid):
             yield split.index, valid

@@ -1,6 +1,6 @@
 """The data contract of interaction logs: which columns, of which types, and what is carried through.
 
-Everything that is required of an interaction log, and every column that is added to it, is stated here and nowhere else.
+What an interaction log must have, and every column that is added to it, is stated here and nowhere else.
 """
 
 from dataclasses import dataclass
@@ -120,9 +120,7 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
         "integer (any unit), timestamp or date",
     )
     if columns.position:
-        _check_type(
-            plain, columns.position, path, pa.types.is_integer(plain.field(columns.position).type), "integer"
-        )
+        _check_type(plain, columns.position, path, pa.types.is_integer(plain.field(columns.position).type), "integer")
     return plain
 
 

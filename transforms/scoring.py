@@ -7,6 +7,7 @@ from time import perf_counter
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+from apache_beam.pvalue import AsSingleton
 from apache_beam.utils.shared import Shared
 
 from ..models.scoring import Scores, score_sequences
@@ -82,7 +83,8 @@ def to_table(scored: ScoredShard) -> pa.Table:
     )
     table = ordered.table
     for name, values in zip(_INTERNAL, internal, strict=True):
-        table = table.append_column(name, pa.array(np.ascontiguousarray(values)) if isinstance(values, np.ndarray) else values)
+        array = pa.array(np.ascontiguousarray(values)) if isinstance(values, np.ndarray) else values
+        table = table.append_column(name, array)
     return table.combine_chunks()
 
 
@@ -108,12 +110,12 @@ class ScoreShards(beam.PTransform):
 
     columns: InteractionColumns
     model_directory: str
-    catalogue_directory: beam.pvalue.AsSingleton
+    catalogue_directory: AsSingleton
 
-    def expand(self, pbegin):
+    def expand(self, input_or_inputs):
         """Applies the scorer to a PCollection of grouped slices."""
         score = beam.ParDo(_ScoreShard(self.columns, self.model_directory), self.catalogue_directory)
-        return pbegin | "Order, join, score" >> score
+        return input_or_inputs | "Order, join, score" >> score
 
 
 class _ScoreShard(beam.DoFn):
@@ -148,9 +150,9 @@ class StageShards(beam.PTransform):
 
     staging_directory: str
 
-    def expand(self, pbegin):
+    def expand(self, input_or_inputs):
         """Applies the writer to a PCollection of ScoredShard."""
-        return pbegin | "Stage" >> beam.Map(self._write)
+        return input_or_inputs | "Stage" >> beam.Map(self._write)
 
     def _write(self, scored: ScoredShard) -> tuple[int, str]:
         path = join(self.staging_directory, f"scored-{scored.shard:05d}.arrow")

@@ -1,12 +1,13 @@
 """What happened to a shard, in numbers that add up: the material of the manifest and the report."""
 
 import dataclasses
+from itertools import pairwise
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 
-from .deciding import DROP_REASONS, KEEP_REASONS, NO_REASON, REASONS, Decisions
+from .deciding import DROP_REASONS, NO_REASON, REASONS, Decisions
 from .grouping import hash_values
 from .joining import Catalogue
 from .popularity import ItemCounts
@@ -72,7 +73,9 @@ def summarise(
         kept_reasons=reasons[len(DROP_REASONS) :],
         kept=int(decisions.keep.sum()),
         users=np.array([len(lengths), (after < lengths).sum(), (after == 0).sum()]),
-        histogram=np.stack([np.bincount(bins[judged & chosen], minlength=HISTOGRAM_BINS) for chosen in (~dropped, dropped)]),
+        histogram=np.stack(
+            [np.bincount(bins[judged & rows], minlength=HISTOGRAM_BINS) for rows in (~dropped, dropped)]
+        ),
         popularity=np.stack([np.bincount(bucket, minlength=buckets), np.bincount(bucket[dropped], minlength=buckets)]),
         lengths=np.stack([_length_histogram(lengths), _length_histogram(after)]),
         seconds=scored.seconds,
@@ -84,13 +87,13 @@ def merge_summaries(summaries: list[Summary]) -> Summary:
     """Adds summaries up; of the examples, those with the lowest keys stay."""
     steps = sorted({step for summary in summaries for step in summary.seconds})
     return Summary(
-        dropped_reasons=sum(s.dropped_reasons for s in summaries),
-        kept_reasons=sum(s.kept_reasons for s in summaries),
+        dropped_reasons=np.sum([s.dropped_reasons for s in summaries], axis=0),
+        kept_reasons=np.sum([s.kept_reasons for s in summaries], axis=0),
         kept=sum(s.kept for s in summaries),
-        users=sum(s.users for s in summaries),
-        histogram=sum(s.histogram for s in summaries),
-        popularity=sum(s.popularity for s in summaries),
-        lengths=sum(s.lengths for s in summaries),
+        users=np.sum([s.users for s in summaries], axis=0),
+        histogram=np.sum([s.histogram for s in summaries], axis=0),
+        popularity=np.sum([s.popularity for s in summaries], axis=0),
+        lengths=np.sum([s.lengths for s in summaries], axis=0),
         seconds={step: sum(s.seconds.get(step, 0.0) for s in summaries) for step in steps},
         examples=sorted((e for s in summaries for e in s.examples), key=lambda e: e[0])[:EXAMPLE_USERS],
     )
@@ -99,7 +102,7 @@ def merge_summaries(summaries: list[Summary]) -> Summary:
 def length_labels() -> list[str]:
     """Names of the bins of `Summary.lengths`: 0, 1, 2, 3-4, 5-8, ..."""
     edges = [2**k for k in range(_LENGTH_BINS - 1)]
-    ranges = [f"{low + 1}-{high}" if high > low + 1 else str(high) for low, high in zip(edges, edges[1:], strict=False)]
+    ranges = [f"{low + 1}-{high}" if high > low + 1 else str(high) for low, high in pairwise(edges)]
     return ["0", "1", *ranges]
 
 

@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 
 from .schema import REJECTED_SCHEMA, ROW, TIME, InteractionColumns, is_string_type
 
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -7,6 +7,7 @@ from time import perf_counter
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+from apache_beam.pvalue import AsSingleton
 from apache_beam.utils.shared import Shared
 
 from .deciding import Decisions, Policy, decide
@@ -65,14 +66,14 @@ class DecideAndWrite(beam.PTransform):
     policy: Policy
     output: str
     shards: int
-    threshold: float | beam.pvalue.AsSingleton
-    item_counts: beam.pvalue.AsSingleton
-    catalogue_directory: beam.pvalue.AsSingleton
+    threshold: float | AsSingleton
+    item_counts: AsSingleton
+    catalogue_directory: AsSingleton
 
-    def expand(self, pbegin):
+    def expand(self, input_or_inputs):
         """Applies the policy and the writers to a PCollection of ScoredShard."""
         write = _DecideAndWrite(self.columns, self.policy, self.output, self.shards)
-        return pbegin | "Decide and write" >> beam.ParDo(
+        return input_or_inputs | "Decide and write" >> beam.ParDo(
             write, self.threshold, self.item_counts, self.catalogue_directory
         )
 
