@@ -79,7 +79,9 @@ def plan_input(path: str, columns: InteractionColumns) -> InputPlan:
     total_bytes = 0
     for file in match_files(path):
         with open_parquet(file.path) as parquet:
-            schemas[file.path] = check_file_schema(parquet.schema_arrow, columns, file.path)
+            # A file without rows brings nothing, and its writer could not know the types.
+            if parquet.metadata.num_rows:
+                schemas[file.path] = check_file_schema(parquet.schema_arrow, columns, file.path)
             groups = [
                 (parquet.metadata.row_group(i).num_rows, parquet.metadata.row_group(i).total_byte_size)
                 for i in range(parquet.metadata.num_row_groups)
@@ -91,7 +93,7 @@ def plan_input(path: str, columns: InteractionColumns) -> InputPlan:
     if not splits:
         raise InputError(
             f"No rows in {path}",
-            found=f"{len(schemas)} Parquet file(s) with 0 rows",
+            found=f"{len(rows_by_file)} Parquet file(s) with 0 rows",
             expected="at least one interaction",
         )
     return InputPlan(tuple(splits), unify_schemas(schemas, columns), rows_by_file, total_bytes)

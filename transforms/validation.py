@@ -80,7 +80,7 @@ def parse_time(values: pa.ChunkedArray) -> pa.Array:
     if pa.types.is_timestamp(data_type):
         return _combined(values.cast(pa.int64()))
     if pa.types.is_uint64(data_type):
-        return _combined(pc.if_else(pc.less(values, 2**63), values, None).cast(pa.int64()))
+        return _combined(pc.if_else(pc.less(values, pa.scalar(2**63, pa.uint64())), values, None).cast(pa.int64()))
     if pa.types.is_integer(data_type):
         return _combined(values.cast(pa.int64()))
     if pa.types.is_floating(data_type):

@@ -1,0 +1,91 @@
+import os
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from iadsr.models.errors import InputError
+from iadsr.transforms import files
+
+
+def touch(path, content=b"x"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return str(path)
+
+
+def paths(found):
+    return [file.path for file in found]
+
+
+def test_a_directory_stands_for_its_parquet_files_at_any_depth_without_hidden_ones(tmp_path):
+    expected = [touch(tmp_path / "a.parquet"), touch(tmp_path / "day=1" / "b.parquet")]
+    for hidden in ("_SUCCESS", "_temporary/c.parquet", ".staging/d.parquet", ".e.parquet", "notes.txt"):
+        touch(tmp_path / hidden)
+    assert paths(files.match_files(str(tmp_path))) == expected
+    assert paths(files.match_files(str(tmp_path) + "/")) == expected
+
+
+def test_a_directory_may_be_named_like_a_file(tmp_path):
+    inside = touch(tmp_path / "log.parquet" / "part-0.parquet")
+    assert paths(files.match_files(str(tmp_path / "log.parquet"))) == [inside]
+
+
+def test_one_file_and_a_glob(tmp_path):
+    one, two = touch(tmp_path / "1.parquet", b"12345"), touch(tmp_path / "2.pq")
+    assert files.match_files(one) == [files.FileInfo(one, 5)]
+    assert paths(files.match_files(two)) == [two]
+    assert paths(files.match_files(str(tmp_path / "*.p*"))) == [one, two]
+
+
+@pytest.mark.parametrize("name", ["", "missing.parquet", "*.parquet"])
+def test_nothing_found_is_an_error_that_names_the_path(tmp_path, name):
+    with pytest.raises(InputError, match="No file found"):
+        files.match_files(str(tmp_path / name))
+
+
+def test_a_scheme_that_beam_does_not_know_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="Cannot list nowhere://bucket/log"):
+        files.match_files("nowhere://bucket/log")
+
+
+@pytest.mark.parametrize("content", [b"", b"not parquet at all", b"PAR1" + b"\0" * 20 + b"PAR1"])
+def test_what_is_not_parquet_is_named(tmp_path, content):
+    path = touch(tmp_path / "bad.parquet", content)
+    with pytest.raises(InputError, match=r"Cannot read .*bad\.parquet"):
+        files.open_parquet(path)
+
+
+def test_a_truncated_file_is_named(tmp_path):
+    whole = tmp_path / "whole.parquet"
+    pq.write_table(pa.table({"a": range(1000)}), whole)
+    path = touch(tmp_path / "cut.parquet", whole.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"cut\.parquet"):
+        files.open_parquet(path)
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = touch(tmp_path / "out" / "f", b"old")
+
+    def fail(file):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    with pytest.raises(InputError, match="disk full"):
+        files.write_atomically(path, fail)
+    assert os.listdir(tmp_path / "out") == ["f"]
+    assert files.read_bytes(path) == b"old"
+    files.write_atomically(path, lambda file: file.write(b"new"))
+    assert files.read_bytes(path) == b"new"
+
+
+def test_equal_tables_give_equal_bytes(tmp_path):
+    table = pa.table({"a": ["x", None] * 100, "b": range(200)})
+    for name in ("1", "2"):
+        files.write_table(str(tmp_path / name), table)
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+
+
+def test_delete_passes_over_what_is_not_there(tmp_path):
+    touch(tmp_path / "d" / "e" / "f")
+    files.delete(str(tmp_path / "d"), str(tmp_path / "missing"))
+    assert files.list_names(str(tmp_path)) == []

@@ -1,0 +1,59 @@
+import pyarrow as pa
+import pytest
+from iadsr.models.errors import InputError
+from iadsr.transforms.schema import InteractionColumns, check_file_schema, unify_schemas
+
+COLUMNS = InteractionColumns()
+GOOD = pa.schema([("user_id", pa.string()), ("item_id", pa.int64()), ("timestamp", pa.int64())])
+
+
+def with_field(name: str, data_type: pa.DataType) -> pa.Schema:
+    fields = {field.name: field for field in GOOD}
+    return pa.schema([*{**fields, name: pa.field(name, data_type)}.values()])
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        (GOOD.remove(1), ["no column 'item_id'", "user_id, timestamp", "--item-column"]),
+        (with_field("item_id", pa.float64()), ["'item_id'", "log.parquet", "double", "string or integer"]),
+        (with_field("user_id", pa.list_(pa.int64())), ["'user_id'", "list", "string or integer"]),
+        (with_field("timestamp", pa.bool_()), ["'timestamp'", "bool", "integer"]),
+        (GOOD.append(pa.field("user_id", pa.string())), ["two columns named 'user_id'"]),
+        (GOOD.append(pa.field("keep", pa.bool_())), ["'keep'", "earlier run"]),
+    ],
+)
+def test_a_broken_contract_is_refused_with_file_column_found_and_expected(schema, words):
+    with pytest.raises(InputError) as error:
+        check_file_schema(schema, COLUMNS, "log.parquet")
+    for word in ["log.parquet", *words]:
+        assert word in str(error.value)
+
+
+def test_position_must_be_there_when_named():
+    with pytest.raises(InputError, match="no column 'n'"):
+        check_file_schema(GOOD, InteractionColumns(position="n"), "f")
+
+
+def test_dictionaries_are_decoded_and_other_types_kept():
+    schema = with_field("user_id", pa.dictionary(pa.int8(), pa.large_string())).append(
+        pa.field("x", pa.list_(pa.int8()))
+    )
+    plain = check_file_schema(schema, COLUMNS, "f")
+    assert plain.field("user_id").type == pa.large_string()
+    assert plain.field("x").type == pa.list_(pa.int8())
+
+
+def test_integer_widths_are_promoted_and_missing_columns_added():
+    first = with_field("item_id", pa.int32())
+    second = GOOD.append(pa.field("rating", pa.float32()))
+    merged = unify_schemas({"a": first, "b": second}, COLUMNS)
+    assert merged.field("item_id").type == pa.int64()
+    assert merged.names == ["user_id", "item_id", "timestamp", "rating"]
+
+
+def test_files_that_disagree_are_named_with_both_types():
+    with pytest.raises(InputError) as error:
+        unify_schemas({"a.parquet": GOOD, "b.parquet": with_field("item_id", pa.string())}, COLUMNS)
+    for word in ("a.parquet", "b.parquet", "item_id", "string", "int64"):
+        assert word in str(error.value)

@@ -1,0 +1,45 @@
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from iadsr.models.errors import InputError
+from iadsr.transforms import splits
+from iadsr.transforms.schema import InteractionColumns
+from iadsr.transforms.splits import plan_input
+
+
+def write(path, rows, row_group_size=None):
+    table = pa.table({"user_id": range(rows), "item_id": range(rows), "timestamp": range(rows)})
+    pq.write_table(table, path, row_group_size=row_group_size)
+
+
+def test_splits_cover_every_row_group_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(splits, "SPLIT_BYTES", 2500)
+    write(tmp_path / "a.parquet", 1000, row_group_size=100)
+    write(tmp_path / "b.parquet", 50)
+    plan = plan_input(str(tmp_path), InteractionColumns())
+    assert plan.rows == 1050
+    assert [split.index for split in plan.splits] == list(range(len(plan.splits)))
+    first = [split for split in plan.splits if split.path.endswith("a.parquet")]
+    assert len(first) > 1
+    assert [group for split in first for group in split.row_groups] == list(range(10))
+    assert [split.first_row for split in first] == [split.row_groups[0] * 100 for split in first]
+    assert sum(split.rows for split in plan.splits) == 1050
+    assert plan.splits[-1].file_first_row == 1000
+
+
+def test_files_without_rows_are_an_error_and_one_among_others_is_not(tmp_path):
+    write(tmp_path / "a.parquet", 0)
+    with pytest.raises(InputError, match="No rows"):
+        plan_input(str(tmp_path), InteractionColumns())
+    write(tmp_path / "b.parquet", 3)
+    assert plan_input(str(tmp_path), InteractionColumns()).rows == 3
+
+
+@pytest.mark.parametrize(("rows", "size", "shards"), [(10, 10, 1), (100_000, 1, 5), (10**6, 1, 8), (10**7, 1, 20)])
+def test_shards_follow_the_rows(rows, size, shards):
+    plan = splits.InputPlan((), pa.schema([]), {"a": rows}, size)
+    assert plan.default_shards() == shards
+
+
+def test_shards_follow_the_bytes():
+    assert splits.InputPlan((), pa.schema([]), {"a": 10}, 100 * splits.SHARD_BYTES).default_shards() == 100

@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from iadsr.transforms.thresholds import merge_histograms, probability_histogram, threshold_for_rate
+
+probabilities = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=300)
+
+
+@given(probabilities, st.floats(0, 0.99))
+def test_the_rate_is_never_exceeded_and_is_met_up_to_ties(drawn, rate):
+    values = np.array(drawn, np.float32)
+    threshold = np.float32(threshold_for_rate(probability_histogram(values, np.ones(len(values), bool)), rate))
+    above = values >= threshold
+    assert above.sum() <= rate * len(values)
+    if (~above).any():
+        # One more step down would be too much: all values within a bin of the next lower one would go.
+        following = values[~above].max()
+        assert (values >= following * (1 - 2**-15)).sum() > rate * len(values)
+
+
+@given(probabilities, st.integers(1, 299))
+def test_histograms_of_parts_add_up_to_the_histogram_of_the_whole(drawn, cut):
+    values = np.array(drawn, np.float32)
+    scored = np.ones(len(values), bool)
+    whole = probability_histogram(values, scored)
+    parts = merge_histograms([probability_histogram(v, scored[: len(v)]) for v in (values[cut:], values[:cut])])
+    assert parts.bins.tolist() == whole.bins.tolist()
+    assert parts.counts.tolist() == whole.counts.tolist()
+    assert parts.rows == whole.rows
+
+
+def test_the_rate_counts_all_interactions_also_those_not_scored():
+    values = np.linspace(0, 1, 101, dtype=np.float32)
+    scored = values >= 0.5
+    histogram = probability_histogram(values, scored)
+    assert threshold_for_rate(histogram, 10 / 101) == pytest.approx(0.91, abs=1e-4)
+    assert threshold_for_rate(histogram, 0) > 1

@@ -1,0 +1,89 @@
+import json
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from iadsr.transforms.schema import ROW, TIME, InteractionColumns
+from iadsr.transforms.validation import parse_time, validate
+
+COLUMNS = InteractionColumns()
+
+
+def log(**columns) -> pa.Table:
+    defaults = {"user_id": ["u"], "item_id": ["i"], "timestamp": [1]}
+    return pa.table({**defaults, **columns})
+
+
+def test_each_problem_is_rejected_with_its_reason_and_the_row_as_json():
+    table = pa.table(
+        {
+            "user_id": ["a", None, "", "b", "c", "d"],
+            "item_id": ["x", "x", "x", None, "x", "x"],
+            "timestamp": pa.array([1.0, 2.0, 3.0, 4.0, None, 5.5]),
+            "note": ["ok", "p", "q", "r", "s", "t"],
+        }
+    )
+    valid, rejected = validate(table, COLUMNS, "log.parquet", first_row=100, file_first_row=1000)
+    assert valid["note"].to_pylist() == ["ok"]
+    assert valid[ROW].to_pylist() == [1100]
+    assert valid[TIME].to_pylist() == [1]
+    assert rejected["row_number"].to_pylist() == [101, 102, 103, 104, 105]
+    assert rejected["reason"].to_pylist() == [
+        "null user_id",
+        "empty user_id",
+        "null item_id",
+        "null timestamp",
+        "unparsable timestamp",
+    ]
+    assert set(rejected["file"].to_pylist()) == {"log.parquet"}
+    assert json.loads(rejected["row"][0].as_py()) == {"user_id": None, "item_id": "x", "timestamp": 2.0, "note": "p"}
+
+
+def test_reasons_name_the_columns_of_the_user():
+    table = pa.table({"buyer": [None, 1], "sku": [1, 1], "at": [1, 1], "n": [1, None]})
+    _, rejected = validate(table, InteractionColumns("buyer", "sku", "at", "n"), "f")
+    assert rejected["reason"].to_pylist() == ["null buyer", "null n"]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (pa.array([3, -5, None], pa.int32()), [3, -5, None]),
+        (pa.array([2**63, 7], pa.uint64()), [None, 7]),
+        (pa.array([1.0, 1.5, float("nan"), float("inf"), 1e300]), [1, None, None, None, None]),
+        (pa.array([datetime(1970, 1, 2)], pa.timestamp("s")), [86_400]),
+        (pa.array([datetime(1970, 1, 2, tzinfo=UTC)], pa.timestamp("ns", "Asia/Tokyo")), [86_400_000_000_000]),
+        (pa.array([1], pa.date32()), [86_400_000]),
+        (
+            pa.array(["1970-01-01T00:00:01", "1970-01-01 01:00:01+01:00", "soon", "", "17"]),
+            [1_000_000, 1_000_000, None, None, None],
+        ),
+    ],
+)
+def test_times_of_every_type_become_sortable_integers(values, expected):
+    assert parse_time(pa.chunked_array([values])).to_pylist() == expected
+
+
+ids = st.one_of(st.none(), st.text(max_size=4))
+rows = st.lists(st.tuples(ids, ids, st.one_of(st.none(), st.floats(), st.integers(-100, 100).map(float))))
+
+
+@given(rows)
+def test_every_row_is_either_valid_or_rejected(drawn):
+    users, items, times = zip(*drawn, strict=True) if drawn else ((), (), ())
+    table = pa.table(
+        {
+            "user_id": pa.array(users, pa.string()),
+            "item_id": pa.array(items, pa.string()),
+            "timestamp": pa.array(times, pa.float64()),
+        }
+    )
+    valid, rejected = validate(table, COLUMNS, "f")
+    numbers = valid[ROW].to_pylist() + rejected["row_number"].to_pylist()
+    assert sorted(numbers) == list(range(len(drawn)))
+    for row in valid.to_pylist():
+        assert row["user_id"]
+        assert row["item_id"]
+        assert row[TIME] == row["timestamp"]
