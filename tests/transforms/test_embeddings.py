@@ -18,6 +18,7 @@ from iadsr.transforms.embeddings import (
     fingerprint,
     normalise_item_ids,
     read_embeddings,
+    read_metadata,
     write_embeddings,
 )
 
@@ -282,6 +283,16 @@ def test_the_other_kind_is_refused(tmp_path):
     with pytest.raises(ArtifactError, match="holds collaborative embeddings"):
         read_embeddings(str(tmp_path))
     assert read_embeddings(str(tmp_path), kind="collaborative").metadata == collaborative
+
+
+def test_metadata_is_read_without_the_vectors(tmp_path):
+    write_embeddings(table_of([1, 2]), str(tmp_path / "ints"))
+    assert read_metadata(str(tmp_path / "ints")) == (METADATA, pa.int64())
+    path = write_raw(tmp_path / "mine.parquet", {"item_id": ["a", "b"], "embedding": VECTORS})
+    metadata, type_ = read_metadata(path)
+    assert (metadata.encoder, metadata.dimension, type_) == ("unknown", 2, pa.string())
+    with pytest.raises(ArtifactError, match="holds semantic embeddings"):
+        read_metadata(str(tmp_path / "ints"), kind="collaborative")
 
 
 def test_check_fit():

