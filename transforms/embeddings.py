@@ -85,28 +85,7 @@ def read_embeddings(path: str, *, kind: Kind = "semantic") -> EmbeddingTable:
         ArtifactError: A file breaks the contract; the message names file, column, what was found and what was expected.
     """
     with _open_files(path) as files:
-        dimension = _common_dimension(path, files)
-        metadata = _joint_metadata(files, kind, dimension)
-        return _read_files(path, files, metadata)
-
-
-def read_metadata(path: str, *, kind: Kind = "semantic") -> tuple[EmbeddingMetadata, pa.DataType]:
-    """Reads what made a table and whether its item ids are int64 or string, without reading the vectors.
-
-    Raises:
-        InputError: There is no such file, or one is unreadable.
-        ArtifactError: A file's columns or metadata break the contract.
-    """
-    with _open_files(path) as files:
-        metadata = _joint_metadata(files, kind, _common_dimension(path, files))
-        types = [file.schema_arrow.field(ITEM_COLUMN).type for _, file in files]
-        return metadata, normalise_item_ids(pa.array([], types[0]), file=files[0][0]).type
-
-
-@contextmanager
-def _open_files(path: str) -> Iterator[list[tuple[str, pq.ParquetFile]]]:
-    with ExitStack() as stack:
-        yield [(info.path, stack.enter_context(open_parquet(info.path))) for info in match_files(path)]
+        return _read_files(path, files, kind)
 
 
 def read_metadata(path: str, *, kind: Kind = "semantic") -> tuple[EmbeddingMetadata, pa.DataType]:
@@ -120,13 +99,15 @@ def read_metadata(path: str, *, kind: Kind = "semantic") -> tuple[EmbeddingMetad
         InputError: There is no such file, or one is unreadable.
         ArtifactError: Columns or metadata break the contract.
     """
-    files = [(info.path, open_parquet(info.path)) for info in match_files(path)]
-    try:
+    with _open_files(path) as files:
         metadata = _joint_metadata(files, kind, _joint_dimension(path, files))
         return metadata, normalise_item_ids(files[0][1].schema_arrow.empty_table()[ITEM_COLUMN], file=files[0][0]).type
-    finally:
-        for _, file in files:
-            file.close()
+
+
+@contextmanager
+def _open_files(path: str) -> Iterator[list[tuple[str, pq.ParquetFile]]]:
+    with ExitStack() as stack:
+        yield [(info.path, stack.enter_context(open_parquet(info.path))) for info in match_files(path)]
 
 
 def _to_arrow(table: EmbeddingTable, rows: slice) -> pa.Table:
@@ -159,12 +140,10 @@ def _write_parquet(arrow: pa.Table, sink: Any) -> None:
 
 def _read_files(path: str, files: list[tuple[str, pq.ParquetFile]], kind: Kind) -> EmbeddingTable:
     dimension = _joint_dimension(path, files)
-    return dimension
+    metadata = _joint_metadata(files, kind, dimension)
 
-
-def _read_files(path: str, files: list[tuple[str, pq.ParquetFile]], metadata: EmbeddingMetadata) -> EmbeddingTable:
     count = sum(file.metadata.num_rows for _, file in files)
-    vectors = np.zeros((count, metadata.dimension), np.float32)  # [V, D]
+    vectors = np.zeros((count, dimension), np.float32)  # [V, D]
     ids, texts, row = [], [], 0
     with_text = all(TEXT_COLUMN in file.schema_arrow.names for _, file in files)
     columns = [ITEM_COLUMN, VECTOR_COLUMN] + ([TEXT_COLUMN] if with_text else [])
