@@ -26,6 +26,7 @@ _SIZE = (5.4, 3.0)  # inches of 72 units; about the width of a phone, so that te
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "iadsr",
+    "text.parse_math": False,
     "font.size": 10,
     "axes.edgecolor": RULE,
     "axes.labelcolor": MUTED,

@@ -77,6 +77,7 @@ def render_report(manifest: Mapping[str, Any], examples: Sequence[Mapping[str, A
         users=manifest["users"],
         items=manifest["items"],
         policy=policy,
+        not_judged=any(reasons["kept"].get(reason) for reason in _NOT_JUDGED),
         protected=any(reasons["kept"].get(reason) for reason in _PROTECTED),
         adds_up=rows["read"] == rows["kept"] + rows["dropped"] + rows["rejected"],
         rule=describe_policy(policy),

@@ -221,6 +221,14 @@ def test_tables_below_the_charts_hold_their_numbers(page):
     )
 
 
+def test_the_histogram_says_what_its_odd_bars_are(page):
+    caption = (
+        "kept dropped Interactions per bin, on a logarithmic scale. Kept ones right of the threshold are protected. "
+        "Those not judged count as 0."
+    )
+    assert page.texts("figcaption")[0] == caption
+
+
 def test_charts_are_described_and_their_ids_are_unique(page):
     charts = page.all("svg", "chart")
     assert len(charts) == 3
@@ -319,6 +327,7 @@ ATTACKS = [
     "' onmouseover='alert(1)",
     "{{ 7 * 7 }}",
     "&lt;",
+    "$\\frac{$",
 ]
 
 
