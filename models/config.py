@@ -80,6 +80,10 @@ class TrainingConfig:
     batch_positions: int = 4096
     """Padded positions per batch."""
 
+    ahead_share: float = 0.5
+    """Share of positions that stage 1 asks for a random later interaction instead of the next one. Where many
+    interactions carry the same time, the order is half chance, and what comes anywhere later says as much."""
+
     negatives: int = 2048
     """Negative items per batch, shared by its positions."""
 

@@ -74,11 +74,12 @@ def fit_recommender(
     # The same negatives at every measurement, so that epochs compare.
     measured_negatives = _draw(sequences, training.negatives, generator)
 
-    def loss_of(index: np.ndarray, mask: np.ndarray, negatives: np.ndarray) -> tuple[Tensor, int]:
+    def loss_of(index: np.ndarray, mask: np.ndarray, negatives: np.ndarray, ahead_share: float) -> tuple[Tensor, int]:
         ids, real = torch.from_numpy(sequences.items[index].astype(np.int64)), torch.from_numpy(mask)
-        follows = real[:, 1:]  # positions whose next item is known
+        follows = real[:, 1:]  # positions that have a later one
         context = recommender(ids, real)[:, :-1][follows]  # [n, d]
-        targets, others = ids[:, 1:][follows], torch.from_numpy(negatives)
+        wanted = torch.from_numpy(_target_steps(mask, ahead_share, generator))
+        targets, others = ids.gather(1, wanted)[follows], torch.from_numpy(negatives)
         table = recommender.table
         loss = sampled_softmax(context, table(targets), table(others), targets, others, training.temperature)
         return loss, len(targets)
@@ -87,7 +88,7 @@ def fit_recommender(
         recommender.eval()
         with torch.inference_mode():
             parts = [
-                loss_of(index, mask, measured_negatives)
+                loss_of(index, mask, measured_negatives, 0.0)
                 for _, index, mask in batches(held_out, training.batch_positions)
             ]
         return sum(float(loss) * n for loss, n in parts) / max(sum(n for _, n in parts), 1)
@@ -96,7 +97,7 @@ def fit_recommender(
         recommender.train()
         done, total = 0, 0.0
         for chosen, index, mask in batches(windows, training.batch_positions, generator):
-            loss, _ = loss_of(index, mask, _draw(sequences, training.negatives, generator))
+            loss, _ = loss_of(index, mask, _draw(sequences, training.negatives, generator), training.ahead_share)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -109,6 +110,16 @@ def fit_recommender(
             break
     stopping.restore_best()
     return RecommenderFit(recommender.eval(), stopping.best_epoch, stopping.best)
+
+
+def _target_steps(mask: np.ndarray, ahead_share: float, generator: np.random.Generator) -> np.ndarray:
+    """Picks for each position but the last which later one to predict, int64 [B, T - 1]: the next, or any at random."""
+    following = np.arange(1, mask.shape[1])
+    left = np.maximum(mask.sum(1, keepdims=True) - following, 1)  # [B, T - 1] later positions
+    random_step = following + (generator.random(left.shape) * left).astype(np.int64)
+    any_later = generator.random(left.shape) < ahead_share
+    # On padding the pick is never used; it only has to exist.
+    return np.where(any_later, np.minimum(random_step, mask.shape[1] - 1), following)
 
 
 def _draw(sequences: Sequences, count: int, generator: np.random.Generator) -> np.ndarray:
