@@ -37,6 +37,8 @@ MAX_TOKENS = 512
 BATCH_TOKENS = {"cpu": 2_048, "cuda": 65_536}
 """Tokens per batch: on a CPU more is not faster, on a GPU less leaves it idle."""
 _TOKENIZE_TEXTS = 8_192
+_MODEL_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
+_PICKLED_WEIGHTS = "pytorch_model*.bin"
 
 Progress = Callable[[int, int], None]
 
@@ -189,7 +191,8 @@ def load_encoder(name: str = DEFAULT_ENCODER) -> TextEncoder:
     except ImportError as error:
         needs = "pip install gguf accelerate" if gguf_file else "pip install the package named above"
         raise InputError(f"The encoder {name} needs a package", found=_first_line(error), fix=needs) from error
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+    # Model files are anybody's: the libraries that parse them also raise types of their own and plain Exception.
+    except Exception as error:
         raise InputError(
             f"The encoder {name} cannot be loaded",
             found=_first_line(error),
@@ -267,11 +270,12 @@ def _packaged_directory(name: str, package: PackagedEncoder) -> tuple[Path, str]
 
 def _download(name: str) -> Path:
     """Returns the folder of a hub model's files, from the cache or the network; the folder is named by the commit."""
-    patterns = ["*.json", "*.txt", "*.model", "*.safetensors"]
+    elsewhere = ["onnx/*", "openvino/*"]
     try:
-        directory = Path(snapshot_download(name, allow_patterns=patterns, ignore_patterns=["onnx/*", "openvino/*"]))
+        directory = Path(snapshot_download(name, allow_patterns=list(_MODEL_FILES), ignore_patterns=elsewhere))
         if not any(directory.glob("*.safetensors")):
-            directory = Path(snapshot_download(name, allow_patterns=[*patterns, "pytorch_model*.bin"]))
+            # transformers unpickles tensors only, never code.
+            directory = Path(snapshot_download(name, allow_patterns=[*_MODEL_FILES, _PICKLED_WEIGHTS]))
     # The hub's own errors derive from these.
     except (OSError, ValueError) as error:
         raise InputError(
@@ -291,10 +295,11 @@ def _suggestion(name: str) -> str:
 
 
 def _content_hash(directory: Path) -> str:
-    """Returns a SHA-256 over the names and contents of a model directory's files."""
+    """Returns a SHA-256 over the names and contents of a model directory's files; notes beside them do not count."""
     digest = hashlib.sha256()
-    for path in sorted(path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(".")):
-        digest.update(f"{path.relative_to(directory).as_posix()}\0{path.stat().st_size}\0".encode())
+    paths = {path for pattern in (*_MODEL_FILES, _PICKLED_WEIGHTS) for path in directory.rglob(pattern)}
+    for path in sorted(path for path in paths if path.is_file()):
+        digest.update(f"{path.relative_to(directory).as_posix()}\0".encode())
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
