@@ -122,7 +122,7 @@ def build_graph(
     read = (
         pipeline
         | "Splits" >> beam.Create(plan.splits)
-        | beam.Reshuffle()
+        | "Spread splits" >> beam.Reshuffle()
         | "Read" >> ReadSplits(columns, plan.schema, files.join(options.output, REJECTED))
     )
     catalogue_directory = AsSingleton(catalogue)
@@ -137,14 +137,19 @@ def build_graph(
         histogram = (
             scored
             | "Histogram" >> beam.Map(lambda s: probability_histogram(s.scores.noise_probability, s.scores.scored))
-            | beam.CombineGlobally(MergeHistograms())
+            | "Merge histograms" >> beam.CombineGlobally(MergeHistograms())
         )
         threshold = AsSingleton(histogram | "Threshold" >> beam.Map(threshold_for_rate, policy.drop_rate))
-        scored = scored | "Stage" >> StageShards(staging) | beam.Reshuffle() | "Unstage" >> beam.Map(unstage)
+        scored = (
+            scored
+            | "Stage" >> StageShards(staging)
+            | "Wait for threshold" >> beam.Reshuffle()
+            | "Unstage" >> beam.Map(unstage)
+        )
     summaries = scored | "Write" >> DecideAndWrite(
         columns, policy, options.output, shards, threshold, item_counts, catalogue_directory
     )
-    summary = summaries | beam.CombineGlobally(MergeSummaries())
+    summary = summaries | "Merge summaries" >> beam.CombineGlobally(MergeSummaries())
     pipeline | "Finish" >> FinishRun(
         facts,
         options.output,

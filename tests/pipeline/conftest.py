@@ -1,0 +1,88 @@
+"""A tiny world to run the commands in: two tastes, items with text, users that stay within theirs, and a trained model."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from iadsr.models.config import IADSRConfig, TrainingConfig
+from iadsr.models.sequences import Sequences
+from iadsr.models.training import train
+from iadsr.pipeline.train import read_log, write_model
+from iadsr.transforms.embeddings import EmbeddingMetadata, EmbeddingTable, fingerprint, write_embeddings
+from iadsr.transforms.schema import InteractionColumns
+from iadsr.transforms.splits import plan_input
+
+USERS, ITEMS, LENGTH, DIMENSION = 400, 40, 8, 16
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """Where the tiny world lies."""
+
+    interactions: str
+    embeddings: str
+    model: str
+
+    def log(self) -> pa.Table:
+        return pq.read_table(self.interactions)
+
+
+def make_log(seed: int = 0) -> pa.Table:
+    generator = np.random.default_rng(seed)
+    users = np.repeat(np.arange(USERS), LENGTH)
+    items = np.concatenate(
+        [generator.choice(ITEMS // 2, LENGTH, replace=False) + (user % 2) * ITEMS // 2 for user in range(USERS)]
+    )
+    strays = generator.random(len(items)) < 0.08  # an item of the other taste
+    items = np.where(strays, (items + ITEMS // 2) % ITEMS, items)
+    order = generator.permutation(len(items))
+    return pa.table(
+        {
+            "user_id": [f"user-{u:03d}" for u in users[order]],
+            "item_id": [f"item-{i:02d}" for i in items[order]],
+            "timestamp": pa.array(1_500_000_000 + order * 60),
+            "rating": pa.array(generator.integers(1, 6, len(items)), pa.int8()),
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory) -> World:
+    root: Path = tmp_path_factory.mktemp("world")
+    log = make_log()
+    # Two files, one of them with several row groups: more than one split, more than one file in the manifest.
+    (root / "log").mkdir()
+    pq.write_table(log.slice(0, 500), root / "log" / "a.parquet", row_group_size=100)
+    pq.write_table(log.slice(500), root / "log" / "b.parquet")
+
+    generator = np.random.default_rng(1)
+    centres = generator.normal(size=(2, DIMENSION))
+    vectors = centres[np.arange(ITEMS) // (ITEMS // 2)] + 0.5 * generator.normal(size=(ITEMS, DIMENSION))
+    ids = [f"item-{i:02d}" for i in range(ITEMS)]
+    semantic = EmbeddingTable(
+        item_ids=pa.array(ids),
+        vectors=vectors.astype(np.float32),
+        present=np.ones(ITEMS, bool),
+        texts=pa.array([f"Thing {i}" for i in ids], pa.large_string()),
+        metadata=EmbeddingMetadata("semantic", "test-encoder", "1", "mean", DIMENSION, ("title",)),
+    )
+    write_embeddings(semantic, str(root / "embeddings"))
+
+    ordered, _ = read_log(plan_input(str(root / "log"), InteractionColumns()), InteractionColumns())
+    result = train(
+        Sequences(ordered.items, ordered.offsets),
+        semantic.vectors,
+        semantic.present,
+        IADSRConfig(semantic_dimension=DIMENSION, hidden_dimension=16, collaborative_dimension=8, head_dimension=8),
+        TrainingConfig(collaborative_epochs=8, batch_positions=512, negatives=16),
+    )
+    result.model.provenance = {
+        "embeddings": semantic.metadata.to_dict(),
+        "embeddings_fingerprint": fingerprint(semantic),
+    }
+    write_model(str(root / "model"), result, ordered.item_ids)
+    return World(str(root / "log"), str(root / "embeddings"), str(root / "model"))

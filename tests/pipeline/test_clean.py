@@ -1,0 +1,243 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from iadsr.models.errors import ArtifactError, InputError
+from iadsr.pipeline.clean import CleanOptions, clean
+from iadsr.pipeline.options import beam_options
+from iadsr.pipeline.progress import Progress
+from iadsr.transforms.deciding import Policy
+from iadsr.transforms.schema import InteractionColumns
+
+ADDED = [
+    "noise_probability",
+    "keep",
+    "reason",
+    "long_term_semantic_similarity",
+    "long_term_collaborative_similarity",
+    "short_term_similarity",
+]
+
+
+def run(world, output, flags=(), **options):
+    settings = {"interactions": world.interactions, "embeddings": world.embeddings, "model": world.model, **options}
+    return clean(CleanOptions(output=str(output), **settings), beam_options(list(flags)), Progress(Console(quiet=True)))
+
+
+def read(output: Path, what: str) -> pa.Table:
+    return pq.read_table(output / what)
+
+
+def contents(output: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(output)): path.read_bytes()
+        for folder in ("interactions", "sequences", "rejected")
+        for path in sorted((output / folder).glob("*"))
+    }
+
+
+@pytest.fixture(scope="module")
+def cleaned(world, tmp_path_factory):
+    output = tmp_path_factory.mktemp("cleaned") / "out"
+    manifest = run(world, output, policy=Policy(threshold=0.4))
+    return output, manifest
+
+
+def test_every_row_comes_out_once_with_its_columns_untouched(world, cleaned):
+    output, _ = cleaned
+    interactions = read(output, "interactions")
+    log = world.log()
+    assert interactions.column_names == log.column_names + ADDED
+    assert interactions.schema.field("rating").type == pa.int8()
+    key = [(name, "ascending") for name in log.column_names]
+    assert interactions.select(log.column_names).sort_by(key).equals(log.sort_by(key))
+
+
+def test_scores_and_reasons_agree_with_the_decision(cleaned):
+    output, manifest = cleaned
+    rows = read(output, "interactions").to_pylist()
+    assert manifest["rows"]["dropped"] > 0
+    for row in rows:
+        assert 0 <= row["noise_probability"] <= 1
+        if row["keep"]:
+            assert row["noise_probability"] < 0.4 or row["reason"] == "min_length"
+        else:
+            assert row["noise_probability"] >= np.float32(0.4)
+            assert row["reason"].startswith("noise:")
+        assert all(-1.0001 <= row[name] <= 1.0001 for name in ADDED[3:])
+
+
+def test_sequences_are_the_kept_interactions_in_time_order(cleaned):
+    output, _ = cleaned
+    expected: dict[str, list] = {}
+    for row in sorted(read(output, "interactions").to_pylist(), key=lambda r: (r["user_id"], r["timestamp"])):
+        if row["keep"]:
+            expected.setdefault(row["user_id"], []).append((row["timestamp"], row["item_id"]))
+    sequences = read(output, "sequences").to_pylist()
+    assert len(sequences) == len(expected)
+    for sequence in sequences:
+        found = list(zip(sequence["timestamps"], sequence["item_ids"], strict=True))
+        assert found == expected[sequence["user_id"]]
+
+
+def test_the_manifest_adds_up_and_tells_where_everything_came_from(world, cleaned):
+    output, manifest = cleaned
+    assert json.loads((output / "manifest.json").read_text()) == manifest
+    interactions = read(output, "interactions")
+    rows = manifest["rows"]
+    assert rows["read"] == len(interactions) == rows["kept"] + rows["dropped"] + rows["rejected"]
+    assert rows["kept"] == sum(interactions["keep"].to_pylist())
+    assert sum(manifest["reasons"]["dropped"].values()) == rows["dropped"]
+    assert [file["read"] for file in manifest["files"]] == [500, 2700]
+    assert sum(bucket["dropped"] for bucket in manifest["popularity_buckets"]) == rows["dropped"]
+    assert sum(bucket["interactions"] for bucket in manifest["popularity_buckets"]) == rows["read"]
+    histogram = manifest["noise_probability_histogram"]
+    assert sum(histogram["dropped"]) == rows["dropped"]
+    assert sum(histogram["kept"]) + sum(histogram["dropped"]) == rows["read"]
+    assert sum(manifest["sequence_lengths"]["before"]) == manifest["users"]["total"] == 400
+    assert manifest["options"]["policy"]["threshold"] == 0.4
+    assert manifest["model"]["backbone"] == "gru4rec"
+    assert len(manifest["model"]["fingerprint"]) == 64
+    assert manifest["embeddings"]["encoder"] == "test-encoder"
+    assert manifest["items"] == {"total": 40, "without_text": 0, "unknown": 0, "borrowed": 0}
+    assert not (output / ".staging").exists()
+
+
+def test_the_report_shows_item_texts_and_the_counts(cleaned):
+    output, manifest = cleaned
+    report = (output / "report.html").read_text()
+    assert "Thing item-" in report
+    assert f"{manifest['rows']['dropped']:,}" in report
+
+
+@pytest.mark.parametrize("options", [{}, {"shuffle": "bytes"}, {"flags": ["--direct_num_workers=2"]}])
+def test_bytes_do_not_depend_on_shuffle_or_workers(world, cleaned, tmp_path, options):
+    output, _ = cleaned
+    run(world, tmp_path / "again", policy=Policy(threshold=0.4), **options)
+    assert contents(tmp_path / "again") == contents(output)
+
+
+def test_a_drop_rate_drops_the_worst_share_of_all_shards_together(world, tmp_path):
+    manifest = run(world, tmp_path / "out", policy=Policy(drop_rate=0.1), shards=5)
+    rows = read(tmp_path / "out", "interactions").sort_by([("noise_probability", "descending")]).to_pylist()
+    assert manifest["policy"]["rule"] == "drop_rate"
+    dropped = manifest["rows"]["dropped"]
+    assert 310 <= dropped <= 320
+    assert not any(row["keep"] for row in rows[:dropped])
+    assert all(row["keep"] for row in rows[dropped:])
+    assert manifest["policy"]["threshold"] == pytest.approx(rows[dropped - 1]["noise_probability"], rel=1e-4)
+
+
+def test_unusable_rows_go_to_rejected_and_the_rest_is_cleaned(world, tmp_path):
+    log = world.log()
+    users = [None, "", *log["user_id"].to_pylist()[2:]]
+    pq.write_table(log.set_column(0, "user_id", pa.array(users)), tmp_path / "log.parquet")
+    manifest = run(world, tmp_path / "out", interactions=str(tmp_path / "log.parquet"))
+    assert manifest["rows"]["rejected"] == 2
+    assert manifest["reasons"]["rejected"] == {"empty user_id": 1, "null user_id": 1}
+    rejected = read(tmp_path / "out", "rejected").to_pylist()
+    assert [(row["row_number"], row["reason"]) for row in rejected] == [(0, "null user_id"), (1, "empty user_id")]
+    assert json.loads(rejected[0]["row"])["item_id"] == log["item_id"][0].as_py()
+    assert len(read(tmp_path / "out", "interactions")) == len(log) - 2
+
+
+def test_when_no_row_can_be_used_the_run_fails_and_says_why(world, tmp_path):
+    empty = pa.table({"user_id": ["", ""], "item_id": ["a", "b"], "timestamp": [1, 2]})
+    pq.write_table(empty, tmp_path / "log.parquet")
+    with pytest.raises(InputError, match=r"No row of the input could be used") as error:
+        run(world, tmp_path / "out", interactions=str(tmp_path / "log.parquet"))
+    assert "empty user_id (2 rows)" in str(error.value)
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    assert len(read(tmp_path / "out", "rejected")) == 2
+
+
+def test_unknown_items_and_lonely_interactions_are_kept_with_a_reason(world, tmp_path):
+    log = pa.table(
+        {
+            "user_id": ["a", "a", "a", "b"],
+            "item_id": ["item-01", "nobody-knows", "item-02", "item-03"],
+            "timestamp": [1, 2, 3, 1],
+        }
+    )
+    pq.write_table(log, tmp_path / "log.parquet")
+    manifest = run(world, tmp_path / "out", interactions=str(tmp_path / "log.parquet"))
+    rows = {row["item_id"]: row for row in read(tmp_path / "out", "interactions").to_pylist()}
+    assert rows["nobody-knows"]["reason"] == "unknown_item"
+    assert rows["nobody-knows"]["keep"]
+    assert rows["nobody-knows"]["noise_probability"] == 0
+    assert rows["nobody-knows"]["short_term_similarity"] is None
+    assert rows["item-03"]["reason"] == "too_short"
+    assert manifest["items"]["unknown"] == 1
+
+
+def test_integer_ids_and_arrow_timestamps_and_other_names_are_carried_as_they_are(world, tmp_path):
+    # The ids are strings in this world, so integers must be refused with both types named.
+    log = pa.table({"buyer": [1, 1, 2], "sku": [1, 2, 3], "at": pa.array([1, 2, 3], pa.timestamp("us", "UTC"))})
+    pq.write_table(log, tmp_path / "log.parquet")
+    columns = InteractionColumns("buyer", "sku", "at")
+    with pytest.raises(ArtifactError, match="different types") as error:
+        run(world, tmp_path / "out", interactions=str(tmp_path / "log.parquet"), columns=columns)
+    assert "int64" in str(error.value)
+    assert "string" in str(error.value)
+
+    log = log.set_column(1, "sku", pa.array(["item-01", "item-02", "item-03"]))
+    pq.write_table(log, tmp_path / "log.parquet")
+    run(world, tmp_path / "out", interactions=str(tmp_path / "log.parquet"), columns=columns)
+    sequences = read(tmp_path / "out", "sequences")
+    assert sequences.schema.field("user_id").type == pa.int64()
+    assert sequences.schema.field("timestamps").type.value_type == pa.timestamp("us", "UTC")
+    assert sequences["user_id"].to_pylist() == [1, 2]
+
+
+def test_a_finished_run_is_not_overwritten_unless_asked(world, cleaned, tmp_path):
+    output, _ = cleaned
+    before = contents(output)
+    with pytest.raises(InputError, match="already holds a finished run"):
+        run(world, output)
+    assert contents(output) == before
+    run(world, tmp_path / "out")
+    assert run(world, tmp_path / "out", policy=Policy(threshold=0.9), overwrite=True)["policy"]["threshold"] == 0.9
+
+
+def test_an_unfinished_run_is_replaced_and_foreign_files_are_left_alone(world, tmp_path):
+    stale = tmp_path / "out" / "interactions" / "part-00099-of-00100.parquet"
+    stale.parent.mkdir(parents=True)
+    stale.write_bytes(b"left behind")
+    run(world, tmp_path / "out")
+    assert not stale.exists()
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.doc").write_bytes(b"precious")
+    with pytest.raises(InputError, match=r"thesis\.doc"):
+        run(world, tmp_path / "foreign")
+
+
+def test_a_file_that_breaks_under_the_run_is_named_without_a_stack_trace(world, tmp_path, monkeypatch):
+    log = tmp_path / "log.parquet"
+    pq.write_table(world.log(), log, compression="none", use_dictionary=False)
+    data = bytearray(log.read_bytes())
+    data[4:200] = b"\xff" * 196  # the first data page; the footer stays whole
+    log.write_bytes(data)
+    with pytest.raises(InputError, match=r"Cannot read row groups 0 to 0 of .*log\.parquet"):
+        run(world, tmp_path / "out", interactions=str(log))
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_model_and_embeddings_must_belong_together(world, tmp_path):
+    with pytest.raises(ArtifactError, match="not a model directory"):
+        run(world, tmp_path / "out", model=str(tmp_path))
+    with pytest.raises(InputError, match="No file found"):
+        run(world, tmp_path / "out", embeddings=str(tmp_path / "none"))
+    table = pq.read_table(world.embeddings)
+    other = json.loads(table.schema.metadata[b"iadsr"]) | {"encoder": "another-encoder"}
+    other.pop("table")
+    (tmp_path / "emb").mkdir()
+    pq.write_table(table.replace_schema_metadata({"iadsr": json.dumps(other)}), tmp_path / "emb" / "a.parquet")
+    with pytest.raises(ArtifactError) as error:
+        run(world, tmp_path / "out", embeddings=str(tmp_path / "emb"))
+    assert "another-encoder" in str(error.value)
+    assert "test-encoder" in str(error.value)
