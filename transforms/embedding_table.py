@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..models.errors import ArtifactError, InputError
+from .schema import is_id_type, is_string_type
 
 UNKNOWN = "unknown"
 
@@ -133,7 +134,7 @@ def normalise_item_ids(column: pa.Array | pa.ChunkedArray, *, file: str, name: s
     if isinstance(column, pa.DictionaryArray):
         column = column.dictionary_decode()
     type_ = column.type
-    if not (pa.types.is_integer(type_) or _is_string(type_)):
+    if not is_id_type(type_):
         raise InputError(
             f"{file}: column '{name}' cannot hold item ids",
             found=f"type {type_}",
@@ -149,13 +150,9 @@ def normalise_item_ids(column: pa.Array | pa.ChunkedArray, *, file: str, name: s
             fix="remove those rows",
         )
     try:
-        return column.cast(pa.string() if _is_string(type_) else pa.int64())
+        return column.cast(pa.string() if is_string_type(type_) else pa.int64())
     except pa.ArrowInvalid as error:
         raise InputError(f"{file}: column '{name}' cannot be read as item ids", found=str(error)) from error
-
-
-def _is_string(type_: pa.DataType) -> bool:
-    return pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
 
 
 def stored_vectors(table: EmbeddingTable, rows: slice) -> np.ndarray:

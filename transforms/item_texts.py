@@ -1,5 +1,6 @@
 """The item catalogue contract: an id and one text per item, out of any Parquet with text columns."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +53,6 @@ def read_item_texts(
         InputError: A column is missing or of an unusable type, an id is null, or no item has text.
     """
     ids, texts = [], []
-    separator = pa.scalar(SEPARATOR, pa.large_string())
     for info in match_files(path):
         with open_parquet(info.path) as file:
             if text_columns is None:
@@ -61,7 +61,7 @@ def read_item_texts(
             table = _read(file, [item_column, *text_columns], info.path)
         ids.append(normalise_item_ids(table[item_column], file=info.path, name=item_column))
         parts = [_to_text(table[name], info.path, name) for name in text_columns]
-        texts.append(_blank_to_null(pc.binary_join_element_wise(*parts, separator, null_handling="skip")))
+        texts.append(functools.reduce(_join, parts))
         if ids[-1].type != ids[0].type:
             raise InputError(
                 f"{info.path}: column '{item_column}' has another type than in the files before",
@@ -145,7 +145,7 @@ def _to_text(column: pa.ChunkedArray, path: str, name: str) -> pa.Array:
         if _value_type(array.type) is not array.type:
             # pyarrow's join of a list gives null if a single one of its values is.
             lists = array.cast(pa.large_list(pa.large_string())).to_pylist()
-            array = pa.array([values and SEPARATOR.join(filter(None, values)) for values in lists], pa.large_string())
+            array = pa.array([SEPARATOR.join(filter(None, values or ())) for values in lists], pa.large_string())
         if isinstance(array, pa.DictionaryArray):
             array = array.dictionary_decode()
         return _blank_to_null(array.cast(pa.large_string()))
@@ -156,6 +156,13 @@ def _to_text(column: pa.ChunkedArray, path: str, name: str) -> pa.Array:
             expected="strings, numbers, or lists of them",
             fix="choose other columns with --text-columns",
         ) from error
+
+
+def _join(left: pa.Array, right: pa.Array) -> pa.Array:
+    """Joins two columns of text row by row; where one has none, the other stands alone."""
+    # Not the kernel's own null_handling="skip": with pyarrow 25 it loses the rows in which all are null.
+    both = pc.binary_join_element_wise(left, right, pa.scalar(SEPARATOR, pa.large_string()))
+    return pc.coalesce(both, left, right)
 
 
 def _blank_to_null(texts: pa.Array) -> pa.Array:
