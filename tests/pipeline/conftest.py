@@ -1,4 +1,4 @@
-"""A tiny world to run the commands in: two tastes, items with text, users that stay within theirs, and a trained model."""
+"""A tiny world to run the commands in: two tastes, users that mostly stay within theirs, and a trained model."""
 
 import dataclasses
 from pathlib import Path
