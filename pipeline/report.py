@@ -7,6 +7,7 @@ by default, and only charts, drawn from numbers, are inserted as they are.
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
@@ -45,6 +46,7 @@ _NOT_JUDGED = ("unknown_item", "too_short")
 
 # A run of kept interactions folds when it is longer than this; its first and last stay in sight as context.
 _FOLD_LONGER_THAN = 5
+_YEAR_1990, _YEAR_2100 = 631_152_000, 4_102_444_800  # seconds since 1970
 # Control characters have no place in HTML, and a lone surrogate cannot be written as UTF-8.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
@@ -120,6 +122,7 @@ def render_report(manifest: Mapping[str, Any], examples: Sequence[Mapping[str, A
         ),
         lengths=zip(map(_range, lengths["labels"]), lengths["before"], lengths["after"], strict=True),
         examples=[_example(example) for example in examples],
+        unix_times=any(read_unix_time(entry["timestamp"]) for user in examples for entry in user["interactions"]),
         shown_files=manifest["files"][:MAX_SHOWN_FILES],
         hidden_files=len(manifest["files"]) - MAX_SHOWN_FILES,
         metrics=_flatten(manifest["model"]["metrics"], _figure),
@@ -149,6 +152,17 @@ def describe_policy(policy: Mapping[str, Any]) -> list[str]:
         n = policy["keep_last"]
         sentences.append("Each user's last " + ("interaction is" if n == 1 else f"{n:,} interactions are") + " kept.")
     return sentences
+
+
+def read_unix_time(text: str) -> str | None:
+    """Reads an integer time as a date of 1990 to 2100, in whichever unit gives one: their ranges do not overlap."""
+    if not re.fullmatch(r"[0-9]{9,19}", text):
+        return None
+    for unit in (1, 10**3, 10**6, 10**9):
+        seconds = int(text) // unit
+        if _YEAR_1990 <= seconds < _YEAR_2100:
+            return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return None
 
 
 def _environment() -> jinja2.Environment:
@@ -276,7 +290,8 @@ def _interaction(entry: Mapping[str, Any]) -> dict[str, Any]:
         badge, kind = f"dropped: {reason.removeprefix('noise:')}" if reason else "dropped", "dropped"
     # Not judged is not a probability of 0.
     probability = None if reason in _NOT_JUDGED else min(max(entry["noise_probability"], 0.0), 1.0)
-    return {**entry, "badge": badge, "kind": kind, "probability": probability}
+    time = read_unix_time(entry["timestamp"])
+    return {**entry, "time": time or entry["timestamp"], "badge": badge, "kind": kind, "probability": probability}
 
 
 def _fold(interactions: Sequence[dict[str, Any]]) -> Iterable[dict[str, Any]]:

@@ -8,7 +8,14 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from iadsr.pipeline.report import MAX_SHOWN_FILES, MAX_SHOWN_INTERACTIONS, describe_policy, render_report
+
+from iadsr.pipeline.report import (
+    MAX_SHOWN_FILES,
+    MAX_SHOWN_INTERACTIONS,
+    describe_policy,
+    read_unix_time,
+    render_report,
+)
 from iadsr.transforms.deciding import DROP_REASONS, KEEP_REASONS
 
 EDGES = [round(edge / 50, 2) for edge in range(51)]
@@ -269,6 +276,31 @@ def test_an_example_marks_what_was_dropped_and_why(page):
 def test_a_probability_just_below_the_threshold_does_not_read_as_reaching_it():
     examples = [{"user_id": "1", "interactions": [interaction(probability=0.4994)]}]
     assert Page(render_report(MANIFEST, examples)).texts("li", "kept")[0].endswith("0.499")
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("892001374", "1998-04-08 02:09:34"),
+        ("892001374000", "1998-04-08 02:09:34"),
+        ("892001374123456", "1998-04-08 02:09:34"),
+        ("892001374123456789", "1998-04-08 02:09:34"),
+        ("17", None),  # a counter
+        ("20260131120000", None),  # a date written as a number
+        ("-892001374", None),
+        ("1997-12-04 15:55:49", None),
+    ],
+)
+def test_integer_times_are_read_where_they_can_be_unix_times(text, read):
+    assert read_unix_time(text) == read
+
+
+def test_a_unix_time_is_shown_as_a_date_that_keeps_its_integer():
+    page = Page(render_report(MANIFEST, [{"user_id": "1", "interactions": [interaction(timestamp="892001374")]}]))
+    (time,) = page.all("time")
+    assert time["text"].strip() == "1998-04-08 02:09:34"
+    assert time["attributes"]["title"] == "892001374"
+    assert any(text.endswith("read here as Unix times (UTC).") for text in page.texts("p"))
 
 
 def test_long_sequences_and_long_file_lists_are_cut_and_say_so():
