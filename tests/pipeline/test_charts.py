@@ -2,6 +2,7 @@ import re
 
 import matplotlib as mpl
 import pytest
+
 from iadsr.pipeline.charts import compact, drop_rate_chart, needs_log_scale, noise_probability_chart
 
 EDGES = [0.0, 0.25, 0.5, 0.75, 1.0]

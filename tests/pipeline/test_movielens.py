@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+
 from iadsr.models.errors import InputError
 from iadsr.pipeline import movielens
 

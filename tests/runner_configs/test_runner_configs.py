@@ -14,6 +14,7 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
     WorkerOptions,
 )
+
 from iadsr.pipeline.cli import app
 from iadsr.pipeline.config import read_config
 from iadsr.pipeline.options import beam_options, flags_from_config, is_local
