@@ -31,7 +31,7 @@ def beam_options(flags: list[str]) -> PipelineOptions:
             fix="give Beam flags as --name=value; see Beam's documentation of PipelineOptions",
         ) from error
     for name in everything.keys() - known.keys():
-        flag = next((f for f in flags if f.lstrip("-").split("=")[0] == name), f"--{name}")
+        flag = next((f for f in flags if f.lstrip("-").split("=")[0].replace("-", "_") == name), f"--{name}")
         close = difflib.get_close_matches(name, known, n=1)
         raise InputError(
             f"No such option: {flag.split('=')[0]}",

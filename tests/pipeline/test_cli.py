@@ -1,0 +1,144 @@
+"""The command line as a user runs it: another process, its exit code, its two streams."""
+
+import json
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+TIMEOUT = 240
+
+
+def iadsr(*arguments, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "iadsr.pipeline", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False, **options)
+
+
+def flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("command", ["", "embed", "train", "clean", "demo"])
+def test_help_teaches_and_exits_with_zero(command):
+    result = iadsr(*([command] if command else []), "--help", env={"COLUMNS": "200"})
+    assert result.returncode == 0
+    assert "Usage: " in result.stdout
+    if command:
+        assert "--config" in result.stdout
+        assert "Apache Beam" in result.stdout
+
+
+def test_the_command_line_alone_imports_nothing_heavy():
+    code = "import sys, iadsr.pipeline.cli; print([m for m in ('torch', 'apache_beam', 'pyarrow') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["clean"], 2, "Missing option '--interactions'"),
+        (["sweep"], 2, "No such command"),
+        (["clean", "--drop-rate", "0.1", "--threshold", "0.5"], 2, "excludes --threshold"),
+        (["clean", "--drop-rate", "much"], 2, "should be a valid number"),
+        (["clean", "--shuffle", "cards"], 2, "is not one of auto, claim-check, bytes"),
+        (["train", "--backbone", "bert"], 2, "is not one of gru4rec, sasrec, caser"),
+        (["demo", "--items", "x"], 2, "give both"),
+        (["clean", "--drop-rate", "2"], 1, "--drop-rate is out of range"),
+        (["clean", "--direct_running_mode=multi_threading"], 1, "loses rows"),
+        (["clean", "--no-such-flag"], 1, "No such option: --no-such-flag"),
+        (["clean"], 1, "No file found at nowhere"),
+        (["clean", "--config", "nowhere.yaml"], 1, "Cannot read the configuration"),
+    ],
+)
+def test_mistakes_are_told_without_a_stack_trace(arguments, code, words, tmp_path):
+    required = {
+        "clean": ["--interactions", "nowhere", "--embeddings", "e", "--model", "m", "--output", "o"],
+        "train": ["--interactions", "nowhere", "--embeddings", "e", "--output", "o"],
+    }.get(arguments[0], [])
+    missing = words.startswith("Missing")
+    result = iadsr(*arguments, *([] if missing else required), cwd=tmp_path, env={"COLUMNS": "200"})
+    assert result.returncode == code, result.stderr
+    assert words in flat(result.stderr)
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_clean_from_a_configuration_file_with_a_flag_that_wins(world, tmp_path):
+    config = tmp_path / "clean.yaml"
+    config.write_text(
+        f"interactions: {world.interactions}\nembeddings: {world.embeddings}\nmodel: {world.model}\n"
+        "drop-rate: 0.2\nmin_length: 2\nbeam:\n  runner: DirectRunner\n  direct_num_workers: 2\n"
+    )
+    output = tmp_path / "out"
+    result = iadsr("clean", "--config", config, "--output", output, "--drop-rate", 0.05)
+    assert result.returncode == 0, result.stderr
+    manifest = json.loads((output / "manifest.json").read_text())
+    assert manifest["policy"]["drop_rate"] == 0.05
+    assert manifest["policy"]["min_length"] == 2
+    assert manifest["options"]["beam"]["direct_num_workers"] == 2
+    assert f"Dropped {manifest['rows']['dropped']:,} of 3,200 interactions" in result.stdout
+    assert str(output / "report.html") in result.stdout
+    again = iadsr("clean", "--config", config, "--output", output)
+    assert again.returncode == 1
+    assert "already holds a finished run" in again.stderr
+
+
+def test_a_configuration_with_an_unknown_key_names_the_nearest(tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text("droprate: 0.1\n")
+    result = iadsr("clean", "--config", config)
+    assert result.returncode == 1
+    assert "droprate" in result.stderr
+    assert "did you mean drop_rate?" in result.stderr
+
+
+def test_yaml_cannot_build_objects(tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text(f"output: !!python/object/apply:os.mkdir ['{tmp_path / 'made'}']\n")
+    result = iadsr("clean", "--config", config)
+    assert result.returncode == 1
+    assert not (tmp_path / "made").exists()
+
+
+def test_train_and_clean_a_log_from_the_command_line(world, tmp_path):
+    model, output = tmp_path / "model", tmp_path / "out"
+    trained = iadsr(
+        "train", "--interactions", world.interactions, "--embeddings", world.embeddings, "--output", model, "--seed", 3
+    )
+    assert trained.returncode == 0, trained.stderr
+    assert "AUROC" in trained.stdout
+    assert sorted(p.name for p in model.iterdir()) == ["README.md", "collaborative", "config.json", "model.safetensors"]
+    cleaned = iadsr(
+        "clean",
+        "--interactions",
+        world.interactions,
+        "--embeddings",
+        world.embeddings,
+        "--model",
+        model,
+        "--output",
+        output,
+    )
+    assert cleaned.returncode == 0, cleaned.stderr
+    assert len(pq.read_table(output / "interactions")) == 3200
+    refused = iadsr("train", "--interactions", world.interactions, "--embeddings", world.embeddings, "--output", model)
+    assert refused.returncode == 1
+    assert "already holds a model" in refused.stderr
+
+
+def test_a_log_and_embeddings_of_different_items_are_refused_by_train(world, tmp_path):
+    pq.write_table(pa.table({"user_id": ["a"], "item_id": ["b"], "timestamp": [1]}), tmp_path / "log.parquet")
+    result = iadsr(
+        "train",
+        "--interactions",
+        tmp_path / "log.parquet",
+        "--embeddings",
+        world.embeddings,
+        "--output",
+        tmp_path / "model",
+    )
+    assert result.returncode == 1
+    assert "know none of the log's items" in flat(result.stderr)
+    assert not (tmp_path / "model").exists()

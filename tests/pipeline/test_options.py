@@ -1,0 +1,50 @@
+import pytest
+from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions, StandardOptions
+
+from iadsr.models.errors import InputError
+from iadsr.pipeline.options import beam_options, flags_from_config, is_local, is_template
+
+
+@pytest.mark.parametrize("flags", [[], ["--runner=DirectRunner"], ["--runner", "FnApiRunner"]])
+def test_local_runs_use_the_in_process_runner_and_never_download_one(flags):
+    options = beam_options(flags)
+    assert is_local(options)
+    assert options.view_as(StandardOptions).runner.endswith(".FnApiRunner")
+    assert options.view_as(DirectOptions).direct_running_mode == "in_memory"
+
+
+def test_several_workers_are_processes():
+    options = beam_options(["--direct_num_workers=3"])
+    assert options.view_as(DirectOptions).direct_running_mode == "multi_processing"
+    assert options.view_as(DirectOptions).direct_num_workers == 3
+
+
+def test_the_mode_that_loses_rows_is_refused():
+    with pytest.raises(InputError, match="loses rows"):
+        beam_options(["--direct_running_mode=multi_threading", "--direct_num_workers=2"])
+
+
+def test_cloud_flags_pass_through():
+    options = beam_options(["--runner=DataflowRunner", "--project=p", "--template_location=gs://b/t"])
+    assert options.view_as(GoogleCloudOptions).project == "p"
+    assert not is_local(options)
+    assert is_template(options)
+
+
+def test_a_flag_nobody_knows_is_an_error_with_a_suggestion():
+    with pytest.raises(InputError) as error:
+        beam_options(["--direct_num_worker=2"])
+    assert "--direct_num_worker" in str(error.value)
+    assert "did you mean --direct_num_workers?" in str(error.value)
+    with pytest.raises(InputError, match=r"Unexpected argument: log\.parquet"):
+        beam_options(["log.parquet"])
+
+
+def test_configured_flags_repeat_lists_and_leave_out_what_is_off():
+    section = {"runner": "SparkRunner", "experiments": ["a", "b"], "streaming": False, "save_main_session": True}
+    assert flags_from_config(section) == [
+        "--runner=SparkRunner",
+        "--experiments=a",
+        "--experiments=b",
+        "--save_main_session",
+    ]
