@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from iadsr.models.errors import InputError
 from iadsr.models.scoring import Scores
 from iadsr.transforms.deciding import Policy, decide

@@ -3,6 +3,7 @@ import os
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from iadsr.models.errors import InputError
 from iadsr.transforms import files
 

@@ -7,6 +7,7 @@ import pytest
 from apache_beam.testing.util import assert_that
 from hypothesis import given
 from hypothesis import strategies as st
+
 from iadsr.transforms.grouping import GroupByUserShard, collect, hash_values, split_by_shard, to_bytes, user_shard
 from iadsr.transforms.schema import ROW
 

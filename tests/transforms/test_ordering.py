@@ -2,6 +2,7 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
+
 from iadsr.transforms.ordering import order_interactions
 from iadsr.transforms.schema import ROW, TIME, InteractionColumns
 

@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
+
 from iadsr.transforms.popularity import CountItems, bucket_edges, read_item_counts
 
 

@@ -1,5 +1,6 @@
 import pyarrow as pa
 import pytest
+
 from iadsr.models.errors import InputError
 from iadsr.transforms.schema import InteractionColumns, check_file_schema, unify_schemas
 

@@ -1,6 +1,7 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from iadsr.models.errors import InputError
 from iadsr.transforms import splits
 from iadsr.transforms.schema import InteractionColumns

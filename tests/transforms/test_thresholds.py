@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from iadsr.transforms.thresholds import merge_histograms, probability_histogram, threshold_for_rate
 
 probabilities = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=300)

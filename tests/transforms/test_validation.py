@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from iadsr.transforms.schema import ROW, TIME, InteractionColumns
 from iadsr.transforms.validation import parse_time, validate
 

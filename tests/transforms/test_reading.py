@@ -1,0 +1,66 @@
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from apache_beam.testing.util import assert_that, equal_to
+
+from iadsr.models.errors import InputError
+from iadsr.transforms.reading import ReadSplits, read_split
+from iadsr.transforms.schema import ROW, InteractionColumns
+from iadsr.transforms.splits import plan_input
+
+COLUMNS = InteractionColumns()
+
+
+@pytest.fixture
+def log(tmp_path):
+    folder = tmp_path / "log"
+    folder.mkdir()
+    first = {"user_id": ["a", None, "b"], "item_id": pa.array([1, 2, 3], pa.int32()), "timestamp": [1, 2, 3]}
+    second = {"user_id": ["c"], "item_id": pa.array([4]), "timestamp": [4], "rating": [5.0]}
+    pq.write_table(pa.table(first), folder / "1.parquet", row_group_size=2)
+    pq.write_table(pa.table(second), folder / "2.parquet")
+    return folder
+
+
+def test_files_are_read_in_one_schema_with_rows_numbered_through(log):
+    plan = plan_input(str(log), COLUMNS)
+    tables = [read_split(split, COLUMNS, plan.schema).valid for split in plan.splits]
+    table = pa.concat_tables(tables)
+    assert table["user_id"].to_pylist() == ["a", "b", "c"]
+    assert table["item_id"].type == pa.int64()
+    assert table["rating"].to_pylist() == [None, None, 5.0]
+    assert table[ROW].to_pylist() == [0, 2, 3]
+
+
+def test_dictionary_columns_are_carried_as_their_values(tmp_path):
+    table = pa.table({"user_id": ["a"], "item_id": ["x"], "timestamp": [1]})
+    table = table.append_column("country", pa.array(["no"]).dictionary_encode())
+    pq.write_table(table, tmp_path / "log.parquet")
+    plan = plan_input(str(tmp_path / "log.parquet"), COLUMNS)
+    valid, _ = read_split(plan.splits[0], COLUMNS, plan.schema)
+    assert valid["country"].type == pa.string()
+    assert valid["country"].to_pylist() == ["no"]
+
+
+def test_a_file_that_changed_after_the_plan_is_refused(log):
+    plan = plan_input(str(log), COLUMNS)
+    pq.write_table(pa.table({"user_id": ["z"] * 3, "item_id": [1] * 3, "timestamp": [1] * 3}), log / "2.parquet")
+    with pytest.raises(InputError, match="changed while it was being read"):
+        read_split(plan.splits[-1], COLUMNS, plan.schema)
+    (log / "2.parquet").unlink()
+    with pytest.raises(InputError, match="Cannot read"):
+        read_split(plan.splits[-1], COLUMNS, plan.schema)
+
+
+def test_the_transform_counts_every_row_and_writes_the_rejected(log, tmp_path):
+    plan = plan_input(str(log), COLUMNS)
+    with beam.Pipeline(runner="apache_beam.runners.portability.fn_api_runner.FnApiRunner") as pipeline:
+        read = pipeline | beam.Create(plan.splits) | ReadSplits(COLUMNS, plan.schema, str(tmp_path / "rejected"))
+        rows = read.valid | beam.Map(lambda element: (element[0], len(element[1])))
+        counts = read.counts | beam.Map(lambda c: (c.path.rpartition("/")[2], c.valid, tuple(c.rejected.items())))
+        assert_that(rows, equal_to([(0, 2), (1, 1)]), label="rows")
+        expected = [("1.parquet", 2, (("null user_id", 1),)), ("2.parquet", 1, ())]
+        assert_that(counts, equal_to(expected), label="counts")
+    rejected = pq.read_table(tmp_path / "rejected").to_pylist()
+    assert [(row["row_number"], row["reason"]) for row in rejected] == [(1, "null user_id")]
