@@ -4,9 +4,47 @@ An interest that includes the item under test agrees with it by construction, so
 Every function is vectorised over batch and time; `present` [B, T] is true on real positions that have a vector.
 """
 
+from dataclasses import dataclass
+
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
+
+AGREEMENTS = ("mean", "maximum", "neighbours_mean", "neighbours_maximum", "rest", "chance_mean", "chance_deviation")
+"""Similarity to the rest of the sequence, its mean and maximum; likewise to the two neighbours in time; how similar the
+rest are among themselves; and the similarity that the item has to any item of the log. Without the last three nobody
+can say whether a mean is low for this user and for this item."""
+
+
+class Chance(nn.Module):
+    """Mean and deviation of an item's similarity to a random interaction of the log, in one view of the items.
+
+    Similarity is the dot product of one item's query and another's key, so both follow exactly from the first two
+    moments of the keys.
+
+    Attributes:
+        mean: Of the keys, [n].
+        moment: Second moments of the keys, [n, n].
+    """
+
+    mean: Tensor
+    moment: Tensor
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("moment", torch.zeros(size, size))
+
+    def measure(self, keys: Tensor, weights: Tensor) -> None:
+        """Takes the moments of keys [V, n], each counted `weights` [V] times."""
+        weights = (weights / weights.sum().clamp(min=1))[:, None]  # [V, 1]; all 0 where no item is in this view
+        self.mean.copy_((keys * weights).sum(0))
+        self.moment.copy_((keys * weights).T @ keys)
+
+    def forward(self, queries: Tensor) -> Tensor:
+        """Returns mean and deviation [..., 2] of the similarity of queries [..., n]."""
+        mean = queries @ self.mean
+        square = ((queries @ self.moment) * queries).sum(-1)
+        return torch.stack([mean, (square - mean.square()).clamp(min=0).sqrt()], dim=-1)
 
 
 def leave_one_out_max(vectors: Tensor, present: Tensor) -> Tensor:
@@ -45,29 +83,49 @@ def leave_one_out_mean(vectors: Tensor, present: Tensor) -> Tensor:
     return (kept.sum(1, keepdim=True) - kept) / others.clamp(min=1)[..., None]  # [B, T, h]
 
 
-def sequence_agreement(vectors: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-    """Measures how similar each item is to the others of its sequence, in one modality.
+@dataclass(frozen=True)
+class View:
+    """One way to compare the items of a sequence: the similarity of two is one's query times the other's key.
+
+    Attributes:
+        queries: [B, T, n].
+        keys: [B, T, n]; the similarity must be symmetric.
+        present: bool [B, T], real positions that have vectors in this view.
+    """
+
+    queries: Tensor
+    keys: Tensor
+    present: Tensor
+
+
+def sequence_agreement(view: View, chance: Chance) -> tuple[Tensor, Tensor]:
+    """Measures in one view how well each item agrees with the others of its sequence.
 
     Args:
-        vectors: Item vectors, [B, T, d].
-        present: bool [B, T].
+        view: The items.
+        chance: The similarity that chance gives in this view.
 
     Returns:
-        Cosines [B, T, 4]: mean and maximum over the rest of the sequence, and mean and maximum over the two
-        neighbours in time; and bool [B, T, 4], where they are defined. Undefined ones are 0.
+        Values [B, T, 7] in the order of AGREEMENTS, 0 where not defined; and bool [B, T, 7], where they are.
     """
-    unit = F.normalize(vectors, dim=-1)
-    cosines = unit @ unit.transpose(1, 2)  # [B, T, T]
-    steps = torch.arange(vectors.shape[1])
+    present, similarity = view.present, view.queries @ view.keys.transpose(1, 2)  # [B, T, T]
+    steps = torch.arange(present.shape[1])
     apart = (steps[:, None] - steps).abs()  # [T, T]
-    both = present[:, :, None] & present[:, None, :] & (apart > 0)  # [B, T, T]
+    pairs = present[:, :, None] & present[:, None, :] & (apart > 0)  # [B, T, T]
     values, defined = [], []
-    for pairs in (both, both & (apart == 1)):
-        count = pairs.sum(-1)  # [B, T]
-        values.append((cosines * pairs).sum(-1) / count.clamp(min=1))
-        values.append(cosines.masked_fill(~pairs, -1).amax(-1).masked_fill(count == 0, 0))
+    for others in (pairs, pairs & (apart == 1)):
+        count = others.sum(-1)  # [B, T]
+        values.append((similarity * others).sum(-1) / count.clamp(min=1))
+        values.append(similarity.masked_fill(~others, -torch.inf).amax(-1).masked_fill(count == 0, 0))
         defined += [count > 0] * 2
-    return torch.stack(values, -1), torch.stack(defined, -1)  # [B, T, 4]
+    # Pairs of the rest: all pairs, less those that the item is part of (each pair counts twice).
+    rest = pairs.sum(-1)  # [B, T]
+    own = (similarity * pairs).sum(-1)  # [B, T]
+    among_rest = (own.sum(1, keepdim=True) - 2 * own) / (rest * (rest - 1)).clamp(min=1)
+    values.append(among_rest * (rest > 1))
+    defined += [rest > 1, present, present]
+    values = torch.cat([torch.stack(values, -1), chance(view.queries) * present[..., None]], -1)
+    return values, torch.stack(defined, -1)  # [B, T, 7]
 
 
 def _has_others(present: Tensor) -> Tensor:

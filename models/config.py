@@ -78,7 +78,7 @@ class TrainingConfig:
     """Adam's learning rate in stage 2, and of the noise head."""
 
     batch_positions: int = 4096
-    """Padded positions per batch."""
+    """Most padded positions per batch. A small log takes smaller batches, for fifty steps an epoch."""
 
     ahead_share: float = 0.5
     """Share of positions that stage 1 asks for a random later interaction instead of the next one. Where many

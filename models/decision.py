@@ -17,7 +17,6 @@ from .scoring import CatalogueTensors
 from .sequences import Sequences, Windows, batches
 from .stopping import EarlyStopping
 
-BATCH_ROWS = 4096
 CALIBRATION_BINS = 15
 
 
@@ -44,6 +43,17 @@ class Examples:
     def select(self, rows: Tensor) -> "Examples":
         """Returns some rows, by index or bool mask."""
         return Examples(*(tensor[rows] for tensor in vars(self).values()))
+
+
+def measure_chance(model: IADSR, catalogue: CatalogueTensors, counts: np.ndarray) -> None:
+    """Stores in the model the similarity that chance gives, from the catalogue and its items' counts [V] in the log."""
+    items = np.flatnonzero(counts)
+    model.eval()
+    with torch.no_grad():
+        views = model.views(catalogue.batch(items[:, None], np.ones((len(items), 1), bool)))
+        for view, chance in zip(views, model.chances, strict=True):
+            weights = torch.from_numpy(counts[items]).float() * view.present[:, 0]
+            chance.measure(view.keys[:, 0], weights)
 
 
 def collect_examples(
@@ -112,7 +122,7 @@ def fit_decision(
 
     for epoch in range(1, training.head_epochs + 1):
         order = torch.from_numpy(generator.permutation(len(examples.label)))
-        for rows in order.split(BATCH_ROWS):
+        for rows in order.split(training.batch_positions):
             chosen = examples.select(rows)
             loss = F.binary_cross_entropy_with_logits(logits(chosen), chosen.label)
             optimiser.zero_grad()

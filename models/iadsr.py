@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .agreement import leave_one_out_max, leave_one_out_mean, sequence_agreement
+from .agreement import AGREEMENTS, Chance, View, leave_one_out_max, leave_one_out_mean, sequence_agreement
 from .backbones import make_backbone
 from .config import IADSRConfig
 from .pretrained import Pretrained
@@ -19,15 +19,17 @@ from .pretrained import Pretrained
 SIMILARITIES = ("long_term_semantic", "long_term_collaborative", "short_term")
 """The paper's three similarities: cos(S, c_t), cos(C, s_t), cos(c_t, s_t)."""
 
+FORECASTS = ("expected", "expected_text", "next_with_item", "next_without_item")
+"""How well the interest before an item foresees it, by its vector and by its text; and how well the interest foresees
+the next item, having read this one and not."""
+
+VIEWS = ("collaborative", "succession", "semantic")
+"""Items compared by their vectors, by which follows which, and by their texts."""
+
 FEATURES = (
     *SIMILARITIES,
-    "expected_next",
-    *(
-        f"{modality}_{scope}_{how}"
-        for modality in ("collaborative", "semantic")
-        for scope in ("sequence", "neighbours")
-        for how in ("mean", "maximum")
-    ),
+    *FORECASTS,
+    *(f"{view}_{name}" for view in VIEWS for name in AGREEMENTS),
 )
 """What the noise head sees of an interaction, besides the log length of its sequence and which features are defined.
 An item's popularity is deliberately not among them: it would cost the cold items."""
@@ -114,6 +116,8 @@ class IADSR(Pretrained, nn.Module):
             nn.ReLU(),
             nn.Linear(config.head_dimension, 1),
         )
+        sizes = {"collaborative": d, "succession": 2 * d, "semantic": k}
+        self.chance = nn.ModuleDict({view: Chance(sizes[view]) for view in VIEWS})
         for name, start in {
             "collaborative_mean": torch.zeros(d),
             "semantic_mean": torch.zeros(config.semantic_dimension),
@@ -125,6 +129,11 @@ class IADSR(Pretrained, nn.Module):
             "calibration": torch.tensor([1.0, 0.0]),
         }.items():
             self.register_buffer(name, start)
+
+    @property
+    def chances(self) -> list[Chance]:
+        """The similarity that chance gives in each of VIEWS."""
+        return [module for module in self.chance.values() if isinstance(module, Chance)]
 
     def reduce_semantic(self, vectors: Tensor) -> Tensor:
         """Maps raw text embeddings [n, D] to the model's centred, half-whitened components [n, k].
@@ -170,16 +179,50 @@ class IADSR(Pretrained, nn.Module):
 
     def features(self, batch: Batch, interests: Interests) -> tuple[Tensor, Tensor]:
         """Returns the agreement features [B, T, F], in the order of FEATURES, and where they are defined, bool."""
-        similarities, similar = self.similarities(interests, batch)
-        centred = batch.collaborative - self.collaborative_mean
+        with_text = batch.mask & batch.has_semantic
         present = batch.mask & batch.has_collaborative
-        before = F.pad(interests.collaborative, (0, 0, 1, 0))[:, :-1]  # c_{t-1}, [B, T, h]
-        expected = F.cosine_similarity(self.predict(before), batch.collaborative, dim=-1)  # [B, T]
-        expects = present & (torch.arange(batch.mask.shape[1]) > 0)
-        collaborative, collaborates = sequence_agreement(centred, present)
-        semantic, means = sequence_agreement(batch.semantic, batch.mask & batch.has_semantic)
-        values = torch.cat([similarities, (expected * expects)[..., None], collaborative, semantic], dim=-1)
-        return values, torch.cat([similar, expects[..., None], collaborates, means], dim=-1)
+        parts = [
+            self.similarities(interests, batch),
+            self._forecasts(batch, interests, present, with_text),
+            *(sequence_agreement(*pair) for pair in zip(self.views(batch), self.chances, strict=True)),
+        ]
+        values, defined = (torch.cat(tensors, dim=-1) for tensors in zip(*parts, strict=True))
+        return values, defined  # [B, T, F]
+
+    def _forecasts(
+        self, batch: Batch, interests: Interests, present: Tensor, with_text: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Returns the values of FORECASTS and where they are defined."""
+        before = _shift(interests.collaborative, 1)  # c_{t-1}, [B, T, h]
+        after = _shift(batch.collaborative, -1)  # the next item, [B, T, d]
+        follows = _shift(batch.mask, 1) & batch.mask
+        precedes = _shift(present, -1) & batch.mask
+        foreseen, foreseen_with = self.predict(before), self.predict(interests.collaborative)  # [B, T, d]
+        values = torch.stack(
+            [
+                F.cosine_similarity(foreseen, batch.collaborative, dim=-1),
+                F.cosine_similarity(before, interests.semantic, dim=-1),
+                F.cosine_similarity(foreseen_with, after, dim=-1),
+                F.cosine_similarity(foreseen, after, dim=-1),
+            ],
+            dim=-1,
+        )
+        defined = torch.stack([follows & present, follows & with_text, precedes, follows & precedes], dim=-1)
+        return values * defined, defined
+
+    def views(self, batch: Batch) -> list[View]:
+        """Returns the three views in which items are compared, in the order of VIEWS."""
+        present, with_text = batch.mask & batch.has_collaborative, batch.mask & batch.has_semantic
+        unit = F.normalize(batch.collaborative, dim=-1)
+        centred = F.normalize(unit - self.collaborative_mean, dim=-1)
+        text = F.normalize(batch.semantic, dim=-1)
+        # What the backbone expects after having read this item alone. The item table learns which items are alike;
+        # expectation against item vector is what it was trained for: which items go together.
+        alone = unit.flatten(0, 1)[:, None]  # [B * T, 1, d]
+        read = self.backbone(alone, torch.ones(alone.shape[:2], dtype=torch.bool))  # [B * T, 1, h]
+        expected = F.normalize(self.predict(read[:, 0]), dim=-1).view_as(unit)  # [B, T, d]
+        both_ways = torch.cat([expected, unit], -1) / 2**0.5, torch.cat([unit, expected], -1) / 2**0.5
+        return [View(centred, centred, present), View(*both_ways, present), View(text, text, with_text)]
 
     def head_logit(self, features: Tensor, defined: Tensor, length: Tensor) -> Tensor:
         """Computes the logit of the noise probability, before calibration.
@@ -203,3 +246,10 @@ class IADSR(Pretrained, nn.Module):
         scale, shift = self.calibration
         probability = torch.sigmoid(self.head_logit(features, defined, length) * scale + shift)
         return probability, features[..., : len(SIMILARITIES)], defined[..., : len(SIMILARITIES)]
+
+
+def _shift(sequence: Tensor, steps: int) -> Tensor:
+    """Moves positions [B, T, ...] later by 1 or, with -1, earlier by 1; what enters is zero."""
+    blank = torch.zeros_like(sequence[:, :1])
+    parts = [blank, sequence[:, :-1]] if steps == 1 else [sequence[:, 1:], blank]
+    return torch.cat(parts, dim=1)

@@ -74,4 +74,4 @@ def hard_gumbel_sigmoid(logits: Tensor, generator: torch.Generator | None = None
     """
     uniform = torch.rand(logits.shape, generator=generator).clamp(1e-6, 1 - 1e-6)
     soft = torch.sigmoid(logits + torch.log(uniform) - torch.log1p(-uniform))
-    return (soft > 0.5).to(soft) + soft - soft.detach()
+    return (soft > 0.5).to(soft) + (soft - soft.detach())  # the bracket is exactly 0

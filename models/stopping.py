@@ -32,5 +32,6 @@ class EarlyStopping:
         return epoch - self.best_epoch >= self.patience
 
     def restore_best(self) -> None:
-        """Puts the best state back into the module."""
-        self.module.load_state_dict(self._state)
+        """Puts the best state back into the module; leaves it as it is when nothing was measured."""
+        if self._state:
+            self.module.load_state_dict(self._state)

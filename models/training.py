@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from .alignment import fit_alignment
 from .config import IADSRConfig, TrainingConfig
-from .decision import collect_examples, fit_decision
+from .decision import collect_examples, fit_decision, measure_chance
 from .errors import InputError
 from .iadsr import IADSR, Batch
 from .noise import insert_noise
@@ -27,6 +27,7 @@ _SHARES: dict[Stage, tuple[float, float]] = {
 """Where each stage starts in the whole training, and how much of it it takes."""
 
 FEWEST_USERS = 20
+STEPS_PER_EPOCH, SMALLEST_BATCH = 50, 256
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,8 @@ def train(
             fix="give a larger log, or use a model trained on another log of the same catalogue",
         )
     config = replace(config, semantic_dimension=semantic.shape[1])
+    batch_positions = max(SMALLEST_BATCH, min(training.batch_positions, len(sequences.items) // STEPS_PER_EPOCH))
+    training = replace(training, batch_positions=batch_positions)
     tell, history = _reporter(training, progress)
     root = np.random.SeedSequence(training.seed)
     noise_seed, split_seed, batch_seed, view_seed, torch_seed = root.spawn(5)
@@ -152,6 +155,7 @@ def train(
                 model, noisy.sequences, noisy.inserted, catalogue, chosen, training.batch_positions, change
             )
 
+        measure_chance(model, catalogue, counts)
         view = np.random.default_rng(view_seed)
         detection = fit_decision(
             model,

@@ -1,0 +1,153 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from iadsr.models.config import BACKBONES, IADSRConfig, TrainingConfig
+from iadsr.models.errors import InputError
+from iadsr.models.noise import insert_noise
+from iadsr.models.scoring import ItemVectors, score_sequences
+from iadsr.models.sequences import Sequences
+from iadsr.models.training import train
+
+CLUSTERS, ITEMS = 5, 100
+CONFIG = IADSRConfig(collaborative_dimension=16, hidden_dimension=24, head_dimension=16, max_length=12)
+TRAINING = TrainingConfig(collaborative_epochs=8, alignment_epochs=3, head_epochs=20, negatives=128, seed=3)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def clustered_log(users=500, seed=0):
+    """Users who stay in one of five clusters of items, and texts that say the cluster, roughly."""
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(5, 16, users)
+    size = ITEMS // CLUSTERS
+    rows = [
+        cluster * size + generator.permutation(size)[:n]
+        for cluster, n in zip(generator.integers(0, CLUSTERS, users), lengths, strict=True)
+    ]
+    centres = generator.normal(size=(CLUSTERS, 12))
+    semantic = np.repeat(centres, size, axis=0) + 1.5 * generator.normal(size=(ITEMS, 12))
+    has_semantic = generator.random(ITEMS) < 0.9
+    return Sequences.from_lengths(np.concatenate(rows), lengths), semantic.astype(np.float32), has_semantic
+
+
+@pytest.fixture(scope="module")
+def trained():
+    log, semantic, has_semantic = clustered_log()
+    noisy = insert_noise(log, 0.1, uniform_share=0.0, seed=99, protect_last=2)
+    return noisy, semantic, has_semantic, train(noisy.sequences, semantic, has_semantic, CONFIG, TRAINING)
+
+
+def score(result, sequences, semantic, has_semantic):
+    vectors = ItemVectors(result.collaborative, semantic, result.has_collaborative, has_semantic)
+    return score_sequences(result.model, sequences, vectors)
+
+
+def test_noise_from_other_clusters_is_found(trained):
+    noisy, semantic, has_semantic, result = trained
+    scores = score(result, noisy.sequences, semantic, has_semantic)
+    assert scores.scored.all()
+    cluster = noisy.sequences.items // (ITEMS // CLUSTERS)
+    home = np.array([np.bincount(c).argmax() for c in np.split(cluster, noisy.sequences.offsets[1:-1])])
+    # A fifth of the noise lands in the user's own cluster, where nobody can find it.
+    visible = ~noisy.inserted | (cluster != home[noisy.sequences.users])
+    assert roc_auc_score(noisy.inserted[visible], scores.noise_probability[visible]) > 0.9
+
+
+def test_noise_among_items_without_text_is_found_too(trained):
+    noisy, semantic, _, result = trained
+    scores = score(result, noisy.sequences, semantic, np.zeros(ITEMS, bool))
+    assert np.isnan(scores.similarities).all()
+    assert roc_auc_score(noisy.inserted, scores.noise_probability) > 0.8
+
+
+def test_the_probability_matches_the_share_of_noise_on_users_it_never_saw(trained):
+    noisy, semantic, has_semantic, result = trained
+    assert result.metrics["held_out_calibration_error"] < 0.05
+    assert result.metrics["inserted_share"] == pytest.approx(TRAINING.noise_rate, abs=0.01)
+    scores = score(result, noisy.sequences, semantic, has_semantic)
+    # A tenth of this log is noise, somewhat less than the model was calibrated for.
+    assert scores.noise_probability.mean() == pytest.approx(0.1, abs=0.05)
+
+
+def test_the_result_describes_itself(trained):
+    noisy, _, _, result = trained
+    assert result.metrics["users"] == 500
+    assert result.metrics["interactions"] == len(noisy.sequences.items)
+    assert result.metrics["held_out_auroc"] > 0.85
+    assert result.collaborative.shape == (ITEMS, CONFIG.collaborative_dimension)
+    assert result.collaborative.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(result.collaborative[result.has_collaborative], axis=1), 1, rtol=1e-5)
+    assert {entry["stage"] for entry in result.history} == {"collaborative", "alignment", "head"}
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_backbone_trains_and_finds_noise(backbone):
+    log, semantic, has_semantic = clustered_log(users=250, seed=1)
+    noisy = insert_noise(log, 0.1, uniform_share=0.5, seed=7)
+    result = train(noisy.sequences, semantic, has_semantic, dataclasses.replace(CONFIG, backbone=backbone), TRAINING)
+    scores = score(result, noisy.sequences, semantic, has_semantic)
+    assert roc_auc_score(noisy.inserted, scores.noise_probability) > 0.8
+
+
+def test_training_is_deterministic_and_leaves_the_global_randomness_alone():
+    log, semantic, has_semantic = clustered_log(users=80)
+    short = dataclasses.replace(TRAINING, collaborative_epochs=1, alignment_epochs=1, head_epochs=2)
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first = train(log, semantic, has_semantic, CONFIG, short)
+    assert torch.equal(torch.rand(3), expected)
+    again = train(log, semantic, has_semantic, CONFIG, short)
+    for name, tensor in first.model.state_dict().items():
+        assert torch.equal(tensor, again.model.state_dict()[name]), name
+    assert np.array_equal(first.collaborative, again.collaborative)
+    other = train(log, semantic, has_semantic, CONFIG, dataclasses.replace(short, seed=4))
+    assert not np.array_equal(first.collaborative, other.collaborative)
+
+
+def test_progress_rises_to_the_end_and_names_every_stage():
+    log, semantic, has_semantic = clustered_log(users=60)
+    seen = []
+    short = dataclasses.replace(TRAINING, collaborative_epochs=2, alignment_epochs=1, head_epochs=2)
+    train(log, semantic, has_semantic, CONFIG, short, seen.append)
+    fractions = [at.fraction for at in seen]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == pytest.approx(1.0)
+    assert list(dict.fromkeys(at.stage for at in seen)) == ["collaborative", "alignment", "head"]
+    assert all(1 <= at.epoch <= at.epochs for at in seen)
+    assert any("held_out_loss" in at.metrics for at in seen)
+
+
+def test_items_that_are_not_in_the_log_have_no_collaborative_vector():
+    log, semantic, has_semantic = clustered_log(users=60)
+    more = np.concatenate([semantic, semantic[:5]])
+    short = dataclasses.replace(TRAINING, collaborative_epochs=1, alignment_epochs=1, head_epochs=1)
+    result = train(log, more, np.concatenate([has_semantic, np.ones(5, bool)]), CONFIG, short)
+    assert not result.has_collaborative[-5:].any()
+    assert (result.collaborative[-5:] == 0).all()
+
+
+def test_training_works_without_any_text():
+    log, semantic, _ = clustered_log(users=60)
+    short = dataclasses.replace(TRAINING, collaborative_epochs=1, alignment_epochs=1, head_epochs=1)
+    nothing = np.full_like(semantic, np.nan)
+    result = train(log, nothing, np.zeros(ITEMS, bool), CONFIG, short)
+    scores = score(result, log, nothing, np.zeros(ITEMS, bool))
+    assert np.isfinite(scores.noise_probability).all()
+
+
+def test_a_log_of_a_few_users_is_refused():
+    log, semantic, has_semantic = clustered_log(users=12)
+    with pytest.raises(InputError, match="12 users") as raised:
+        train(log, semantic, has_semantic, CONFIG, TRAINING)
+    assert raised.value.fix
