@@ -5,7 +5,12 @@ import numpy as np
 
 EXACT_ITEMS = 200_000
 """Up to this many known items the search is exact; beyond, an inverted file looks at a part of them."""
-NEIGHBOURS = 10
+NEIGHBOURS = 20
+"""Known items that a new item borrows from."""
+SHARPNESS = 4
+"""Power of the similarity that weighs a neighbour. Items held out of Amazon Beauty and MovieLens-100K come out at a
+cosine of 0.449 and 0.447 to their true co-occurrence vectors (PPMI, SVD); with power 1 at 0.440 and 0.442, with 10
+neighbours and power 1 at 0.429 and 0.420."""
 _CELLS_SEARCHED = 32
 _QUERY_ROWS = 256
 _ADD_ROWS = 65_536
@@ -19,7 +24,7 @@ def borrow_collaborative(
     k: int = NEIGHBOURS,
     seed: int = 0,
 ) -> np.ndarray:
-    """Gives each new item the similarity-weighted mean of its k nearest known items' collaborative vectors.
+    """Gives each new item the mean of its k nearest known items' collaborative vectors, the nearest weighing most.
 
     A row's result does not depend on the other new rows. Among known items of exactly equal similarity the order of the
     catalogue decides, so that with more than k of them the result depends on that order.
@@ -51,7 +56,7 @@ def borrow_collaborative(
         queries = np.zeros((_QUERY_ROWS, dimension), np.float32)
         queries[: len(rows)] = rows
         similarity, nearest = index.search(queries, min(k, known))  # [_QUERY_ROWS, k]
-        weights = np.where(nearest >= 0, np.maximum(similarity, 0), 0)[: len(rows), :, None]
+        weights = np.where(nearest >= 0, np.maximum(similarity, 0) ** SHARPNESS, 0)[: len(rows), :, None]
         # Unlike every known item: then all neighbours count the same.
         weights = np.where(weights.sum(axis=1, keepdims=True) > 0, weights, nearest[: len(rows), :, None] >= 0)
         vectors = collaborative_known[nearest[: len(rows)]].astype(np.float32, copy=False)  # [m, k, d]

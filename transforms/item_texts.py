@@ -50,7 +50,8 @@ def read_item_texts(
             columns that hold text.
 
     Raises:
-        InputError: A column is missing or of an unusable type, an id is null, or no item has text.
+        InputError: A column is missing or of an unusable type, an id is null, no item has text, or most rows repeat an
+            item with another text, as those of an interaction log do.
     """
     ids, texts = [], []
     for info in match_files(path):
@@ -77,10 +78,10 @@ def read_item_texts(
             expected="text in at least one row",
             fix="name the columns that hold text with --text-columns",
         )
-    return _first_rows(all_ids, all_texts, text_columns or ())
+    return _first_rows(path, all_ids, all_texts, text_columns or ())
 
 
-def _first_rows(ids: pa.Array, texts: pa.Array, text_columns: tuple[str, ...]) -> ItemTexts:
+def _first_rows(path: str, ids: pa.Array, texts: pa.Array, text_columns: tuple[str, ...]) -> ItemTexts:
     encoded = ids.dictionary_encode()
     if len(encoded.dictionary) == len(ids):
         return ItemTexts(ids, texts, text_columns, 0, 0)
@@ -90,6 +91,13 @@ def _first_rows(ids: pa.Array, texts: pa.Array, text_columns: tuple[str, ...]) -
     expected = texts.take(first.take(encoded.indices))
     same = pc.or_(pc.equal(texts, expected).fill_null(False), pc.and_(pc.is_null(texts), pc.is_null(expected)))
     conflicting = len(ids) - same.true_count
+    if conflicting > len(first):
+        raise InputError(
+            f"{path} is not an item catalogue",
+            found=f"{len(ids):,} rows of {len(first):,} items, {conflicting:,} with another text than the item's first",
+            expected="one row per item",
+            fix="give the catalogue, not the interaction log; or write one row per item",
+        )
     return ItemTexts(ids.take(first), texts.take(first), text_columns, len(ids) - len(first), conflicting)
 
 

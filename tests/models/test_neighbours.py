@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from iadsr.models import neighbours
 from iadsr.models.neighbours import borrow_collaborative
 
@@ -18,13 +19,15 @@ def clusters():
     )
 
 
-def test_weights_are_the_similarities():
+def test_weights_are_powers_of_the_similarity():
     known = np.array([[1, 0], [0, 2], [-1, 0]], np.float32)
     collaborative = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
     new = np.array([[3, 4]], np.float32)  # cosines 0.6, 0.8, -0.6
-    np.testing.assert_allclose(borrow_collaborative(known, collaborative, new, k=2), [[3 / 7, 4 / 7, 0]], rtol=1e-6)
+    far, near = 0.6**4, 0.8**4
+    expected = [[far / (far + near), near / (far + near), 0]]
+    np.testing.assert_allclose(borrow_collaborative(known, collaborative, new, k=2), expected, rtol=1e-5)
     np.testing.assert_allclose(borrow_collaborative(known, collaborative, new, k=1), [[0, 1, 0]], rtol=1e-6)
-    np.testing.assert_allclose(borrow_collaborative(known, collaborative, new), [[3 / 7, 4 / 7, 0]], rtol=1e-6)
+    np.testing.assert_allclose(borrow_collaborative(known, collaborative, new), expected, rtol=1e-5)
 
 
 def test_an_item_unlike_all_others_takes_their_mean():

@@ -4,6 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from iadsr.models.errors import InputError
 from iadsr.transforms.item_texts import _first_rows, read_item_texts
 
@@ -74,14 +75,27 @@ def test_several_files_are_read_in_name_order(write, tmp_path):
 )
 @settings(max_examples=100, deadline=None)
 def test_first_rows_agree_with_a_dictionary(rows):
-    items = _first_rows(pa.array([i for i, _ in rows]), pa.array([t for _, t in rows], pa.large_string()), ("title",))
     first: dict[int, str | None] = {}
     for item, text in rows:
         first.setdefault(item, text)
+    conflicting = sum(first[item] != text for item, text in rows)
+    ids, texts = pa.array([i for i, _ in rows]), pa.array([t for _, t in rows], pa.large_string())
+    if conflicting > len(first):
+        with pytest.raises(InputError, match="is not an item catalogue"):
+            _first_rows("items", ids, texts, ("title",))
+        return
+    items = _first_rows("items", ids, texts, ("title",))
     assert items.item_ids.to_pylist() == list(first)
     assert items.texts.to_pylist() == list(first.values())
     assert items.repeated_rows == len(rows) - len(first)
-    assert items.conflicting_rows == sum(first[item] != text for item, text in rows)
+    assert items.conflicting_rows == conflicting
+
+
+def test_an_interaction_log_is_not_taken_for_a_catalogue(write):
+    path = write({"item_id": [1, 2] * 4, "user": list("abcdefgh")})
+    with pytest.raises(InputError, match="is not an item catalogue") as error:
+        read_item_texts(path)
+    assert error.value.found == "8 rows of 2 items, 6 with another text than the item's first"
 
 
 @pytest.mark.parametrize(
