@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from .config import TrainingConfig
-from .iadsr import IADSR, Batch
+from .iadsr import IADSR, Batch, Interests
 from .losses import hard_gumbel_sigmoid, info_nce, sampled_softmax
 from .scoring import CatalogueTensors
 from .sequences import Sequences, Windows, batches
@@ -120,13 +120,13 @@ def _loss(
     )
     readers = batch.has_semantic.any(1)
     long = info_nce(interests.user_collaborative[readers], interests.user_semantic[readers], temperature)
-    return next_item + short + long + _reconstruction(model, batch, interests.collaborative, interests, noise)
+    return next_item + short + long + _reconstruction(model, batch, interests, noise)
 
 
-def _reconstruction(model: IADSR, batch: Batch, collaborative: Tensor, interests, noise: torch.Generator) -> Tensor:
+def _reconstruction(model: IADSR, batch: Batch, interests: Interests, noise: torch.Generator) -> Tensor:
     """How badly the kept interests give back their items, as mean squared error (paper section 4.3)."""
     logits = model.similarities(interests, batch)[0].sum(-1)  # [B, T]
-    kept = hard_gumbel_sigmoid(logits, noise)[..., None] * collaborative  # [B, T, h]
+    kept = hard_gumbel_sigmoid(logits, noise)[..., None] * interests.collaborative  # [B, T, h]
     return (model.decode(kept) - batch.collaborative)[batch.mask].square().mean()
 
 

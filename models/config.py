@@ -56,8 +56,9 @@ class TrainingConfig:
     has seen, for stopping stage 2 and for calibration."""
 
     hidden_share: float = 0.15
-    """Share of interactions whose text, and as many whose collaborative vector, is hidden or replaced in a second
-    view of the training data, so that the noise head also learns to judge with one modality."""
+    """Share of interactions whose text, and as many whose collaborative vector, is hidden in a second view of the
+    training data, and of items whose collaborative vector is borrowed there from items of similar text, so that the
+    noise head also learns to judge with one modality and with items that the model does not know."""
 
     collaborative_epochs: int = 30
     """Most epochs of stage 1, next-item prediction."""

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from .alignment import area_under_roc
 from .config import TrainingConfig
-from .iadsr import IADSR, SIMILARITIES
+from .iadsr import IADSR, SIMILARITIES, Batch
 from .scoring import CatalogueTensors
 from .sequences import Sequences, Windows, batches
 from .stopping import EarlyStopping
@@ -63,7 +63,7 @@ def collect_examples(
     catalogue: CatalogueTensors,
     windows: Windows,
     batch_positions: int,
-    change: Callable | None = None,
+    change: Callable[[Batch], Batch] | None = None,
 ) -> Examples:
     """Computes the agreement features of all windows of more than one interaction.
 
@@ -74,16 +74,15 @@ def collect_examples(
         catalogue: The item vectors.
         windows: What to read.
         batch_positions: Padded positions per batch.
-        change: Applied to each batch and its items first, such as hiding a modality.
+        change: Applied to each batch first, such as hiding a modality.
     """
     model.eval()
     parts = []
     with torch.no_grad():
         for _, index, mask in batches(windows.select(windows.lengths > 1), batch_positions):
-            items = sequences.items[index]
-            batch = catalogue.batch(items, mask)
+            batch = catalogue.batch(sequences.items[index], mask)
             if change:
-                batch = change(batch, items)
+                batch = change(batch)
             features, defined = model.features(batch, model.interests(batch))
             length = batch.mask.sum(1, keepdim=True).expand_as(batch.mask).to(features)
             label = torch.from_numpy(inserted[index]).to(features)

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import nn
+from torch import Tensor, nn
 
 from .config import BACKBONES, IADSRConfig
 from .errors import ArtifactError
@@ -67,14 +67,22 @@ class Pretrained:
             raise ArtifactError(
                 f"{path} is not a readable safetensors file", found=str(error), expected="a complete file", fix=_RETRAIN
             ) from error
-        expected = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
-        found = {name: list(tensor.shape) for name, tensor in tensors.items()}
+        expected = {name: _describe(tensor) for name, tensor in model.state_dict().items()}
+        found = {name: _describe(tensor) for name, tensor in tensors.items()}
         if expected != found:
             wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))[:3]
             raise ArtifactError(
                 f"{path} does not hold the weights that {CONFIG} describes",
                 found="; ".join(f"{name}: {found.get(name, 'absent')}" for name in wrong),
                 expected="; ".join(f"{name}: {expected.get(name, 'absent')}" for name in wrong),
+                fix=_RETRAIN,
+            )
+        broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+        if broken:
+            raise ArtifactError(
+                f"{path} holds weights that are no numbers",
+                found=", ".join(broken[:3]),
+                expected="finite values",
                 fix=_RETRAIN,
             )
         model.load_state_dict(tensors)
@@ -95,6 +103,10 @@ def fingerprint(directory: str | Path) -> str:
         digest.update(len(content).to_bytes(8, "little"))
         digest.update(content)
     return digest.hexdigest()
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
 
 
 def _read(path: Path) -> bytes:

@@ -13,6 +13,7 @@ from .config import IADSRConfig, TrainingConfig
 from .decision import collect_examples, fit_decision, measure_chance
 from .errors import InputError
 from .iadsr import IADSR, Batch
+from .neighbours import borrow_collaborative
 from .noise import insert_noise
 from .recommender import fit_recommender
 from .scoring import CatalogueTensors, ItemVectors
@@ -125,7 +126,7 @@ def train(
             generator,
             lambda *at: tell("collaborative", training.collaborative_epochs, *at),
         )
-        counts = np.bincount(sequences.items, minlength=len(semantic))
+        counts, every_item = np.bincount(sequences.items, minlength=len(semantic)), np.arange(len(semantic))
         vectors = ItemVectors(
             F.normalize(first.recommender.table.weight.detach(), dim=-1).numpy() * (counts > 0)[:, None],
             semantic,
@@ -136,7 +137,7 @@ def train(
         _describe_items(model, vectors, counts)
         model.backbone.load_state_dict(first.recommender.backbone.state_dict())
         model.predict.load_state_dict(first.recommender.predict.state_dict())
-        catalogue = CatalogueTensors.select(model, vectors, np.arange(len(semantic)))
+        catalogue = CatalogueTensors.select(model, vectors, every_item)
         learned, measured = windows.select(part == 2), windows.select(part == 1)
         aligned = fit_alignment(
             model,
@@ -150,16 +151,18 @@ def train(
             lambda *at: tell("alignment", training.alignment_epochs, *at),
         )
 
-        def examples(chosen, change=None):
+        def examples(chosen, items=catalogue, change=None):
             return collect_examples(
-                model, noisy.sequences, noisy.inserted, catalogue, chosen, training.batch_positions, change
+                model, noisy.sequences, noisy.inserted, items, chosen, training.batch_positions, change
             )
 
         measure_chance(model, catalogue, counts)
+        # A second view of the training data, poorer in what cold items and items without text lack.
         view = np.random.default_rng(view_seed)
+        poorer = CatalogueTensors.select(model, _pretend_new(vectors, training.hidden_share, view), every_item)
         detection = fit_decision(
             model,
-            examples(learned) + examples(learned, lambda batch, items: _hide(batch, training.hidden_share, view)),
+            examples(learned) + examples(learned, poorer, lambda batch: _hide(batch, training.hidden_share, view)),
             examples(measured),
             training,
             generator,
@@ -206,6 +209,20 @@ def _describe_items(model: IADSR, vectors: ItemVectors, counts: np.ndarray) -> N
     model.semantic_mean.copy_(mean)
     # Deviations below a thousandth of the largest are rounding, not meaning; they must not be blown up.
     model.semantic_basis.copy_(directions * strength.clamp(min=strength[0] * 1e-6).pow(-0.25))
+
+
+def _pretend_new(vectors: ItemVectors, share: float, generator: np.random.Generator) -> ItemVectors:
+    """Replaces the collaborative vectors of some items by borrowed ones, as `clean` does for items new to the model."""
+    candidates = vectors.has_collaborative & vectors.has_semantic
+    new = candidates & (generator.random(len(candidates)) < share)
+    known = candidates & ~new
+    if not new.any() or not known.any():
+        return vectors
+    collaborative = vectors.collaborative.copy()
+    collaborative[new] = borrow_collaborative(
+        vectors.semantic[known], vectors.collaborative[known], vectors.semantic[new]
+    )
+    return replace(vectors, collaborative=collaborative)
 
 
 def _hide(batch: Batch, share: float, generator: np.random.Generator) -> Batch:

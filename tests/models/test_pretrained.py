@@ -1,0 +1,134 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from iadsr.models.config import BACKBONES, IADSRConfig
+from iadsr.models.errors import ArtifactError
+from iadsr.models.iadsr import IADSR
+from iadsr.models.pretrained import fingerprint
+
+
+def make(backbone="gru4rec"):
+    torch.manual_seed(1)
+    model = IADSR(IADSRConfig(backbone=backbone, collaborative_dimension=6, hidden_dimension=8, semantic_dimension=10))
+    model.metrics = {"users": 1234567, "held_out_auroc": 0.81234}
+    model.provenance = {"encoder": "minilm"}
+    return model
+
+
+@pytest.fixture
+def saved(tmp_path):
+    make().save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def change_config(directory, change):
+    path = directory / "config.json"
+    described = json.loads(path.read_text())
+    change(described)
+    path.write_text(json.dumps(described))
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_saved_model_comes_back_bit_by_bit(tmp_path, backbone):
+    model = make(backbone)
+    model.save_pretrained(tmp_path / "deep" / "model")
+    loaded = IADSR.from_pretrained(tmp_path / "deep" / "model")
+    assert loaded.config == model.config
+    assert loaded.metrics == model.metrics
+    assert loaded.provenance == model.provenance
+    assert not loaded.training
+    state = loaded.state_dict()
+    assert state.keys() == model.state_dict().keys()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
+
+
+def test_the_directory_holds_weights_configuration_and_card_only(saved):
+    assert sorted(path.name for path in saved.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    card = (saved / "README.md").read_text()
+    assert "1,234,567" in card
+    assert "0.8123" in card
+    assert "minilm" in card
+
+
+def test_the_fingerprint_follows_weights_and_configuration_but_not_the_card(saved):
+    before = fingerprint(saved)
+    assert len(before) == 64
+    (saved / "README.md").write_text("other")
+    assert fingerprint(saved) == before
+    change_config(saved, lambda described: described["metrics"].update(users=2))
+    assert fingerprint(saved) != before
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_missing_file_is_named(saved, name):
+    (saved / name).unlink()
+    with pytest.raises(ArtifactError, match=name):
+        IADSR.from_pretrained(saved)
+    with pytest.raises(ArtifactError, match=name):
+        fingerprint(saved)
+
+
+def test_a_directory_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ArtifactError, match="nowhere"):
+        IADSR.from_pretrained(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("size", [0, 4, 200, -1])
+def test_truncated_weights_are_refused(saved, size):
+    path = saved / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ArtifactError, match="model.safetensors"):
+        IADSR.from_pretrained(saved)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"model"', "\ufffe"])
+def test_a_configuration_that_is_no_object_is_refused(saved, text):
+    (saved / "config.json").write_text(text, encoding="utf-16")
+    with pytest.raises(ArtifactError, match="config.json"):
+        IADSR.from_pretrained(saved)
+    (saved / "config.json").write_text(text)
+    with pytest.raises(ArtifactError, match="config.json"):
+        IADSR.from_pretrained(saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda described: described.update(format_version=99), "99"),
+        (lambda described: described.pop("format_version"), "format_version None"),
+        (lambda described: described.pop("metrics"), "metrics"),
+        (lambda described: described.update(config=[]), "config"),
+        (lambda described: described["config"].pop("dropout"), "dropout"),
+        (lambda described: described["config"].update(surprise=1), "surprise"),
+        (lambda described: described["config"].update(backbone="bert4rec"), "bert4rec"),
+        (lambda described: described["config"].update(hidden_dimension="8"), "hidden_dimension"),
+        (lambda described: described["config"].update(hidden_dimension=-8), "-8"),
+        (lambda described: described["config"].update(max_length=True), "max_length"),
+        (lambda described: described["config"].update(hidden_dimension=16), "model.safetensors"),
+        (lambda described: described["config"].update(backbone="caser"), "model.safetensors"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_refused(saved, change, message):
+    change_config(saved, change)
+    with pytest.raises(ArtifactError, match=message):
+        IADSR.from_pretrained(saved)
+
+
+def test_weights_of_other_names_shapes_or_types_are_refused(saved):
+    path = saved / "model.safetensors"
+    tensors = load_file(path)
+    for change in (
+        lambda t: t.pop("calibration"),
+        lambda t: t.update(extra=torch.zeros(2)),
+        lambda t: t.update(calibration=torch.zeros(3)),
+        lambda t: t.update(calibration=torch.zeros(2, dtype=torch.float16)),
+        lambda t: t.update(calibration=torch.tensor([1.0, float("nan")])),
+    ):
+        changed = dict(tensors)
+        change(changed)
+        save_file(changed, path)
+        with pytest.raises(ArtifactError, match=r"model\.safetensors"):
+            IADSR.from_pretrained(saved)
