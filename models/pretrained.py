@@ -160,11 +160,16 @@ def _read_config(directory: Path, described: dict[str, Any]) -> IADSRConfig:
     for name, kind in known.items():
         allowed = (int, float) if kind is float else (kind,)
         bad = not isinstance(config[name], allowed) or isinstance(config[name], bool)
-        if bad or (kind is int and config[name] < 1) or (name == "backbone" and config[name] not in BACKBONES):
+        bad = bad or (kind is int and config[name] < 1) or (kind is float and not 0 <= config[name] < 1)
+        if bad or (name == "backbone" and config[name] not in BACKBONES):
             raise ArtifactError(
                 f"{directory / CONFIG}: {name} has no usable value",
                 found=repr(config[name]),
-                expected=", ".join(BACKBONES) if name == "backbone" else f"a positive {kind.__name__}",
+                expected=", ".join(BACKBONES)
+                if name == "backbone"
+                else "a share in [0, 1)"
+                if kind is float
+                else "1 or more",
                 fix=_RETRAIN,
             )
     return IADSRConfig(**config)
