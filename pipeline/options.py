@@ -1,10 +1,21 @@
 """Beam's own flags: which are known, which runner they name, and which of them lose data."""
 
 import difflib
+import os
+import shlex
+import sys
 from collections.abc import Mapping
 from typing import Any
 
-from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+    StandardOptions,
+)
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineRunner
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from ..models.errors import InputError
 
@@ -51,10 +62,25 @@ def beam_options(flags: list[str]) -> PipelineOptions:
             fix="use --direct_num_workers=N alone: it runs N processes",
         )
     if is_local(options):
-        workers = direct.direct_num_workers
-        direct.direct_running_mode = "in_memory" if workers == 1 else "multi_processing"
-        options.view_as(StandardOptions).runner = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+        direct.direct_num_workers = direct.direct_num_workers or os.cpu_count() or 1  # 0 stands for all cores
+        # The worker processes are ours to start (`make_runner`): Beam's own modes choose another program for them.
+        direct.direct_running_mode = "in_memory"
     return options
+
+
+def make_runner(options: PipelineOptions) -> PipelineRunner | str | None:
+    """Returns the runner: for local runs Beam's in-process one, with worker processes where several are asked for.
+
+    DirectRunner as Beam understands it would first try to download another engine, and behave differently with and
+    without a network.
+    """
+    if not is_local(options):
+        return options.view_as(StandardOptions).runner
+    if options.view_as(DirectOptions).direct_num_workers == 1:
+        return FnApiRunner()
+    command = f"{shlex.quote(sys.executable)} -m {__package__}.worker"
+    # A decorator of Beam's hides the class from type checkers.
+    return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def flags_from_config(section: Mapping[str, Any]) -> list[str]:

@@ -103,6 +103,7 @@ def build_manifest(
     return {
         "format_version": FORMAT_VERSION,
         **facts.description,
+        "embeddings": {**facts.description["embeddings"], **catalogue.description},
         "finished_at": finished.isoformat(timespec="seconds"),
         "durations_seconds": {step: round(value, 3) for step, value in seconds.items()},
         "rows": {

@@ -104,6 +104,7 @@ def test_the_manifest_adds_up_and_tells_where_everything_came_from(world, cleane
     assert manifest["model"]["backbone"] == "gru4rec"
     assert len(manifest["model"]["fingerprint"]) == 64
     assert manifest["embeddings"]["encoder"] == "test-encoder"
+    assert len(manifest["embeddings"]["fingerprint"]) == 64
     assert manifest["items"] == {"total": 40, "without_text": 0, "unknown": 0, "borrowed": 0}
     assert not (output / ".staging").exists()
 

@@ -80,6 +80,8 @@ def test_clean_from_a_configuration_file_with_a_flag_that_wins(world, tmp_path):
     assert manifest["options"]["beam"]["direct_num_workers"] == 2
     assert f"Dropped {manifest['rows']['dropped']:,} of 3,200 interactions" in result.stdout
     assert str(output / "report.html") in result.stdout
+    assert "INFO" not in result.stderr
+    assert "WARNING" not in result.stderr
     again = iadsr("clean", "--config", config, "--output", output)
     assert again.returncode == 1
     assert "already holds a finished run" in again.stderr

@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from iadsr.models.encoders import TextEncoder
 from iadsr.models.errors import InputError
 from iadsr.pipeline import embed
@@ -62,7 +63,7 @@ def test_every_item_gets_the_vector_of_its_text(options, encoded):
 
 
 def test_a_rerun_embeds_only_what_is_new_or_changed(options, encoded):
-    write_items(options, {1: "red dress", 2: "soap", 3: "lamp", 4: "gel"})
+    write_items(options, {8: None, 1: "red dress", 2: "soap", 3: "lamp", 4: "gel"})
     embed_catalogue(options)
     first = vectors_of(options)
     encoded.clear()
@@ -74,7 +75,7 @@ def test_a_rerun_embeds_only_what_is_new_or_changed(options, encoded):
     np.testing.assert_array_equal(second[2], first[2])
     np.testing.assert_array_equal(second[6], first[3])
     assert not np.array_equal(second[1], first[1])
-    assert (summary.embedded, summary.reused, summary.without_text, summary.removed) == (2, 2, 1, 2)
+    assert (summary.embedded, summary.reused, summary.without_text, summary.removed) == (2, 2, 1, 3)
     assert summary.items == summary.embedded + summary.reused + summary.without_text
 
 

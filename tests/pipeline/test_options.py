@@ -1,22 +1,26 @@
 import pytest
-from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions, StandardOptions
+from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from iadsr.models.errors import InputError
-from iadsr.pipeline.options import beam_options, flags_from_config, is_local, is_template
+from iadsr.pipeline.options import beam_options, flags_from_config, is_local, is_template, make_runner
 
 
 @pytest.mark.parametrize("flags", [[], ["--runner=DirectRunner"], ["--runner", "FnApiRunner"]])
 def test_local_runs_use_the_in_process_runner_and_never_download_one(flags):
     options = beam_options(flags)
     assert is_local(options)
-    assert options.view_as(StandardOptions).runner.endswith(".FnApiRunner")
+    assert type(make_runner(options)) is FnApiRunner
     assert options.view_as(DirectOptions).direct_running_mode == "in_memory"
 
 
 def test_several_workers_are_processes():
     options = beam_options(["--direct_num_workers=3"])
-    assert options.view_as(DirectOptions).direct_running_mode == "multi_processing"
     assert options.view_as(DirectOptions).direct_num_workers == 3
+    environment = make_runner(options)._default_environment
+    assert isinstance(environment, SubprocessSDKEnvironment)
+    assert "iadsr.pipeline.worker" in environment.command_string
 
 
 def test_the_mode_that_loses_rows_is_refused():

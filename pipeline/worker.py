@@ -1,0 +1,12 @@
+"""The program of a local worker process: Beam's own, whose log goes to the main process and not to the terminal too."""
+
+import logging
+import sys
+
+# Before Beam is imported: with a handler in place, nothing installs one that writes to stderr.
+logging.getLogger().addHandler(logging.NullHandler())
+
+from apache_beam.runners.worker import sdk_worker_main  # noqa: E402
+
+if __name__ == "__main__":
+    sdk_worker_main.main(sys.argv)
