@@ -87,23 +87,6 @@ def test_clean_from_a_configuration_file_with_a_flag_that_wins(world, tmp_path):
     assert "already holds a finished run" in again.stderr
 
 
-def test_a_configuration_with_an_unknown_key_names_the_nearest(tmp_path):
-    config = tmp_path / "c.yaml"
-    config.write_text("droprate: 0.1\n")
-    result = iadsr("clean", "--config", config)
-    assert result.returncode == 1
-    assert "droprate" in result.stderr
-    assert "did you mean drop_rate?" in result.stderr
-
-
-def test_yaml_cannot_build_objects(tmp_path):
-    config = tmp_path / "c.yaml"
-    config.write_text(f"output: !!python/object/apply:os.mkdir ['{tmp_path / 'made'}']\n")
-    result = iadsr("clean", "--config", config)
-    assert result.returncode == 1
-    assert not (tmp_path / "made").exists()
-
-
 def test_train_and_clean_a_log_from_the_command_line(world, tmp_path):
     model, output = tmp_path / "model", tmp_path / "out"
     trained = iadsr(

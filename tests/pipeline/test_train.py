@@ -1,0 +1,59 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from iadsr.models.errors import InputError
+from iadsr.models.iadsr import IADSR
+from iadsr.models.pretrained import fingerprint
+from iadsr.pipeline.artifacts import read_model_facts
+from iadsr.pipeline.train import check_output, read_log
+from iadsr.transforms.embeddings import read_embeddings
+from iadsr.transforms.schema import InteractionColumns
+from iadsr.transforms.splits import plan_input
+
+
+def test_the_log_is_read_as_clean_reads_it(world):
+    log, rejected = read_log(plan_input(world.interactions, InteractionColumns()), InteractionColumns())
+    table = pq.read_table(world.interactions)
+    assert rejected == {}
+    assert log.table.column_names == ["user_id", "item_id", "timestamp"]
+    expected = table.sort_by([("user_id", "ascending"), ("timestamp", "ascending")])
+    assert log.table["item_id"].to_pylist() == expected["item_id"].to_pylist()
+    assert log.item_ids.to_pylist() == sorted(set(expected["item_id"].to_pylist()))
+
+
+def test_unusable_rows_are_counted_and_a_log_of_nothing_else_is_refused(tmp_path):
+    path = str(tmp_path / "log.parquet")
+    pq.write_table(pa.table({"user_id": ["a", None], "item_id": ["x", "x"], "timestamp": [1, 2]}), path)
+    log, rejected = read_log(plan_input(path, InteractionColumns()), InteractionColumns())
+    assert len(log.items) == 1
+    assert rejected == {"null user_id": 1}
+    pq.write_table(pa.table({"user_id": [""], "item_id": ["x"], "timestamp": [1]}), path)
+    with pytest.raises(InputError, match=r"empty user_id \(1 rows\)"):
+        read_log(plan_input(path, InteractionColumns()), InteractionColumns())
+
+
+def test_the_model_directory_is_whole_and_its_parts_know_one_another(world):
+    facts = read_model_facts(world.model)
+    assert facts.fingerprint == fingerprint(world.model)
+    assert facts.semantic.encoder == "test-encoder"
+    collaborative = read_embeddings(f"{world.model}/collaborative", kind="collaborative")
+    assert collaborative.metadata.revision == facts.fingerprint
+    assert len(collaborative) == 40
+    assert collaborative.present.all()
+    model = IADSR.from_pretrained(world.model)
+    assert collaborative.vectors.shape[1] == model.config.collaborative_dimension
+    assert np.isfinite(collaborative.vectors).all()
+    assert model.metrics["interactions"] == 3200
+
+
+def test_an_output_that_holds_something_is_refused(tmp_path):
+    check_output(str(tmp_path / "new"), overwrite=False)
+    (tmp_path / "config.json").touch()
+    with pytest.raises(InputError, match="already holds a model"):
+        check_output(str(tmp_path), overwrite=False)
+    check_output(str(tmp_path), overwrite=True)
+    (tmp_path / "thesis.doc").touch()
+    with pytest.raises(InputError, match=r"thesis\.doc"):
+        check_output(str(tmp_path), overwrite=True)
