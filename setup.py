@@ -24,6 +24,7 @@ setup(
     install_requires=[
         "apache-beam>=2.70,<3",
         "faiss-cpu>=1.9,<2",
+        "huggingface-hub>=1,<3",
         "jinja2>=3.1,<4",
         "matplotlib>=3.9,<4",
         "numpy>=2,<3",

@@ -58,7 +58,6 @@ def beam_options(flags: list[str]) -> PipelineOptions:
         raise InputError(
             "Beam's multi_threading mode loses rows and is refused",
             found="--direct_running_mode=multi_threading",
-            expected="in_memory, or multi_processing for several cores",
             fix="use --direct_num_workers=N alone: it runs N processes",
         )
     if is_local(options):

@@ -32,7 +32,6 @@ def test_the_local_configuration_means_two_processes_of_the_in_process_runner():
     values, options = load(FOLDER / "local.yaml")
     assert is_local(options)
     assert options.view_as(DirectOptions).direct_num_workers == 2
-    assert options.view_as(DirectOptions).direct_running_mode == "multi_processing"
     assert values["drop_rate"] == 0.1
 
 
