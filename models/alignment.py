@@ -149,6 +149,6 @@ def _paper_auroc(
     return area_under_roc(np.concatenate(labels), np.concatenate(scores))
 
 
-def area_under_roc(labels: np.ndarray, scores: np.ndarray) -> float:
+def area_under_roc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Returns the AUROC, or 0.5 where the labels are all alike and there is nothing to tell apart."""
-    return float(roc_auc_score(labels, scores)) if labels.any() and not labels.all() else 0.5
+    return float(roc_auc_score(labels, scores, sample_weight=weights)) if labels.any() and not labels.all() else 0.5

@@ -48,8 +48,7 @@ class TrainingConfig:
     this share: it answers "inserted or genuine?" in a log with so many inserted."""
 
     uniform_share: float = 0.2
-    """Share of the inserted noise drawn uniformly over items; the rest follows popularity. Much uniform noise
-    teaches the model that a rarely seen item is noise, which is unfair to cold items."""
+    """Share of the inserted noise drawn uniformly over items; the rest follows popularity."""
 
     held_out_share: float = 0.1
     """Share of users never trained on: once for stopping stage 1, and again, from among the users that stage 1
@@ -60,10 +59,10 @@ class TrainingConfig:
     training data, and of items whose collaborative vector is borrowed there from items of similar text, so that the
     noise head also learns to judge with one modality and with items that the model does not know."""
 
-    collaborative_epochs: int = 30
+    collaborative_epochs: int = 20
     """Most epochs of stage 1, next-item prediction."""
 
-    alignment_epochs: int = 10
+    alignment_epochs: int = 6
     """Most epochs of stage 2, interest alignment."""
 
     head_epochs: int = 40
@@ -85,7 +84,7 @@ class TrainingConfig:
     """Share of positions that stage 1 asks for a random later interaction instead of the next one. Where many
     interactions carry the same time, the order is half chance, and what comes anywhere later says as much."""
 
-    negatives: int = 2048
+    negatives: int = 1024
     """Negative items per batch, shared by its positions."""
 
     temperature: float = 0.1

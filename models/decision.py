@@ -18,6 +18,8 @@ from .sequences import Sequences, Windows, batches
 from .stopping import EarlyStopping
 
 CALIBRATION_BINS = 15
+MOST_WEIGHT = 10.0
+"""Of an inserted interaction; a level of popularity with hardly any noise must not hang on one example."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,14 @@ class Examples:
         defined: bool [n, F].
         length: Interactions in the window, [n].
         label: 1 on inserted noise, [n].
+        weight: What a row counts in training and measuring, [n].
     """
 
     features: Tensor
     defined: Tensor
     length: Tensor
     label: Tensor
+    weight: Tensor
 
     def __add__(self, other: "Examples") -> "Examples":
         """Appends the rows of another."""
@@ -56,10 +60,34 @@ def measure_chance(model: IADSR, catalogue: CatalogueTensors, counts: np.ndarray
             chance.measure(view.keys[:, 0], weights)
 
 
+def balance_popularity(sequences: Sequences, inserted: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Weighs inserted interactions so that noise is as frequent among rare items as among popular ones.
+
+    Without it uniform noise, and popular items that a user has already and so cannot be given, make rarity evidence of
+    noise. On MovieLens-100K the head then dropped 17% of genuine interactions on the rarest sixth and 2% on the
+    most popular; with it 8% and 7%, and it found more noise.
+
+    Args:
+        sequences: The noisy log.
+        inserted: bool [N].
+        counts: Genuine interactions of each item, [V].
+
+    Returns:
+        float32 [N]: 1 on genuine interactions; on inserted ones what their item's level of popularity (doubling from
+        one to the next) needs to come to the overall share of noise.
+    """
+    level = np.log2(np.maximum(counts, 1)).astype(int)[sequences.items]
+    genuine, noise = (np.bincount(level[side], minlength=level.max() + 1) for side in (~inserted, inserted))
+    odds = inserted.sum() / max((~inserted).sum(), 1)
+    needed = np.minimum(odds * genuine / np.maximum(noise, 1), MOST_WEIGHT)
+    return np.where(inserted, needed[level], 1).astype(np.float32)
+
+
 def collect_examples(
     model: IADSR,
     sequences: Sequences,
     inserted: np.ndarray,
+    weight: np.ndarray,
     catalogue: CatalogueTensors,
     windows: Windows,
     batch_positions: int,
@@ -71,6 +99,7 @@ def collect_examples(
         model: The aligned model.
         sequences: The noisy log.
         inserted: bool [N].
+        weight: What each interaction counts, [N].
         catalogue: The item vectors.
         windows: What to read.
         batch_positions: Padded positions per batch.
@@ -85,9 +114,9 @@ def collect_examples(
                 batch = change(batch)
             features, defined = model.features(batch, model.interests(batch))
             length = batch.mask.sum(1, keepdim=True).expand_as(batch.mask).to(features)
-            label = torch.from_numpy(inserted[index]).to(features)
+            label, count = (torch.from_numpy(column[index]).to(features) for column in (inserted, weight))
             real = batch.mask & (batch.has_collaborative | batch.has_semantic)
-            parts.append(Examples(features[real], defined[real], length[real], label[real]))
+            parts.append(Examples(features[real], defined[real], length[real], label[real], count[real]))
     return Examples(*(torch.cat(column) for column in zip(*(vars(part).values() for part in parts), strict=True)))
 
 
@@ -110,7 +139,7 @@ def fit_decision(
         report: Called with the epoch (from 1), the fraction of it that is done, and measurements at its end.
 
     Returns:
-        Detection measurements on held-out users.
+        Detection measurements on held-out users, noise being as frequent at every popularity.
     """
     _standardise(model, examples)
     optimiser = torch.optim.Adam(model.head.parameters(), lr=training.alignment_learning_rate)
@@ -119,22 +148,25 @@ def fit_decision(
     def logits(rows: Examples) -> Tensor:
         return model.head_logit(rows.features, rows.defined, rows.length)
 
+    def loss_of(rows: Examples) -> Tensor:
+        return F.binary_cross_entropy_with_logits(logits(rows), rows.label, rows.weight)
+
     for epoch in range(1, training.head_epochs + 1):
         order = torch.from_numpy(generator.permutation(len(examples.label)))
         for rows in order.split(training.batch_positions):
             chosen = examples.select(rows)
-            loss = F.binary_cross_entropy_with_logits(logits(chosen), chosen.label)
+            loss = loss_of(chosen)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
         with torch.no_grad():
-            measured = F.binary_cross_entropy_with_logits(logits(held_out), held_out.label).item()
+            measured = loss_of(held_out).item()
         report(epoch, 1.0, {"held_out_loss": measured})
         if stopping.stop_after(epoch, measured):
             break
     stopping.restore_best()
     with torch.no_grad():
-        return _calibrate(model, logits(held_out).numpy().astype(np.float64), held_out.label.numpy())
+        return _calibrate(model, held_out, logits(held_out).numpy().astype(np.float64))
 
 
 def _standardise(model: IADSR, examples: Examples) -> None:
@@ -155,25 +187,28 @@ def _moments(values: Tensor, defined: Tensor) -> tuple[Tensor, Tensor]:
     return mean, variance.sqrt().clamp(min=1e-4)
 
 
-def _calibrate(model: IADSR, logits: np.ndarray, label: np.ndarray) -> dict[str, float]:
+def _calibrate(model: IADSR, held_out: Examples, logits: np.ndarray) -> dict[str, float]:
     """Fits Platt's scale and shift of the logit (without a penalty) and measures what comes of it."""
+    label, weight = held_out.label.numpy(), held_out.weight.numpy().astype(np.float64)
     if label.any() and not label.all():
-        platt = LogisticRegression(C=np.inf).fit(logits[:, None], label)
+        platt = LogisticRegression(C=np.inf).fit(logits[:, None], label, weight)
         # A negative scale would turn the order round; it can only come of a head that learned nothing.
         scale, shift = max(float(platt.coef_[0, 0]), 1e-3), float(platt.intercept_[0])
         model.calibration.copy_(torch.tensor([scale, shift]))
     scale, shift = model.calibration.tolist()
     probability = 1 / (1 + np.exp(-(logits * scale + shift)))
     return {
-        "held_out_auroc": area_under_roc(label, probability),
-        "held_out_average_precision": float(average_precision_score(label, probability)) if label.any() else 0.0,
-        "held_out_log_loss": float(log_loss(label, probability, labels=[0, 1])),
-        "held_out_calibration_error": calibration_error(label, probability),
+        "held_out_auroc": area_under_roc(label, probability, weight),
+        "held_out_average_precision": float(average_precision_score(label, probability, sample_weight=weight))
+        if label.any()
+        else 0.0,
+        "held_out_log_loss": float(log_loss(label, probability, labels=[0, 1], sample_weight=weight)),
+        "held_out_calibration_error": calibration_error(label, probability, weight),
     }
 
 
-def calibration_error(label: np.ndarray, probability: np.ndarray) -> float:
+def calibration_error(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> float:
     """Returns the expected calibration error: mean gap of probability and true share over bins of equal width."""
     bins = np.minimum((probability * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    gaps = np.bincount(bins, weights=probability - label, minlength=CALIBRATION_BINS)
-    return float(np.abs(gaps).sum() / len(label))
+    gaps = np.bincount(bins, weights=weight * (probability - label), minlength=CALIBRATION_BINS)
+    return float(np.abs(gaps).sum() / weight.sum())

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from .alignment import fit_alignment
 from .config import IADSRConfig, TrainingConfig
-from .decision import collect_examples, fit_decision, measure_chance
+from .decision import balance_popularity, collect_examples, fit_decision, measure_chance
 from .errors import InputError
 from .iadsr import IADSR, Batch
 from .neighbours import borrow_collaborative
@@ -151,9 +151,11 @@ def train(
             lambda *at: tell("alignment", training.alignment_epochs, *at),
         )
 
+        weight = balance_popularity(noisy.sequences, noisy.inserted, counts)
+
         def examples(chosen, items=catalogue, change=None):
             return collect_examples(
-                model, noisy.sequences, noisy.inserted, items, chosen, training.batch_positions, change
+                model, noisy.sequences, noisy.inserted, weight, items, chosen, training.batch_positions, change
             )
 
         measure_chance(model, catalogue, counts)
