@@ -11,8 +11,9 @@ from torch import Tensor
 from .config import TrainingConfig
 from .iadsr import IADSR, Batch, Interests
 from .losses import hard_gumbel_sigmoid, info_nce, sampled_softmax
+from .noise import NoisyLog
 from .scoring import CatalogueTensors
-from .sequences import Sequences, Windows, batches
+from .sequences import Windows, batches
 from .stopping import EarlyStopping
 
 ALIGNED_POSITIONS = 1024
@@ -35,8 +36,7 @@ class AlignmentFit:
 
 def fit_alignment(
     model: IADSR,
-    sequences: Sequences,
-    inserted: np.ndarray,
+    log: NoisyLog,
     catalogue: CatalogueTensors,
     windows: Windows,
     held_out: Windows,
@@ -50,8 +50,7 @@ def fit_alignment(
 
     Args:
         model: Its backbone and `predict` come from stage 1.
-        sequences: The noisy log.
-        inserted: bool [N], the noise in it; used for stopping only.
+        log: The log; which interactions were inserted is used for stopping only.
         catalogue: The item vectors.
         windows: Windows to train on.
         held_out: Windows of users that are not trained on.
@@ -69,8 +68,8 @@ def fit_alignment(
         model.train()
         done, total = 0, 0.0
         for chosen, index, mask in batches(windows, training.batch_positions, generator):
-            items = sequences.items[index]
-            negatives = sequences.items[generator.integers(0, len(sequences.items), training.negatives)]
+            items = log.sequences.items[index]
+            negatives = log.sequences.items[generator.integers(0, len(log.inserted), training.negatives)]
             sample = generator.permutation(int(mask.sum()))[:ALIGNED_POSITIONS]
             loss = _loss(
                 model, catalogue, items, mask, negatives, torch.from_numpy(sample), noise, training.temperature
@@ -81,7 +80,7 @@ def fit_alignment(
             done += len(chosen)
             total += loss.item() * len(chosen)
             report(epoch, done / len(windows), {})
-        measured = _paper_auroc(model, sequences, inserted, catalogue, held_out, training.batch_positions)
+        measured = _paper_auroc(model, log, catalogue, held_out, training.batch_positions)
         report(epoch, 1.0, {"training_loss": total / max(done, 1), "held_out_auroc": measured})
         if stopping.stop_after(epoch, -measured):
             break
@@ -131,21 +130,16 @@ def _reconstruction(model: IADSR, batch: Batch, interests: Interests, noise: tor
 
 
 def _paper_auroc(
-    model: IADSR,
-    sequences: Sequences,
-    inserted: np.ndarray,
-    catalogue: CatalogueTensors,
-    windows: Windows,
-    batch_positions: int,
+    model: IADSR, log: NoisyLog, catalogue: CatalogueTensors, windows: Windows, batch_positions: int
 ) -> float:
     model.eval()
     scores, labels = [], []
     with torch.inference_mode():
         for _, index, mask in batches(windows, batch_positions):
-            batch = catalogue.batch(sequences.items[index], mask)
+            batch = catalogue.batch(log.sequences.items[index], mask)
             total = model.similarities(model.interests(batch), batch)[0].sum(-1)
             scores.append(-total.numpy()[mask])
-            labels.append(inserted[index[mask]])
+            labels.append(log.inserted[index[mask]])
     return area_under_roc(np.concatenate(labels), np.concatenate(scores))
 
 

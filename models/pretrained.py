@@ -22,7 +22,8 @@ class Pretrained:
     """Gives a model `save_pretrained` and `from_pretrained`; mixed into an `nn.Module` built from an IADSRConfig.
 
     Attributes:
-        metrics: What training measured, JSON-able; empty on an untrained model.
+        training_options: The TrainingConfig that the model was trained with, as a dict; empty on an untrained model.
+        metrics: What training measured, JSON-able; empty likewise.
         provenance: What the model was trained from, such as fingerprints of the embeddings; JSON-able.
     """
 
@@ -30,6 +31,7 @@ class Pretrained:
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        self.training_options: dict[str, Any] = {}
         self.metrics: dict[str, Any] = {}
         self.provenance: dict[str, Any] = {}
 
@@ -41,6 +43,7 @@ class Pretrained:
         described = {
             "format_version": FORMAT_VERSION,
             "config": asdict(self.config),
+            "training": self.training_options,
             "metrics": self.metrics,
             "provenance": self.provenance,
         }
@@ -86,6 +89,7 @@ class Pretrained:
                 fix=_RETRAIN,
             )
         model.load_state_dict(tensors)
+        model.training_options = described["training"]
         model.metrics, model.provenance = described["metrics"], described["provenance"]
         return model.eval()
 
@@ -140,7 +144,7 @@ def read_description(directory: str | Path) -> dict[str, Any]:
             expected=f"format_version {FORMAT_VERSION}",
             fix="train again with this version of iadsr",
         )
-    keys = {"format_version", "config", "metrics", "provenance"}
+    keys = {"format_version", "config", "training", "metrics", "provenance"}
     if not all(isinstance(described.get(key), dict) for key in keys - {"format_version"}):
         raise ArtifactError(
             f"{path} is incomplete", found=", ".join(sorted(described)), expected=", ".join(sorted(keys)), fix=_RETRAIN

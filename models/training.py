@@ -10,14 +10,14 @@ from torch.nn import functional as F
 
 from .alignment import fit_alignment
 from .config import IADSRConfig, TrainingConfig
-from .decision import balance_popularity, collect_examples, fit_decision, measure_chance
+from .decision import Examples, collect_examples, fit_decision, measure_chance
 from .errors import InputError
 from .iadsr import IADSR, Batch
 from .neighbours import borrow_collaborative
-from .noise import insert_noise
-from .recommender import fit_recommender
+from .noise import NoisyLog, insert_noise
+from .recommender import Recommender, fit_recommender
 from .scoring import CatalogueTensors, ItemVectors
-from .sequences import Sequences, cut_windows
+from .sequences import Sequences, Windows, cut_windows
 
 Stage = Literal["collaborative", "alignment", "head"]
 _SHARES: dict[Stage, tuple[float, float]] = {
@@ -93,6 +93,73 @@ def train(
     Raises:
         InputError: The log has too few users to hold some out.
     """
+    _check_size(sequences)
+    config = replace(config, semantic_dimension=semantic.shape[1])
+    batch_positions = max(SMALLEST_BATCH, min(training.batch_positions, len(sequences.items) // STEPS_PER_EPOCH))
+    training = replace(training, batch_positions=batch_positions)
+    tell, history = _reporter(training, progress)
+    streams = np.random.SeedSequence(training.seed).spawn(5)
+    log = insert_noise(sequences, training.noise_rate, uniform_share=training.uniform_share, seed=streams[0])
+    splitting, batching, viewing = (np.random.default_rng(stream) for stream in streams[1:4])
+    windows = cut_windows(log.sequences, config.max_length)
+    part = _split_users(len(sequences), training.held_out_share, splitting)[windows.users]
+    counts = np.bincount(sequences.items, minlength=len(semantic))
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(streams[4].generate_state(1)[0]))
+        # Stage 1 sees the users that stage 2 holds out: the collaborative vectors must know the held-out noise exactly
+        # as they will know the noise of a log to be cleaned. Its own stopping uses users of its own.
+        learned = fit_recommender(
+            log.sequences,
+            windows.select(part != 0),
+            windows.select(part == 0),
+            len(semantic),
+            config,
+            training,
+            batching,
+            lambda *at: tell("collaborative", training.collaborative_epochs, *at),
+        )
+        vectors = ItemVectors(_read_table(learned.recommender, counts), semantic, counts > 0, has_semantic.astype(bool))
+        model = _start_model(config, learned.recommender, vectors, counts)
+        catalogue = CatalogueTensors.select(model, vectors, np.arange(len(semantic)))
+        aligned = fit_alignment(
+            model,
+            log,
+            catalogue,
+            windows.select(part == 2),
+            windows.select(part == 1),
+            training,
+            batching,
+            lambda *at: tell("alignment", training.alignment_epochs, *at),
+        )
+        measure_chance(model, catalogue, counts)
+        detection = fit_decision(
+            model,
+            _two_views(model, log, vectors, windows.select(part == 2), training, viewing),
+            collect_examples(model, log, catalogue, windows.select(part == 1), training.batch_positions),
+            training,
+            batching,
+            lambda *at: tell("head", training.head_epochs, *at),
+        )
+    metrics = {
+        "users": len(sequences),
+        "items": int((counts > 0).sum()),
+        "items_without_text": int(((counts > 0) & ~vectors.has_semantic).sum()),
+        "interactions": len(sequences.items),
+        "inserted_interactions": int(log.inserted.sum()),
+        "inserted_share": float(log.inserted.mean()),
+        "collaborative_epochs": learned.epochs,
+        "collaborative_held_out_loss": learned.held_out_loss,
+        "alignment_epochs": aligned.epochs,
+        "alignment_held_out_auroc": aligned.held_out_auroc,
+        **detection,
+    }
+    model.metrics = metrics
+    model.training_options = asdict(training)
+    return TrainingResult(model.eval(), vectors.collaborative, vectors.has_collaborative, metrics, history)
+
+
+def _check_size(sequences: Sequences) -> None:
     active = int((sequences.lengths > 1).sum())
     if active < FEWEST_USERS:
         raise InputError(
@@ -101,90 +168,6 @@ def train(
             expected=f"{FEWEST_USERS} at least: some are held out, to know when to stop",
             fix="give a larger log, or use a model trained on another log of the same catalogue",
         )
-    config = replace(config, semantic_dimension=semantic.shape[1])
-    batch_positions = max(SMALLEST_BATCH, min(training.batch_positions, len(sequences.items) // STEPS_PER_EPOCH))
-    training = replace(training, batch_positions=batch_positions)
-    tell, history = _reporter(training, progress)
-    root = np.random.SeedSequence(training.seed)
-    noise_seed, split_seed, batch_seed, view_seed, torch_seed = root.spawn(5)
-    noisy = insert_noise(sequences, training.noise_rate, uniform_share=training.uniform_share, seed=noise_seed)
-    generator = np.random.default_rng(batch_seed)
-    windows = cut_windows(noisy.sequences, config.max_length)
-    part = _split_users(len(sequences), training.held_out_share, np.random.default_rng(split_seed))[windows.users]
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch_seed.generate_state(1)[0]))
-        # Stage 1 sees the users that stage 2 holds out: the collaborative vectors must know the held-out noise exactly
-        # as they will know the noise of a log to be cleaned. Its own stopping uses users of its own.
-        first = fit_recommender(
-            noisy.sequences,
-            windows.select(part != 0),
-            windows.select(part == 0),
-            len(semantic),
-            config,
-            training,
-            generator,
-            lambda *at: tell("collaborative", training.collaborative_epochs, *at),
-        )
-        counts, every_item = np.bincount(sequences.items, minlength=len(semantic)), np.arange(len(semantic))
-        vectors = ItemVectors(
-            F.normalize(first.recommender.table.weight.detach(), dim=-1).numpy() * (counts > 0)[:, None],
-            semantic,
-            counts > 0,
-            np.asarray(has_semantic, bool),
-        )
-        model = IADSR(config)
-        _describe_items(model, vectors, counts)
-        model.backbone.load_state_dict(first.recommender.backbone.state_dict())
-        model.predict.load_state_dict(first.recommender.predict.state_dict())
-        catalogue = CatalogueTensors.select(model, vectors, every_item)
-        learned, measured = windows.select(part == 2), windows.select(part == 1)
-        aligned = fit_alignment(
-            model,
-            noisy.sequences,
-            noisy.inserted,
-            catalogue,
-            learned,
-            measured,
-            training,
-            generator,
-            lambda *at: tell("alignment", training.alignment_epochs, *at),
-        )
-
-        weight = balance_popularity(noisy.sequences, noisy.inserted, counts)
-
-        def examples(chosen, items=catalogue, change=None):
-            return collect_examples(
-                model, noisy.sequences, noisy.inserted, weight, items, chosen, training.batch_positions, change
-            )
-
-        measure_chance(model, catalogue, counts)
-        # A second view of the training data, poorer in what cold items and items without text lack.
-        view = np.random.default_rng(view_seed)
-        poorer = CatalogueTensors.select(model, _pretend_new(vectors, training.hidden_share, view), every_item)
-        detection = fit_decision(
-            model,
-            examples(learned) + examples(learned, poorer, lambda batch: _hide(batch, training.hidden_share, view)),
-            examples(measured),
-            training,
-            generator,
-            lambda *at: tell("head", training.head_epochs, *at),
-        )
-    metrics = {
-        "users": len(sequences),
-        "items": int((counts > 0).sum()),
-        "items_without_text": int(((counts > 0) & ~vectors.has_semantic).sum()),
-        "interactions": len(sequences.items),
-        "inserted_interactions": int(noisy.inserted.sum()),
-        "inserted_share": float(noisy.inserted.mean()),
-        "collaborative_epochs": first.epochs,
-        "collaborative_held_out_loss": first.held_out_loss,
-        "alignment_epochs": aligned.epochs,
-        "alignment_held_out_auroc": aligned.held_out_auroc,
-        **detection,
-    }
-    model.metrics = {**metrics, "training": asdict(training)}
-    return TrainingResult(model.eval(), vectors.collaborative, vectors.has_collaborative, metrics, history)
 
 
 def _split_users(users: int, held_out_share: float, generator: np.random.Generator) -> np.ndarray:
@@ -197,11 +180,20 @@ def _split_users(users: int, held_out_share: float, generator: np.random.Generat
     return part
 
 
-def _describe_items(model: IADSR, vectors: ItemVectors, counts: np.ndarray) -> None:
-    """Stores the catalogue's means and the principal components of its text embeddings in the model."""
+def _read_table(recommender: Recommender, counts: np.ndarray) -> np.ndarray:
+    """Returns the item table as unit vectors, zeros for items that the log does not hold, float32 [V, d]."""
+    unit = F.normalize(recommender.table.weight.detach(), dim=-1).numpy()
+    return unit * (counts > 0)[:, None]
+
+
+def _start_model(config: IADSRConfig, recommender: Recommender, vectors: ItemVectors, counts: np.ndarray) -> IADSR:
+    """Builds the model that stage 2 begins with: stage 1's encoder, and what is known of the items."""
+    model = IADSR(config)
+    model.backbone.load_state_dict(recommender.backbone.state_dict())
+    model.predict.load_state_dict(recommender.predict.state_dict())
     model.collaborative_mean.copy_(torch.from_numpy((vectors.collaborative * counts[:, None]).sum(0) / counts.sum()))
     if not vectors.has_semantic.any():
-        return
+        return model
     texts = torch.from_numpy(np.asarray(vectors.semantic[vectors.has_semantic], np.float32))
     mean = texts.mean(0)
     covariance = (texts - mean).T @ (texts - mean) / len(texts)
@@ -211,6 +203,28 @@ def _describe_items(model: IADSR, vectors: ItemVectors, counts: np.ndarray) -> N
     model.semantic_mean.copy_(mean)
     # Deviations below a thousandth of the largest are rounding, not meaning; they must not be blown up.
     model.semantic_basis.copy_(directions * strength.clamp(min=strength[0] * 1e-6).pow(-0.25))
+    return model
+
+
+def _two_views(
+    model: IADSR,
+    log: NoisyLog,
+    vectors: ItemVectors,
+    windows: Windows,
+    training: TrainingConfig,
+    generator: np.random.Generator,
+) -> Examples:
+    """Collects the examples as they are, and once more poorer in what new items and items without text lack."""
+    items = np.arange(len(vectors.has_semantic))
+    full = CatalogueTensors.select(model, vectors, items)
+    poor = CatalogueTensors.select(model, _pretend_new(vectors, training.hidden_share, generator), items)
+
+    def hide(batch: Batch) -> Batch:
+        return _hide(batch, training.hidden_share, generator)
+
+    return collect_examples(model, log, full, windows, training.batch_positions) + collect_examples(
+        model, log, poor, windows, training.batch_positions, hide
+    )
 
 
 def _pretend_new(vectors: ItemVectors, share: float, generator: np.random.Generator) -> ItemVectors:

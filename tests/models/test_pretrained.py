@@ -15,6 +15,7 @@ def make(backbone="gru4rec"):
     model = IADSR(IADSRConfig(backbone=backbone, collaborative_dimension=6, hidden_dimension=8, semantic_dimension=10))
     model.metrics = {"users": 1234567, "held_out_auroc": 0.81234}
     model.provenance = {"encoder": "minilm"}
+    model.training_options = {"seed": 3}
     return model
 
 
@@ -39,6 +40,7 @@ def test_a_saved_model_comes_back_bit_by_bit(tmp_path, backbone):
     assert loaded.config == model.config
     assert loaded.metrics == model.metrics
     assert loaded.provenance == model.provenance
+    assert loaded.training_options == {"seed": 3}
     assert not loaded.training
     state = loaded.state_dict()
     assert state.keys() == model.state_dict().keys()
