@@ -8,7 +8,7 @@ import torch
 from .iadsr import IADSR, SIMILARITIES, Batch
 from .sequences import Sequences, batches, cut_windows
 
-BATCH_POSITIONS = 8192
+BATCH_POSITIONS = 4096
 
 
 @dataclass(frozen=True)
