@@ -7,10 +7,9 @@ from typing import Any
 import pyarrow as pa
 
 from ..models.errors import ArtifactError
-from ..models.pretrained import fingerprint, read_description
+from ..models.pretrained import CONFIG, WEIGHTS, fingerprint, read_description
 from ..transforms.embeddings import EmbeddingMetadata, check_fit, read_metadata
-from ..transforms.files import join
-from ..transforms.joining import localise
+from ..transforms.files import join, list_names, local_copy
 
 COLLABORATIVE = "collaborative"
 """Folder of a model directory with the collaborative item embeddings of stage 1."""
@@ -39,9 +38,15 @@ def read_model_facts(directory: str) -> ModelFacts:
         ArtifactError: The directory is no model, is damaged, or holds parts of two models.
         InputError: The collaborative embeddings cannot be found.
     """
-    local = localise(directory)
-    described = read_description(local)
-    own = fingerprint(local)
+    if CONFIG not in list_names(directory):
+        raise ArtifactError(
+            f"{directory} is not a model directory: {CONFIG} is missing",
+            expected=f"{WEIGHTS}, {CONFIG} and {COLLABORATIVE}/",
+            fix="point --model at a directory written by `iadsr train`",
+        )
+    with local_copy(directory) as local:
+        described = read_description(local)
+        own = fingerprint(local)
     try:
         semantic = EmbeddingMetadata.from_dict(described["provenance"]["embeddings"])
     except (KeyError, TypeError, ValueError) as error:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import platform
 import re
 import threading
@@ -34,6 +35,8 @@ from .report import render_report
 
 STAGING = ".staging"
 _OUTPUTS = (INTERACTIONS, SEQUENCES, REJECTED, MANIFEST, REPORT, STAGING)
+_STARTED = f"{STAGING}/started"
+_SECRET = re.compile("secret|password|token|credential|key|connection_string")
 _VERSIONED = ("apache-beam", "pyarrow", "torch", "numpy", "faiss-cpu", "transformers")
 
 
@@ -76,7 +79,7 @@ def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progre
         model = read_model_facts(options.model)
         item_type = plan.schema.field(options.columns.item).type
         embeddings = check_embeddings(options.embeddings, model, item_type)
-        _prepare_output(options.output, options.overwrite)
+        _prepare_output(options, plan)
 
     facts = RunFacts(plan.rows_by_file, options.policy, _describe(options, beam_options, model, embeddings, started))
     pipeline = beam.Pipeline(make_runner(beam_options), options=beam_options)
@@ -163,15 +166,25 @@ def build_graph(
     )
 
 
-def _prepare_output(output: str, overwrite: bool) -> None:
-    names = files.list_names(output)
-    if MANIFEST in names and not overwrite:
+def _prepare_output(options: CleanOptions, plan: InputPlan) -> None:
+    output = options.output
+    for path in (*plan.rows_by_file, options.embeddings, options.model):
+        if _absolute(path).startswith(_absolute(output) + "/"):
+            raise InputError(
+                f"{path} lies inside the output directory {output}",
+                expected="an output directory apart from everything that is read",
+                fix="choose another --output",
+            )
+    names = [name for name in files.list_names(output) if not name.startswith(files.TEMPORARY_PREFIX)]
+    if MANIFEST in names and not options.overwrite:
         raise InputError(
             f"{output} already holds a finished run",
             found=MANIFEST,
             fix="choose another --output, or pass --overwrite to replace it",
         )
-    foreign = sorted({name.split("/")[0] for name in names} - set(_OUTPUTS))
+    # Only a run of ours is replaced: folders named as ours may well be somebody's data.
+    ours = _OUTPUTS if MANIFEST in names or _STARTED in names else ()
+    foreign = sorted({name.split("/")[0] for name in names} - set(ours))
     if foreign:
         raise InputError(
             f"{output} holds files that are not ours",
@@ -179,10 +192,15 @@ def _prepare_output(output: str, overwrite: bool) -> None:
             expected="a new or empty directory, or one with an earlier run",
             fix="choose another --output",
         )
-    # The manifest goes first: without it nobody mistakes what is left for a finished run.
+    # The mark comes first and the manifest goes next: what is left is known to be ours, and to be unfinished.
+    files.write_atomically(files.join(output, _STARTED), lambda file: None)
     files.delete(files.join(output, MANIFEST))
-    files.delete(*(files.join(output, name) for name in _OUTPUTS))
-    files.write_atomically(files.join(output, STAGING, "started"), lambda file: None)
+    stale = [name for name in names if name.startswith(f"{STAGING}/") and name != _STARTED]
+    files.delete(*(files.join(output, name) for name in (INTERACTIONS, SEQUENCES, REJECTED, REPORT, *stale)))
+
+
+def _absolute(path: str) -> str:
+    return os.path.realpath(path) if files.is_local(path) else path.rstrip("/")
 
 
 def _describe(
@@ -204,7 +222,11 @@ def _describe(
         "embeddings": {"path": options.embeddings, **embeddings},
         "options": {
             **dataclasses.asdict(options),
-            "beam": {k: v for k, v in beam_options.get_all_options(drop_default=True).items() if _is_plain(v)},
+            "beam": {
+                name: "(hidden)" if _SECRET.search(name) else value
+                for name, value in beam_options.get_all_options(drop_default=True).items()
+                if _is_plain(value)
+            },
         },
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _VERSIONED}},
     }

@@ -1,8 +1,11 @@
 """Fixtures shared by the tests of all three packages."""
 
+import io
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "red", "blue", "dress", "lamp", "gel", "soap")
 
@@ -49,3 +52,81 @@ def _save(model_class, config, template: str, directory: Path) -> None:
         torch.manual_seed(0)
         model_class(config).save_pretrained(directory)
     fast.save_pretrained(directory)
+
+
+class MemoryStore(FileSystem):
+    """An object store for memory:// paths: names with bytes, no directories, nothing visible before it is closed."""
+
+    files: ClassVar[dict[str, bytes]] = {}
+    renames_onto_files = True  # HDFS does not
+
+    @classmethod
+    def scheme(cls):
+        return "memory"
+
+    def join(self, basepath, *paths):
+        return "/".join([basepath.rstrip("/"), *paths])
+
+    def split(self, path):
+        return tuple(path.rsplit("/", 1))
+
+    def mkdirs(self, path):
+        pass
+
+    def has_dirs(self):
+        return False
+
+    def _list(self, dir_or_prefix):
+        found = {path: data for path, data in sorted(self.files.items()) if path.startswith(dir_or_prefix)}
+        yield from (FileMetadata(path, len(data), 0.0) for path, data in found.items())
+
+    def create(self, path, mime_type=None, compression_type=None):
+        store = self.files
+
+        class Upload(io.BytesIO):
+            def close(self):
+                store.setdefault(path, self.getvalue()) if not self.closed else None
+                super().close()
+
+        self.files.pop(path, None)
+        return Upload()
+
+    def open(self, path, mime_type=None, compression_type=None):
+        if path not in self.files:
+            raise FileNotFoundError(path)
+        return io.BytesIO(self.files[path])
+
+    def copy(self, source_file_names, destination_file_names):
+        raise NotImplementedError
+
+    def rename(self, source_file_names, destination_file_names):
+        for source, destination in zip(source_file_names, destination_file_names, strict=True):
+            if destination in self.files and not self.renames_onto_files:
+                raise BeamIOError("rename failed", {source: FileExistsError(destination)})
+            self.files[destination] = self.files.pop(source)
+
+    def exists(self, path):
+        return path in self.files
+
+    def delete(self, paths):
+        missing = [path for path in paths if path not in self.files]
+        if missing:
+            raise BeamIOError("delete failed", {path: FileNotFoundError(path) for path in missing})
+        for path in paths:
+            del self.files[path]
+
+    def size(self, path):
+        return len(self.files[path])
+
+    def last_updated(self, path):
+        return 0.0
+
+    def metadata(self, path):
+        return FileMetadata(path, self.size(path), 0.0)
+
+
+@pytest.fixture
+def store(monkeypatch) -> type[MemoryStore]:
+    """An empty object store at memory://."""
+    monkeypatch.setattr(MemoryStore, "files", {})
+    return MemoryStore

@@ -1,8 +1,13 @@
 """Files on any file system that Beam knows: find them, open Parquet, write whole or not at all."""
 
+import glob
+import os
 import posixpath
+import shutil
+import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -47,8 +52,9 @@ def match_files(path: str, *, suffix: str = ".parquet") -> list[FileInfo]:
         InputError: Nothing matches, or the file system cannot be asked.
     """
     root = path.rstrip("/")
-    patterns = [path] if any(c in path for c in "*?[") else [f"{root}/**{suffix}", path]
     try:
+        is_glob = any(c in path for c in "*?[") and not FileSystems.exists(path)
+        patterns = [path] if is_glob else [f"{glob.escape(root)}/**{suffix}", glob.escape(path)]
         for pattern in patterns:
             found = [
                 FileInfo(match.path, match.size_in_bytes)
@@ -58,11 +64,7 @@ def match_files(path: str, *, suffix: str = ".parquet") -> list[FileInfo]:
             if found and not (len(found) == 1 and found[0].path.rstrip("/") == root and _is_directory(root)):
                 return sorted(found, key=lambda file: file.path)
     except (BeamIOError, ValueError) as error:
-        raise InputError(
-            f"Cannot list {path}",
-            found=_first_line(error),
-            fix="check the path; for a cloud path, install the Beam extra of that cloud (such as apache-beam[gcp])",
-        ) from error
+        raise _cannot_list(path, error) from error
     raise InputError(
         f"No file found at {path}",
         expected=f"a Parquet file, a directory that holds *{suffix} files, or a glob",
@@ -115,15 +117,28 @@ def write_atomically(path: str, write: Callable[[BinaryIO], object]) -> None:
     try:
         with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as file:
             write(file)
-        FileSystems.rename([temporary], [path])
-    except (OSError, BeamIOError) as error:
+        _replace(temporary, path)
+    except BaseException as error:
         if exists(temporary):
             FileSystems.delete([temporary])
+        if not isinstance(error, (OSError, BeamIOError)):
+            raise
         raise InputError(
             f"Cannot write {path}",
             found=_first_line(error),
             fix="check that the directory may be written to and that the disk has room",
         ) from error
+
+
+def _replace(temporary: str, path: str) -> None:
+    try:
+        FileSystems.rename([temporary], [path])
+    except BeamIOError:
+        if not (exists(temporary) and exists(path)):
+            raise
+        # HDFS, unlike the others, does not rename onto a file that is there.
+        FileSystems.delete([path])
+        FileSystems.rename([temporary], [path])
 
 
 def write_table(path: str, table: pa.Table) -> None:
@@ -141,23 +156,54 @@ def exists(path: str) -> bool:
 
 def delete(*paths: str) -> None:
     """Deletes files or directories; those that do not exist are passed over."""
-    present = [path for path in paths if exists(path) or _holds_files(path)]
-    if present:
-        FileSystems.delete([path if is_local(path) else path.rstrip("/") + "/**" for path in present])
+    for path in paths:
+        # Object stores know no directories: there, what lies under a name goes file by file.
+        inside = [] if is_local(path) else [join(path, name) for name in list_names(path)]
+        if inside or exists(path):
+            FileSystems.delete(inside or [path])
 
 
 def list_names(directory: str) -> list[str]:
-    """Returns the paths of all files under `directory`, relative to it, sorted; empty when there is none."""
+    """Returns the paths of all files under `directory`, relative to it, sorted; empty when there is none.
+
+    Raises:
+        InputError: Beam knows no such file system.
+    """
     root = directory.rstrip("/")
     try:
-        matches = FileSystems.match([f"{root}/**"])[0].metadata_list
-    except (BeamIOError, ValueError):
+        matches = FileSystems.match([f"{glob.escape(root)}/**"])[0].metadata_list
+    except BeamIOError:
         return []
+    except ValueError as error:
+        raise _cannot_list(directory, error) from error
     return sorted(match.path[len(root) + 1 :] for match in matches)
 
 
-def _holds_files(path: str) -> bool:
-    return not is_local(path) and bool(list_names(path))
+@contextmanager
+def local_copy(directory: str) -> Iterator[str]:
+    """Gives a directory of this machine with the same files: itself, or a copy that is gone after the block.
+
+    Raises:
+        InputError: Beam knows no such file system.
+    """
+    if is_local(directory):
+        yield directory
+        return
+    with tempfile.TemporaryDirectory(prefix="iadsr-", ignore_cleanup_errors=True) as target:
+        for name in list_names(directory):
+            path = os.path.join(target, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open_binary(join(directory, name)) as source, open(path, "wb") as sink:
+                shutil.copyfileobj(source, sink)
+        yield target
+
+
+def _cannot_list(path: str, error: BaseException) -> InputError:
+    return InputError(
+        f"Cannot list {path}",
+        found=_first_line(error),
+        fix="check the path; for a cloud path, install the Beam extra of that cloud (such as apache-beam[gcp])",
+    )
 
 
 def _is_directory(path: str) -> bool:

@@ -7,8 +7,6 @@ cold to have been trained) borrows one from its nearest semantic neighbours, onc
 import dataclasses
 import json
 import os
-import shutil
-import tempfile
 
 import apache_beam as beam
 import numpy as np
@@ -20,7 +18,7 @@ from ..models.neighbours import borrow_collaborative
 from ..models.scoring import ItemVectors
 from .embedding_table import EmbeddingTable
 from .embeddings import fingerprint, read_embeddings
-from .files import is_local, join, list_names, open_binary, write_atomically
+from .files import join, local_copy, write_atomically
 
 _ITEMS, _SEMANTIC, _COLLABORATIVE, _DESCRIPTION = "items.arrow", "semantic.npy", "collaborative.npy", "description.json"
 
@@ -136,37 +134,22 @@ def write_catalogue(catalogue: Catalogue, directory: str) -> None:
 
 def open_catalogue(directory: str) -> Catalogue:
     """Opens a catalogue written by `write_catalogue`; a remote one is first copied to this machine."""
-    local = localise(directory)
-    with pa.memory_map(os.path.join(local, _ITEMS)) as source:
-        table = pa.ipc.open_file(source).read_all().combine_chunks()
-    with open(os.path.join(local, _DESCRIPTION), encoding="utf-8") as file:
-        description = json.load(file)
+    # The memory maps outlive the names of a copy's files.
+    with local_copy(directory) as local:
+        with pa.memory_map(os.path.join(local, _ITEMS)) as source:
+            table = pa.ipc.open_file(source).read_all().combine_chunks()
+        with open(os.path.join(local, _DESCRIPTION), encoding="utf-8") as file:
+            description = json.load(file)
+        collaborative = np.load(os.path.join(local, _COLLABORATIVE), mmap_mode="r")
+        semantic = np.load(os.path.join(local, _SEMANTIC), mmap_mode="r")
     flags = {name: table[name].to_numpy() for name in ("has_semantic", "has_collaborative", "borrowed")}
     return Catalogue(
         item_ids=_one_chunk(table["item_id"]),
         texts=_one_chunk(table["text"]),
-        vectors=ItemVectors(
-            collaborative=np.load(os.path.join(local, _COLLABORATIVE), mmap_mode="r"),
-            semantic=np.load(os.path.join(local, _SEMANTIC), mmap_mode="r"),
-            has_collaborative=flags["has_collaborative"],
-            has_semantic=flags["has_semantic"],
-        ),
+        vectors=ItemVectors(collaborative, semantic, flags["has_collaborative"], flags["has_semantic"]),
         borrowed=flags["borrowed"],
         description=description,
     )
-
-
-def localise(directory: str) -> str:
-    """Returns a directory of this machine with the same files: itself, or a copy in the temporary folder."""
-    if is_local(directory):
-        return directory
-    target = tempfile.mkdtemp(prefix="iadsr-")
-    for name in list_names(directory):
-        path = os.path.join(target, name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open_binary(join(directory, name)) as source, open(path, "wb") as sink:
-            shutil.copyfileobj(source, sink)
-    return target
 
 
 def _one_chunk(column: pa.ChunkedArray) -> pa.Array:

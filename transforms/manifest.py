@@ -1,4 +1,4 @@
-"""Closes a run inside the graph: checks that no row was lost, writes the report, and the manifest last of all.
+"""Closes a run inside the graph: checks that no row was lost, writes the report, and the manifest last of all files.
 
 A run without a manifest is not finished. All of this is a transform, because a templated job has nobody waiting
 after it.
@@ -183,14 +183,21 @@ class FinishRun(beam.PTransform):
 
     def expand(self, input_or_inputs):
         """Applies the last step to a pipeline."""
-        finish = _Finish(self.facts, self.output, self.staging_directory, self.render_report)
+        finish = _Finish(self.facts, self.output, self.render_report)
         side_inputs = (self.counts, self.summary, self.threshold, self.item_counts, self.catalogue_directory)
-        return input_or_inputs | beam.Create([self.output]) | "Check, report, close" >> beam.ParDo(finish, *side_inputs)
+        return (
+            input_or_inputs
+            | beam.Create([self.output])
+            | "Check, report, close" >> beam.ParDo(finish, *side_inputs)
+            # A step of its own: were closing to be retried after the staging is gone, it could never succeed.
+            | "Closed" >> beam.Reshuffle()
+            | "Remove staging" >> beam.Map(_remove, self.staging_directory)
+        )
 
 
 class _Finish(beam.DoFn):
-    def __init__(self, facts: RunFacts, output: str, staging_directory: str, render_report: RenderReport):
-        self._facts, self._output, self._staging, self._render = facts, output, staging_directory, render_report
+    def __init__(self, facts: RunFacts, output: str, render_report: RenderReport):
+        self._facts, self._output, self._render = facts, output, render_report
 
     def process(self, _, counts, summary, threshold, item_counts, catalogue_directory):
         check_conservation(self._facts, counts, summary)
@@ -199,10 +206,14 @@ class _Finish(beam.DoFn):
         )
         report = self._render(manifest, [example for _, example in summary.examples])
         _write_text(join(self._output, REPORT), report)
-        delete(self._staging)
         path = join(self._output, MANIFEST)
         _write_text(path, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
         yield path
+
+
+def _remove(manifest: str, staging_directory: str) -> str:
+    delete(staging_directory)
+    return manifest
 
 
 def _write_text(path: str, text: str) -> None:

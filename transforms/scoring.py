@@ -12,9 +12,9 @@ from apache_beam.utils.shared import Shared
 
 from ..models.scoring import Scores, score_sequences
 from ..models.sequences import Sequences
-from .files import join, open_binary, write_atomically
+from .files import join, local_copy, open_binary, write_atomically
 from .grouping import SliceClaim, collect
-from .joining import Catalogue, localise, open_catalogue
+from .joining import Catalogue, open_catalogue
 from .ordering import OrderedShard, order_interactions
 from .schema import SIMILARITY_COLUMNS, InteractionColumns
 
@@ -123,6 +123,7 @@ class _ScoreShard(beam.DoFn):
         self._columns = columns
         self._model_directory = model_directory
         self._shared_model, self._shared_catalogue = Shared(), Shared()
+        self._held: tuple = ()
 
     def setup(self):
         import torch
@@ -136,12 +137,15 @@ class _ScoreShard(beam.DoFn):
         shard, slices = element
         model = self._shared_model.acquire(self._load_model)
         catalogue = self._shared_catalogue.acquire(lambda: open_catalogue(catalogue_directory))
+        # Of all `Shared` objects of a process Beam keeps one alive; these would be loaded again for every shard.
+        self._held = model, catalogue
         yield score_shard(shard, collect(slices), self._columns, catalogue, model)
 
     def _load_model(self):
         from ..models.iadsr import IADSR
 
-        return IADSR.from_pretrained(localise(self._model_directory))
+        with local_copy(self._model_directory) as local:
+            return IADSR.from_pretrained(local)
 
 
 @dataclasses.dataclass

@@ -13,7 +13,7 @@ from apache_beam.utils.shared import Shared
 from .deciding import Decisions, Policy, decide
 from .files import join, write_table
 from .joining import open_catalogue
-from .popularity import read_item_counts
+from .popularity import ItemCounts, read_item_counts
 from .schema import ADDED_FIELDS, InteractionColumns
 from .scoring import ScoredShard
 from .summary import Summary, summarise
@@ -82,13 +82,15 @@ class _DecideAndWrite(beam.DoFn):
     def __init__(self, columns: InteractionColumns, policy: Policy, output: str, shards: int):
         self._columns, self._policy, self._output, self._shards = columns, policy, output, shards
         self._shared_counts, self._shared_catalogue = Shared(), Shared()
+        self._held: tuple = ()
 
     def process(
         self, scored: ScoredShard, threshold: float, item_counts: str, catalogue_directory: str
     ) -> Iterator[Summary]:
         started = perf_counter()
-        counts = self._shared_counts.acquire(lambda: _Holder(read_item_counts(item_counts))).value
+        counts = self._shared_counts.acquire(lambda: _Holder(read_item_counts(item_counts)))
         catalogue = self._shared_catalogue.acquire(lambda: open_catalogue(catalogue_directory))
+        self._held = counts, catalogue  # for the same reason as in _ScoreShard
         decisions = decide(
             scored.scores,
             scored.ordered.offsets,
@@ -100,7 +102,7 @@ class _DecideAndWrite(beam.DoFn):
         name = shard_file(scored.shard, self._shards)
         write_table(join(self._output, INTERACTIONS, name), cleaned_interactions(scored, decisions))
         write_table(join(self._output, SEQUENCES, name), cleaned_sequences(scored, decisions, self._columns))
-        summary = summarise(scored, decisions, self._columns, catalogue, counts)
+        summary = summarise(scored, decisions, self._columns, catalogue, counts.value)
         seconds = {**summary.seconds, "decide and write": perf_counter() - started}
         yield dataclasses.replace(summary, seconds=seconds)
 
@@ -109,4 +111,4 @@ class _DecideAndWrite(beam.DoFn):
 class _Holder:
     """`Shared` keeps weak references, which tuples do not allow."""
 
-    value: object
+    value: ItemCounts

@@ -8,9 +8,11 @@ import pytest
 from rich.console import Console
 
 from iadsr.models.errors import ArtifactError, InputError
+from iadsr.models.iadsr import IADSR
 from iadsr.pipeline.clean import CleanOptions, clean
 from iadsr.pipeline.options import beam_options
 from iadsr.pipeline.progress import Progress
+from iadsr.transforms import scoring, writing
 from iadsr.transforms.deciding import Policy
 from iadsr.transforms.schema import InteractionColumns
 
@@ -209,6 +211,9 @@ def test_an_unfinished_run_is_replaced_and_foreign_files_are_left_alone(world, t
     stale = tmp_path / "out" / "interactions" / "part-00099-of-00100.parquet"
     stale.parent.mkdir(parents=True)
     stale.write_bytes(b"left behind")
+    started = tmp_path / "out" / ".staging" / "started"
+    started.parent.mkdir()
+    started.touch()
     run(world, tmp_path / "out")
     assert not stale.exists()
     (tmp_path / "foreign").mkdir()
@@ -242,3 +247,67 @@ def test_model_and_embeddings_must_belong_together(world, tmp_path):
         run(world, tmp_path / "out", embeddings=str(tmp_path / "emb"))
     assert "another-encoder" in str(error.value)
     assert "test-encoder" in str(error.value)
+
+
+def test_a_folder_that_is_only_named_like_ours_is_left_alone(world, tmp_path):
+    log = tmp_path / "interactions" / "log.parquet"
+    log.parent.mkdir()
+    pq.write_table(world.log(), log)
+    with pytest.raises(InputError, match="not ours"):
+        run(world, tmp_path)
+    with pytest.raises(InputError, match="lies inside the output directory"):
+        run(world, tmp_path, interactions=str(log.parent), overwrite=True)
+    assert log.exists()
+
+
+def test_an_object_store_serves_for_input_model_and_output(world, store):
+    for name in ("interactions", "embeddings", "model"):
+        root = Path(getattr(world, name))
+        for path in root.rglob("*.*"):
+            store.files[f"memory://bucket/{name}/{path.relative_to(root)}"] = path.read_bytes()
+    settings = {name: f"memory://bucket/{name}" for name in ("interactions", "embeddings", "model")}
+    for overwrite in (False, True):
+        manifest = run(world, "memory://bucket/out", overwrite=overwrite, policy=Policy(drop_rate=0.05), **settings)
+        assert manifest is not None
+        assert manifest["rows"]["kept"] + manifest["rows"]["dropped"] == len(world.log())
+        written = {path.removeprefix("memory://bucket/out/") for path in store.files if "/out/" in path}
+        assert written == {
+            "manifest.json",
+            "report.html",
+            "interactions/part-00000-of-00001.parquet",
+            "sequences/part-00000-of-00001.parquet",
+        }
+    with pytest.raises(InputError, match="already holds a finished run"):
+        run(world, "memory://bucket/out", **settings)
+
+
+def test_model_and_vectors_are_loaded_once_and_not_for_every_shard(world, tmp_path, monkeypatch):
+    loads = []
+    for module in (scoring, writing):
+        opened = module.open_catalogue
+        monkeypatch.setattr(module, "open_catalogue", lambda path, opened=opened: loads.append(path) or opened(path))
+    monkeypatch.setattr(IADSR, "from_pretrained", _counting(IADSR.from_pretrained, loads))
+    run(world, tmp_path / "out", shards=5)
+    assert len(loads) == 3  # the model, and the catalogue for scoring and for writing
+
+
+def _counting(load, loads):
+    def counted(path):
+        loads.append(path)
+        return load(path)
+
+    return counted
+
+
+def test_credentials_do_not_reach_manifest_or_report(world, tmp_path):
+    run(world, tmp_path / "out", ["--s3_secret_access_key=hunter2", "--s3_region_name=eu"])
+    text = (tmp_path / "out" / "manifest.json").read_text()
+    assert (
+        json.loads(text)["options"]["beam"].items()
+        >= {
+            "s3_secret_access_key": "(hidden)",
+            "s3_region_name": "eu",
+        }.items()
+    )
+    assert "hunter2" not in text
+    assert "hunter2" not in (tmp_path / "out" / "report.html").read_text()

@@ -90,3 +90,45 @@ def test_delete_passes_over_what_is_not_there(tmp_path):
     touch(tmp_path / "d" / "e" / "f")
     files.delete(str(tmp_path / "d"), str(tmp_path / "missing"))
     assert files.list_names(str(tmp_path)) == []
+
+
+def test_a_path_with_the_characters_of_a_glob_is_taken_as_it_is_where_it_exists(tmp_path):
+    odd = tmp_path / "log [2024]"
+    inside = touch(odd / "a.parquet")
+    assert paths(files.match_files(str(odd))) == [inside]
+    assert paths(files.match_files(inside)) == [inside]
+    assert files.list_names(str(odd)) == ["a.parquet"]
+
+
+def test_a_write_that_breaks_off_for_any_reason_leaves_nothing(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        files.write_atomically(str(tmp_path / "f"), lambda file: 1 // 0)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("renames_onto_files", [True, False])
+def test_an_object_store_is_written_listed_and_deleted(store, monkeypatch, renames_onto_files):
+    monkeypatch.setattr(store, "renames_onto_files", renames_onto_files)
+    for content in (b"old", b"new"):
+        files.write_atomically("memory://b/out/d/f", lambda file, content=content: file.write(content))
+    files.write_atomically("memory://b/out/manifest.json", lambda file: file.write(b"{}"))
+    assert files.list_names("memory://b/out") == ["d/f", "manifest.json"]
+    assert files.read_bytes("memory://b/out/d/f") == b"new"
+    files.delete("memory://b/out/manifest.json", "memory://b/out/missing")
+    assert files.list_names("memory://b/out") == ["d/f"]
+    files.delete("memory://b/out")
+    assert store.files == {}
+
+
+def test_a_local_copy_lasts_as_long_as_its_block(store, tmp_path):
+    files.write_atomically("memory://b/m/c/f", lambda file: file.write(b"x"))
+    with files.local_copy("memory://b/m") as local:
+        assert files.list_names(local) == ["c/f"]
+    assert not os.path.exists(local)
+    with files.local_copy(str(tmp_path)) as local:
+        assert local == str(tmp_path)
+
+
+def test_listing_on_a_file_system_that_beam_does_not_know_is_an_error():
+    with pytest.raises(InputError, match="Cannot list nowhere://bucket"):
+        files.list_names("nowhere://bucket")
