@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .agreement import AGREEMENTS, Chance, View, leave_one_out_max, leave_one_out_mean, sequence_agreement
-from .backbones import make_backbone
+from .backbones import make_backbone, read_items
 from .config import IADSRConfig
 from .pretrained import Pretrained
 
@@ -146,9 +146,7 @@ class IADSR(Pretrained, nn.Module):
     def interests(self, batch: Batch) -> Interests:
         """Computes short- and long-term interests of both modalities."""
         known = batch.mask & batch.has_semantic
-        collaborative = self.backbone(
-            F.normalize(batch.collaborative, dim=-1) * batch.has_collaborative[..., None], batch.mask
-        )
+        collaborative = self.backbone(read_items(batch.collaborative) * batch.has_collaborative[..., None], batch.mask)
         semantic = self.short_semantic(batch.semantic) * known[..., None]  # [B, T, h]
         history = batch.semantic * known[..., None]  # [B, T, k]
         mean_history = history.sum(1) / known.sum(1, keepdim=True).clamp(min=1)  # [B, k]
@@ -218,7 +216,7 @@ class IADSR(Pretrained, nn.Module):
         text = F.normalize(batch.semantic, dim=-1)
         # What the backbone expects after having read this item alone. The item table learns which items are alike;
         # expectation against item vector is what it was trained for: which items go together.
-        alone = unit.flatten(0, 1)[:, None]  # [B * T, 1, d]
+        alone = read_items(batch.collaborative).flatten(0, 1)[:, None]  # [B * T, 1, d]
         read = self.backbone(alone, torch.ones(alone.shape[:2], dtype=torch.bool))  # [B * T, 1, h]
         expected = F.normalize(self.predict(read[:, 0]), dim=-1).view_as(unit)  # [B, T, d]
         both_ways = torch.cat([expected, unit], -1) / 2**0.5, torch.cat([unit, expected], -1) / 2**0.5

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from iadsr.models.backbones import read_items
 from iadsr.models.config import BACKBONES, IADSRConfig
 from iadsr.models.iadsr import FEATURES, IADSR, SIMILARITIES, Batch
 
@@ -43,7 +44,7 @@ def test_similarities_are_the_papers_with_the_item_left_out():
     with torch.no_grad():
         interests = model.interests(batch)
         values, defined = model.similarities(interests, batch)
-        c = model.backbone(F.normalize(batch.collaborative, dim=-1), batch.mask)[0]
+        c = model.backbone(read_items(batch.collaborative), batch.mask)[0]
         for t in range(5):
             rest = [u for u in range(5) if u != t]
             semantic = batch.semantic[0, t] @ model.short_semantic.weight.T
@@ -80,7 +81,8 @@ def test_succession_asks_what_the_backbone_expects_after_one_item_alone():
         similarity = view.queries[0] @ view.keys[0].T
         unit = F.normalize(batch.collaborative[0], dim=-1)
         after = [
-            F.normalize(model.predict(model.backbone(e[None, None], torch.ones(1, 1))[0, 0]), dim=-1) for e in unit
+            F.normalize(model.predict(model.backbone(read_items(e[None, None]), torch.ones(1, 1))[0, 0]), dim=-1)
+            for e in unit
         ]
     for i in range(3):
         for j in range(3):
