@@ -335,6 +335,14 @@ def _show_error(error: IadsrError) -> None:
     _err.print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
 
 
+def _in_short(error: Exception) -> str:
+    """The error without a stack trace; from a worker process Beam brings one text in which the last line names it."""
+    text = f"{type(error).__name__}: {error}"
+    if "Traceback (most recent call last)" in text:
+        text = [line for line in text.splitlines() if line.strip() and not line[0].isspace()][-1]
+    return text[:1000]
+
+
 def main() -> None:
     """Runs the command line and turns every failure into a message and an exit code."""
     logging.basicConfig(level=logging.CRITICAL)
@@ -349,6 +357,6 @@ def main() -> None:
     except Exception as error:
         if _verbose:
             traceback.print_exc()
-        _err.print(Text.assemble(("Unexpected error: ", "bold red"), f"{type(error).__name__}: {error}"[:2000]))
+        _err.print(Text.assemble(("Unexpected error: ", "bold red"), _in_short(error)), soft_wrap=True)
         _err.print("This is a bug of ours. Run again with --verbose for the stack trace, and report it, please.")
         sys.exit(EXIT_BUG)

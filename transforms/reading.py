@@ -64,17 +64,27 @@ def read_split(split: Split, columns: InteractionColumns, schema: pa.Schema) -> 
             expected=f"{split.rows} rows, as its footer said at the start",
             fix="run again when nothing writes to the input",
         )
-    return validate(_conform(table, schema), columns, split.path, split.first_row, split.file_first_row)
+    return validate(_conform(table, schema, split.path), columns, split.path, split.first_row, split.file_first_row)
 
 
-def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    return pa.table(
-        [
-            table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type)
-            for field in schema
-        ],
-        schema=schema,
-    )
+def _conform(table: pa.Table, schema: pa.Schema, path: str) -> pa.Table:
+    columns = [
+        _cast(table[field.name], field, path) if field.name in table.column_names else pa.nulls(len(table), field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _cast(column: pa.ChunkedArray, field: pa.Field, path: str) -> pa.ChunkedArray:
+    try:
+        return column.cast(field.type)
+    except pa.ArrowInvalid as error:
+        raise InputError(
+            f"Column {field.name!r} of {path} holds a value that the type of all files together cannot hold",
+            found=f"{str(error).splitlines()[0]} ({column.type} in this file)",
+            expected=str(field.type),
+            fix="write all files with one type, or clean them separately",
+        ) from error
 
 
 @dataclasses.dataclass

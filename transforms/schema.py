@@ -10,9 +10,11 @@ import pyarrow as pa
 from ..models.errors import InputError
 from ..models.scoring import SIMILARITIES
 
-ROW = "__iadsr_row"
+INTERNAL_PREFIX = "__iadsr_"
+"""No column of a user's may start with this."""
+ROW = f"{INTERNAL_PREFIX}row"
 """Internal column: number of the row in the whole input (files in sorted order), int64."""
-TIME = "__iadsr_time"
+TIME = f"{INTERNAL_PREFIX}time"
 """Internal column: the timestamp as an int64 that sorts like it."""
 
 SIMILARITY_COLUMNS = tuple(f"{name}_similarity" for name in SIMILARITIES)
@@ -49,6 +51,18 @@ class InteractionColumns:
     position: str | None = None
     """Integer column that orders a user's interactions of equal timestamp; None: item id, then input order."""
 
+    def __post_init__(self):
+        """Refuses one column in two parts."""
+        doubled = sorted({name for name in self.required if self.required.count(name) > 1})
+        if doubled:
+            raise InputError(
+                f"Column {doubled[0]!r} is named for more than one part",
+                found=f"user {self.user!r}, item {self.item!r}, timestamp {self.timestamp!r}, "
+                f"position {self.position!r}",
+                expected="a column of its own for each",
+                fix="correct --user-column, --item-column, --timestamp-column or --position-column",
+            )
+
     @property
     def required(self) -> tuple[str, ...]:
         """The columns that every file must have."""
@@ -77,8 +91,12 @@ def is_time_type(data_type: pa.DataType) -> bool:
 
 
 def plain_type(data_type: pa.DataType) -> pa.DataType:
-    """The type in which a column is carried: dictionaries are decoded, all else stays as it is."""
-    return plain_type(data_type.value_type) if pa.types.is_dictionary(data_type) else data_type
+    """The type in which a column is carried: dictionaries and views, which few kernels know, become plain."""
+    if pa.types.is_dictionary(data_type):
+        return plain_type(data_type.value_type)
+    if pa.types.is_string_view(data_type):
+        return pa.large_string()
+    return pa.large_binary() if pa.types.is_binary_view(data_type) else data_type
 
 
 def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str) -> pa.Schema:
@@ -109,6 +127,13 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
             f"{path} already has a column {taken[0]!r}, which cleaning adds",
             fix="is this the output of an earlier run? Clean the original log, or rename the column",
         )
+    internal = [name for name in schema.names if name.startswith(INTERNAL_PREFIX)]
+    if internal:
+        raise InputError(
+            f"{path} has a column {internal[0]!r}",
+            expected=f"no column that starts with {INTERNAL_PREFIX}, which cleaning uses itself",
+            fix="rename the column",
+        )
     plain = pa.schema([field.with_type(plain_type(field.type)) for field in schema]).remove_metadata()
     for name in (columns.user, columns.item):
         _check_type(plain, name, path, is_id_type(plain.field(name).type), "string or integer")
@@ -127,7 +152,8 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
 def unify_schemas(schemas: dict[str, pa.Schema], columns: InteractionColumns) -> pa.Schema:
     """Returns the one schema in which the rows of all files are carried.
 
-    Integer widths are promoted, and a column that a file lacks is null there; other differences are refused.
+    Integer widths and units of time are promoted, and a column that a file lacks is null there; other differences are
+    refused.
 
     Args:
         schemas: Path to checked schema (see `check_file_schema`), in input order.
@@ -145,16 +171,8 @@ def unify_schemas(schemas: dict[str, pa.Schema], columns: InteractionColumns) ->
     return merged
 
 
-_PROMOTABLE = (pa.types.is_integer, pa.types.is_floating, pa.types.is_timestamp, is_string_type)
-
-
 def _check_promotable(field: pa.Field, merged: pa.Field, path: str, first_path: str) -> None:
-    types = (field.type, merged.type)
-    if (
-        field.type != merged.type
-        and not any(pa.types.is_null(data_type) for data_type in types)
-        and not any(all(is_family(data_type) for data_type in types) for is_family in _PROMOTABLE)
-    ):
+    if not _have_a_joint_type(field.type, merged.type):
         raise InputError(
             f"Column {field.name!r} has different types in {path} and {first_path}",
             found=f"{field.type} and {merged.type}",
@@ -163,11 +181,21 @@ def _check_promotable(field: pa.Field, merged: pa.Field, path: str, first_path: 
         )
 
 
+def _have_a_joint_type(one: pa.DataType, other: pa.DataType) -> bool:
+    if one == other or pa.types.is_null(one) or pa.types.is_null(other):
+        return True
+    if pa.types.is_timestamp(one) and pa.types.is_timestamp(other):
+        return one.tz == other.tz
+    families = (pa.types.is_integer, pa.types.is_floating, is_string_type)
+    return any(belongs(one) and belongs(other) for belongs in families)
+
+
 def _check_type(schema: pa.Schema, name: str, path: str, usable: bool, expected: str) -> None:
     if not usable:
         raise InputError(
             f"Column {name!r} of {path} has an unusable type",
             found=str(schema.field(name).type),
             expected=expected,
-            fix=f"cast the column, or name another one (--{'item' if 'item' in name else 'user'}-column and the like)",
+            fix="cast the column, or name another one with --user-column, --item-column, --timestamp-column or "
+            "--position-column",
         )

@@ -16,7 +16,7 @@ from .files import join, local_copy, open_binary, write_atomically
 from .grouping import SliceClaim, collect
 from .joining import Catalogue, open_catalogue
 from .ordering import OrderedShard, order_interactions
-from .schema import SIMILARITY_COLUMNS, InteractionColumns
+from .schema import INTERNAL_PREFIX, SIMILARITY_COLUMNS, InteractionColumns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,7 @@ def score_shard(shard: int, table: pa.Table, columns: InteractionColumns, catalo
 
 
 _ITEM, _USER, _SCORED, _WEAKEST, _KNOWN, _HAS_TEXT = (
-    f"__iadsr_{name}" for name in ("item", "user", "scored", "weakest", "known", "has_text")
+    f"{INTERNAL_PREFIX}{name}" for name in ("item", "user", "scored", "weakest", "known", "has_text")
 )
 _INTERNAL = (_ITEM, _USER, "noise_probability", *SIMILARITY_COLUMNS, _SCORED, _WEAKEST, _KNOWN, _HAS_TEXT)
 

@@ -11,6 +11,7 @@ from .deciding import DROP_REASONS, NO_REASON, REASONS, Decisions
 from .grouping import hash_values
 from .joining import Catalogue
 from .popularity import ItemCounts
+from .readable import readable_values
 from .schema import InteractionColumns
 from .scoring import ScoredShard
 
@@ -132,7 +133,9 @@ def _examples(scored: ScoredShard, decisions: Decisions, columns: InteractionCol
         key = (bool(too_long[number]), int(hashed[number]))
         rows = slice(int(start), int(stop))
         interactions = _describe(scored, decisions, columns, catalogue, rows)
-        examples.append((key, {"user_id": str(user_ids[number].as_py()), "interactions": interactions}))
+        examples.append(
+            (key, {"user_id": str(readable_values(user_ids[number : number + 1])[0]), "interactions": interactions})
+        )
     return examples
 
 
@@ -154,10 +157,10 @@ def _describe(
             "noise_probability": round(float(probability), 4),
         }
         for item_id, text, row, timestamp, keep, reason, probability in zip(
-            item_ids.to_pylist(),
+            readable_values(item_ids),
             texts,
             found,
-            ordered.table[columns.timestamp][rows].to_pylist(),
+            readable_values(ordered.table[columns.timestamp][rows]),
             decisions.keep[rows],
             reasons,
             scored.scores.noise_probability[rows],

@@ -1,6 +1,5 @@
 """Splits a table of raw rows into usable interactions and rejected rows with their reasons."""
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -8,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .readable import to_json_rows
 from .schema import REJECTED_SCHEMA, ROW, TIME, InteractionColumns, is_string_type
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -60,7 +60,7 @@ def validate(
             "file": pa.repeat(pa.scalar(path), len(bad)),
             "row_number": pa.array(numbers[bad]),
             "reason": pa.array([problems[i][0] for i in code[bad]], pa.string()),
-            "row": pa.array([_to_json(row) for row in table.take(bad).to_pylist()], pa.string()),
+            "row": pa.array(to_json_rows(table.take(bad)), pa.string()),
         },
         schema=REJECTED_SCHEMA,
     )
@@ -103,7 +103,3 @@ def _iso_to_microseconds(text: str | None) -> int | None:
 
 def _combined(values: pa.ChunkedArray | pa.Array) -> pa.Array:
     return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-
-
-def _to_json(row: dict) -> str:
-    return json.dumps(row, default=str, ensure_ascii=False)

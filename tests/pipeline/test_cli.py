@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from iadsr.pipeline import cli
+
 TIMEOUT = 240
 
 
@@ -127,3 +129,31 @@ def test_a_log_and_embeddings_of_different_items_are_refused_by_train(world, tmp
     assert result.returncode == 1
     assert "know none of the log's items" in flat(result.stderr)
     assert not (tmp_path / "model").exists()
+
+
+def test_a_failure_in_a_worker_process_is_told_once_and_without_a_stack_trace(world, tmp_path):
+    log = tmp_path / "log.parquet"
+    pq.write_table(world.log(), log, compression="none", use_dictionary=False)
+    data = bytearray(log.read_bytes())
+    data[4:200] = b"\xff" * 196  # the first data page; the footer stays whole
+    log.write_bytes(data)
+    paths = [
+        "--interactions",
+        log,
+        "--embeddings",
+        world.embeddings,
+        "--model",
+        world.model,
+        "--output",
+        tmp_path / "o",
+    ]
+    result = iadsr("clean", *paths, "--direct_num_workers=2")
+    assert result.returncode == 1
+    assert result.stderr.count("Cannot read row groups") == 1
+    assert "Traceback" not in result.stderr
+
+
+def test_a_bug_is_told_in_short():
+    trace = "Traceback (most recent call last):\n  File 'x', line 1, in f\nKeyError: 'b' [while running 'Score']\n"
+    assert cli._in_short(RuntimeError(trace)) == "KeyError: 'b' [while running 'Score']"
+    assert cli._in_short(ValueError("no")) == "ValueError: no"

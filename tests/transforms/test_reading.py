@@ -64,3 +64,12 @@ def test_the_transform_counts_every_row_and_writes_the_rejected(log, tmp_path):
         assert_that(counts, equal_to(expected), label="counts")
     rejected = pq.read_table(tmp_path / "rejected").to_pylist()
     assert [(row["row_number"], row["reason"]) for row in rejected] == [(1, "null user_id")]
+
+
+def test_a_value_beyond_the_joint_type_of_all_files_is_named(tmp_path):
+    for name, unit, time in (("1", "ms", 253402300799000), ("2", "ns", 1_500_000_000_000_000_001)):
+        times = pa.array([time]).cast(pa.timestamp(unit))
+        pq.write_table(pa.table({"user_id": ["a"], "item_id": ["x"], "timestamp": times}), tmp_path / f"{name}.parquet")
+    plan = plan_input(str(tmp_path), COLUMNS)
+    with pytest.raises(InputError, match=r"Column 'timestamp' of .*1\.parquet"):
+        read_split(plan.splits[0], COLUMNS, plan.schema)

@@ -22,6 +22,7 @@ def with_field(name: str, data_type: pa.DataType) -> pa.Schema:
         (with_field("timestamp", pa.bool_()), ["'timestamp'", "bool", "integer"]),
         (GOOD.append(pa.field("user_id", pa.string())), ["two columns named 'user_id'"]),
         (GOOD.append(pa.field("keep", pa.bool_())), ["'keep'", "earlier run"]),
+        (GOOD.append(pa.field("__iadsr_row", pa.int64())), ["'__iadsr_row'", "rename"]),
     ],
 )
 def test_a_broken_contract_is_refused_with_file_column_found_and_expected(schema, words):
@@ -58,3 +59,27 @@ def test_files_that_disagree_are_named_with_both_types():
         unify_schemas({"a.parquet": GOOD, "b.parquet": with_field("item_id", pa.string())}, COLUMNS)
     for word in ("a.parquet", "b.parquet", "item_id", "string", "int64"):
         assert word in str(error.value)
+
+
+def test_views_become_plain_as_dictionaries_do():
+    schema = with_field("user_id", pa.string_view()).append(pa.field("raw", pa.binary_view()))
+    plain = check_file_schema(schema, COLUMNS, "log.parquet")
+    assert plain.field("user_id").type == pa.large_string()
+    assert plain.field("raw").type == pa.large_binary()
+
+
+@pytest.mark.parametrize("zones", [("UTC", None), ("UTC", "Europe/Berlin")])
+def test_files_that_disagree_on_the_time_zone_are_named(zones):
+    one, two = (with_field("timestamp", pa.timestamp("us", zone)) for zone in zones)
+    with pytest.raises(InputError, match=r"'timestamp' has different types in b\.parquet and a\.parquet"):
+        unify_schemas({"a.parquet": one, "b.parquet": two}, COLUMNS)
+
+
+def test_units_of_time_are_promoted():
+    schemas = {unit: with_field("timestamp", pa.timestamp(unit, "UTC")) for unit in ("ms", "ns", "us")}
+    assert unify_schemas(schemas, COLUMNS).field("timestamp").type == pa.timestamp("ns", "UTC")
+
+
+def test_one_column_cannot_play_two_parts():
+    with pytest.raises(InputError, match="'user_id' is named for more than one part"):
+        InteractionColumns(item="user_id")
