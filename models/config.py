@@ -71,11 +71,8 @@ class TrainingConfig:
     patience: int = 2
     """Epochs without improvement on held-out users before a stage stops."""
 
-    collaborative_learning_rate: float = 3e-3
-    """Adam's learning rate in stage 1."""
-
-    alignment_learning_rate: float = 1e-3
-    """Adam's learning rate in stage 2, and of the noise head."""
+    learning_rate: float = 1e-3
+    """Adam's learning rate, in both stages and of the noise head."""
 
     batch_positions: int = 4096
     """Most padded positions per batch. A small log takes smaller batches, for fifty steps an epoch."""

@@ -137,7 +137,7 @@ def fit_decision(
         Detection measurements on held-out users, noise being as frequent at every popularity.
     """
     _standardise(model, examples)
-    optimiser = torch.optim.Adam(model.head.parameters(), lr=training.alignment_learning_rate)
+    optimiser = torch.optim.Adam(model.head.parameters(), lr=training.learning_rate)
     stopping = EarlyStopping(model.head, 2 * training.patience)
 
     def logits(rows: Examples) -> Tensor:

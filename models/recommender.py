@@ -21,7 +21,7 @@ class Recommender(nn.Module):
         super().__init__()
         self.table = nn.Embedding(items, config.collaborative_dimension)
         # Only directions count. Short vectors turn quickly at first; at torch's default length they barely move.
-        nn.init.normal_(self.table.weight, std=0.1)
+        nn.init.normal_(self.table.weight, std=0.03)
         self.backbone = make_backbone(config)
         self.predict = nn.Linear(config.hidden_dimension, config.collaborative_dimension)
 
@@ -68,7 +68,7 @@ def fit_recommender(
         report: Called with the epoch (from 1), the fraction of it that is done, and measurements at its end.
     """
     recommender = Recommender(config, items)
-    optimiser = torch.optim.Adam(recommender.parameters(), lr=training.collaborative_learning_rate)
+    optimiser = torch.optim.Adam(recommender.parameters(), lr=training.learning_rate)
     stopping = EarlyStopping(recommender, training.patience)
     # The same negatives at every measurement, so that epochs compare.
     measured_negatives = _draw(sequences, training.negatives, generator)
