@@ -316,7 +316,8 @@ def _configure_files(context: typer.Context) -> "PipelineOptions":
     from .options import beam_options, flags_from_config
 
     # argparse lets the last one win, so flags from the command line come after those of the file.
-    options = beam_options([*flags_from_config(context.meta.get("beam", {})), *context.args])
+    own = [flag for parameter in context.command.params for flag in parameter.opts if flag.startswith("--")]
+    options = beam_options([*flags_from_config(context.meta.get("beam", {})), *context.args], own)
     FileSystems.set_options(options)
     return options
 

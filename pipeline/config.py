@@ -22,7 +22,8 @@ def read_config(path: Path, command: Any) -> tuple[dict[str, Any], dict[str, Any
         The command's values by parameter name, and the Beam section.
 
     Raises:
-        InputError: The file is missing, is not YAML, or sets an option that the command does not have.
+        InputError: The file is missing, is not YAML, or sets an option that the command does not have, or to a kind of
+            value that the option does not take.
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -47,7 +48,7 @@ def read_config(path: Path, command: Any) -> tuple[dict[str, Any], dict[str, Any
         )
     # A file's key is an option's long name: `user_column` or `user-column` for --user-column.
     names = {
-        flag.lstrip("-").replace("-", "_"): parameter.name
+        flag.lstrip("-").replace("-", "_"): parameter
         for parameter in command.params
         if parameter.name != "config"
         for flag in (*parameter.opts, *parameter.secondary_opts)
@@ -64,5 +65,19 @@ def read_config(path: Path, command: Any) -> tuple[dict[str, Any], dict[str, Any
                 expected="one of " + ", ".join(sorted(names)),
                 fix=f"did you mean {close[0]}?" if close else f"flags of Beam belong under {BEAM_SECTION}:",
             )
-        result[names[name]] = value
+        result[names[name].name] = _check_value(path, str(key), value, names[name].is_flag)
     return result, beam
+
+
+def _check_value(path: Path, key: str, value: Any, is_flag: bool) -> Any:
+    """Returns the value as the command line would give it; a list of names stands for names between commas."""
+    if isinstance(value, list) and key.replace("-", "_") == "text_columns":
+        return ",".join(map(str, value))
+    if value is not None and (isinstance(value, (list, dict)) or isinstance(value, bool) != is_flag):
+        raise InputError(
+            f"The configuration {path} sets {key} to what it does not take",
+            found=f"{value} ({type(value).__name__})",
+            expected="true or false" if is_flag else "one number or text",
+            fix="put text that YAML reads as something else between quotes",
+        )
+    return value

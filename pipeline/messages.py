@@ -49,6 +49,8 @@ def describe_cleaning(manifest: dict[str, Any] | None, output: str) -> str:
     ]
     protected = {name: manifest["reasons"]["kept"][name] for name in ("min_length", "keep_last")}
     lines += [f"{count:,} would have gone but are protected ({name})." for name, count in protected.items() if count]
+    if unknown := manifest["reasons"]["kept"]["unknown_item"]:
+        lines.append(f"{unknown:,} are kept unjudged: neither the embeddings nor the model know their items.")
     lines += _rejected(manifest["reasons"]["rejected"], f"see {join(output, REJECTED)}")
     return "\n".join(
         [

@@ -1,10 +1,12 @@
 """Beam's own flags: which are known, which runner they name, and which of them lose data."""
 
+import contextlib
 import difflib
+import io
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from apache_beam.options.pipeline_options import (
@@ -14,7 +16,7 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
 )
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
-from apache_beam.runners.runner import PipelineRunner
+from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from ..models.errors import InputError
@@ -22,32 +24,36 @@ from ..models.errors import InputError
 _LOCAL_RUNNERS = {"DirectRunner", "FnApiRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner"}
 
 
-def beam_options(flags: list[str]) -> PipelineOptions:
+def beam_options(flags: list[str], own: Iterable[str] = ()) -> PipelineOptions:
     """Parses flags that are not ours as Beam's.
 
     Args:
         flags: Command line arguments such as `--runner=SparkRunner`.
+        own: The command's own options such as `--drop-rate`, to suggest to those who misspell one.
 
     Raises:
         InputError: Beam does not know a flag either, or the flags ask for a mode that loses rows.
     """
+    usage = io.StringIO()
     try:
-        options = PipelineOptions(flags)
-        known = options.get_all_options(retain_unknown_options=False)
-        everything = options.get_all_options(retain_unknown_options=True)
+        with contextlib.redirect_stderr(usage):
+            options = PipelineOptions(flags)
+            known = options.get_all_options(retain_unknown_options=False)
+            everything = options.get_all_options(retain_unknown_options=True)
     except SystemExit as error:
         raise InputError(
             "Beam cannot read its options",
-            found=" ".join(flags),
+            found=usage.getvalue().strip().rpartition("error: ")[2] or " ".join(flags),
             fix="give Beam flags as --name=value; see Beam's documentation of PipelineOptions",
         ) from error
     for name in everything.keys() - known.keys():
         flag = next((f for f in flags if f.lstrip("-").split("=")[0].replace("-", "_") == name), f"--{name}")
-        close = difflib.get_close_matches(name, known, n=1)
+        flag = flag.split("=")[0]
+        close = difflib.get_close_matches(flag, [*own, *(f"--{name}" for name in known)], n=1)
         raise InputError(
-            f"No such option: {flag.split('=')[0]}",
+            f"No such option: {flag}",
             expected="an option of this command (see --help) or one of Beam's",
-            fix=f"did you mean --{close[0]}?" if close else "check the spelling",
+            fix=f"did you mean {close[0]}?" if close else "check the spelling",
         )
     stray = [flag for flag in flags if not flag.startswith("-") and not _is_value(flag, flags)]
     if stray:
@@ -64,7 +70,20 @@ def beam_options(flags: list[str]) -> PipelineOptions:
         direct.direct_num_workers = direct.direct_num_workers or os.cpu_count() or 1  # 0 stands for all cores
         # The worker processes are ours to start (`make_runner`): Beam's own modes choose another program for them.
         direct.direct_running_mode = "in_memory"
+    else:
+        _check_runner(options.view_as(StandardOptions).runner)
     return options
+
+
+def _check_runner(name: str) -> None:
+    try:
+        create_runner(name)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise InputError(
+            f"Beam cannot use the runner {name}",
+            found=str(error).splitlines()[0],
+            fix="check the spelling; a runner may need an extra of Beam, such as apache-beam[gcp] for DataflowRunner",
+        ) from error
 
 
 def make_runner(options: PipelineOptions) -> PipelineRunner | str | None:

@@ -52,3 +52,18 @@ def test_configured_flags_repeat_lists_and_leave_out_what_is_off():
         "--experiments=b",
         "--save_main_session",
     ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--direct_num_workers=x"], "invalid int value: 'x'"),
+        (["--direct_num_worker=2"], "did you mean --direct_num_workers"),
+        (["--treshold", "0.3"], "did you mean --threshold"),
+        (["--runner=Foo"], "Beam cannot use the runner Foo"),
+    ],
+)
+def test_mistakes_in_flags_are_told_in_a_few_lines(flags, words, capsys):
+    with pytest.raises(InputError, match=words):
+        beam_options(flags, ["--threshold", "--drop-rate"])
+    assert capsys.readouterr().err == ""
