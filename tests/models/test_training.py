@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from iadsr.models.config import BACKBONES, IADSRConfig, TrainingConfig
 from iadsr.models.errors import InputError
+from iadsr.models.neighbours import borrow_collaborative
 from iadsr.models.noise import insert_noise
 from iadsr.models.scoring import ItemVectors, score_sequences
 from iadsr.models.sequences import Sequences
@@ -68,6 +69,19 @@ def test_noise_among_items_without_text_is_found_too(trained):
     scores = score(result, noisy.sequences, semantic, np.zeros(ITEMS, bool))
     assert np.isnan(scores.similarities).all()
     assert roc_auc_score(noisy.inserted, scores.noise_probability) > 0.8
+
+
+def test_noise_among_items_that_borrow_their_vectors_is_found_too(trained):
+    noisy, semantic, has_semantic, result = trained
+    new = has_semantic & (np.arange(ITEMS) % 5 == 0)
+    known = has_semantic & ~new
+    collaborative = result.collaborative.copy()
+    collaborative[new] = borrow_collaborative(semantic[known], collaborative[known], semantic[new])
+    vectors = ItemVectors(collaborative, semantic, result.has_collaborative, has_semantic)
+    scores = score_sequences(result.model, noisy.sequences, vectors)
+    of_new = new[noisy.sequences.items]
+    assert scores.scored[of_new].all()
+    assert roc_auc_score(noisy.inserted[of_new], scores.noise_probability[of_new]) > 0.8
 
 
 def test_the_probability_matches_the_share_of_noise_on_users_it_never_saw(trained):
