@@ -131,7 +131,7 @@ def check_output(output: str, overwrite: bool) -> None:
     Raises:
         InputError: It holds something already.
     """
-    names = files.list_names(output)
+    names = [name for name in files.list_names(output) if not name.startswith(files.TEMPORARY_PREFIX)]
     ours = (WEIGHTS, CONFIG, CARD)
     foreign = [name for name in names if name not in ours and not name.startswith(f"{COLLABORATIVE}/")]
     if foreign:

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..models.errors import InputError
 from .readable import to_json_rows
 from .schema import REJECTED_SCHEMA, ROW, TIME, InteractionColumns, is_string_type
 
@@ -35,7 +36,11 @@ def validate(
         path: File that the rows come from.
         first_row: Number in the file of the first row.
         file_first_row: Number in the whole input of the file's first row.
+
+    Raises:
+        InputError: An item id is an integer beyond int64, the widest that embeddings hold.
     """
+    _check_item_range(table[columns.item], columns.item, path)
     time = parse_time(table[columns.timestamp])
     problems: list[tuple[str, pa.ChunkedArray | pa.Array]] = []
     for name in (columns.user, columns.item):
@@ -65,6 +70,17 @@ def validate(
         schema=REJECTED_SCHEMA,
     )
     return Validated(valid, rejected)
+
+
+def _check_item_range(item_ids: pa.ChunkedArray, name: str, path: str) -> None:
+    highest = pc.max(item_ids).as_py() if pa.types.is_uint64(item_ids.type) else None
+    if highest is not None and highest >= 2**63:
+        raise InputError(
+            f"Column {name!r} of {path} holds integers beyond int64",
+            found=str(highest),
+            expected=f"at most {2**63 - 1}",
+            fix="cast the item ids to strings, here and in the item catalogue",
+        )
 
 
 def parse_time(values: pa.ChunkedArray) -> pa.Array:

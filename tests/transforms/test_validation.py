@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iadsr.models.errors import InputError
 from iadsr.transforms.schema import ROW, TIME, InteractionColumns
 from iadsr.transforms.validation import parse_time, validate
 
@@ -88,3 +89,13 @@ def test_every_row_is_either_valid_or_rejected(drawn):
         assert row["user_id"]
         assert row["item_id"]
         assert row[TIME] == row["timestamp"]
+
+
+def test_item_ids_beyond_int64_are_refused_and_user_ids_are_not():
+    table = pa.table(
+        {"user_id": pa.array([2**63], pa.uint64()), "item_id": pa.array([7], pa.uint64()), "timestamp": [1]}
+    )
+    assert len(validate(table, COLUMNS, "log.parquet").valid) == 1
+    table = table.set_column(1, "item_id", table["user_id"])
+    with pytest.raises(InputError, match=r"'item_id' of log\.parquet holds integers beyond int64"):
+        validate(table, COLUMNS, "log.parquet")
