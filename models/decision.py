@@ -183,7 +183,10 @@ def _moments(values: Tensor, defined: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _calibrate(model: IADSR, held_out: Examples, logits: np.ndarray) -> dict[str, float]:
-    """Fits Platt's scale and shift of the logit (without a penalty) and measures what comes of it."""
+    """Fits Platt's scale and shift of the logit (without a penalty) and measures what comes of it.
+
+    Both happen on the same users: two numbers fitted on thousands of interactions flatter the measurements very little.
+    """
     label, weight = held_out.label.numpy(), held_out.weight.numpy().astype(np.float64)
     if label.any() and not label.all():
         platt = LogisticRegression(C=np.inf).fit(logits[:, None], label, weight)

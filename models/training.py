@@ -102,7 +102,7 @@ def train(
     log = insert_noise(sequences, training.noise_rate, uniform_share=training.uniform_share, seed=streams[0])
     splitting, batching, viewing = (np.random.default_rng(stream) for stream in streams[1:4])
     windows = cut_windows(log.sequences, config.max_length)
-    part = _split_users(len(sequences), training.held_out_share, splitting)[windows.users]
+    part = _split_users(sequences, training.held_out_share, splitting)[windows.users]
     counts = np.bincount(sequences.items, minlength=len(semantic))
 
     with torch.random.fork_rng(devices=[]):
@@ -170,11 +170,14 @@ def _check_size(sequences: Sequences) -> None:
         )
 
 
-def _split_users(users: int, held_out_share: float, generator: np.random.Generator) -> np.ndarray:
-    """Assigns users at random: 0 stops stage 1, 1 stops and calibrates stage 2, 2 is trained on. int8 [U]."""
-    held_out = max(1, round(users * held_out_share))
-    part = np.full(users, 2, np.int8)
-    order = generator.permutation(users)
+def _split_users(sequences: Sequences, held_out_share: float, generator: np.random.Generator) -> np.ndarray:
+    """Assigns users at random: 0 stops stage 1, 1 stops and calibrates stage 2, 2 is trained on. int8 [U].
+
+    Users of a single interaction tell nothing about next items or agreement, so they are never held out.
+    """
+    part = np.full(len(sequences), 2, np.int8)
+    order = generator.permutation(np.flatnonzero(sequences.lengths > 1))
+    held_out = max(1, round(len(order) * held_out_share))
     part[order[:held_out]] = 0
     part[order[held_out : 2 * held_out]] = 1
     return part

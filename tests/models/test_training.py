@@ -165,3 +165,16 @@ def test_a_log_of_a_few_users_is_refused():
     with pytest.raises(InputError, match="12 users") as raised:
         train(log, semantic, has_semantic, CONFIG, TRAINING)
     assert raised.value.fix
+
+
+def test_a_log_of_few_active_users_among_many_passers_by_trains():
+    log, semantic, has_semantic = clustered_log(users=25)
+    passers_by = np.arange(300) % ITEMS
+    many = Sequences.from_lengths(
+        np.concatenate([passers_by, log.items]), np.concatenate([np.ones(300, int), log.lengths])
+    )
+    short = dataclasses.replace(TRAINING, collaborative_epochs=1, alignment_epochs=1, head_epochs=1)
+    result = train(many, semantic, has_semantic, CONFIG, short)
+    scores = score(result, many, semantic, has_semantic)
+    assert not scores.scored[:300].any()
+    assert scores.scored[300:].all()
