@@ -5,10 +5,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from rich.console import Console
 
 from iadsr.models.errors import ArtifactError, InputError
 from iadsr.models.iadsr import IADSR
+from iadsr.pipeline import clean as clean_module
 from iadsr.pipeline.clean import CleanOptions, clean
 from iadsr.pipeline.options import beam_options
 from iadsr.pipeline.progress import Progress
@@ -297,6 +299,20 @@ def _counting(load, loads):
         return load(path)
 
     return counted
+
+
+def test_a_bundle_that_is_run_twice_leaves_the_same_result(world, cleaned, tmp_path, monkeypatch):
+    output, _ = cleaned
+    monkeypatch.setattr(clean_module, "make_runner", lambda options: FnApiRunner(bundle_repeat=1))
+    for rate, threshold in ((None, 0.4), (0.05, 0.5)):
+        run(world, tmp_path / str(rate), policy=Policy(rate, threshold), overwrite=True)
+        assert sorted(path.name for path in (tmp_path / str(rate)).iterdir()) == [
+            "interactions",
+            "manifest.json",
+            "report.html",
+            "sequences",
+        ]
+    assert contents(tmp_path / "None") == contents(output)
 
 
 def test_credentials_do_not_reach_manifest_or_report(world, tmp_path):
