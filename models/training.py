@@ -21,9 +21,9 @@ from .sequences import Sequences, Windows, cut_windows
 
 Stage = Literal["collaborative", "alignment", "head"]
 _SHARES: dict[Stage, tuple[float, float]] = {
-    "collaborative": (0.0, 0.65),
-    "alignment": (0.65, 0.3),
-    "head": (0.95, 0.05),
+    "collaborative": (0.0, 0.6),
+    "alignment": (0.6, 0.3),
+    "head": (0.9, 0.1),
 }
 """Where each stage starts in the whole training, and how much of it it takes."""
 
