@@ -15,6 +15,7 @@ from .errors import ArtifactError
 
 FORMAT_VERSION = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+_EXPECTED = {int: "1 or more", float: "a share in [0, 1)", str: "a name"}
 _RETRAIN = "point --model at a directory written by `iadsr train`, or train again"
 
 
@@ -157,33 +158,26 @@ def _read_config(directory: Path, described: dict[str, Any]) -> IADSRConfig:
     if config.keys() != known.keys():
         raise ArtifactError(
             f"{directory / CONFIG}: the model's configuration does not have the expected keys",
-            found=", ".join(sorted(config.keys() - known.keys())) or "none too many",
-            expected=", ".join(sorted(known.keys() - config.keys())) or "none missing",
+            found="unknown keys: " + (", ".join(sorted(config.keys() - known.keys())) or "none"),
+            expected="also these keys: " + (", ".join(sorted(known.keys() - config.keys())) or "none"),
             fix=_RETRAIN,
         )
     for name, kind in known.items():
-        allowed = (int, float) if kind is float else (kind,)
-        bad = not isinstance(config[name], allowed) or isinstance(config[name], bool)
-        bad = bad or (kind is int and config[name] < 1) or (kind is float and not 0 <= config[name] < 1)
-        if bad or (name == "backbone" and config[name] not in BACKBONES):
+        value, expected = config[name], _EXPECTED[kind]
+        if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
+            usable = False
+        elif kind is str:
+            usable, expected = value in BACKBONES, ", ".join(BACKBONES)
+        else:
+            usable = value >= 1 if kind is int else 0 <= value < 1
+        if not usable:
             raise ArtifactError(
-                f"{directory / CONFIG}: {name} has no usable value",
-                found=repr(config[name]),
-                expected=", ".join(BACKBONES)
-                if name == "backbone"
-                else "a share in [0, 1)"
-                if kind is float
-                else "1 or more",
-                fix=_RETRAIN,
+                f"{directory / CONFIG}: {name} has no usable value", found=repr(value), expected=expected, fix=_RETRAIN
             )
     return IADSRConfig(**config)
 
 
 def _card(described: dict[str, Any]) -> str:
-    metrics = "\n".join(f"| {key.replace('_', ' ')} | {_show(value)} |" for key, value in described["metrics"].items())
-    origin = "\n".join(
-        f"| {key.replace('_', ' ')} | {_show(value)} |" for key, value in described["provenance"].items()
-    )
     return f"""---
 library_name: iadsr
 tags: [recommender-systems, sequential-recommendation, denoising]
@@ -202,7 +196,7 @@ Use it with `iadsr clean --model <this directory>`.
 
 | what | value |
 | --- | --- |
-{metrics}
+{_rows(described["metrics"])}
 
 "Held-out" users were not used to train the alignment or the noise head. The noise probability is calibrated for
 the share of inserted noise above: in a log with more or less noise, read it as an ordering.
@@ -211,7 +205,7 @@ the share of inserted noise above: in a log with more or less noise, read it as 
 
 | what | value |
 | --- | --- |
-{origin}
+{_rows(described["provenance"])}
 
 ## Limits
 
@@ -219,6 +213,10 @@ Inserted noise stands in for real noise: an item that does not fit the user's ot
 new interest of a user looks the same at first. Sequences longer than {described["config"]["max_length"]} are judged
 in windows of that many interactions at most.
 """
+
+
+def _rows(values: dict[str, Any]) -> str:
+    return "\n".join(f"| {key.replace('_', ' ')} | {_show(value)} |" for key, value in values.items())
 
 
 def _show(value: Any) -> str:
