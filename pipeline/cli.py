@@ -36,7 +36,8 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_out, _err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False)
+# No markup: paths may hold brackets.
+_out, _err = Console(highlight=False, soft_wrap=True, markup=False), Console(stderr=True, highlight=False)
 _verbose = False
 
 

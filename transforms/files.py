@@ -1,8 +1,8 @@
 """Files on any file system that Beam knows: find them, open Parquet, write whole or not at all."""
 
-import glob
 import os
 import posixpath
+import re
 import shutil
 import tempfile
 import uuid
@@ -54,12 +54,12 @@ def match_files(path: str, *, suffix: str = ".parquet") -> list[FileInfo]:
     root = path.rstrip("/")
     try:
         is_glob = any(c in path for c in "*?[") and not FileSystems.exists(path)
-        patterns = [path] if is_glob else [f"{glob.escape(root)}/**{suffix}", glob.escape(path)]
+        patterns = [path] if is_glob else [f"{_literal(root)}/**{suffix}", _literal(path)]
         for pattern in patterns:
             found = [
                 FileInfo(match.path, match.size_in_bytes)
                 for match in FileSystems.match([pattern])[0].metadata_list
-                if not _is_hidden(match.path, root)
+                if (is_glob or match.path.startswith(root)) and not _is_hidden(match.path, root)
             ]
             if found and not (len(found) == 1 and found[0].path.rstrip("/") == root and _is_directory(root)):
                 return sorted(found, key=lambda file: file.path)
@@ -119,8 +119,7 @@ def write_atomically(path: str, write: Callable[[BinaryIO], object]) -> None:
             write(file)
         _replace(temporary, path)
     except BaseException as error:
-        if exists(temporary):
-            FileSystems.delete([temporary])
+        delete(temporary)
         if not isinstance(error, (OSError, BeamIOError)):
             raise
         raise InputError(
@@ -137,7 +136,7 @@ def _replace(temporary: str, path: str) -> None:
         if not (exists(temporary) and exists(path)):
             raise
         # HDFS, unlike the others, does not rename onto a file that is there.
-        FileSystems.delete([path])
+        delete(path)
         FileSystems.rename([temporary], [path])
 
 
@@ -157,10 +156,16 @@ def exists(path: str) -> bool:
 def delete(*paths: str) -> None:
     """Deletes files or directories; those that do not exist are passed over."""
     for path in paths:
-        # Object stores know no directories: there, what lies under a name goes file by file.
-        inside = [] if is_local(path) else [join(path, name) for name in list_names(path)]
-        if inside or exists(path):
-            FileSystems.delete(inside or [path])
+        if not is_local(path):
+            # Object stores know no directories: what lies under a name goes file by file.
+            inside = [join(path, name) for name in list_names(path)]
+            if inside or exists(path):
+                FileSystems.delete(inside or [path])
+        # Not by Beam, which would take the path for a glob.
+        elif os.path.isdir(path):
+            shutil.rmtree(path)
+        elif os.path.exists(path):
+            os.remove(path)
 
 
 def list_names(directory: str) -> list[str]:
@@ -171,12 +176,17 @@ def list_names(directory: str) -> list[str]:
     """
     root = directory.rstrip("/")
     try:
-        matches = FileSystems.match([f"{glob.escape(root)}/**"])[0].metadata_list
+        matches = FileSystems.match([f"{_literal(root)}/**"])[0].metadata_list
     except BeamIOError:
         return []
     except ValueError as error:
         raise _cannot_list(directory, error) from error
-    return sorted(match.path[len(root) + 1 :] for match in matches)
+    return sorted(match.path[len(root) + 1 :] for match in matches if match.path.startswith(f"{root}/"))
+
+
+def _literal(path: str) -> str:
+    """A pattern for a path that may hold the characters of a glob; it may match more, to be sifted by the caller."""
+    return re.sub(r"[*?[\]]", "?", path)
 
 
 @contextmanager

@@ -157,3 +157,8 @@ def test_a_bug_is_told_in_short():
     trace = "Traceback (most recent call last):\n  File 'x', line 1, in f\nKeyError: 'b' [while running 'Score']\n"
     assert cli._in_short(RuntimeError(trace)) == "KeyError: 'b' [while running 'Score']"
     assert cli._in_short(ValueError("no")) == "ValueError: no"
+
+
+def test_paths_with_brackets_are_printed_as_they_are(capsys):
+    cli._out.print("  Report  out/[x] y/report.html")
+    assert capsys.readouterr().out == "  Report  out/[x] y/report.html\n"

@@ -97,7 +97,15 @@ def test_a_path_with_the_characters_of_a_glob_is_taken_as_it_is_where_it_exists(
     inside = touch(odd / "a.parquet")
     assert paths(files.match_files(str(odd))) == [inside]
     assert paths(files.match_files(inside)) == [inside]
+    neighbour = touch(tmp_path / "log (2024)" / "a.parquet")
+    assert paths(files.match_files(str(odd))) == [inside]
     assert files.list_names(str(odd)) == ["a.parquet"]
+    touch(tmp_path / "?" / "f")
+    other = touch(tmp_path / "x" / "f")
+    files.delete(str(odd), str(tmp_path / "?"))
+    assert not odd.exists()
+    assert os.path.exists(neighbour)
+    assert os.path.exists(other)
 
 
 def test_a_write_that_breaks_off_for_any_reason_leaves_nothing(tmp_path):
