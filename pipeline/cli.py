@@ -240,7 +240,11 @@ def clean(
 ) -> None:
     """Score every interaction of a log and write it cleaned, with a report."""
     if drop_rate is not None and threshold is not None:
-        raise typer.BadParameter("it excludes --threshold: give one of them.", param_hint="--drop-rate")
+        # One on the command line wins over the other in the file.
+        given = {name: _is_flag(context, name) for name in ("drop_rate", "threshold")}
+        if given["drop_rate"] == given["threshold"]:
+            raise typer.BadParameter("it excludes --threshold: give one of them.", param_hint="--drop-rate")
+        drop_rate, threshold = (drop_rate, None) if given["drop_rate"] else (None, threshold)
     chosen = _choice("--shuffle", shuffle, ("auto", "claim-check", "bytes"))
     beam_options = _configure_files(context)
     from ..transforms.deciding import DEFAULT_THRESHOLD, Policy
@@ -321,6 +325,11 @@ def _configure_files(context: typer.Context) -> "PipelineOptions":
     options = beam_options([*flags_from_config(context.meta.get("beam", {})), *context.args], own)
     FileSystems.set_options(options)
     return options
+
+
+def _is_flag(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

@@ -84,6 +84,9 @@ def test_clean_from_a_configuration_file_with_a_flag_that_wins(world, tmp_path):
     assert str(output / "report.html") in result.stdout
     assert "INFO" not in result.stderr
     assert "WARNING" not in result.stderr
+    by_threshold = iadsr("clean", "--config", config, "--output", tmp_path / "other", "--threshold", 0.9)
+    assert by_threshold.returncode == 0, by_threshold.stderr
+    assert json.loads((tmp_path / "other" / "manifest.json").read_text())["policy"]["rule"] == "threshold"
     again = iadsr("clean", "--config", config, "--output", output)
     assert again.returncode == 1
     assert "already holds a finished run" in again.stderr
