@@ -8,6 +8,7 @@ import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from iadsr.models import encoders
 from iadsr.models.encoders import PackagedEncoder, TextEncoder, _batches, load_encoder
 from iadsr.models.errors import InputError

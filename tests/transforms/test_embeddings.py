@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from iadsr.models.errors import ArtifactError, IadsrError, InputError
 from iadsr.transforms.embeddings import (
     EmbeddingMetadata,
