@@ -75,28 +75,6 @@ class EmbedSummary:
     replaced: str | None
     """Why vectors that were in the output directory could not be used again; None if there were none or they could."""
 
-    def describe(self, output: str) -> str:
-        """Says in a few lines what was done and where the result lies."""
-        columns = " and ".join(self.metadata.text_columns)
-        lines = [f"Embedded {columns} of {self.items:,} items with {self.metadata}."]
-        if self.texts:
-            speed = f" at {self.texts / self.seconds:,.0f} a second" if self.seconds > 0 else ""
-            lines.append(f"{self.embedded:,} items are new or changed: {self.texts:,} distinct texts{speed}.")
-        if self.replaced:
-            lines.append(f"The vectors found in {output} were not used again: {self.replaced}.")
-        if self.reused:
-            lines.append(f"{self.reused:,} items keep the vectors of an earlier run.")
-        if self.removed:
-            lines.append(f"{self.removed:,} items are no longer in the catalogue and were removed.")
-        if self.without_text:
-            lines.append(f"{self.without_text:,} items have no text and get no vector: behaviour alone judges them.")
-        if self.repeated_rows:
-            lines.append(
-                f"{self.repeated_rows:,} rows repeat an item id, {self.conflicting_rows:,} of them with another text: "
-                "the first row of each item counts."
-            )
-        return "\n".join([*lines, f"  {'Embeddings':<18} {output}"])
-
 
 def embed_catalogue(options: EmbedOptions, progress: Callable[[int, int], None] | None = None) -> EmbedSummary:
     """Embeds the text of every item of a catalogue and writes the vectors.

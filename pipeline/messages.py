@@ -11,24 +11,41 @@ from .train import TrainSummary
 
 def describe_embedding(summary: EmbedSummary, output: str) -> str:
     """Says how many items were embedded, reused, or have no text."""
-    return summary.describe(output)
+    columns = " and ".join(summary.metadata.text_columns)
+    lines = [f"Embedded {columns} of {_count(summary.items, 'item')} with {summary.metadata}."]
+    if summary.texts:
+        speed = f" at {summary.texts / summary.seconds:,.0f} a second" if summary.seconds > 0 else ""
+        lines.append(
+            f"New or changed: {_count(summary.embedded, 'item')}, {_count(summary.texts, 'distinct text')}{speed}."
+        )
+    if summary.replaced:
+        lines.append(f"The vectors found in {output} were not used again: {summary.replaced}.")
+    if summary.reused:
+        lines.append(f"Kept from an earlier run: {_count(summary.reused, 'item')}.")
+    if summary.removed:
+        lines.append(f"No longer in the catalogue, removed: {_count(summary.removed, 'item')}.")
+    lines += _without_text(summary.without_text)
+    if summary.repeated_rows:
+        lines.append(
+            f"Left out because the item id was there before: {_count(summary.repeated_rows, 'row')}, "
+            f"{summary.conflicting_rows:,} with another text."
+        )
+    return "\n".join([*lines, _place("Embeddings", output)])
 
 
 def describe_training(summary: TrainSummary, output: str) -> str:
     """Says what the model was trained on, how well it detects noise, and where it lies."""
     metrics = summary.metrics
-    lines = [
-        f"Trained on {metrics['interactions']:,} interactions of {metrics['users']:,} users "
-        f"with {metrics['items']:,} items.",
-    ]
-    if summary.items_without_text:
-        lines.append(f"{summary.items_without_text:,} items have no text and are judged by behaviour alone.")
-    lines += _rejected(summary.rejected, "they were left out of the training")
-    lines += [
-        f"On held-out users it tells inserted noise from the rest with AUROC {metrics['held_out_auroc']:.3f}.",
-        _place("Model", output),
-    ]
-    return "\n".join(lines)
+    return "\n".join(
+        [
+            f"Trained on {_count(metrics['interactions'], 'interaction')} of {_count(metrics['users'], 'user')} "
+            f"with {_count(metrics['items'], 'item')}.",
+            *_without_text(summary.items_without_text),
+            *_rejected(summary.rejected, "left out of the training"),
+            f"On held-out users it tells inserted noise from the rest with AUROC {metrics['held_out_auroc']:.3f}.",
+            _place("Model", output),
+        ]
+    )
 
 
 def describe_cleaning(manifest: dict[str, Any] | None, output: str) -> str:
@@ -43,18 +60,24 @@ def describe_cleaning(manifest: dict[str, Any] | None, output: str) -> str:
         else f"the worst {policy['drop_rate']:.1%}, noise probability at or above {policy['threshold']:.3g}"
     )
     lines = [
-        f"Dropped {rows['dropped']:,} of {judged:,} interactions ({rows['dropped'] / judged:.1%}): {rule}.",
-        f"{users['shortened']:,} of {users['total']:,} users are shortened"
-        + (f", {users['emptied']:,} have nothing left." if users["emptied"] else "."),
+        f"Dropped {rows['dropped']:,} of {_count(judged, 'interaction')} ({rows['dropped'] / judged:.1%}): {rule}.",
+        f"Shortened {users['shortened']:,} of {_count(users['total'], 'user')}"
+        + (f"; {users['emptied']:,} have nothing left." if users["emptied"] else "."),
     ]
-    protected = {name: manifest["reasons"]["kept"][name] for name in ("min_length", "keep_last")}
-    lines += [f"{count:,} would have gone but are protected ({name})." for name, count in protected.items() if count]
-    if unknown := manifest["reasons"]["kept"]["unknown_item"]:
-        lines.append(f"{unknown:,} are kept unjudged: neither the embeddings nor the model know their items.")
-    lines += _rejected(manifest["reasons"]["rejected"], f"see {join(output, REJECTED)}")
+    kept = manifest["reasons"]["kept"]
+    lines += [
+        f"Protected by --{name.replace('_', '-')}: {_count(kept[name], 'interaction')}."
+        for name in ("min_length", "keep_last")
+        if kept[name]
+    ]
+    if unknown := kept["unknown_item"]:
+        lines.append(
+            f"Kept unjudged, of items that neither embeddings nor model know: {_count(unknown, 'interaction')}."
+        )
     return "\n".join(
         [
             *lines,
+            *_rejected(manifest["reasons"]["rejected"], f"see {join(output, REJECTED)}"),
             _place("Cleaned sequences", join(output, SEQUENCES)),
             _place("Every interaction", join(output, INTERACTIONS)),
             _place("Report", join(output, REPORT)),
@@ -62,11 +85,19 @@ def describe_cleaning(manifest: dict[str, Any] | None, output: str) -> str:
     )
 
 
+def _without_text(items: int) -> list[str]:
+    return [f"Without text, judged by behaviour alone: {_count(items, 'item')}."] if items else []
+
+
 def _rejected(reasons: dict[str, int], note: str) -> list[str]:
     if not reasons:
         return []
     listed = ", ".join(f"{reason} {rows:,}" for reason, rows in reasons.items())
-    return [f"{sum(reasons.values()):,} rows could not be used ({listed}); {note}."]
+    return [f"Unusable, {note}: {_count(sum(reasons.values()), 'row')} ({listed})."]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _place(what: str, path: str) -> str:

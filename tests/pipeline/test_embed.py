@@ -10,6 +10,7 @@ from iadsr.models.encoders import TextEncoder
 from iadsr.models.errors import InputError
 from iadsr.pipeline import embed
 from iadsr.pipeline.embed import EmbedOptions, embed_catalogue
+from iadsr.pipeline.messages import describe_embedding
 from iadsr.transforms.embeddings import EmbeddingMetadata, EmbeddingTable, read_embeddings, write_embeddings
 
 
@@ -109,7 +110,7 @@ def test_another_encoder_embeds_everything_again_and_says_so(options, encoded, t
     assert sorted(encoded) == ["gel", "soap"]
     assert summary.replaced is not None
     assert "tiny-bert" in summary.replaced
-    assert "were not used again" in summary.describe(options.output)
+    assert "were not used again" in describe_embedding(summary, options.output)
     assert read_embeddings(options.output).metadata.encoder == "tiny-llama"
 
 
@@ -180,7 +181,7 @@ def test_repeated_items_are_reported(options):
     pq.write_table(pa.table({"item_id": [1, 1, 2, 1], "title": ["soap", "soap", "gel", "lamp"]}), options.items)
     summary = embed_catalogue(options)
     assert (summary.items, summary.repeated_rows, summary.conflicting_rows) == (2, 2, 1)
-    assert "2 rows repeat an item id, 1 of them with another text" in summary.describe(options.output)
+    assert "2 rows, 1 with another text" in describe_embedding(summary, options.output)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "part-00000.parquet", "log.parquet", "deep/part-00000.parquet"])
@@ -208,9 +209,9 @@ def test_collaborative_embeddings_are_not_overwritten(options):
 def test_describe_says_what_was_done(options):
     write_items(options, {1: "soap", 2: None})
     summary = replace(embed_catalogue(options), seconds=0.5)
-    assert summary.describe("place").splitlines() == [
+    assert describe_embedding(summary, "place").splitlines() == [
         f"Embedded title of 2 items with {summary.metadata}.",
-        "1 items are new or changed: 1 distinct texts at 2 a second.",
-        "1 items have no text and get no vector: behaviour alone judges them.",
+        "New or changed: 1 item, 1 distinct text at 2 a second.",
+        "Without text, judged by behaviour alone: 1 item.",
         "  Embeddings         place",
     ]

@@ -1,0 +1,58 @@
+import pytest
+
+from iadsr.pipeline.messages import describe_cleaning, describe_training
+from iadsr.pipeline.train import TrainSummary
+
+
+def manifest(**changes):
+    kept = {"min_length": 0, "keep_last": 0, "unknown_item": 0, "too_short": 0, "collaborative_only": 0}
+    base = {
+        "rows": {"read": 1003, "kept": 900, "dropped": 100, "rejected": 3},
+        "users": {"total": 50, "shortened": 20, "emptied": 0},
+        "policy": {"rule": "threshold", "drop_rate": None, "threshold": 0.5},
+        "reasons": {"kept": kept, "rejected": {"null user_id": 3}},
+    }
+    return {**base, **changes}
+
+
+def test_a_plain_run_says_what_went_and_where_the_rest_lies():
+    assert describe_cleaning(manifest(), "out").splitlines() == [
+        "Dropped 100 of 1,000 interactions (10.0%): noise probability at or above 0.5.",
+        "Shortened 20 of 50 users.",
+        "Unusable, see out/rejected: 3 rows (null user_id 3).",
+        "  Cleaned sequences  out/sequences",
+        "  Every interaction  out/interactions",
+        "  Report             out/report.html",
+    ]
+
+
+def test_protection_emptied_users_and_the_rate_are_told():
+    kept = {"min_length": 1, "keep_last": 2, "unknown_item": 7}
+    text = describe_cleaning(
+        manifest(
+            users={"total": 50, "shortened": 20, "emptied": 4},
+            policy={"rule": "drop_rate", "drop_rate": 0.1, "threshold": 0.2345},
+            reasons={"kept": kept, "rejected": {}},
+        ),
+        "out",
+    )
+    assert "the worst 10.0%, noise probability at or above 0.234" in text
+    assert "Shortened 20 of 50 users; 4 have nothing left." in text
+    assert "Protected by --min-length: 1 interaction." in text
+    assert "Protected by --keep-last: 2 interactions." in text
+    assert "unknown to both embeddings and model: 7 interactions." in text
+    assert "Unusable" not in text
+
+
+def test_a_template_says_that_nothing_has_run():
+    assert "template" in describe_cleaning(None, "gs://bucket/out")
+
+
+@pytest.mark.parametrize(("items", "words"), [(0, ""), (1, "judged by behaviour alone: 1 item."), (2, ": 2 items.")])
+def test_training_tells_counts_and_detection(items, words):
+    metrics = {"interactions": 1000, "users": 1, "items": 20, "held_out_auroc": 0.87654}
+    text = describe_training(TrainSummary(metrics, {}, items), "model")
+    assert "Trained on 1,000 interactions of 1 user with 20 items." in text
+    assert "AUROC 0.877" in text
+    assert words in text
+    assert ("Without text" in text) == bool(items)
