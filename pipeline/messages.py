@@ -71,9 +71,7 @@ def describe_cleaning(manifest: dict[str, Any] | None, output: str) -> str:
         if kept[name]
     ]
     if unknown := kept["unknown_item"]:
-        lines.append(
-            f"Kept unjudged, of items that neither embeddings nor model know: {_count(unknown, 'interaction')}."
-        )
+        lines.append(f"Kept unjudged, unknown to both embeddings and model: {_count(unknown, 'interaction')}.")
     return "\n".join(
         [
             *lines,
