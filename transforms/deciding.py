@@ -32,8 +32,9 @@ class Policy:
     """Drop the worst share of all interactions, in [0, 1); None: drop by threshold."""
     threshold: float = DEFAULT_THRESHOLD
     """Drop interactions whose noise probability is at least this, in (0, 1]; not used with a drop rate."""
-    min_length: int = 0
-    """Never shorten a user below this many interactions: the least noisy of the dropped ones are kept."""
+    min_length: int = 1
+    """Never shorten a user below this many interactions: the least noisy of the dropped ones are kept. At 1, the
+    default, no user disappears."""
     keep_last: int = 0
     """Never drop one of a user's last so many interactions."""
 
