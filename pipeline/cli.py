@@ -1,6 +1,7 @@
 """The command line. Nothing heavy is imported before a command needs it, so that help and mistakes answer at once."""
 
 import logging
+import os
 import sys
 import traceback
 from importlib import metadata
@@ -357,6 +358,9 @@ def _in_short(error: Exception) -> str:
 def main() -> None:
     """Runs the command line and turns every failure into a message and an exit code."""
     logging.basicConfig(level=logging.CRITICAL)
+    # Read once, when torch is imported. Threads that spin while they wait make a training several times slower on a
+    # machine that has other work, and none faster.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except IadsrError as error:

@@ -37,6 +37,21 @@ def test_the_command_line_alone_imports_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
+def test_torch_is_told_not_to_spin_unless_the_user_says_otherwise():
+    code = """
+import os, sys
+from iadsr.pipeline.cli import main
+sys.argv[1:] = ["--version"]
+try:
+    main()
+finally:
+    print(os.environ["OMP_WAIT_POLICY"])
+"""
+    for given, policy in ({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"):
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=given)
+        assert result.stdout.splitlines()[-1] == policy
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
