@@ -18,7 +18,7 @@ class IADSRConfig:
     """d: length of a collaborative item vector."""
 
     hidden_dimension: int = 128
-    """h: length of an interest, the space in which the two modalities are aligned."""
+    """h: length of an interest, the space in which the two modalities are aligned. Even for sasrec."""
 
     semantic_dimension: int = 384
     """D: length of a text embedding. `train` sets it to that of the embeddings it is given."""
@@ -33,7 +33,16 @@ class IADSRConfig:
     """Share of units dropped in the backbone while training."""
 
     max_length: int = 50
-    """Interactions that the model looks at together. A longer sequence is cut into windows of even size."""
+    """Interactions that the model looks at together. A longer sequence is cut into windows of even size. 3 at least:
+    shorter windows could hold a single interaction, with nothing to compare it with."""
+
+    def __post_init__(self):
+        if self.max_length < 3:
+            raise ValueError(f"max_length: expected 3 or more, found {self.max_length}")
+        if self.backbone == "sasrec" and self.hidden_dimension % 2:
+            raise ValueError(
+                f"hidden_dimension: sasrec has two heads, expected an even number, found {self.hidden_dimension}"
+            )
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,8 @@ class TrainingConfig:
     """How a model is trained. The defaults suit logs of 100 thousand to a few million interactions."""
 
     seed: int = 0
-    """Everything random in training is drawn from this seed; same data and seed give the same bits."""
+    """Everything random in training is drawn from this seed; the same data, seed, number of threads and machine
+    give the same bits."""
 
     noise_rate: float = 0.15
     """Share of interactions in the training log that we insert as noise. The noise probability is calibrated for

@@ -42,7 +42,7 @@ class Interests:
     Attributes:
         collaborative: c_t, short-term, [B, T, h].
         semantic: s_t, short-term, [B, T, h]; 0 without text.
-        long_collaborative: C without the item at t, [B, T, h].
+        long_collaborative: C without c_t, [B, T, h]. Interests after t, which count in it, have read the item.
         long_semantic: S without the item at t, [B, T, h].
         user_collaborative: C, [B, h].
         user_semantic: S, [B, h].
@@ -144,7 +144,11 @@ class IADSR(Pretrained, nn.Module):
         return (vectors - self.semantic_mean) @ self.semantic_basis
 
     def interests(self, batch: Batch) -> Interests:
-        """Computes short- and long-term interests of both modalities."""
+        """Computes short- and long-term interests of both modalities.
+
+        C is the maximum over positions for every backbone; the paper takes a sequence vector of Caser's own. S is
+        W_2 of the mean text, which has no order.
+        """
         known = batch.mask & batch.has_semantic
         collaborative = self.backbone(read_items(batch.collaborative) * batch.has_collaborative[..., None], batch.mask)
         semantic = self.short_semantic(batch.semantic) * known[..., None]  # [B, T, h]

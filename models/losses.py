@@ -52,8 +52,10 @@ def sampled_softmax(
         temperature: Divides the cosines.
 
     Returns:
-        The mean loss, a scalar.
+        The mean loss, a scalar; 0 when there is nothing to predict.
     """
+    if len(context) == 0:  # a batch of users with one interaction each; the mean over nothing would be NaN
+        return context.sum() * 0
     context = F.normalize(context, dim=-1)
     positive = (context * F.normalize(targets, dim=-1)).sum(-1, keepdim=True)  # [n, 1]
     others = context @ F.normalize(negatives, dim=-1).T  # [n, m]

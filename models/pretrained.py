@@ -6,6 +6,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
@@ -15,7 +16,9 @@ from .errors import ArtifactError
 
 FORMAT_VERSION = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-_EXPECTED = {int: "1 or more", float: "a share in [0, 1)", str: "a name"}
+LARGEST = 1_000_000
+"""Beyond this no size in a configuration is meant; it keeps products of sizes from overflowing."""
+_EXPECTED = {int: f"a whole number from 1 to {LARGEST}", float: "a share in [0, 1)", str: "a name"}
 _RETRAIN = "point --model at a directory written by `iadsr train`, or train again"
 
 
@@ -62,7 +65,10 @@ class Pretrained:
         """
         directory = Path(directory)
         described = read_description(directory)
-        model = cls(_read_config(directory, described))
+        config = _read_config(directory, described)
+        # On the meta device nothing is allocated, or drawn from the global generator, before the weights are checked.
+        with torch.device("meta"):
+            model = cls(config)
         assert isinstance(model, nn.Module)
         path = directory / WEIGHTS
         try:
@@ -89,7 +95,7 @@ class Pretrained:
                 expected="finite values",
                 fix=_RETRAIN,
             )
-        model.load_state_dict(tensors)
+        model.to_empty(device="cpu").load_state_dict(tensors)
         model.training_options = described["training"]
         model.metrics, model.provenance = described["metrics"], described["provenance"]
         return model.eval()
@@ -135,7 +141,7 @@ def read_description(directory: str | Path) -> dict[str, Any]:
     path = Path(directory) / CONFIG
     try:
         described = json.loads(_read(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} is not JSON", found=str(error), expected="a JSON object", fix=_RETRAIN) from error
     version = described.get("format_version") if isinstance(described, dict) else None
     if version != FORMAT_VERSION:
@@ -169,12 +175,17 @@ def _read_config(directory: Path, described: dict[str, Any]) -> IADSRConfig:
         elif kind is str:
             usable, expected = value in BACKBONES, ", ".join(BACKBONES)
         else:
-            usable = value >= 1 if kind is int else 0 <= value < 1
+            usable = 1 <= value <= LARGEST if kind is int else 0 <= value < 1
         if not usable:
             raise ArtifactError(
                 f"{directory / CONFIG}: {name} has no usable value", found=repr(value), expected=expected, fix=_RETRAIN
             )
-    return IADSRConfig(**config)
+    try:
+        return IADSRConfig(**config)
+    except ValueError as error:
+        raise ArtifactError(
+            f"{directory / CONFIG}: the model's configuration cannot be used", found=str(error), fix=_RETRAIN
+        ) from error
 
 
 def _card(described: dict[str, Any]) -> str:

@@ -88,10 +88,11 @@ def train(
         has_semantic: bool [V]; rows of `semantic` are meaningless where false.
         config: The model's shape; its `semantic_dimension` is replaced by D.
         training: How to train.
-        progress: Called after every batch.
+        progress: Called after every batch of stages 1 and 2, and after every epoch.
 
     Raises:
         InputError: The log has too few users to hold some out.
+        ValueError: `training.noise_rate` is not in [0, 1).
     """
     _check_size(sequences)
     config = replace(config, semantic_dimension=semantic.shape[1])
@@ -106,7 +107,8 @@ def train(
     counts = np.bincount(sequences.items, minlength=len(semantic))
 
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(streams[4].generate_state(1)[0]))
+        # Not torch.manual_seed: that would seed a GPU's generator too, which nothing here uses or puts back.
+        torch.default_generator.manual_seed(int(streams[4].generate_state(1)[0]))
         # Stage 1 sees the users that stage 2 holds out: the collaborative vectors must know the held-out noise exactly
         # as they will know the noise of a log to be cleaned. Its own stopping uses users of its own.
         learned = fit_recommender(
@@ -205,7 +207,9 @@ def _start_model(config: IADSRConfig, recommender: Recommender, vectors: ItemVec
     strength, directions = values[-size:].flip(0), directions[:, -size:].flip(1)
     model.semantic_mean.copy_(mean)
     # Deviations below a thousandth of the largest are rounding, not meaning; they must not be blown up.
-    model.semantic_basis.copy_(directions * strength.clamp(min=strength[0] * 1e-6).pow(-0.25))
+    # The outer clamp is for texts that are all alike, whose every deviation is zero.
+    floor = (strength[0] * 1e-6).clamp(min=torch.finfo(strength.dtype).tiny)
+    model.semantic_basis.copy_(directions * strength.clamp(min=floor).pow(-0.25))
     return model
 
 

@@ -89,16 +89,23 @@ def test_succession_asks_what_the_backbone_expects_after_one_item_alone():
             torch.testing.assert_close(similarity[i, j], (after[i] @ unit[j] + after[j] @ unit[i]) / 2)
 
 
+@pytest.mark.parametrize("length", [1, 2, 4])
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_padding_changes_no_score(backbone):
+def test_padding_changes_no_score(backbone, length):
     model = make(backbone)
-    short, long = make_batch([4], 4), make_batch([4, 9], 9)
+    short, long = make_batch([length], length), make_batch([length, 9], 9)
     padded = Batch(
-        *(torch.cat([a, b[:1, 4:]], 1) for a, b in zip(vars(short).values(), vars(long).values(), strict=True))
+        *(torch.cat([a, b[:1, length:]], 1) for a, b in zip(vars(short).values(), vars(long).values(), strict=True))
     )
     with torch.no_grad():
         for alone, beside in zip(model(short), model(padded), strict=True):
-            torch.testing.assert_close(alone, beside[:, :4])
+            torch.testing.assert_close(alone, beside[:, :length])
+
+
+@pytest.mark.parametrize("change", [{"max_length": 2}, {"backbone": "sasrec", "hidden_dimension": 9}])
+def test_a_shape_that_cannot_work_is_refused(change):
+    with pytest.raises(ValueError, match="expected"):
+        dataclasses.replace(CONFIG, **change)
 
 
 def test_hidden_text_has_no_influence():

@@ -38,6 +38,14 @@ def test_sampled_softmax_is_cross_entropy_over_target_and_negatives():
     torch.testing.assert_close(found, torch.stack(rows).mean())
 
 
+def test_sampled_softmax_of_nothing_to_predict_is_zero():
+    context = torch.zeros(0, 5, requires_grad=True)
+    nothing = torch.zeros(0, dtype=torch.long)
+    loss = sampled_softmax(context, torch.zeros(0, 5), torch.randn(4, 5), nothing, torch.arange(4), 0.2)
+    loss.backward()
+    assert loss.item() == 0
+
+
 @pytest.mark.parametrize("logit", [-2.0, 0.0, 1.0])
 def test_gumbel_mask_keeps_with_the_probability_of_its_logit(logit):
     generator = torch.Generator().manual_seed(0)

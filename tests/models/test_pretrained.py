@@ -6,7 +6,7 @@ from safetensors.torch import load_file, save_file
 
 from iadsr.models.config import BACKBONES, IADSRConfig
 from iadsr.models.errors import ArtifactError
-from iadsr.models.iadsr import IADSR
+from iadsr.models.iadsr import IADSR, Batch
 from iadsr.models.pretrained import fingerprint
 
 
@@ -45,6 +45,20 @@ def test_a_saved_model_comes_back_bit_by_bit(tmp_path, backbone):
     state = loaded.state_dict()
     assert state.keys() == model.state_dict().keys()
     assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_loaded_model_computes_the_same_and_draws_no_random_numbers(tmp_path, backbone):
+    model = make(backbone).eval()
+    model.save_pretrained(tmp_path)
+    before = torch.random.get_rng_state()
+    loaded = IADSR.from_pretrained(tmp_path)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    mask = torch.ones(2, 5, dtype=torch.bool)
+    batch = Batch(torch.randn(2, 5, 6), torch.randn(2, 5, 10), mask, mask, mask)
+    with torch.no_grad():
+        assert torch.equal(loaded(batch)[0], model(batch)[0])
+    assert all(p.requires_grad and p.device.type == "cpu" for p in loaded.parameters())
 
 
 def test_the_directory_holds_weights_configuration_and_card_only(saved):
@@ -86,7 +100,7 @@ def test_truncated_weights_are_refused(saved, size):
         IADSR.from_pretrained(saved)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"model"', "\ufffe"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"model"', "\ufffe", "[" * 100_000])
 def test_a_configuration_that_is_no_object_is_refused(saved, text):
     (saved / "config.json").write_text(text, encoding="utf-16")
     with pytest.raises(ArtifactError, match=r"config\.json"):
@@ -109,6 +123,13 @@ def test_a_configuration_that_is_no_object_is_refused(saved, text):
         (lambda described: described["config"].update(hidden_dimension="8"), "hidden_dimension"),
         (lambda described: described["config"].update(hidden_dimension=-8), "-8"),
         (lambda described: described["config"].update(max_length=True), "max_length"),
+        (lambda described: described["config"].update(max_length=2), "max_length"),
+        (lambda described: described["config"].update(max_length=10**12), "max_length"),
+        (lambda described: described["config"].update(backbone="sasrec", hidden_dimension=9), "two heads"),
+        # Nothing of such a size may be allocated: these would take terabytes.
+        (lambda described: described["config"].update(hidden_dimension=10**6), "model.safetensors"),
+        (lambda described: described["config"].update(backbone="sasrec", max_length=10**6), "model.safetensors"),
+        (lambda described: described["config"].update(semantic_dimension=10**6), "model.safetensors"),
         (lambda described: described["config"].update(dropout=1.5), "dropout"),
         (lambda described: described["config"].update(hidden_dimension=16), "model.safetensors"),
         (lambda described: described["config"].update(backbone="caser"), "model.safetensors"),

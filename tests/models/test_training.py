@@ -178,3 +178,25 @@ def test_a_log_of_few_active_users_among_many_passers_by_trains():
     scores = score(result, many, semantic, has_semantic)
     assert not scores.scored[:300].any()
     assert scores.scored[300:].all()
+    # Whole batches of users with a single interaction have no next item to predict.
+    assert all(np.isfinite(value) for entry in result.history for value in entry.values() if isinstance(value, float))
+
+
+@pytest.mark.parametrize("catalogue", [1, 30])
+def test_a_log_of_one_item_or_of_items_with_one_text_trains(catalogue):
+    items = np.arange(200) * 7 % catalogue
+    log, semantic = Sequences.from_lengths(items, np.full(40, 5)), np.full((catalogue, 12), 0.3, np.float32)
+    short = dataclasses.replace(TRAINING, collaborative_epochs=1, alignment_epochs=1, head_epochs=1)
+    result = train(log, semantic, np.ones(catalogue, bool), CONFIG, short)
+    assert all(tensor.isfinite().all() for tensor in result.model.state_dict().values())
+    assert np.isfinite(score(result, log, semantic, np.ones(catalogue, bool)).noise_probability).all()
+
+
+def test_a_generator_on_a_gpu_is_not_seeded(monkeypatch):
+    def fail(seed):
+        raise AssertionError("seeded")
+
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", fail)
+    log, semantic, has_semantic = clustered_log(users=30)
+    short = dataclasses.replace(TRAINING, collaborative_epochs=1, alignment_epochs=1, head_epochs=1)
+    train(log, semantic, has_semantic, CONFIG, short)
