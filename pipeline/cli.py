@@ -70,7 +70,8 @@ Overwrite = Annotated[
 UserColumn = Annotated[str, typer.Option(help="User ids: string or integer.", rich_help_panel=_COLUMNS)]
 ItemColumn = Annotated[str, typer.Option(help="Item ids: string or integer.", rich_help_panel=_COLUMNS)]
 TimestampColumn = Annotated[
-    str, typer.Option(help="Times: integer of any unit, or timestamp.", rich_help_panel=_COLUMNS)
+    str,
+    typer.Option(help="Times: whole number of any unit, timestamp, date or ISO 8601 string.", rich_help_panel=_COLUMNS),
 ]
 PositionColumn = Annotated[
     str | None,
@@ -96,7 +97,9 @@ Encoder = Annotated[
 ]
 DropRate = Annotated[
     float | None,
-    typer.Option(help="Drop the worst share R of all interactions.", metavar="R", rich_help_panel=_POLICY),
+    typer.Option(
+        help="Drop the worst share R of all interactions. Replaces the threshold.", metavar="R", rich_help_panel=_POLICY
+    ),
 ]
 Threshold = Annotated[
     float | None,
@@ -114,7 +117,9 @@ KeepLast = Annotated[
 ]
 Shards = Annotated[
     int | None,
-    typer.Option(help="Number of user shards. Default: from the size of the log.", min=1, rich_help_panel=_RUN),
+    typer.Option(
+        help="Number of user shards. Default: from the size of the log.", min=1, metavar="N", rich_help_panel=_RUN
+    ),
 ]
 Shuffle = Annotated[
     str,
@@ -126,7 +131,7 @@ Shuffle = Annotated[
 Config = Annotated[
     Path | None,
     typer.Option(
-        help="YAML file with option values; flags win. Beam's go under beam:.",
+        help="YAML file with option values; flags win. Beam's options go under beam:.",
         is_eager=True,
         callback=_load_config,
         rich_help_panel=_RUN,

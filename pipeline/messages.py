@@ -65,6 +65,7 @@ def describe_cleaning(manifest: dict[str, Any] | None, output: str) -> str:
         + (f"; {users['emptied']:,} have nothing left." if users["emptied"] else "."),
     ]
     kept = manifest["reasons"]["kept"]
+    lines += _without_text(manifest["items"]["without_text"])
     lines += [
         f"Protected by --{name.replace('_', '-')}: {_count(kept[name], 'interaction')}."
         for name in ("min_length", "keep_last")

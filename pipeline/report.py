@@ -144,12 +144,10 @@ def describe_policy(policy: Mapping[str, Any]) -> list[str]:
             sentences = [f"{asked}: those with a noise probability of {_threshold(threshold)} or more."]
     else:
         sentences = [f"An interaction is dropped when its noise probability is {_threshold(threshold)} or more."]
-    if policy["min_length"]:
-        sentences.append(
-            f"No user is shortened below {policy['min_length']:,} interactions; the least noisy are kept to reach it."
-        )
-    if policy["keep_last"]:
-        n = policy["keep_last"]
+    if n := policy["min_length"]:
+        fewest = "1 interaction; the least noisy is" if n == 1 else f"{n:,} interactions; the least noisy are"
+        sentences.append(f"No user is shortened below {fewest} kept to reach it.")
+    if n := policy["keep_last"]:
         sentences.append("Each user's last " + ("interaction is" if n == 1 else f"{n:,} interactions are") + " kept.")
     return sentences
 

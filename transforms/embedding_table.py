@@ -64,7 +64,8 @@ class EmbeddingMetadata:
 
     def __str__(self) -> str:
         revision = self.revision if len(self.revision) <= 16 else self.revision[:12]
-        return f"{self.encoder} (revision {revision}, {self.pooling} pooling, {self.dimension} dimensions)"
+        pooling = "" if self.pooling == "none" else f"{self.pooling} pooling, "
+        return f"{self.encoder} (revision {revision}, {pooling}{self.dimension} dimensions)"
 
 
 @dataclass(frozen=True)

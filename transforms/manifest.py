@@ -116,7 +116,7 @@ def build_manifest(
         "users": dict(zip(("total", "shortened", "emptied"), summary.users.tolist(), strict=True)),
         "items": {
             "total": len(found),
-            "without_text": int((~vectors.has_semantic).sum()),
+            "without_text": int((~vectors.has_semantic & vectors.has_collaborative).sum()),
             "unknown": int((~vectors.has_semantic & ~vectors.has_collaborative).sum()),
             "borrowed": int(catalogue.borrowed[found[found >= 0]].sum()),
         },

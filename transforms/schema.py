@@ -142,7 +142,7 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
         columns.timestamp,
         path,
         is_time_type(plain.field(columns.timestamp).type),
-        "integer (any unit), timestamp or date",
+        "whole number (any unit), timestamp, date or ISO 8601 string",
     )
     if columns.position:
         _check_type(plain, columns.position, path, pa.types.is_integer(plain.field(columns.position).type), "integer")

@@ -93,7 +93,7 @@ def plan_input(path: str, columns: InteractionColumns) -> InputPlan:
     if not splits:
         raise InputError(
             f"No rows in {path}",
-            found=f"{len(rows_by_file)} Parquet file(s) with 0 rows",
+            found=f"{len(rows_by_file):,} Parquet file{'s' * (len(rows_by_file) != 1)} with 0 rows",
             expected="at least one interaction",
         )
     return InputPlan(tuple(splits), unify_schemas(schemas, columns), rows_by_file, total_bytes)

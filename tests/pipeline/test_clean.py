@@ -178,6 +178,7 @@ def test_unknown_items_and_lonely_interactions_are_kept_with_a_reason(world, tmp
     assert rows["nobody-knows"]["short_term_similarity"] is None
     assert rows["item-03"]["reason"] == "too_short"
     assert manifest["items"]["unknown"] == 1
+    assert manifest["items"]["without_text"] == 0  # judged without text: an unknown item is not judged
 
 
 def test_integer_ids_and_arrow_timestamps_and_other_names_are_carried_as_they_are(world, tmp_path):

@@ -9,6 +9,7 @@ def manifest(**changes):
     base = {
         "rows": {"read": 1003, "kept": 900, "dropped": 100, "rejected": 3},
         "users": {"total": 50, "shortened": 20, "emptied": 0},
+        "items": {"without_text": 0},
         "policy": {"rule": "threshold", "drop_rate": None, "threshold": 0.5},
         "reasons": {"kept": kept, "rejected": {"null user_id": 3}},
     }
@@ -31,6 +32,7 @@ def test_protection_emptied_users_and_the_rate_are_told():
     text = describe_cleaning(
         manifest(
             users={"total": 50, "shortened": 20, "emptied": 4},
+            items={"without_text": 12},
             policy={"rule": "drop_rate", "drop_rate": 0.1, "threshold": 0.2345},
             reasons={"kept": kept, "rejected": {}},
         ),
@@ -38,6 +40,7 @@ def test_protection_emptied_users_and_the_rate_are_told():
     )
     assert "the worst 10.0%, noise probability at or above 0.234" in text
     assert "Shortened 20 of 50 users; 4 have nothing left." in text
+    assert "Without text, judged by behaviour alone: 12 items." in text
     assert "Protected by --min-length: 1 interaction." in text
     assert "Protected by --keep-last: 2 interactions." in text
     assert "unknown to both embeddings and model: 7 interactions." in text

@@ -454,6 +454,12 @@ def test_a_run_that_keeps_nothing_renders():
             "Each user's last 2 interactions are kept.",
         ),
         (
+            {"rule": "threshold", "drop_rate": None, "threshold": 0.5, "min_length": 1, "keep_last": 1},
+            "An interaction is dropped when its noise probability is 0.5 or more. "
+            "No user is shortened below 1 interaction; the least noisy is kept to reach it. "
+            "Each user's last interaction is kept.",
+        ),
+        (
             {"rule": "drop_rate", "drop_rate": 0.0, "threshold": float("inf"), "min_length": 0, "keep_last": 0},
             "The noisiest 0% of all interactions were to be dropped; no threshold in reach does that, so none were.",
         ),

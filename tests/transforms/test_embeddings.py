@@ -281,8 +281,9 @@ def test_damaged_and_contradicting_metadata_is_refused(tmp_path):
 def test_the_other_kind_is_refused(tmp_path):
     collaborative = EmbeddingMetadata("collaborative", "gru4rec", "f00", "none", 3)
     write_embeddings(table_of([1], metadata=collaborative), str(tmp_path))
-    with pytest.raises(ArtifactError, match="holds collaborative embeddings"):
+    with pytest.raises(ArtifactError, match="holds collaborative embeddings") as error:
         read_embeddings(str(tmp_path))
+    assert error.value.found == "collaborative vectors of gru4rec (revision f00, 3 dimensions)"
     assert read_embeddings(str(tmp_path), kind="collaborative").metadata == collaborative
 
 

@@ -19,7 +19,7 @@ def with_field(name: str, data_type: pa.DataType) -> pa.Schema:
         (GOOD.remove(1), ["no column 'item_id'", "user_id, timestamp", "--item-column"]),
         (with_field("item_id", pa.float64()), ["'item_id'", "log.parquet", "double", "string or integer"]),
         (with_field("user_id", pa.list_(pa.int64())), ["'user_id'", "list", "string or integer"]),
-        (with_field("timestamp", pa.bool_()), ["'timestamp'", "bool", "integer"]),
+        (with_field("timestamp", pa.bool_()), ["'timestamp'", "bool", "whole number"]),
         (GOOD.append(pa.field("user_id", pa.string())), ["two columns named 'user_id'"]),
         (GOOD.append(pa.field("keep", pa.bool_())), ["'keep'", "earlier run"]),
         (GOOD.append(pa.field("__iadsr_row", pa.int64())), ["'__iadsr_row'", "rename"]),
