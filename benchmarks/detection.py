@@ -34,6 +34,7 @@ PROTECTED = 2
 """Interactions at the end of each user that noise is kept away from."""
 BUCKETS = 6
 COMPONENTS = 64
+FOLDS = 10
 # Training spawns its own streams from small seeds; this keeps the benchmark's noise clear of all of them.
 STREAM = 0xDE7EC7
 
@@ -93,6 +94,28 @@ def co_occurrence(sequences: Sequences) -> np.ndarray:
     for the mean PMI itself with the user's own contribution to the counts subtracted.
     """
     items = int(sequences.items.max()) + 1
+    return -_mean_cosine_to_rest(sequences, *_co_occurrence_vectors(sequences, items))
+
+
+def co_occurrence_of_others(sequences: Sequences) -> np.ndarray:
+    """Scores as `co_occurrence` does, from item vectors that have not seen the user.
+
+    An item inserted into a user's sequence co-occurs with the rest of it because of the insertion. Here users are
+    scored in FOLDS parts, each with the vectors of all other users. That is stronger where the log is sparse and weaker
+    where it is dense and the users held back are missed: on Amazon Beauty AUROC 0.75 instead of 0.73, on
+    MovieLens-100K 0.73 instead of 0.74.
+    """
+    items = int(sequences.items.max()) + 1
+    fold = (np.random.default_rng(0).permutation(len(sequences)) % FOLDS)[sequences.users]
+    scores = np.zeros(len(sequences.items))
+    for part in np.unique(fold):
+        vectors, present = _co_occurrence_vectors(sequences.restrict(fold != part), items)
+        scores[fold == part] = -_mean_cosine_to_rest(sequences.restrict(fold == part), vectors, present)
+    return scores
+
+
+def _co_occurrence_vectors(sequences: Sequences, items: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns item vectors [items, n] from who occurs with whom, and which items co-occur with any, bool [items]."""
     ones = np.ones(len(sequences.items), np.float32)
     by_user = scipy.sparse.csr_array((ones, (sequences.users, sequences.items)), (len(sequences), items))
     pairs = scipy.sparse.coo_array(by_user.T @ by_user)  # [V, V]
@@ -102,7 +125,7 @@ def co_occurrence(sequences: Sequences) -> np.ndarray:
     information = np.log(together * together.sum() / (total[row] * total[column]))
     ppmi = scipy.sparse.csr_array((np.maximum(information, 0).astype(np.float32), (row, column)), (items, items))
     left, strength, _ = svds(ppmi, k=min(COMPONENTS, items - 1), rng=0)
-    return -_mean_cosine_to_rest(sequences, left * np.sqrt(strength), total > 0)
+    return left * np.sqrt(strength), total > 0
 
 
 def text_similarity(sequences: Sequences, semantic: np.ndarray, has_semantic: np.ndarray) -> np.ndarray:
@@ -180,6 +203,7 @@ def run(dataset: Dataset, options: argparse.Namespace, seed: int) -> tuple[dict[
         "model": scores.noise_probability,
         "rarity": rarity(sequences),
         "co-occurrence": co_occurrence(sequences),
+        "co-occurrence of others": co_occurrence_of_others(sequences),
         "text similarity": text_similarity(sequences, dataset.semantic, dataset.has_semantic),
     }
     from_end = np.repeat(sequences.offsets[1:], sequences.lengths) - np.arange(len(sequences.items))

@@ -67,6 +67,19 @@ def test_co_occurrence_and_rarity_find_what_they_should(detection):
     assert detection.rarity(sequences)[last].argmax() == 4
 
 
+def test_co_occurrence_of_others_has_not_seen_the_user(detection):
+    # Two groups of items; the last user has the first, 8 of the second, and 9, which nobody else has.
+    rows = [[0, 1, 2, 3]] * 40 + [[4, 5, 6, 7, 8]] * 40 + [[0, 1, 2, 3, 8, 9]]
+    sequences = Sequences.from_lengths(np.concatenate(rows), np.array([len(row) for row in rows]))
+    scores, own = detection.co_occurrence_of_others(sequences), detection.co_occurrence(sequences)
+    assert scores[-6:-1].argmax() == own[-6:-1].argmax() == 4
+    # By what this user contributed 9 seems to fit; without it nothing is known of 9.
+    assert own[-1] < own[-2] - 0.1
+    folds = np.random.default_rng(0).permutation(len(sequences)) % detection.FOLDS
+    together = scores[(folds == folds[-1])[sequences.users]]
+    assert scores[-1] == pytest.approx(np.median(np.delete(together, -1)), abs=1e-6)
+
+
 def test_the_benchmark_runs_from_the_command_line(detection, tmp_path, monkeypatch, capsys):
     generator = np.random.default_rng(0)
     rows = [generator.permutation(10)[:6] + 10 * (user % 3) for user in range(90)]
@@ -84,6 +97,6 @@ def test_the_benchmark_runs_from_the_command_line(detection, tmp_path, monkeypat
     monkeypatch.setattr(sys, "argv", ["detection.py", *paths, "--seeds", "2", "--rate", "0.2", "--threads", "1"])
     detection.main()
     printed = capsys.readouterr().out
-    for name in ("model", "rarity", "co-occurrence", "text similarity"):
+    for name in ("model", "rarity", "co-occurrence", "co-occurrence of others", "text similarity"):
         assert f"| {name} | 0." in printed or f"| {name} | 1." in printed
     assert "popular noise, 20% of the log, gru4rec, 2 seeds" in printed
