@@ -34,6 +34,10 @@ class InputError(IadsrError):
     """Input data, a path or an option cannot be used as given."""
 
 
+class UsageError(InputError):
+    """A flag, or its value, cannot be used as given."""
+
+
 class ArtifactError(IadsrError):
     """A model or embedding directory is incomplete, damaged or does not fit its counterpart."""
 

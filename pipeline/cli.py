@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ..models.errors import ConservationError, IadsrError
+from ..models.errors import ConservationError, IadsrError, UsageError
 from .config import read_config
 
 if TYPE_CHECKING:
@@ -370,7 +370,8 @@ def main() -> None:
         app()
     except IadsrError as error:
         _show_error(error)
-        sys.exit(EXIT_CONSERVATION if isinstance(error, ConservationError) else EXIT_INPUT)
+        special = {ConservationError: EXIT_CONSERVATION, UsageError: EXIT_USAGE}
+        sys.exit(special.get(type(error), EXIT_INPUT))
     except KeyboardInterrupt:
         _err.print("Interrupted.")
         sys.exit(EXIT_INTERRUPTED)

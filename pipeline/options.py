@@ -19,7 +19,7 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-from ..models.errors import InputError
+from ..models.errors import UsageError
 
 _LOCAL_RUNNERS = {"DirectRunner", "FnApiRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner"}
 
@@ -32,7 +32,7 @@ def beam_options(flags: list[str], own: Iterable[str] = ()) -> PipelineOptions:
         own: The command's own options such as `--drop-rate`, to suggest to those who misspell one.
 
     Raises:
-        InputError: Beam does not know a flag either, or the flags ask for a mode that loses rows.
+        UsageError: Beam does not know a flag either, or the flags ask for a mode that loses rows.
     """
     usage = io.StringIO()
     try:
@@ -41,7 +41,7 @@ def beam_options(flags: list[str], own: Iterable[str] = ()) -> PipelineOptions:
             known = options.get_all_options(retain_unknown_options=False)
             everything = options.get_all_options(retain_unknown_options=True)
     except SystemExit as error:
-        raise InputError(
+        raise UsageError(
             "Beam cannot read its options",
             found=usage.getvalue().strip().rpartition("error: ")[2] or " ".join(flags),
             fix="give Beam flags as --name=value; see Beam's documentation of PipelineOptions",
@@ -50,18 +50,18 @@ def beam_options(flags: list[str], own: Iterable[str] = ()) -> PipelineOptions:
         flag = next((f for f in flags if f.lstrip("-").split("=")[0].replace("-", "_") == name), f"--{name}")
         flag = flag.split("=")[0]
         close = difflib.get_close_matches(flag, [*own, *(f"--{name}" for name in known)], n=1)
-        raise InputError(
+        raise UsageError(
             f"No such option: {flag}",
             expected="an option of this command (see --help) or one of Beam's",
             fix=f"did you mean {close[0]}?" if close else "check the spelling",
         )
     stray = [flag for flag in flags if not flag.startswith("-") and not _is_value(flag, flags)]
     if stray:
-        raise InputError(f"Unexpected argument: {stray[0]}", fix="every input is named by an option; see --help")
+        raise UsageError(f"Unexpected argument: {stray[0]}", fix="every input is named by an option; see --help")
 
     direct = options.view_as(DirectOptions)
     if direct.direct_running_mode == "multi_threading":
-        raise InputError(
+        raise UsageError(
             "Beam's multi_threading mode loses rows and is refused",
             found="--direct_running_mode=multi_threading",
             fix="use --direct_num_workers=N alone: it runs N processes",
@@ -79,7 +79,7 @@ def _check_runner(name: str) -> None:
     try:
         create_runner(name)
     except (ValueError, ImportError, AttributeError) as error:
-        raise InputError(
+        raise UsageError(
             f"Beam cannot use the runner {name}",
             found=str(error).splitlines()[0],
             fix="check the spelling; a runner may need an extra of Beam, such as apache-beam[gcp] for DataflowRunner",

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from ..models.errors import InputError
+from ..models.errors import UsageError
 from ..models.scoring import SIMILARITIES, Scores
 
 DEFAULT_THRESHOLD = 0.5
@@ -41,12 +41,12 @@ class Policy:
     def __post_init__(self):
         """Refuses values outside their range."""
         if self.drop_rate is not None and not 0 <= self.drop_rate < 1:
-            raise InputError("--drop-rate is out of range", found=f"{self.drop_rate:g}", expected="0 <= rate < 1")
+            raise UsageError("--drop-rate is out of range", found=f"{self.drop_rate:g}", expected="0 <= rate < 1")
         if not 0 < self.threshold <= 1:
-            raise InputError("--threshold is out of range", found=f"{self.threshold:g}", expected="0 < threshold <= 1")
+            raise UsageError("--threshold is out of range", found=f"{self.threshold:g}", expected="0 < threshold <= 1")
         for name, value in (("--min-length", self.min_length), ("--keep-last", self.keep_last)):
             if value < 0:
-                raise InputError(f"{name} is negative", found=str(value), expected="0 or more")
+                raise UsageError(f"{name} is negative", found=str(value), expected="0 or more")
 
 
 class Decisions(NamedTuple):
