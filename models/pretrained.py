@@ -87,12 +87,16 @@ class Pretrained:
                 expected="; ".join(f"{name}: {expected.get(name, 'absent')}" for name in wrong),
                 fix=_RETRAIN,
             )
-        broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+        broken = [
+            name
+            for name, tensor in tensors.items()
+            if not tensor.isfinite().all() or (name.endswith("_deviation") and not (tensor > 0).all())
+        ]
         if broken:
             raise ArtifactError(
-                f"{path} holds weights that are no numbers",
+                f"{path} holds weights that cannot be computed with",
                 found=", ".join(broken[:3]),
-                expected="finite values",
+                expected="finite values, and deviations above 0",
                 fix=_RETRAIN,
             )
         model.to_empty(device="cpu").load_state_dict(tensors)

@@ -150,6 +150,7 @@ def test_weights_of_other_names_shapes_or_types_are_refused(saved):
         lambda t: t.update(calibration=torch.zeros(3)),
         lambda t: t.update(calibration=torch.zeros(2, dtype=torch.float16)),
         lambda t: t.update(calibration=torch.tensor([1.0, float("nan")])),
+        lambda t: t.update(feature_deviation=torch.zeros_like(t["feature_deviation"])),
     ):
         changed = dict(tensors)
         change(changed)
