@@ -90,8 +90,8 @@ def co_occurrence(sequences: Sequences) -> np.ndarray:
     """Scores by how little the item goes with the rest of the sequence: mean cosine, the item left out.
 
     Item vectors are the leading singular vectors of the items' positive pointwise mutual information. That is the
-    strongest of the forms tried on Amazon Beauty: AUROC 0.73, against 0.68 for cosines of the whole PPMI rows, and 0.71
-    for the mean PMI itself with the user's own contribution to the counts subtracted.
+    strongest of the forms tried on Amazon Beauty with vectors of the whole log: AUROC 0.73, against 0.68 for cosines of
+    the whole PPMI rows, and 0.71 for the mean PMI itself with the user's own contribution to the counts subtracted.
     """
     items = int(sequences.items.max()) + 1
     return -_mean_cosine_to_rest(sequences, *_co_occurrence_vectors(sequences, items))
@@ -102,8 +102,8 @@ def co_occurrence_of_others(sequences: Sequences) -> np.ndarray:
 
     An item inserted into a user's sequence co-occurs with the rest of it because of the insertion. Here users are
     scored in FOLDS parts, each with the vectors of all other users. That is stronger where the log is sparse and weaker
-    where it is dense and the users held back are missed: on Amazon Beauty AUROC 0.75 instead of 0.73, on
-    MovieLens-100K 0.73 instead of 0.74.
+    where it is dense and the users held back are missed: AUROC 0.75 instead of 0.73 on Amazon Beauty with popular
+    noise, 0.77 instead of 0.68 with uniform noise, but 0.73 instead of 0.74 on MovieLens-100K.
     """
     items = int(sequences.items.max()) + 1
     fold = (np.random.default_rng(0).permutation(len(sequences)) % FOLDS)[sequences.users]
