@@ -71,7 +71,7 @@ UserColumn = Annotated[str, typer.Option(help="User ids: string or integer.", ri
 ItemColumn = Annotated[str, typer.Option(help="Item ids: string or integer.", rich_help_panel=_COLUMNS)]
 TimestampColumn = Annotated[
     str,
-    typer.Option(help="Times: whole number of any unit, timestamp, date or ISO 8601 string.", rich_help_panel=_COLUMNS),
+    typer.Option(help="Times: number of any unit, timestamp, date or ISO 8601 string.", rich_help_panel=_COLUMNS),
 ]
 PositionColumn = Annotated[
     str | None,

@@ -86,8 +86,8 @@ def _check_item_range(item_ids: pa.ChunkedArray, name: str, path: str) -> None:
 def parse_time(values: pa.ChunkedArray) -> pa.Array:
     """Returns timestamps as an int64 array that sorts like them, null where a value is none.
 
-    Integers and Arrow timestamps keep their unit. A float counts if it is a whole number, a string if it is an ISO 8601
-    time (then in microseconds since 1970, UTC where it names no zone).
+    Integers and Arrow timestamps keep their unit. A finite float becomes the integer that its bits make, which sorts
+    like it, fractions and all; an ISO 8601 string the microseconds since 1970, UTC where it names no zone.
     """
     data_type = values.type
     if pa.types.is_date(data_type):
@@ -100,10 +100,17 @@ def parse_time(values: pa.ChunkedArray) -> pa.Array:
     if pa.types.is_integer(data_type):
         return _combined(values.cast(pa.int64()))
     if pa.types.is_floating(data_type):
-        values = values.cast(pa.float64())
-        whole = pc.and_(pc.equal(values, pc.floor(values)), pc.less(pc.abs(values), 2.0**63))
-        return _combined(pc.if_else(whole, values, None).cast(pa.int64()))
+        return _sortable_bits(_combined(values.cast(pa.float64())))
     return pa.array([_iso_to_microseconds(text) for text in values.to_pylist()], pa.int64())
+
+
+def _sortable_bits(values: pa.Array) -> pa.Array:
+    """Maps float64 to int64 in the same order; NaN and infinities to null."""
+    numbers = values.fill_null(np.nan).to_numpy(zero_copy_only=False) + 0.0  # -0.0 becomes 0.0
+    bits = numbers.view(np.int64)
+    # Negative floats sort by magnitude, the wrong way round: all their bits but the sign are turned.
+    ordered = np.where(bits < 0, bits ^ np.int64(2**63 - 1), bits)
+    return pa.array(ordered, mask=~np.isfinite(numbers))
 
 
 def _iso_to_microseconds(text: str | None) -> int | None:

@@ -19,7 +19,7 @@ def with_field(name: str, data_type: pa.DataType) -> pa.Schema:
         (GOOD.remove(1), ["no column 'item_id'", "user_id, timestamp", "--item-column"]),
         (with_field("item_id", pa.float64()), ["'item_id'", "log.parquet", "double", "string or integer"]),
         (with_field("user_id", pa.list_(pa.int64())), ["'user_id'", "list", "string or integer"]),
-        (with_field("timestamp", pa.bool_()), ["'timestamp'", "bool", "whole number"]),
+        (with_field("timestamp", pa.bool_()), ["'timestamp'", "bool", "number (any unit)"]),
         (GOOD.append(pa.field("user_id", pa.string())), ["two columns named 'user_id'"]),
         (GOOD.append(pa.field("keep", pa.bool_())), ["'keep'", "earlier run"]),
         (GOOD.append(pa.field("__iadsr_row", pa.int64())), ["'__iadsr_row'", "rename"]),
@@ -54,6 +54,14 @@ def test_integer_widths_are_promoted_and_missing_columns_added():
     assert merged.names == ["user_id", "item_id", "timestamp", "rating"]
 
 
+def test_an_integer_column_that_pandas_made_a_float_in_one_file_becomes_float_in_all():
+    numbers = [GOOD.append(pa.field("rating", data_type)) for data_type in (pa.int64(), pa.float64())]
+    merged = unify_schemas({"a": numbers[0], "b": numbers[1]}, COLUMNS)
+    assert merged.field("rating").type == pa.float64()
+    times = {"a": GOOD, "b": with_field("timestamp", pa.float64())}
+    assert unify_schemas(times, COLUMNS).field("timestamp").type == pa.float64()
+
+
 def test_files_that_disagree_are_named_with_both_types():
     with pytest.raises(InputError) as error:
         unify_schemas({"a.parquet": GOOD, "b.parquet": with_field("item_id", pa.string())}, COLUMNS)
@@ -69,6 +77,14 @@ def test_views_become_plain_as_dictionaries_do():
 
 
 @pytest.mark.parametrize("zones", [("UTC", None), ("UTC", "Europe/Berlin")])
+def test_an_integer_column_that_pandas_made_a_float_in_one_file_becomes_float_in_all():
+    numbers = [GOOD.append(pa.field("rating", data_type)) for data_type in (pa.int64(), pa.float64())]
+    merged = unify_schemas({"a": numbers[0], "b": numbers[1]}, COLUMNS)
+    assert merged.field("rating").type == pa.float64()
+    times = {"a": GOOD, "b": with_field("timestamp", pa.float64())}
+    assert unify_schemas(times, COLUMNS).field("timestamp").type == pa.float64()
+
+
 def test_files_that_disagree_on_the_time_zone_are_named(zones):
     one, two = (with_field("timestamp", pa.timestamp("us", zone)) for zone in zones)
     with pytest.raises(InputError, match=r"'timestamp' has different types in b\.parquet and a\.parquet"):
