@@ -77,14 +77,6 @@ def test_views_become_plain_as_dictionaries_do():
 
 
 @pytest.mark.parametrize("zones", [("UTC", None), ("UTC", "Europe/Berlin")])
-def test_an_integer_column_that_pandas_made_a_float_in_one_file_becomes_float_in_all():
-    numbers = [GOOD.append(pa.field("rating", data_type)) for data_type in (pa.int64(), pa.float64())]
-    merged = unify_schemas({"a": numbers[0], "b": numbers[1]}, COLUMNS)
-    assert merged.field("rating").type == pa.float64()
-    times = {"a": GOOD, "b": with_field("timestamp", pa.float64())}
-    assert unify_schemas(times, COLUMNS).field("timestamp").type == pa.float64()
-
-
 def test_files_that_disagree_on_the_time_zone_are_named(zones):
     one, two = (with_field("timestamp", pa.timestamp("us", zone)) for zone in zones)
     with pytest.raises(InputError, match=r"'timestamp' has different types in b\.parquet and a\.parquet"):
