@@ -5,7 +5,6 @@ import json
 import os
 import platform
 import re
-import threading
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
@@ -14,7 +13,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsList, AsSingleton
 
-from ..models.errors import ArtifactError, ConservationError, IadsrError, InputError
+from ..models.errors import InputError
 from ..transforms import files
 from ..transforms.deciding import Policy
 from ..transforms.grouping import GroupByUserShard, Shuffle
@@ -28,7 +27,8 @@ from ..transforms.splits import InputPlan, plan_input
 from ..transforms.summary import MergeSummaries
 from ..transforms.thresholds import MergeHistograms, probability_histogram, threshold_for_rate
 from ..transforms.writing import INTERACTIONS, REJECTED, SEQUENCES, DecideAndWrite
-from .artifacts import COLLABORATIVE, ModelFacts, check_embeddings, read_model_facts
+from .artifacts import COLLABORATIVE, ModelFacts, check_embeddings, read_model_facts, refuse_foreign
+from .execution import run_in_thread, translated_errors
 from .options import is_local, is_template, make_runner
 from .progress import Progress, watch_files
 from .report import render_report
@@ -89,8 +89,8 @@ def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progre
         result = pipeline.run()
         if is_template(beam_options):
             return None
-        with progress.task("Running on " + type(pipeline.runner).__name__):
-            _translated(result.wait_until_finish)
+        with progress.task("Running on " + type(pipeline.runner).__name__), translated_errors():
+            result.wait_until_finish()
     else:
         staging = files.join(options.output, STAGING)
         steps = [
@@ -98,7 +98,7 @@ def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progre
             (files.join(options.output, INTERACTIONS), "part-", shards),
         ]
         with watch_files(progress, "Cleaning", steps, plan.rows):
-            _run_in_thread(pipeline)
+            run_in_thread(pipeline)
     return json.loads(files.read_bytes(files.join(options.output, MANIFEST)))
 
 
@@ -185,13 +185,7 @@ def _prepare_output(options: CleanOptions, plan: InputPlan) -> None:
     # Only a run of ours is replaced: folders named as ours may well be somebody's data.
     ours = _OUTPUTS if MANIFEST in names or _STARTED in names else ()
     foreign = sorted({name.split("/")[0] for name in names} - set(ours))
-    if foreign:
-        raise InputError(
-            f"{output} holds files that are not ours",
-            found=", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else ""),
-            expected="a new or empty directory, or one with an earlier run",
-            fix="choose another --output",
-        )
+    refuse_foreign(output, foreign)
     # The mark comes first and the manifest goes next: what is left is known to be ours, and to be unfinished.
     files.write_atomically(files.join(output, _STARTED), lambda file: None)
     files.delete(files.join(output, MANIFEST))
@@ -234,53 +228,6 @@ def _describe(
 
 def _is_plain(value: Any) -> bool:
     return isinstance(value, (str, int, float, bool, list))
-
-
-def _run_in_thread(pipeline: beam.Pipeline) -> None:
-    """Runs the local runner, which blocks, beside the thread that draws progress and hears an interrupt."""
-    failure: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            pipeline.run()
-        except BaseException as error:
-            failure.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(0.1)
-    if failure:
-        _translated(lambda: _reraise(failure[0]))
-
-
-def _reraise(error: BaseException) -> None:
-    raise error
-
-
-_FAMILY = {error.__name__: error for error in (InputError, ArtifactError, ConservationError)}
-_IN_TRACEBACK = re.compile(rf"iadsr\.models\.errors\.({'|'.join(_FAMILY)}): (.*?)(?= \[while running|\n\n|\Z)", re.S)
-_PARTS = {"found": "found", "expected": "expected", "try": "fix"}
-
-
-def _translated(run) -> None:
-    """Runs, turning our errors back from the text that Beam makes of a worker's exception."""
-    try:
-        run()
-    except IadsrError:
-        raise
-    except Exception as error:
-        matches = _IN_TRACEBACK.findall(str(error))
-        if not matches:
-            raise
-        name, text = matches[-1]
-        what, *lines = text.splitlines()
-        parts = {}
-        for line in lines:
-            label, _, value = line.strip().partition(":")
-            if label in _PARTS:
-                parts[_PARTS[label]] = value.strip()
-        raise _FAMILY[name](what, **parts) from error
 
 
 def _refuse_local_output(output: str, beam_options: PipelineOptions) -> None:

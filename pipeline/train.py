@@ -24,7 +24,7 @@ from ..transforms.ordering import OrderedShard, order_interactions
 from ..transforms.reading import read_split
 from ..transforms.schema import InteractionColumns
 from ..transforms.splits import InputPlan, plan_input
-from .artifacts import COLLABORATIVE, check_item_types
+from .artifacts import COLLABORATIVE, check_item_types, refuse_foreign
 from .progress import Progress
 
 _STAGES = {"collaborative": "next-item prediction", "alignment": "alignment", "head": "noise head"}
@@ -134,13 +134,7 @@ def check_output(output: str, overwrite: bool) -> None:
     names = [name for name in files.list_names(output) if not name.startswith(files.TEMPORARY_PREFIX)]
     ours = (WEIGHTS, CONFIG, CARD)
     foreign = [name for name in names if name not in ours and not name.startswith(f"{COLLABORATIVE}/")]
-    if foreign:
-        raise InputError(
-            f"{output} holds files that are not ours",
-            found=", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else ""),
-            expected="a new or empty directory",
-            fix="choose another --output",
-        )
+    refuse_foreign(output, foreign)
     if names and not overwrite:
         raise InputError(
             f"{output} already holds a model",
