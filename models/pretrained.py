@@ -235,4 +235,8 @@ def _rows(values: dict[str, Any]) -> str:
 
 
 def _show(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key.replace('_', ' ')} {_show(part)}" for key, part in value.items())
+    if isinstance(value, list):
+        return " and ".join(_show(part) for part in value)
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -69,6 +69,14 @@ def test_the_directory_holds_weights_configuration_and_card_only(saved):
     assert "minilm" in card
 
 
+def test_the_card_says_nested_values_in_words(tmp_path):
+    model = make()
+    model.provenance = {"embeddings": {"encoder": "minilm", "dimension": 1384, "text_columns": ["title", "brand"]}}
+    model.save_pretrained(tmp_path)
+    row = "| embeddings | encoder minilm, dimension 1,384, text columns title and brand |"
+    assert row in (tmp_path / "README.md").read_text()
+
+
 def test_the_fingerprint_follows_weights_and_configuration_but_not_the_card(saved):
     before = fingerprint(saved)
     assert len(before) == 64
