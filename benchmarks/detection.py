@@ -13,7 +13,6 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow.compute as pc
 import scipy.sparse
 import torch
 from scipy.sparse.linalg import svds
@@ -26,6 +25,7 @@ from iadsr.models.sequences import Sequences
 from iadsr.models.training import train
 from iadsr.pipeline.embed import EmbedOptions, embed_catalogue
 from iadsr.pipeline.train import read_log
+from iadsr.transforms.embedding_table import align
 from iadsr.transforms.embeddings import read_embeddings
 from iadsr.transforms.schema import InteractionColumns
 from iadsr.transforms.splits import plan_input
@@ -76,9 +76,7 @@ def read_dataset(options: argparse.Namespace) -> Dataset:
         with tempfile.TemporaryDirectory() as directory:
             embed_catalogue(EmbedOptions(items=options.items, output=directory, item_column=options.item_column))
             table = read_embeddings(directory)
-    rows = pc.index_in(log.item_ids.cast(table.item_ids.type), value_set=table.item_ids).fill_null(-1).to_numpy()
-    present = (rows >= 0) & table.present[rows]
-    return Dataset(Sequences(log.items, log.offsets), np.where(present[:, None], table.vectors[rows], 0), present)
+    return Dataset(Sequences(log.items, log.offsets), *align(table, log.item_ids.cast(table.item_ids.type)))
 
 
 def rarity(sequences: Sequences) -> np.ndarray:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ..models.config import BackboneName, IADSRConfig, TrainingConfig
 from ..models.errors import InputError
@@ -17,7 +16,7 @@ from ..models.sequences import Sequences
 from ..models.training import TrainingProgress, TrainingResult
 from ..models.training import train as train_model
 from ..transforms import files
-from ..transforms.embedding_table import EmbeddingMetadata, EmbeddingTable
+from ..transforms.embedding_table import EmbeddingMetadata, EmbeddingTable, align, normalise_item_ids
 from ..transforms.embedding_table import fingerprint as embedding_fingerprint
 from ..transforms.embeddings import read_embeddings, write_embeddings
 from ..transforms.ordering import OrderedShard, order_interactions
@@ -75,7 +74,8 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
         item_type = plan.schema.field(options.columns.item).type
         check_item_types(options.embeddings, embeddings.item_ids.type, item_type)
         log, rejected = read_log(plan, options.columns)
-        semantic, has_semantic = _align(log.item_ids, embeddings, options.embeddings)
+        item_ids = normalise_item_ids(log.item_ids, file=options.interactions, name=options.columns.item)
+        semantic, has_semantic = _semantic_vectors(item_ids, embeddings, options.embeddings)
         task.note = f"{len(log.items):,} interactions, {len(log.offsets) - 1:,} users, {len(log.item_ids):,} items"
 
     with progress.task("Training", total=1.0) as task:
@@ -95,7 +95,7 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
         "backbone": options.backbone,
         "seed": options.seed,
     }
-    write_model(options.output, result, log.item_ids)
+    write_model(options.output, result, item_ids)
     return TrainSummary(result.metrics, dict(rejected), int((~has_semantic).sum()))
 
 
@@ -146,6 +146,7 @@ def check_output(output: str, overwrite: bool) -> None:
 def write_model(output: str, result: TrainingResult, item_ids: pa.Array) -> None:
     """Writes the model directory: weights, configuration, model card, and the collaborative item embeddings.
 
+    The item ids are those of the result's items, as `normalise_item_ids` gives them.
     The configuration comes last: a directory without it is no model.
     """
     config = result.model.config
@@ -158,22 +159,15 @@ def write_model(output: str, result: TrainingResult, item_ids: pa.Array) -> None
                 contents[name] = file.read()
     files.delete(files.join(output, CONFIG))
     metadata = EmbeddingMetadata("collaborative", config.backbone, own, "none", config.collaborative_dimension)
-    table = EmbeddingTable(
-        _plain_ids(item_ids), result.collaborative, result.has_collaborative, texts=None, metadata=metadata
-    )
+    table = EmbeddingTable(item_ids, result.collaborative, result.has_collaborative, texts=None, metadata=metadata)
     write_embeddings(table, files.join(output, COLLABORATIVE))
     for name, content in contents.items():
         files.write_atomically(files.join(output, name), lambda file, content=content: file.write(content))
 
 
-def _plain_ids(item_ids: pa.Array) -> pa.Array:
-    return item_ids.cast(pa.int64() if pa.types.is_integer(item_ids.type) else pa.string())
-
-
-def _align(item_ids: pa.Array, embeddings: EmbeddingTable, path: str) -> tuple[np.ndarray, np.ndarray]:
+def _semantic_vectors(item_ids: pa.Array, embeddings: EmbeddingTable, path: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns the vectors of the log's items, float32 [V, D], and which have one, bool [V]."""
-    rows = pc.index_in(_plain_ids(item_ids), value_set=embeddings.item_ids).fill_null(-1).to_numpy()
-    present = (rows >= 0) & embeddings.present[rows]
+    vectors, present = align(embeddings, item_ids)
     if not present.any():
         raise InputError(
             f"The embeddings {path} know none of the log's items",
@@ -181,8 +175,6 @@ def _align(item_ids: pa.Array, embeddings: EmbeddingTable, path: str) -> tuple[n
             expected="the same item ids in both",
             fix="embed the catalogue that belongs to this log",
         )
-    vectors = embeddings.vectors[rows]
-    vectors[~present] = 0
     return vectors, present
 
 

@@ -103,6 +103,23 @@ def fingerprint(table: EmbeddingTable) -> str:
     return digest.hexdigest()
 
 
+def align(table: EmbeddingTable, item_ids: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Puts a table's vectors in the order of other item ids.
+
+    Args:
+        table: The vectors.
+        item_ids: Array of string or int64 [n], as `normalise_item_ids` gives them.
+
+    Returns:
+        float32 [n, D], zeros where an item has no vector; and which items have one, bool [n].
+    """
+    source = pc.index_in(item_ids, value_set=table.item_ids).fill_null(-1).to_numpy()
+    present = (source >= 0) & table.present[source]
+    vectors = table.vectors[source]
+    vectors[~present] = 0
+    return vectors, present
+
+
 def check_fit(expected: EmbeddingMetadata, found: EmbeddingMetadata, *, model: str, embeddings: str) -> None:
     """Checks that embeddings are in the space that a model was trained on.
 

@@ -145,6 +145,21 @@ def write_table(path: str, table: pa.Table) -> None:
     write_atomically(path, lambda file: pq.write_table(table, file, compression="zstd"))
 
 
+def write_arrow(path: str, table: pa.Table) -> None:
+    """Writes one Arrow IPC file atomically, to be read back by this run."""
+
+    def write(file: BinaryIO) -> None:
+        with pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+
+    write_atomically(path, write)
+
+
+def read_arrow(path: str) -> pa.Table:
+    """Reads what `write_arrow` wrote."""
+    return pa.ipc.open_file(pa.py_buffer(read_bytes(path))).read_all()
+
+
 def exists(path: str) -> bool:
     """Whether a file or directory of that name exists."""
     try:

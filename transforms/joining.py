@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 from ..models.errors import ArtifactError
 from ..models.neighbours import borrow_collaborative
 from ..models.scoring import ItemVectors
-from .embedding_table import EmbeddingTable
+from .embedding_table import EmbeddingTable, align
 from .embeddings import fingerprint, read_embeddings
-from .files import join, local_copy, write_atomically
+from .files import join, local_copy, write_arrow, write_atomically
 
 _ITEMS, _SEMANTIC, _COLLABORATIVE, _DESCRIPTION = "items.arrow", "semantic.npy", "collaborative.npy", "description.json"
 
@@ -82,8 +82,8 @@ def join_tables(semantic: EmbeddingTable, collaborative: EmbeddingTable) -> Cata
         )
     item_ids = pc.unique(pa.chunked_array([semantic.item_ids, collaborative.item_ids]))
     item_ids = item_ids.take(pc.array_sort_indices(item_ids))
-    semantic_vectors, has_semantic = _align(semantic, item_ids)
-    collaborative_vectors, has_collaborative = _align(collaborative, item_ids)
+    semantic_vectors, has_semantic = align(semantic, item_ids)
+    collaborative_vectors, has_collaborative = align(collaborative, item_ids)
     borrowed = has_semantic & ~has_collaborative
     if borrowed.any() and (has_semantic & has_collaborative).any():
         teachers = has_semantic & has_collaborative
@@ -99,15 +99,6 @@ def join_tables(semantic: EmbeddingTable, collaborative: EmbeddingTable) -> Cata
     return Catalogue(item_ids, texts, vectors, borrowed, description)
 
 
-def _align(table: EmbeddingTable, item_ids: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the table's vectors in the catalogue's order, float32 [V, D], and which items have one, bool [V]."""
-    source = pc.index_in(item_ids, value_set=table.item_ids).fill_null(-1).to_numpy()
-    present = (source >= 0) & table.present[source]
-    vectors = table.vectors[source]
-    vectors[~present] = 0
-    return vectors, present
-
-
 def write_catalogue(catalogue: Catalogue, directory: str) -> None:
     """Writes a catalogue in the form that `open_catalogue` memory-maps; the description comes last."""
     vectors = catalogue.vectors
@@ -120,12 +111,7 @@ def write_catalogue(catalogue: Catalogue, directory: str) -> None:
             "borrowed": catalogue.borrowed,
         }
     )
-
-    def write_items(file):
-        with pa.ipc.new_file(file, table.schema) as writer:
-            writer.write_table(table)
-
-    write_atomically(join(directory, _ITEMS), write_items)
+    write_arrow(join(directory, _ITEMS), table)
     write_atomically(join(directory, _SEMANTIC), lambda file: np.save(file, vectors.semantic))
     write_atomically(join(directory, _COLLABORATIVE), lambda file: np.save(file, vectors.collaborative))
     text = json.dumps(catalogue.description).encode()

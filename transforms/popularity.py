@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .files import join, open_binary, write_atomically
+from .files import join, read_arrow, write_atomically
 
 BUCKETS = 6
 
@@ -69,8 +69,7 @@ def bucket_edges(counts: np.ndarray, buckets: int = BUCKETS) -> np.ndarray:
 
 def read_item_counts(path: str) -> ItemCounts:
     """Reads what `CountItems` wrote."""
-    with open_binary(path) as file:
-        table = pa.ipc.open_file(pa.py_buffer(file.read())).read_all().combine_chunks()
+    table = read_arrow(path).combine_chunks()
     counts = table["count"].to_numpy()
     return ItemCounts(table["item_id"].chunk(0), counts, bucket_edges(counts))
 

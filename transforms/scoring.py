@@ -12,7 +12,7 @@ from apache_beam.utils.shared import Shared
 
 from ..models.scoring import Scores, score_sequences
 from ..models.sequences import Sequences
-from .files import join, local_copy, open_binary, write_atomically
+from .files import join, local_copy, read_arrow, write_arrow
 from .grouping import SliceClaim, collect
 from .joining import Catalogue, open_catalogue
 from .ordering import OrderedShard, order_interactions
@@ -160,18 +160,11 @@ class StageShards(beam.PTransform):
 
     def _write(self, scored: ScoredShard) -> tuple[int, str]:
         path = join(self.staging_directory, f"scored-{scored.shard:05d}.arrow")
-        table = to_table(scored)
-
-        def write(file):
-            with pa.ipc.new_file(file, table.schema) as writer:
-                writer.write_table(table)
-
-        write_atomically(path, write)
+        write_arrow(path, to_table(scored))
         return scored.shard, path
 
 
 def unstage(element: tuple[int, str]) -> ScoredShard:
     """Reads a shard back that `StageShards` wrote."""
     shard, path = element
-    with open_binary(path) as file:
-        return from_table(shard, pa.ipc.open_file(pa.py_buffer(file.read())).read_all())
+    return from_table(shard, read_arrow(path))

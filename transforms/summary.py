@@ -123,46 +123,53 @@ def _examples(scored: ScoredShard, decisions: Decisions, columns: InteractionCol
     hashed = hash_values(user_ids)
     too_long = np.diff(offsets)[eligible] > EXAMPLE_LENGTH
     chosen = np.lexsort((hashed, too_long))[:EXAMPLE_USERS]
-    examples = []
+    windows = []
     for number in chosen:
         start, stop = offsets[eligible[number]], offsets[eligible[number] + 1]
         if too_long[number]:
             last_dropped = start + np.flatnonzero(~decisions.keep[start:stop])[-1]
             start = max(start, min(last_dropped + 3, stop) - EXAMPLE_LENGTH)
             stop = min(start + EXAMPLE_LENGTH, stop)
-        key = (bool(too_long[number]), int(hashed[number]))
-        rows = slice(int(start), int(stop))
-        interactions = _describe(scored, decisions, columns, catalogue, rows)
-        examples.append(
-            (key, {"user_id": str(readable_values(user_ids[number : number + 1])[0]), "interactions": interactions})
+        windows.append(slice(int(start), int(stop)))
+    texts = _texts(scored, catalogue, windows)
+    users = readable_values(user_ids.take(chosen))
+    return [
+        (
+            (bool(too_long[number]), int(hashed[number])),
+            {"user_id": str(user), "interactions": _describe(scored, decisions, columns, texts, rows)},
         )
-    return examples
+        for number, user, rows in zip(chosen, users, windows, strict=True)
+    ]
+
+
+def _texts(scored: ScoredShard, catalogue: Catalogue, windows: list[slice]) -> dict[int, str | None]:
+    """Returns the texts of the items in some rows, by index of the item; one look-up, since each reads all ids."""
+    shown = np.unique(np.concatenate([scored.ordered.items[:0], *(scored.ordered.items[rows] for rows in windows)]))
+    found = catalogue.lookup(scored.ordered.item_ids.take(shown))
+    texts = catalogue.texts.take(np.maximum(found, 0)).to_pylist()
+    return {int(item): text if row >= 0 else None for item, text, row in zip(shown, texts, found, strict=True)}
 
 
 def _describe(
-    scored: ScoredShard, decisions: Decisions, columns: InteractionColumns, catalogue: Catalogue, rows: slice
+    scored: ScoredShard, decisions: Decisions, columns: InteractionColumns, texts: dict[int, str | None], rows: slice
 ) -> list[dict[str, Any]]:
     ordered = scored.ordered
-    item_ids = ordered.item_ids.take(ordered.items[rows])
-    found = catalogue.lookup(item_ids)
-    texts = catalogue.texts.take(np.maximum(found, 0)).to_pylist()
-    reasons = decisions.reason[rows]
+    items = ordered.items[rows]
     return [
         {
             "item_id": str(item_id),
-            "text": text if row >= 0 else None,
+            "text": texts[int(item)],
             "timestamp": str(timestamp),
             "keep": bool(keep),
             "reason": None if reason == NO_REASON else REASONS[reason],
             "noise_probability": round(float(probability), 4),
         }
-        for item_id, text, row, timestamp, keep, reason, probability in zip(
-            readable_values(item_ids),
-            texts,
-            found,
+        for item_id, item, timestamp, keep, reason, probability in zip(
+            readable_values(ordered.item_ids.take(items)),
+            items,
             readable_values(ordered.table[columns.timestamp][rows]),
             decisions.keep[rows],
-            reasons,
+            decisions.reason[rows],
             scored.scores.noise_probability[rows],
             strict=True,
         )
