@@ -16,7 +16,7 @@ class NoisyLog:
 
     Attributes:
         sequences: All users, inserted interactions among the genuine ones.
-        inserted: bool [N], true on inserted interactions; `sequences.restrict(~inserted)` is the original log.
+        inserted: bool [N], true on noise; where it was inserted, `sequences.restrict(~inserted)` is the original log.
     """
 
     sequences: Sequences
@@ -77,6 +77,45 @@ def insert_noise(
     merged = np.concatenate([items, sequences.items])[order]
     noisy = Sequences.from_lengths(merged, lengths + np.bincount(user, minlength=len(sequences)))
     return NoisyLog(noisy, order < len(items))
+
+
+def replace_noise(
+    sequences: Sequences,
+    rate: float,
+    *,
+    uniform_share: float,
+    seed: int | np.random.SeedSequence,
+    protect_last: int = 0,
+) -> NoisyLog:
+    """Overwrites random interactions with items that their user never chose; sequences keep their lengths.
+
+    Args:
+        sequences: The log.
+        rate: Share of all interactions that are replaced, in [0, 1).
+        uniform_share: Share of the new items drawn uniformly over the log's items; the rest are drawn in proportion to
+            the number of interactions of an item.
+        seed: Seed of the draws.
+        protect_last: The last so many interactions of each user stay as they are.
+
+    Returns:
+        The noisy log. Fewer interactions than asked for are replaced where too many are protected, or where a user has
+        nearly all items.
+
+    Raises:
+        ValueError: `rate` is not in [0, 1).
+    """
+    if not 0 <= rate < 1:
+        raise ValueError(f"rate: expected a share in [0, 1), found {rate}")
+    generator = np.random.default_rng(seed)
+    from_end = np.repeat(sequences.offsets[1:], sequences.lengths) - np.arange(len(sequences.items))
+    candidates = np.flatnonzero(from_end > protect_last)
+    count = min(round(len(sequences.items) * rate), len(candidates))
+    chosen = generator.choice(candidates, count, replace=False)
+    drawn, found = _draw_new_items(sequences, sequences.users[chosen], uniform_share, generator)
+    items, replaced = sequences.items.copy(), np.zeros(len(sequences.items), bool)
+    items[chosen[found]] = drawn[found]
+    replaced[chosen[found]] = True
+    return NoisyLog(Sequences(items, sequences.offsets), replaced)
 
 
 def _draw_new_items(

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iadsr.models.noise import insert_noise
+from iadsr.models.noise import insert_noise, replace_noise
 from iadsr.models.sequences import Sequences
 
 
@@ -92,6 +92,35 @@ def test_an_empty_log_and_a_zero_rate_change_nothing():
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0])
-def test_a_rate_that_is_no_share_is_refused(rate):
+@pytest.mark.parametrize("add_noise", [insert_noise, replace_noise])
+def test_a_rate_that_is_no_share_is_refused(add_noise, rate):
     with pytest.raises(ValueError, match="rate"):
-        insert_noise(random_log(), rate, uniform_share=0.5, seed=0)
+        add_noise(random_log(), rate, uniform_share=0.5, seed=0)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([0.05, 0.3, 0.9]), st.sampled_from([0, 1, 2, 20]))
+def test_replacing_changes_flagged_interactions_only_and_to_items_the_user_does_not_have(seed, rate, protect_last):
+    log = random_log(users=50)
+    noisy = replace_noise(log, rate, uniform_share=0.5, seed=seed, protect_last=protect_last)
+    assert (noisy.sequences.offsets == log.offsets).all()
+    assert (noisy.sequences.items[~noisy.inserted] == log.items[~noisy.inserted]).all()
+    owned = set(zip(log.users.tolist(), log.items.tolist(), strict=True))
+    new = zip(log.users[noisy.inserted].tolist(), noisy.sequences.items[noisy.inserted].tolist(), strict=True)
+    assert not owned & set(new)
+    for user in range(len(log)):
+        assert not noisy.inserted[
+            max(log.offsets[user], log.offsets[user + 1] - protect_last) : log.offsets[user + 1]
+        ].any()
+
+
+def test_the_share_replaced_is_the_rate_of_all_and_no_more_than_is_unprotected():
+    log = random_log(users=4000)
+    assert replace_noise(log, 0.2, uniform_share=0.0, seed=1, protect_last=2).inserted.mean() == pytest.approx(
+        0.2, abs=1e-4
+    )
+    unprotected = np.maximum(log.lengths - 2, 0).sum()
+    assert replace_noise(log, 0.95, uniform_share=0.0, seed=1, protect_last=2).inserted.sum() == unprotected
+    untouched = replace_noise(log, 0.0, uniform_share=0.0, seed=1)
+    assert not untouched.inserted.any()
+    assert (untouched.sequences.items == log.items).all()
