@@ -99,8 +99,10 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
     return TrainSummary(result.metrics, dict(rejected), int((~has_semantic).sum()))
 
 
-def read_log(plan: InputPlan, columns: InteractionColumns) -> tuple[OrderedShard, Counter[str]]:
-    """Reads a whole log into memory, the required columns only, and orders it.
+def read_log(
+    plan: InputPlan, columns: InteractionColumns, also: tuple[str, ...] = ()
+) -> tuple[OrderedShard, Counter[str]]:
+    """Reads a whole log into memory, the required columns and those in `also`, and orders it.
 
     Returns:
         The ordered log, and the number of rejected rows by reason.
@@ -108,7 +110,7 @@ def read_log(plan: InputPlan, columns: InteractionColumns) -> tuple[OrderedShard
     Raises:
         InputError: A file cannot be read, or no row can be used.
     """
-    schema = pa.schema([plan.schema.field(name) for name in dict.fromkeys(columns.required)])
+    schema = pa.schema([plan.schema.field(name) for name in dict.fromkeys((*columns.required, *also))])
     tables: list[pa.Table] = []
     rejected: Counter[str] = Counter()
     for split in plan.splits:

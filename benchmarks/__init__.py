@@ -1,0 +1,1 @@
+"""Measurements of iadsr beside its peers: run from the root of the repository, `python -m benchmarks.detection`."""

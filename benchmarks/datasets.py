@@ -1,0 +1,155 @@
+"""Logs to measure on, and the noise that is put into them."""
+
+import os
+import re
+import tempfile
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+
+from iadsr.models.errors import InputError
+from iadsr.models.noise import insert_noise, replace_noise
+from iadsr.models.sequences import Sequences
+from iadsr.pipeline.embed import EmbedOptions, embed_catalogue
+from iadsr.pipeline.train import read_log
+from iadsr.transforms.embedding_table import align
+from iadsr.transforms.embeddings import read_embeddings
+from iadsr.transforms.schema import InteractionColumns
+from iadsr.transforms.splits import plan_input
+
+Kind = Literal["insert", "replace", "label"]
+NoiseItems = Literal["popular", "uniform"]
+
+PROTECTED = 2
+"""Interactions at the end of each user that noise is kept away from."""
+# Training spawns its own streams from small seeds; this keeps the benchmark's noise clear of all of them.
+STREAM = 0xDE7EC7
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A log and the text embeddings of its items."""
+
+    name: str
+    """What tables call it."""
+    sequences: Sequences
+    """The log, items being rows of `semantic`."""
+    semantic: np.ndarray
+    """float32 [V, D]."""
+    has_semantic: np.ndarray
+    """bool [V]."""
+    label: np.ndarray | None = None
+    """bool [N], interactions that the log itself says were unwanted; None where it says nothing."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Which noise there is to find."""
+
+    kind: Kind
+    """Items are inserted, or replace genuine ones; or the log's own label is the noise."""
+    noise: str
+    """One of NoiseItems, or the label: `rating<3`."""
+    rate: float
+    """Share of the log that is made noise; 0 for a label."""
+
+    def __str__(self) -> str:
+        """Describes it as a heading does."""
+        if self.kind == "label":
+            return f"label {self.noise}"
+        return f"{self.rate:.0%} {self.noise} noise, {'inserted' if self.kind == 'insert' else 'replacing'}"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A log to judge, and the answers."""
+
+    dataset: Dataset
+    """What a scorer sees: the log with the noise in it, and no label."""
+    noise: np.ndarray
+    """bool [N]."""
+    measured: np.ndarray
+    """bool [N], interactions that count in measurements."""
+
+
+def make_trial(dataset: Dataset, setting: Setting, seed: int) -> Trial:
+    """Puts noise into a log, or asks for the noise that its label says it has.
+
+    `popular` draws items in proportion to their popularity, so that rarity gives nothing away; `uniform` draws any.
+    Added noise spares each user's last PROTECTED interactions, which then count in no measurement.
+
+    Raises:
+        ValueError: A label is asked for, and the data set has none.
+    """
+    if setting.kind == "label":
+        if dataset.label is None:
+            raise ValueError(f"{dataset.name} was read without a label, expected {setting.noise!r}")
+        return Trial(replace(dataset, label=None), dataset.label, np.ones(len(dataset.label), bool))
+    noisy = (insert_noise if setting.kind == "insert" else replace_noise)(
+        dataset.sequences,
+        setting.rate,
+        uniform_share=1.0 if setting.noise == "uniform" else 0.0,
+        seed=np.random.SeedSequence([STREAM, seed]),
+        protect_last=PROTECTED,
+    )
+    sequences = noisy.sequences
+    from_end = np.repeat(sequences.offsets[1:], sequences.lengths) - np.arange(len(sequences.items))
+    return Trial(replace(dataset, sequences=sequences, label=None), noisy.inserted, from_end > PROTECTED)
+
+
+def read_dataset(
+    directory: str, embeddings: str | None, columns: InteractionColumns, label: str | None = None
+) -> Dataset:
+    """Reads a log as `iadsr train` does, and reads or makes the embeddings of its items.
+
+    Args:
+        directory: Holds `interactions.parquet` and `items.parquet`; its name is the data set's.
+        embeddings: Directory that keeps embeddings, one directory per data set, for the next time; None keeps none.
+        columns: The part that each column of the log plays.
+        label: Which interactions were unwanted: a boolean column, or a comparison such as `rating<3`.
+
+    Raises:
+        InputError: The log, the catalogue or the label cannot be used.
+    """
+    name = os.path.basename(os.path.normpath(directory))
+    path = os.path.join(directory, "interactions.parquet")
+    column = _parse_label(label)[0] if label else None
+    plan = plan_input(path, columns)
+    if column and column not in plan.schema.names:
+        raise InputError(
+            f"{path} has no column {column!r}",
+            found=", ".join(plan.schema.names),
+            expected="the column of the label",
+            fix="correct --label",
+        )
+    log, _ = read_log(plan, columns, (column,) if column else ())
+    with tempfile.TemporaryDirectory() as scratch:
+        kept = os.path.join(embeddings or scratch, name)
+        if not os.path.isdir(kept):
+            embed_catalogue(EmbedOptions(os.path.join(directory, "items.parquet"), kept, item_column=columns.item))
+        table = read_embeddings(kept)
+    semantic, has_semantic = align(table, log.item_ids.cast(table.item_ids.type))
+    unwanted = _read_label(log.table, label) if label else None
+    return Dataset(name, Sequences(log.items, log.offsets), semantic, has_semantic, unwanted)
+
+
+def _parse_label(label: str) -> tuple[str, str, float]:
+    """Splits `rating<3` into column, operator and number; a bare column is one that is above 0."""
+    found = re.fullmatch(r"(\w+)(?:(<|>)(-?\d+(?:\.\d+)?))?", label)
+    if not found:
+        raise InputError(
+            "The label cannot be read",
+            found=repr(label),
+            expected="a boolean column, or a column, < or >, and a number",
+            fix="write it like rating<3",
+        )
+    return found[1], found[2] or ">", float(found[3] or 0)
+
+
+def _read_label(table: pa.Table, label: str) -> np.ndarray:
+    column, operator, bound = _parse_label(label)
+    values = table[column].cast(pa.float64()).to_numpy()
+    # A missing value is no label: comparisons with NaN are false.
+    return values < bound if operator == "<" else values > bound

@@ -1,0 +1,78 @@
+"""Every scorer that tables compare, under the name by which the command line knows it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from iadsr.models.config import IADSRConfig, TrainingConfig
+from iadsr.models.scoring import ItemVectors, score_sequences
+from iadsr.models.training import train
+
+from .datasets import Dataset
+from .peers.hsd import fit_hsd
+from .peers.lisrec import lisrec_graded, lisrec_rule
+from .peers.simple import co_occurrence, co_occurrence_of_others, mean_rank, rarity, text_similarity
+from .peers.steam import fit_steam
+
+Fit = Callable[[Dataset, int], Callable[[], np.ndarray]]
+"""Trains on a log by a seed; returns what scores the log's interactions, float [N], high = noise."""
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """One way to find noise."""
+
+    title: str
+    """What tables call it."""
+    fit: Fit
+    probability: bool = False
+    """Whether its scores are probabilities of noise, so that their calibration can be measured."""
+
+
+def _fit_iadsr(config: IADSRConfig) -> Fit:
+    def fit(dataset: Dataset, seed: int) -> Callable[[], np.ndarray]:
+        result = train(dataset.sequences, dataset.semantic, dataset.has_semantic, config, TrainingConfig(seed=seed))
+        vectors = ItemVectors(result.collaborative, dataset.semantic, result.has_collaborative, dataset.has_semantic)
+        return lambda: score_sequences(result.model, dataset.sequences, vectors).noise_probability
+
+    return fit
+
+
+def _untrained(score: Callable[[Dataset], np.ndarray]) -> Fit:
+    return lambda dataset, seed: lambda: score(dataset)
+
+
+def _text(data: Dataset) -> np.ndarray:
+    return text_similarity(data.sequences, data.semantic, data.has_semantic)
+
+
+SCORERS = {
+    "iadsr": Scorer("iadsr", _fit_iadsr(IADSRConfig()), probability=True),
+    "iadsr-sasrec": Scorer("iadsr, SASRec", _fit_iadsr(IADSRConfig(backbone="sasrec")), probability=True),
+    "iadsr-caser": Scorer("iadsr, Caser", _fit_iadsr(IADSRConfig(backbone="caser")), probability=True),
+    "steam": Scorer(
+        "STEAM, deletions", lambda data, seed: fit_steam(data.sequences, len(data.semantic), seed), probability=True
+    ),
+    "hsd": Scorer("HSD, both signals", lambda data, seed: fit_hsd(data.sequences, len(data.semantic), seed)),
+    "lisrec": Scorer(
+        "LISRec, graded", _untrained(lambda data: lisrec_graded(data.sequences, data.semantic, data.has_semantic))
+    ),
+    "lisrec-rule": Scorer(
+        "LISRec, the rule", _untrained(lambda data: lisrec_rule(data.sequences, data.semantic, data.has_semantic))
+    ),
+    "mean-rank": Scorer(
+        "text and co-occurrence, mean rank",
+        _untrained(lambda data: mean_rank(_text(data), co_occurrence_of_others(data.sequences))),
+    ),
+    "text": Scorer("text similarity", _untrained(_text)),
+    "co-occurrence": Scorer("co-occurrence", _untrained(lambda data: co_occurrence(data.sequences))),
+    "co-occurrence-of-others": Scorer(
+        "co-occurrence of others", _untrained(lambda data: co_occurrence_of_others(data.sequences))
+    ),
+    "rarity": Scorer("rarity", _untrained(lambda data: rarity(data.sequences))),
+}
+"""In the order of the tables."""
+OURS, PAPER = "iadsr", "iadsr-paper"
+DEFAULT = tuple(name for name in SCORERS if name not in ("iadsr-sasrec", "iadsr-caser"))
+"""Without the other backbones, which take as long again."""
