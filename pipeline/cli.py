@@ -29,7 +29,8 @@ app = typer.Typer(
     name="iadsr",
     help="Clean recommender training data: score, explain and remove noisy interactions.\n\n"
     "Three steps: [bold]embed[/bold] the item texts, [bold]train[/bold] a noise detector on the log, "
-    "[bold]clean[/bold] the log with it. [bold]demo[/bold] does all three on MovieLens-100K or on your own files.",
+    "[bold]clean[/bold] the log with it. [bold]demo[/bold] does all three on MovieLens-100K or on your own files. "
+    "[bold]evaluate[/bold] says whether it helps a recommender on your log.",
     epilog="Exit codes: 0 done, 1 unusable input, 2 wrong usage, 3 rows do not add up, 4 a bug of ours.",
     rich_markup_mode="rich",
     no_args_is_help=True,
@@ -57,6 +58,7 @@ def _set_verbose(value: bool) -> bool:
 
 
 _PATHS, _COLUMNS, _POLICY, _RUN = "Input and output", "Columns of the log", "What is dropped", "Running"
+_MEASURE = "What is measured"
 Interactions = Annotated[
     str, typer.Option(help="Interaction log: Parquet file, directory or glob.", rich_help_panel=_PATHS)
 ]
@@ -318,6 +320,71 @@ def demo(
         seed=seed,
     )
     run_demo(options, beam_options, Progress(_err), _out)
+
+
+@app.command(context_settings=_SETTINGS, epilog=_BEAM)
+def evaluate(
+    context: typer.Context,
+    interactions: Interactions,
+    embeddings: Embeddings,
+    output: Annotated[
+        Path | None, typer.Option(help="JSON file to write all figures to.", rich_help_panel=_PATHS)
+    ] = None,
+    user_column: UserColumn = "user_id",
+    item_column: ItemColumn = "item_id",
+    timestamp_column: TimestampColumn = "timestamp",
+    position_column: PositionColumn = None,
+    recommender: Annotated[
+        str,
+        typer.Option(help="Recommender whose gain is measured: sasrec, gru4rec or caser.", rich_help_panel=_MEASURE),
+    ] = "sasrec",
+    inject: Annotated[
+        float | None,
+        typer.Option(
+            help="Insert noise first, so that it makes up this share of the log, and compare with removing exactly it.",
+            metavar="R",
+            rich_help_panel=_MEASURE,
+        ),
+    ] = None,
+    seeds: Annotated[
+        int,
+        typer.Option(help="Train the recommender N times on each log; figures are means.", rich_help_panel=_MEASURE),
+    ] = 1,
+    backbone: Backbone = "gru4rec",
+    seed: Seed = 0,
+    config: Config = None,
+    verbose: Verbose = False,
+) -> None:
+    """Measure whether cleaning helps a recommender on your log.
+
+    Keeps each user's last two interactions back, trains the detector on the rest and cleans the rest with it, trains
+    a recommender on the log as it is and on the cleaned one, and ranks all items for each user's last interaction.
+    """
+    chosen = _choice("--recommender", recommender, ("sasrec", "gru4rec", "caser"))
+    detector = _choice("--backbone", backbone, ("gru4rec", "sasrec", "caser"))
+    beam_options = _configure_files(context)
+    from ..transforms.schema import InteractionColumns
+    from .evaluate import EvaluateOptions, check_json_output, write_json
+    from .evaluate import evaluate as run
+    from .evaluation_table import describe_evaluation
+    from .progress import Progress
+
+    options = EvaluateOptions(
+        interactions=interactions,
+        embeddings=embeddings,
+        columns=InteractionColumns(user_column, item_column, timestamp_column, position_column),
+        recommender=chosen,
+        inject=inject,
+        seeds=seeds,
+        seed=seed,
+        backbone=detector,
+    )
+    if output:
+        check_json_output(output)
+    evaluation = run(options, beam_options, Progress(_err))
+    if output:
+        write_json(evaluation, output)
+    _out.print(describe_evaluation(evaluation))
 
 
 def _configure_files(context: typer.Context) -> "PipelineOptions":

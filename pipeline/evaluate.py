@@ -1,0 +1,252 @@
+"""The evaluate command: trains a recommender on a log as it is and as `train` and `clean` leave it, and compares."""
+
+import dataclasses
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from ..models.bootstrap import Estimate, Resampled, judge
+from ..models.config import BackboneName
+from ..models.downstream import DownstreamConfig
+from ..models.errors import UsageError
+from ..models.evaluation import HELD_OUT, HeldOutLog, Treatment, compare_treatments
+from ..models.noise import insert_noise
+from ..models.ranking import METRICS
+from ..models.sequences import Sequences
+from ..transforms.schema import InteractionColumns
+from ..transforms.splits import plan_input
+from ..transforms.writing import INTERACTIONS
+from .clean import CleanOptions, clean
+from .progress import Progress
+from .train import TrainOptions, read_log, train
+
+MAIN_METRIC = "NDCG@10"
+"""What the verdict and the recovered share are about."""
+RAW, DROPPED, ORACLE, RANDOM = "raw", "dropped", "oracle", "random"
+_COLUMNS = InteractionColumns()
+# Training spawns its own streams from small seeds; this keeps what is inserted here clear of all of them.
+_STREAM = 0xE7A1
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateOptions:
+    """What `iadsr evaluate` is asked to do."""
+
+    interactions: str
+    """Log to evaluate on: Parquet file, directory or glob."""
+    embeddings: str
+    """Item embeddings, as `iadsr embed` writes them."""
+    columns: InteractionColumns = dataclasses.field(default_factory=InteractionColumns)
+    """Names of the log's columns."""
+    recommender: BackboneName = "sasrec"
+    """The recommender whose gain is measured."""
+    inject: float | None = None
+    """Share of the interactions that are inserted as noise first; None: the log is taken as it is."""
+    seeds: int = 1
+    """Trainings of the recommender on each log; figures are means over them."""
+    seed: int = 0
+    """Seed of the detector, of inserted noise and of the first training of the recommender."""
+    backbone: BackboneName = "gru4rec"
+    """Backbone of the detector."""
+    downstream: DownstreamConfig = dataclasses.field(default_factory=DownstreamConfig)
+    """How the recommender is trained; its `recommender` is replaced by the one above."""
+
+    def __post_init__(self):
+        """Refuses values outside their range."""
+        if self.inject is not None and not 0 < self.inject < 1:
+            raise UsageError("--inject is out of range", found=f"{self.inject:g}", expected="0 < rate < 1")
+        if self.seeds < 1:
+            raise UsageError("--seeds is out of range", found=str(self.seeds), expected="1 or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class TreatmentResult:
+    """What one way of cleaning is worth."""
+
+    name: str
+    """raw, dropped, oracle or random."""
+    interactions: int
+    """Interactions that are left to train on."""
+    metrics: dict[str, Estimate]
+    """HR and NDCG at each cutoff, mean over users and seeds."""
+    lifts: dict[str, Estimate]
+    """Relative difference of each metric to the raw log."""
+    verdict: str | None
+    """What the lift in the main metric means; None for the raw log itself."""
+    recovered: Estimate | None
+    """Share of the oracle's gain in the main metric; None where there is no oracle to compare with."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What came out of an evaluation."""
+
+    recommender: str
+    """The recommender that was trained."""
+    users: int
+    """Users who were tested."""
+    items: int
+    """Items of the log."""
+    training_interactions: int
+    """Interactions to train on, inserted ones included."""
+    inserted: int
+    """Interactions inserted as noise."""
+    recommends_seen: bool
+    """Whether items that a user already has could be recommended."""
+    seeds: int
+    """Trainings on each log."""
+    treatments: list[TreatmentResult]
+    """The raw log first."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns everything as JSON-able values."""
+        return dataclasses.asdict(self)
+
+
+def evaluate(options: EvaluateOptions, beam_options: PipelineOptions, progress: Progress) -> Evaluation:
+    """Measures what cleaning a log gains a recommender.
+
+    The last two interactions of each user are kept back; the detector is trained on the rest, and cleans the rest, with
+    the same code and the same defaults as the commands `train` and `clean`.
+
+    Raises:
+        IadsrError: Log, embeddings or options are unusable, or the log is too small.
+    """
+    with progress.task("Reading the log") as task:
+        ordered, _ = read_log(plan_input(options.interactions, options.columns), options.columns)
+        log = Sequences(ordered.items, ordered.offsets)
+        HeldOutLog.split(log)  # too small a log is refused before anything is inserted
+        noisy = insert_noise(
+            log,
+            options.inject or 0.0,
+            uniform_share=0.0,
+            seed=np.random.SeedSequence([_STREAM, options.seed]),
+            protect_last=HELD_OUT,
+        )
+        held_out = HeldOutLog.split(noisy.sequences)
+        task.note = f"{len(held_out.tested):,} users to test, {int(held_out.training.sum()):,} interactions to train on"
+    dropped = _clean_training_part(held_out, ordered.item_ids, options, beam_options, progress)
+
+    treatments = [
+        Treatment.dropping(RAW, np.zeros(len(dropped), bool)),
+        Treatment.dropping(DROPPED, dropped),
+    ]
+    if options.inject:
+        treatments += [
+            Treatment.dropping(ORACLE, noisy.inserted),
+            Treatment.dropping(RANDOM, _as_many_at_random(dropped, held_out.training, options.seed)),
+        ]
+    config = dataclasses.replace(options.downstream, recommender=options.recommender)
+    seeds = [options.seed + number for number in range(options.seeds)]
+    with progress.task(f"Training {options.recommender}", total=1.0) as task:
+        figures = compare_treatments(held_out, treatments, config, seeds, task.update)
+        task.note = f"{len(treatments)} logs, {options.seeds} time{'s' * (options.seeds > 1)} each"
+    return Evaluation(
+        recommender=options.recommender,
+        users=len(held_out.tested),
+        items=len(ordered.item_ids),
+        training_interactions=int(held_out.training.sum()),
+        inserted=int(noisy.inserted.sum()),
+        recommends_seen=held_out.recommends_seen,
+        seeds=options.seeds,
+        treatments=_results(treatments, figures, held_out.training, options.seed),
+    )
+
+
+def check_json_output(path: Path) -> None:
+    """Checks before the work begins that figures can be written to a file after it.
+
+    Raises:
+        UsageError: It is a directory, or in none.
+    """
+    if path.is_dir() or not path.parent.is_dir():
+        found = f"{path} is a directory" if path.is_dir() else f"{path.parent} is no directory"
+        raise UsageError("--output cannot be written", found=found, expected="a JSON file in an existing directory")
+
+
+def write_json(evaluation: Evaluation, path: Path) -> None:
+    """Writes all figures; what is not defined is null."""
+    path.write_text(json.dumps(_without_nan(evaluation.to_dict()), indent=2) + "\n", encoding="utf-8")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(entry) for entry in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _clean_training_part(
+    held_out: HeldOutLog,
+    item_ids: pa.Array,
+    options: EvaluateOptions,
+    beam_options: PipelineOptions,
+    progress: Progress,
+) -> npt.NDArray[np.bool_]:
+    """Trains a detector on what may be trained on, cleans that with it, and returns what it drops, bool [N]."""
+    rows = np.flatnonzero(held_out.training)
+    with tempfile.TemporaryDirectory() as scratch:
+        log, model, cleaned = (os.path.join(scratch, name) for name in ("log.parquet", "model", "cleaned"))
+        columns = {
+            _COLUMNS.user: held_out.log.users[rows],
+            _COLUMNS.item: item_ids.take(pa.array(held_out.log.items[rows])),
+            _COLUMNS.timestamp: rows,  # orders a user's interactions, and says afterwards which is which
+        }
+        pq.write_table(pa.table(columns), log)
+        train(TrainOptions(log, options.embeddings, model, _COLUMNS, options.backbone, options.seed), progress)
+        clean(CleanOptions(log, options.embeddings, model, cleaned, _COLUMNS), beam_options, progress)
+        judged = pq.read_table(os.path.join(cleaned, INTERACTIONS), columns=[_COLUMNS.timestamp, "keep"])
+    dropped = np.zeros(len(held_out.training), bool)
+    dropped[judged[_COLUMNS.timestamp].to_numpy()] = ~judged["keep"].to_numpy()
+    return dropped
+
+
+def _as_many_at_random(
+    dropped: npt.NDArray[np.bool_], training: npt.NDArray[np.bool_], seed: int
+) -> npt.NDArray[np.bool_]:
+    """Drops as many interactions of the training part as `dropped` does, whichever."""
+    generator = np.random.default_rng([_STREAM, seed])
+    random = np.zeros(len(dropped), bool)
+    random[generator.choice(np.flatnonzero(training), int(dropped.sum()), replace=False)] = True
+    return random
+
+
+def _results(
+    treatments: list[Treatment],
+    figures: npt.NDArray[np.float64],
+    training: npt.NDArray[np.bool_],
+    seed: int,
+) -> list[TreatmentResult]:
+    """Estimates everything from per-user figures [treatments, U, 6], with the same resampled users throughout."""
+    count, users, metrics = figures.shape
+    resampled = Resampled.draw(figures.transpose(1, 0, 2).reshape(users, count * metrics), seed)
+    names = [treatment.name for treatment in treatments]
+
+    def column(name: str, metric: str) -> int:
+        return names.index(name) * metrics + METRICS.index(metric)
+
+    def result(treatment: Treatment) -> TreatmentResult:
+        name = treatment.name
+        lifts = {metric: resampled.lift(column(name, metric), over=column(RAW, metric)) for metric in METRICS}
+        compared = ORACLE in names and name not in (RAW, ORACLE)
+        main = (column(which, MAIN_METRIC) for which in (name, RAW, ORACLE)) if compared else None
+        return TreatmentResult(
+            name=name,
+            interactions=int((training & treatment.keep).sum()),
+            metrics={metric: resampled.mean(column(name, metric)) for metric in METRICS},
+            lifts=lifts,
+            verdict=None if name == RAW else judge(lifts[MAIN_METRIC]),
+            recovered=resampled.recovered(*main) if main else None,
+        )
+
+    return [result(treatment) for treatment in treatments]
