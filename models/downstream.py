@@ -191,7 +191,8 @@ def _measure(
 ) -> npt.NDArray[np.float64]:
     model.eval()
     lengths = np.minimum(task.histories.lengths, config.max_length)
-    windows = Windows(task.histories.offsets[1:] - lengths, lengths, np.arange(len(lengths)))
+    none = np.zeros_like(lengths)
+    windows = Windows(task.histories.offsets[1:] - lengths, lengths, np.arange(len(lengths)), none, none)
     users = torch.zeros(len(lengths), config.dimension)
     with torch.inference_mode():
         for chosen, index, mask in batches(windows.select(lengths > 0), 4 * config.batch_positions):
@@ -214,4 +215,5 @@ def _cut_windows(sequences: Sequences, max_length: int) -> Windows:
     later = np.cumsum(pieces)[users] - 1 - np.arange(len(users))  # windows of the same user that follow
     stops = sequences.offsets[users + 1] - later * max_length
     starts = np.maximum(stops - max_length - 1, sequences.offsets[users])
-    return Windows(starts, stops - starts, users)
+    none = np.zeros_like(users)
+    return Windows(starts, stops - starts, users, (starts > sequences.offsets[users]).astype(np.int64), none)

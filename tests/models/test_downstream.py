@@ -18,7 +18,7 @@ from iadsr.models.downstream import (
 from iadsr.models.ranking import METRICS
 from iadsr.models.sequences import Sequences
 
-CONFIG = DownstreamConfig(dimension=16, max_length=8, negatives=32, epochs=6, dropout=0.1, learning_rate=1e-2)
+CONFIG = DownstreamConfig(dimension=16, max_length=25, negatives=32, epochs=6, dropout=0.1, learning_rate=1e-2)
 ITEMS = 30
 
 
