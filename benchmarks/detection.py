@@ -29,14 +29,14 @@ from .tables import BySeed, calibration, comparison, drops_by_popularity, overvi
 def measure_run(run: Run, trial: Trial) -> Result:
     """Trains a scorer, scores and measures."""
     scorer = SCORERS[run.scorer]
-    started = time.perf_counter()
+    started = time.process_time()
     score = scorer.fit(trial.dataset, run.seed)
-    training = time.perf_counter() - started
+    training = time.process_time() - started
     scores, seconds = np.zeros(0), []
     for _ in range(2):
-        started = time.perf_counter()
+        started = time.process_time()
         scores = score()
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.process_time() - started)
     items = trial.dataset.sequences.items
     popularity = np.bincount(items)[items]
     chosen = trial.measured

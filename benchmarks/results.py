@@ -29,9 +29,9 @@ class Result:
     run: Run
     detection: Detection
     training_seconds: float
-    """Wall time."""
+    """CPU time, which what else the machine does hardly changes."""
     scoring_seconds: float
-    """Wall time, the shorter of two."""
+    """CPU time, the shorter of two."""
 
 
 class Results:

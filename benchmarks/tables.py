@@ -25,8 +25,8 @@ def comparison(results: BySeed) -> str:
         "average precision",
         "precision at the noise count",
         "genuine drops, most/least affected",
-        "training s",
-        "scoring s",
+        "training CPU s",
+        "scoring CPU s",
         "scoring against the paper's",
     )
     for name, runs in results.items():

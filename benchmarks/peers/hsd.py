@@ -36,7 +36,7 @@ class HSDConfig:
     """Share of units dropped."""
     epochs: int = 25
     """Most epochs."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     """Of Adam."""
     negatives: int = 512
     """Per batch."""
