@@ -9,21 +9,30 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-AGREEMENTS = ("mean", "maximum", "neighbours_mean", "neighbours_maximum", "rest", "chance_mean", "chance_deviation")
-"""Similarity to the rest of the sequence, its mean and maximum; likewise to the two neighbours in time; how similar the
-rest are among themselves; and the similarity that the item has to any item of the log. Without the last three nobody
-can say whether a mean is low for this user and for this item."""
+NEAR = (1, 3, 10)
+"""Steps before and after within which interactions count as near in time."""
+
+AGREEMENTS = (
+    "mean",
+    "maximum",
+    *(f"{name}_within_{steps}" for steps in NEAR for name in ("mean", "maximum")),
+    "rest",
+    "chance_mean",
+    "chance_deviation",
+)
+"""Similarity to the rest of the user's history, its mean, and its maximum within the window; likewise to what is near
+in time; how similar the rest are among themselves; and the similarity that the item has to any interaction of the log.
+Without the last three nobody can say whether a mean is low for this user and for this item."""
 
 
 class Chance(nn.Module):
     """Mean and deviation of an item's similarity to a random interaction of the log, in one view of the items.
 
-    Similarity is the dot product of one item's query and another's key, so both follow exactly from the first two
-    moments of the keys.
+    Similarity is the dot product of two items' vectors, so both follow exactly from the vectors' first two moments.
 
     Attributes:
-        mean: Of the keys, [n].
-        moment: Second moments of the keys, [n, n].
+        mean: Of the vectors, [n].
+        moment: Second moments of the vectors, [n, n].
     """
 
     mean: Tensor
@@ -34,16 +43,16 @@ class Chance(nn.Module):
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("moment", torch.zeros(size, size))
 
-    def measure(self, keys: Tensor, weights: Tensor) -> None:
-        """Takes the moments of keys [V, n], each counted `weights` [V] times."""
+    def measure(self, vectors: Tensor, weights: Tensor) -> None:
+        """Takes the moments of vectors [V, n], each counted `weights` [V] times."""
         weights = (weights / weights.sum().clamp(min=1))[:, None]  # [V, 1]; all 0 where no item is in this view
-        self.mean.copy_((keys * weights).sum(0))
-        self.moment.copy_((keys * weights).T @ keys)
+        self.mean.copy_((vectors * weights).sum(0))
+        self.moment.copy_((vectors * weights).T @ vectors)
 
-    def forward(self, queries: Tensor) -> Tensor:
-        """Returns mean and deviation [..., 2] of the similarity of queries [..., n]."""
-        mean = queries @ self.mean
-        square = ((queries @ self.moment) * queries).sum(-1)
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Returns mean and deviation [..., 2] of the similarity of vectors [..., n]."""
+        mean = vectors @ self.mean
+        square = ((vectors @ self.moment) * vectors).sum(-1)
         return torch.stack([mean, (square - mean.square()).clamp(min=0).sqrt()], dim=-1)
 
 
@@ -85,17 +94,25 @@ def leave_one_out_mean(vectors: Tensor, present: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class View:
-    """One way to compare the items of a sequence: the similarity of two is one's query times the other's key.
+    """One way to compare the items of a sequence: the similarity of two is the dot product of their vectors.
 
     Attributes:
-        queries: [B, T, n].
-        keys: [B, T, n]; the similarity must be symmetric.
+        vectors: Unit vectors [B, T, n], 0 where absent.
         present: bool [B, T], real positions that have vectors in this view.
+        total: Sum of the vectors over the whole history that the window is part of, [B, n].
+        count: Vectors in that sum, [B].
     """
 
-    queries: Tensor
-    keys: Tensor
+    vectors: Tensor
     present: Tensor
+    total: Tensor
+    count: Tensor
+
+    @classmethod
+    def of_windows(cls, vectors: Tensor, present: Tensor) -> "View":
+        """Builds the view of windows that are whole histories."""
+        vectors = vectors * present[..., None]
+        return cls(vectors, present, vectors.sum(1), present.sum(1).to(vectors))
 
 
 def sequence_agreement(view: View, chance: Chance) -> tuple[Tensor, Tensor]:
@@ -106,26 +123,35 @@ def sequence_agreement(view: View, chance: Chance) -> tuple[Tensor, Tensor]:
         chance: The similarity that chance gives in this view.
 
     Returns:
-        Values [B, T, 7] in the order of AGREEMENTS, 0 where not defined; and bool [B, T, 7], where they are.
+        Values [B, T, 11] in the order of AGREEMENTS, 0 where not defined; and bool [B, T, 11], where they are.
     """
-    present, similarity = view.present, view.queries @ view.keys.transpose(1, 2)  # [B, T, T]
+    vectors, present = view.vectors, view.present
+    similarity = vectors @ vectors.transpose(1, 2)  # [B, T, T]
     steps = torch.arange(present.shape[1])
     apart = (steps[:, None] - steps).abs()  # [T, T]
     pairs = present[:, :, None] & present[:, None, :] & (apart > 0)  # [B, T, T]
-    values, defined = [], []
-    for others in (pairs, pairs & (apart == 1)):
-        count = others.sum(-1)  # [B, T]
-        values.append((similarity * others).sum(-1) / count.clamp(min=1))
-        values.append(similarity.masked_fill(~others, -torch.inf).amax(-1).masked_fill(count == 0, 0))
-        defined += [count > 0] * 2
-    # Pairs of the rest: all pairs, less those that the item is part of (each pair counts twice).
-    rest = pairs.sum(-1)  # [B, T]
-    own = (similarity * pairs).sum(-1)  # [B, T]
-    among_rest = (own.sum(1, keepdim=True) - 2 * own) / (rest * (rest - 1)).clamp(min=1)
-    values.append(among_rest * (rest > 1))
-    defined += [rest > 1, present, present]
-    values = torch.cat([torch.stack(values, -1), chance(view.queries) * present[..., None]], -1)
-    return values, torch.stack(defined, -1)  # [B, T, 7]
+
+    # An item is as similar to itself as can be, 1, and that is taken out of every sum.
+    count = view.count[:, None].expand_as(present)  # [B, T]
+    own = (vectors @ view.total[:, :, None])[..., 0] - 1  # [B, T] similarity to all others
+    all_pairs = (view.total.square().sum(-1) - view.count)[:, None]  # each pair counts twice
+    among_rest = (all_pairs - 2 * own) / ((count - 1) * (count - 2)).clamp(min=1)
+
+    candidates = similarity.masked_fill(~pairs, -torch.inf)
+    maximum = candidates.amax(-1)  # [B, T]
+    values, defined = [own / (count - 1).clamp(min=1), maximum], [present & (count > 1), maximum > -torch.inf]
+    for width in NEAR:
+        near = apart <= width
+        members = (pairs & near).to(similarity)
+        number = members.sum(-1)
+        maximum = candidates.masked_fill(~near, -torch.inf).amax(-1)
+        values += [(similarity * members).sum(-1) / number.clamp(min=1), maximum]
+        defined += [number > 0] * 2
+    values.append(among_rest)
+    defined += [present & (count > 2), present, present]
+    known = torch.stack(defined, -1)
+    found = torch.cat([torch.stack(values, -1), chance(vectors)], -1)  # [B, T, 11]
+    return found.masked_fill(~known, 0), known
 
 
 def _has_others(present: Tensor) -> Tensor:

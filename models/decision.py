@@ -14,13 +14,15 @@ from .alignment import area_under_roc
 from .config import TrainingConfig
 from .iadsr import IADSR, SIMILARITIES, Batch
 from .noise import NoisyLog
-from .scoring import CatalogueTensors
-from .sequences import Windows, batches
+from .scoring import BatchReader, CatalogueTensors
+from .sequences import batches
 from .stopping import EarlyStopping
 
 CALIBRATION_BINS = 15
 MOST_WEIGHT = 10.0
 """Of an inserted interaction; a level of popularity with hardly any noise must not hang on one example."""
+SHORT = 16
+"""Lengths of histories below this are levels of their own; from here on a level spans a doubling."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Examples:
     Attributes:
         features: [n, F].
         defined: bool [n, F].
-        length: Interactions in the window, [n].
+        length: Interactions in the whole history, [n].
         label: 1 on inserted noise, [n].
         weight: What a row counts in training and measuring, [n].
     """
@@ -52,66 +54,72 @@ class Examples:
 
 def measure_chance(model: IADSR, catalogue: CatalogueTensors, counts: np.ndarray) -> None:
     """Stores in the model the similarity that chance gives, from the catalogue and its items' counts [V] in the log."""
-    items = np.flatnonzero(counts)
-    model.eval()
-    with torch.no_grad():
-        views = model.views(catalogue.batch(items[:, None], np.ones((len(items), 1), bool)))
-        for view, chance in zip(views, model.chances, strict=True):
-            weights = torch.from_numpy(counts[items]).float() * view.present[:, 0]
-            chance.measure(view.keys[:, 0], weights)
+    counted = torch.from_numpy(counts).float()  # [V]
+    by_others = [vectors.flatten(0, 1) for vectors in catalogue.others.unbind(2)]  # each [V * folds, d]
+    text = F.normalize(catalogue.semantic, dim=-1) * catalogue.has_semantic[:, None]
+    for vectors, chance in zip([*by_others, text], model.chances, strict=True):
+        repeated = counted.repeat_interleave(len(vectors) // len(counted))
+        chance.measure(vectors, repeated * vectors.any(-1))
 
 
-def balance_popularity(log: NoisyLog) -> np.ndarray:
+def balance(log: NoisyLog) -> np.ndarray:
     """Weighs inserted interactions so that noise is as frequent among rare items as among popular ones.
 
     Without it uniform noise, and popular items that a user has already and so cannot be given, make rarity evidence of
     noise. On MovieLens-100K the head then dropped 17% of genuine interactions on the rarest sixth and 2% on the
-    most popular; with it 8% and 7%, and it found more noise.
+    most popular; with it 8% and 7%, and it found more noise. Likewise for lengths: insertion only lengthens, so that
+    the shortest histories of a log hold no inserted noise at all, which says nothing of the noise that was there.
 
     Returns:
-        The weight of each interaction, float32 [N]: 1 on genuine interactions; on inserted ones what their item's level
-        of popularity (doubling from one to the next) needs to come to the overall share of noise.
+        The weight of each interaction, float32 [N]: 1 on genuine ones; on inserted ones what their item's level of
+        popularity (doubling from one to the next) and their user's length need to come to the overall share of noise.
     """
     items, inserted = log.sequences.items, log.inserted
     counts = np.bincount(items[~inserted], minlength=items.max() + 1)
-    level = np.log2(np.maximum(counts, 1)).astype(int)[items]
-    genuine, noise = (np.bincount(level[side], minlength=level.max() + 1) for side in (~inserted, inserted))
+    popularity = np.log2(np.maximum(counts, 1)).astype(int)[items]
+    lengths = log.sequences.lengths[log.sequences.users]
+    length = np.where(lengths < SHORT, lengths, SHORT + np.log2(np.maximum(lengths / SHORT, 1)).astype(int))
+    weight = np.ones(len(items))
     odds = inserted.sum() / max((~inserted).sum(), 1)
-    needed = np.minimum(odds * genuine / np.maximum(noise, 1), MOST_WEIGHT)
-    return np.where(inserted, needed[level], 1).astype(np.float32)
+    for level in (length, popularity):
+        genuine, noise = (np.bincount(level[side], weight[side], level.max() + 1) for side in (~inserted, inserted))
+        needed = np.minimum(odds * genuine / np.maximum(noise, 1), MOST_WEIGHT)
+        weight[inserted] *= needed[level[inserted]]
+    return np.minimum(weight, MOST_WEIGHT).astype(np.float32)
 
 
 def collect_examples(
     model: IADSR,
     log: NoisyLog,
     catalogue: CatalogueTensors,
-    windows: Windows,
+    users: np.ndarray,
     batch_positions: int,
     change: Callable[[Batch], Batch] | None = None,
 ) -> Examples:
-    """Computes the agreement features of all windows of more than one interaction.
+    """Computes the agreement features of some users' interactions, those of users with a single one left out.
 
     Args:
         model: The aligned model.
         log: The log.
         catalogue: The item vectors.
-        windows: What to read.
+        users: Whom to read, bool [U].
         batch_positions: Padded positions per batch.
         change: Applied to each batch first, such as hiding a modality.
     """
     model.eval()
-    weight = balance_popularity(log)
+    weight = balance(log)
+    reader = BatchReader(model, log.sequences, catalogue)
+    windows = reader.windows.select(users[reader.windows.users] & (reader.windows.lengths > 1))
     parts = []
     with torch.no_grad():
-        for _, index, mask in batches(windows.select(windows.lengths > 1), batch_positions):
-            batch = catalogue.batch(log.sequences.items[index], mask)
+        for chosen, index, mask in batches(windows, batch_positions):
+            batch = reader.batch(windows.users[chosen], index, mask)
             if change:
                 batch = change(batch)
             features, defined = model.features(batch, model.interests(batch))
-            length = batch.mask.sum(1, keepdim=True).expand_as(batch.mask).to(features)
             label, count = (torch.from_numpy(column[index]).to(features) for column in (log.inserted, weight))
-            real = batch.mask & (batch.has_collaborative | batch.has_semantic)
-            parts.append(Examples(features[real], defined[real], length[real], label[real], count[real]))
+            judged = torch.from_numpy(windows.judged(chosen, mask)) & (batch.has_collaborative | batch.has_semantic)
+            parts.append(Examples(*(part[judged] for part in (features, defined, batch.length, label, count))))
     return Examples(*(torch.cat(column) for column in zip(*(vars(part).values() for part in parts), strict=True)))
 
 
@@ -134,7 +142,7 @@ def fit_decision(
         report: Called with the epoch (from 1), the fraction of it that is done, and measurements at its end.
 
     Returns:
-        Detection measurements on held-out users, noise being as frequent at every popularity.
+        Detection measurements on held-out users, noise being as frequent at every popularity and length.
     """
     _standardise(model, examples)
     optimiser = torch.optim.Adam(model.head.parameters(), lr=training.learning_rate)
@@ -146,7 +154,8 @@ def fit_decision(
     def loss_of(rows: Examples) -> Tensor:
         return F.binary_cross_entropy_with_logits(logits(rows), rows.label, rows.weight)
 
-    for epoch in range(1, training.head_epochs + 1):
+    # The paper's head, the sum of the similarities, has nothing to train.
+    for epoch in range(1, training.head_epochs + 1 if model.config.head == "agreement" else 1):
         order = torch.from_numpy(generator.permutation(len(examples.label)))
         for rows in order.split(training.batch_positions):
             chosen = examples.select(rows)
@@ -167,8 +176,8 @@ def fit_decision(
 def _standardise(model: IADSR, examples: Examples) -> None:
     """Stores what is usual: of each feature in training, and of the similarities among genuine interactions."""
     mean, deviation = _moments(examples.features, examples.defined)
-    model.feature_mean.copy_(mean)
-    model.feature_deviation.copy_(deviation)
+    model.feature_mean[: len(mean)].copy_(mean)
+    model.feature_deviation[: len(mean)].copy_(deviation)
     genuine = examples.select(examples.label == 0)
     mean, deviation = _moments(genuine.features, genuine.defined)
     model.genuine_mean.copy_(mean[: len(SIMILARITIES)])

@@ -5,7 +5,7 @@ vectors, never item numbers, so that items it was not trained on can be judged f
 positions, d collaborative dimensions, D text-embedding dimensions, k components kept of them, h hidden.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -23,15 +23,15 @@ FORECASTS = ("expected", "expected_text", "next_with_item", "next_without_item")
 """How well the interest before an item foresees it, by its vector and by its text; and how well the interest foresees
 the next item, having read this one and not."""
 
-VIEWS = ("collaborative", "succession", "semantic")
-"""Items compared by their vectors, by which follows which, and by their texts."""
+VIEWS = ("co_occurrence", "company", "semantic")
+"""Items compared by which items other users have together, by the texts of those, and by their own texts."""
 
 FEATURES = (
     *SIMILARITIES,
     *FORECASTS,
     *(f"{view}_{name}" for view in VIEWS for name in AGREEMENTS),
 )
-"""What the noise head sees of an interaction, besides the log length of its sequence and which features are defined.
+"""What the noise head sees of an interaction, besides the log length of its history and which features are defined.
 An item's popularity is deliberately not among them: it would cost the cold items."""
 
 
@@ -61,18 +61,48 @@ class Batch:
     """Padded sequences as the model reads them.
 
     Attributes:
-        collaborative: Item vectors, [B, T, d].
+        collaborative: Item vectors of stage 1, E_c, [B, T, d].
+        others: Item vectors learned from other users than the sequence's own, one of each kind, [B, T, 2, d]; zeros
+            where those do not know the item.
         semantic: Text embeddings in the model's components (`IADSR.reduce_semantic`), [B, T, k].
         mask: bool [B, T], real positions; padding comes last.
         has_collaborative: bool [B, T].
         has_semantic: bool [B, T].
+        history: Whole histories, where a sequence is a window of a longer one; None where all are whole.
     """
 
     collaborative: Tensor
+    others: Tensor
     semantic: Tensor
     mask: Tensor
     has_collaborative: Tensor
     has_semantic: Tensor
+    history: "History | None" = None
+
+    @property
+    def length(self) -> Tensor:
+        """Interactions in the whole history of each position, float [B, T]."""
+        length = self.mask.sum(1)
+        if self.history is not None:
+            length = torch.where(self.history.longer, self.history.length, length)
+        return length[:, None].expand_as(self.mask).to(self.collaborative)
+
+
+@dataclass(frozen=True)
+class History:
+    """What windows are part of: sums over whole histories, meaningless where the window is the whole.
+
+    Attributes:
+        longer: bool [B], true on windows of a longer history.
+        length: Interactions in it, int64 [B].
+        totals: Sum of its vectors in each of VIEWS, each [B, n].
+        counts: Vectors in each of those sums, [B, 3].
+    """
+
+    longer: Tensor
+    length: Tensor
+    totals: tuple[Tensor, ...]
+    counts: Tensor
 
 
 class IADSR(Pretrained, nn.Module):
@@ -80,7 +110,6 @@ class IADSR(Pretrained, nn.Module):
 
     Attributes:
         config: The shape of the model.
-        collaborative_mean: Mean of the log's item vectors, [d].
         semantic_mean: Mean of the catalogue's text embeddings, [D].
         semantic_basis: Principal directions of the text embeddings, half-whitened, [D, k].
         feature_mean: Of the agreement features in training, [F].
@@ -90,7 +119,6 @@ class IADSR(Pretrained, nn.Module):
         calibration: Scale and shift of the noise logit, fitted on held-out users, [2].
     """
 
-    collaborative_mean: Tensor
     semantic_mean: Tensor
     semantic_basis: Tensor
     feature_mean: Tensor
@@ -116,10 +144,9 @@ class IADSR(Pretrained, nn.Module):
             nn.ReLU(),
             nn.Linear(config.head_dimension, 1),
         )
-        sizes = {"collaborative": d, "succession": 2 * d, "semantic": k}
+        sizes = {"co_occurrence": d, "company": d, "semantic": k}
         self.chance = nn.ModuleDict({view: Chance(sizes[view]) for view in VIEWS})
         for name, start in {
-            "collaborative_mean": torch.zeros(d),
             "semantic_mean": torch.zeros(config.semantic_dimension),
             "semantic_basis": torch.eye(config.semantic_dimension, k),
             "feature_mean": torch.zeros(len(FEATURES)),
@@ -147,21 +174,22 @@ class IADSR(Pretrained, nn.Module):
         """Computes short- and long-term interests of both modalities.
 
         C is the maximum over positions for every backbone; the paper takes a sequence vector of Caser's own. S is
-        W_2 of the mean text, which has no order.
+        W_2 of the mean text, which has no order. With the paper's head the item under test is not left out of them.
         """
         known = batch.mask & batch.has_semantic
         collaborative = self.backbone(read_items(batch.collaborative) * batch.has_collaborative[..., None], batch.mask)
         semantic = self.short_semantic(batch.semantic) * known[..., None]  # [B, T, h]
         history = batch.semantic * known[..., None]  # [B, T, k]
         mean_history = history.sum(1) / known.sum(1, keepdim=True).clamp(min=1)  # [B, k]
-        return Interests(
-            collaborative=collaborative,
-            semantic=semantic,
-            long_collaborative=leave_one_out_max(collaborative, batch.mask),
-            long_semantic=self.long_semantic(leave_one_out_mean(batch.semantic, known)),
-            user_collaborative=collaborative.masked_fill(~batch.mask[..., None], -torch.inf).amax(1),
-            user_semantic=self.long_semantic(mean_history),
-        )
+        user_collaborative = collaborative.masked_fill(~batch.mask[..., None], -torch.inf).amax(1)  # [B, h]
+        user_semantic = self.long_semantic(mean_history)  # [B, h]
+        if self.config.head == "paper":
+            long_collaborative = user_collaborative[:, None].expand_as(collaborative)
+            long_semantic = user_semantic[:, None].expand_as(collaborative)
+        else:
+            long_collaborative = leave_one_out_max(collaborative, batch.mask)
+            long_semantic = self.long_semantic(leave_one_out_mean(batch.semantic, known))
+        return Interests(collaborative, semantic, long_collaborative, long_semantic, user_collaborative, user_semantic)
 
     def similarities(self, interests: Interests, batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns the paper's three similarities [B, T, 3] and where they are defined, bool [B, T, 3]."""
@@ -180,7 +208,12 @@ class IADSR(Pretrained, nn.Module):
         return values * defined, defined
 
     def features(self, batch: Batch, interests: Interests) -> tuple[Tensor, Tensor]:
-        """Returns the agreement features [B, T, F], in the order of FEATURES, and where they are defined, bool."""
+        """Returns the agreement features [B, T, F], in the order of FEATURES, and where they are defined, bool.
+
+        The paper's head reads the similarities alone, so that it is given no more.
+        """
+        if self.config.head == "paper":
+            return self.similarities(interests, batch)
         with_text = batch.mask & batch.has_semantic
         present = batch.mask & batch.has_collaborative
         parts = [
@@ -214,26 +247,32 @@ class IADSR(Pretrained, nn.Module):
 
     def views(self, batch: Batch) -> list[View]:
         """Returns the three views in which items are compared, in the order of VIEWS."""
-        present, with_text = batch.mask & batch.has_collaborative, batch.mask & batch.has_semantic
-        unit = F.normalize(batch.collaborative, dim=-1)
-        centred = F.normalize(unit - self.collaborative_mean, dim=-1)
+        by_others = batch.others * (batch.mask & batch.has_collaborative)[..., None, None]  # [B, T, 2, d]
         text = F.normalize(batch.semantic, dim=-1)
-        # What the backbone expects after having read this item alone. The item table learns which items are alike;
-        # expectation against item vector is what it was trained for: which items go together.
-        alone = read_items(batch.collaborative).flatten(0, 1)[:, None]  # [B * T, 1, d]
-        read = self.backbone(alone, torch.ones(alone.shape[:2], dtype=torch.bool))  # [B * T, 1, h]
-        expected = F.normalize(self.predict(read[:, 0]), dim=-1).view_as(unit)  # [B, T, d]
-        both_ways = torch.cat([expected, unit], -1) / 2**0.5, torch.cat([unit, expected], -1) / 2**0.5
-        return [View(centred, centred, present), View(*both_ways, present), View(text, text, with_text)]
+        present = [*by_others.any(-1).unbind(-1), batch.mask & batch.has_semantic]
+        views = [View.of_windows(*pair) for pair in zip((*by_others.unbind(-2), text), present, strict=True)]
+        if batch.history is None:
+            return views
+        longer, counts = batch.history.longer, batch.history.counts.unbind(-1)
+        return [
+            replace(
+                view,
+                total=torch.where(longer[:, None], total, view.total),
+                count=torch.where(longer, count, view.count),
+            )
+            for view, total, count in zip(views, batch.history.totals, counts, strict=True)
+        ]
 
     def head_logit(self, features: Tensor, defined: Tensor, length: Tensor) -> Tensor:
         """Computes the logit of the noise probability, before calibration.
 
         Args:
-            features: [..., F].
-            defined: bool [..., F].
-            length: Interactions in the sequence of each row, [...].
+            features: [..., F], or the three similarities alone for the paper's head.
+            defined: bool, likewise.
+            length: Interactions in the whole history of each row, [...].
         """
+        if self.config.head == "paper":
+            return -features.sum(-1)
         standard = (features - self.feature_mean) / self.feature_deviation * defined
         return self.head(torch.cat([standard, defined.to(standard), torch.log(length)[..., None]], dim=-1))[..., 0]
 
@@ -244,9 +283,8 @@ class IADSR(Pretrained, nn.Module):
             The calibrated noise probability [B, T], the three similarities [B, T, 3] and where those are defined.
         """
         features, defined = self.features(batch, self.interests(batch))
-        length = batch.mask.sum(1, keepdim=True).expand_as(batch.mask).to(features)
         scale, shift = self.calibration
-        probability = torch.sigmoid(self.head_logit(features, defined, length) * scale + shift)
+        probability = torch.sigmoid(self.head_logit(features, defined, batch.length) * scale + shift)
         return probability, features[..., : len(SIMILARITIES)], defined[..., : len(SIMILARITIES)]
 
 

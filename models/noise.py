@@ -75,7 +75,7 @@ def insert_noise(
         )
     )
     merged = np.concatenate([items, sequences.items])[order]
-    noisy = Sequences.from_lengths(merged, lengths + np.bincount(user, minlength=len(sequences)))
+    noisy = Sequences.from_lengths(merged, lengths + np.bincount(user, minlength=len(sequences)), sequences.keys)
     return NoisyLog(noisy, order < len(items))
 
 
@@ -115,7 +115,7 @@ def replace_noise(
     items, replaced = sequences.items.copy(), np.zeros(len(sequences.items), bool)
     items[chosen[found]] = drawn[found]
     replaced[chosen[found]] = True
-    return NoisyLog(Sequences(items, sequences.offsets), replaced)
+    return NoisyLog(Sequences(items, sequences.offsets, sequences.keys), replaced)
 
 
 def _draw_new_items(

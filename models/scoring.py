@@ -1,11 +1,12 @@
 """Scores every interaction of a batch of sequences: arrays in, arrays out, the way the pipeline calls the model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
-from .iadsr import IADSR, SIMILARITIES, Batch
+from .iadsr import IADSR, SIMILARITIES, Batch, History
 from .sequences import Sequences, batches, cut_windows
 
 BATCH_POSITIONS = 4096
@@ -16,7 +17,8 @@ class ItemVectors:
     """Vectors of a catalogue of V items.
 
     Attributes:
-        collaborative: float32 [V, d]; a row is meaningless where `has_collaborative` is false.
+        collaborative: float32 [V, IADSRConfig.collaborative_width]: E_c, and by fold of users the two vectors learned
+            from the users of all other folds; a row is meaningless where `has_collaborative` is false.
         semantic: float32 [V, D], may be memory-mapped or float16; meaningless where `has_semantic` is false.
         has_collaborative: bool [V].
         has_semantic: bool [V].
@@ -52,12 +54,14 @@ def score_sequences(
 ) -> Scores:
     """Scores every interaction of every sequence, however long.
 
-    The same input gives the same scores. Sequences longer than the model's `max_length` are scored in windows of
-    even size; items unknown to both modalities are left out of the context.
+    The same input gives the same scores. Sequences longer than the model's `max_length` are read in overlapping
+    windows, each interaction being judged by its window and by the whole sequence; items unknown to both modalities are
+    left out of the context.
 
     Args:
         model: A trained model.
-        sequences: Interactions, items being rows of `vectors`.
+        sequences: Interactions, items being rows of `vectors`; users that the model was trained on under the keys that
+            they had then.
         vectors: The catalogue.
         batch_positions: Padded positions per batch.
     """
@@ -70,21 +74,22 @@ def score_sequences(
 
     # Only the items that occur are read, once each: the catalogue may be far larger than memory.
     used, items = np.unique(context.items, return_inverse=True)
-    table = CatalogueTensors.select(model, vectors, used)
-    windows = cut_windows(context, model.config.max_length)
-    windows = windows.select(windows.lengths > 1)
+    context = replace(context, items=items)
     origin = np.flatnonzero(known)
+    reader = BatchReader(model, context, CatalogueTensors.select(model, vectors, used))
+    windows = reader.windows.select(reader.windows.lengths > 1)
     model.eval()
     with torch.inference_mode():
-        for _, index, mask in batches(windows, batch_positions):
-            batch = table.batch(items[index], mask)
+        for chosen, index, mask in batches(windows, batch_positions):
+            batch = reader.batch(windows.users[chosen], index, mask)
             noise, values, defined = model(batch)
             standing = (values - model.genuine_mean) / model.genuine_deviation
             lowest = standing.masked_fill(~defined, torch.inf).argmin(-1)
-            where = origin[index[mask]]
-            probability[where] = noise.numpy()[mask]
-            similarities[where] = values.masked_fill(~defined, torch.nan).numpy()[mask]
-            weakest[where] = lowest.numpy()[mask]
+            judged = windows.judged(chosen, mask)
+            where = origin[index[judged]]
+            probability[where] = noise.numpy()[judged]
+            similarities[where] = values.masked_fill(~defined, torch.nan).numpy()[judged]
+            weakest[where] = lowest.numpy()[judged]
             scored[where] = True
     return Scores(probability, similarities, scored, weakest)
 
@@ -94,13 +99,15 @@ class CatalogueTensors:
     """A catalogue's vectors as the model reads them, the text embeddings reduced to its components.
 
     Attributes:
-        collaborative: [V, d].
+        collaborative: E_c, [V, d].
+        others: By fold of users, both kinds of vectors learned from the users of the others, [V, folds, 2, d].
         semantic: [V, k].
         has_collaborative: bool [V].
         has_semantic: bool [V].
     """
 
     collaborative: torch.Tensor
+    others: torch.Tensor
     semantic: torch.Tensor
     has_collaborative: torch.Tensor
     has_semantic: torch.Tensor
@@ -108,25 +115,98 @@ class CatalogueTensors:
     @classmethod
     def select(cls, model: IADSR, vectors: ItemVectors, items: np.ndarray) -> "CatalogueTensors":
         """Reads the rows `items` of a catalogue, zeros where a vector is absent."""
+        size = model.config.collaborative_dimension
         has_collaborative, has_semantic = vectors.has_collaborative[items], vectors.has_semantic[items]
-        collaborative = np.where(has_collaborative[:, None], vectors.collaborative[items], 0).astype(np.float32)
+        learned = np.where(has_collaborative[:, None], vectors.collaborative[items], 0).astype(np.float32)
+        others = torch.from_numpy(learned[:, size:]).reshape(len(items), -1, 2, size)
         raw = np.where(has_semantic[:, None], vectors.semantic[items], 0).astype(np.float32)
         with torch.no_grad():  # not inference_mode: training backpropagates through what it reads here
             semantic = model.reduce_semantic(torch.from_numpy(raw))
         return cls(
-            torch.from_numpy(collaborative),
+            torch.from_numpy(learned[:, :size]),
+            F.normalize(others, dim=-1),  # borrowed vectors are means, and shorter
             semantic,
             torch.from_numpy(has_collaborative),
             torch.from_numpy(has_semantic),
         )
 
-    def batch(self, items: np.ndarray, mask: np.ndarray) -> Batch:
-        """Gathers the vectors of padded sequences of items, int [B, T], with their mask of real positions."""
+    def batch(self, items: np.ndarray, mask: np.ndarray, folds: np.ndarray | None = None) -> Batch:
+        """Gathers the vectors of padded sequences of items.
+
+        Args:
+            items: int [B, T].
+            mask: bool [B, T], real positions.
+            folds: int64 [B], the fold of each sequence's user; None: without the vectors learned from other users,
+                which interests do not read.
+        """
         index, real = torch.from_numpy(items), torch.from_numpy(mask)
+        if folds is None:
+            others = self.others.new_zeros(()).expand(*index.shape, *self.others.shape[2:])
+        else:
+            others = self.others[index, torch.from_numpy(folds)[:, None]]  # [B, T, 2, d]
         return Batch(
             self.collaborative[index],
+            others,
             self.semantic[index],
             real,
             self.has_collaborative[index] & real,
             self.has_semantic[index] & real,
         )
+
+
+class BatchReader:
+    """Reads windows of a log as batches that know the whole history of each window.
+
+    Attributes:
+        windows: Of the log, each interaction being judged in one of them.
+    """
+
+    def __init__(self, model: IADSR, sequences: Sequences, catalogue: CatalogueTensors):
+        self._sequences, self._catalogue = sequences, catalogue
+        # The paper's head knows no other users.
+        self._folds = sequences.folds(model.config.folds) if model.config.head == "agreement" else None
+        self.windows = cut_windows(sequences, model.config.max_length, model.config.overlap)
+        long = np.flatnonzero(sequences.lengths > model.config.max_length)
+        self._row = np.full(len(sequences), -1, np.int64)
+        self._row[long] = np.arange(len(long))
+        self._totals, self._counts = self._sum_histories(model, long)
+
+    def batch(self, users: np.ndarray, index: np.ndarray, mask: np.ndarray) -> Batch:
+        """Gathers windows of the log.
+
+        Args:
+            users: int64 [B], the user of each window.
+            index: Interaction at each position, int64 [B, T].
+            mask: bool [B, T], real positions.
+        """
+        batch = self._gather(users, index, mask)
+        row = self._row[users]
+        if (row < 0).all():
+            return batch
+        at = torch.from_numpy(row).clamp(min=0)
+        history = History(
+            torch.from_numpy(row >= 0),
+            torch.from_numpy(self._sequences.lengths[users]),
+            tuple(total[at] for total in self._totals),
+            self._counts[at],
+        )
+        return replace(batch, history=history)
+
+    def _sum_histories(self, model: IADSR, users: np.ndarray) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Adds up the vectors of whole histories in each view, each [L, n], and counts them, [L, 3]."""
+        pieces = cut_windows(self._sequences, model.config.max_length)
+        pieces = pieces.select(self._row[pieces.users] >= 0)
+        totals = [torch.zeros(len(users), len(chance.mean)) for chance in model.chances]
+        counts = torch.zeros(len(users), len(totals))
+        with torch.no_grad():
+            for chosen, index, mask in batches(pieces, BATCH_POSITIONS):
+                views = model.views(self._gather(pieces.users[chosen], index, mask))
+                row = torch.from_numpy(self._row[pieces.users[chosen]])
+                for total, view in zip(totals, views, strict=True):
+                    total.index_add_(0, row, view.total)
+                counts.index_add_(0, row, torch.stack([view.count for view in views], -1))
+        return totals, counts
+
+    def _gather(self, users: np.ndarray, index: np.ndarray, mask: np.ndarray) -> Batch:
+        folds = None if self._folds is None else self._folds[users]
+        return self._catalogue.batch(self._sequences.items[index], mask, folds)

@@ -13,21 +13,28 @@ class Sequences:
     Attributes:
         items: int32 [N], the item of each interaction as a row of the catalogue.
         offsets: int64 [U + 1]; user u holds interactions offsets[u] up to offsets[u + 1].
+        keys: uint64 [U], a hash of each user's id, by which users are dealt into folds. A model must be shown the users
+            that it was trained on under the same keys. Default: 0, 1, 2, ..., right as long as the users are the same.
     """
 
     items: np.ndarray
     offsets: np.ndarray
+    keys: np.ndarray | None = None
 
     def __post_init__(self):
+        if self.keys is None:
+            object.__setattr__(self, "keys", np.arange(len(self.offsets) - 1, dtype=np.uint64))
+        elif self.keys.shape != (len(self.offsets) - 1,):
+            raise ValueError(f"keys: expected one for each of {len(self.offsets) - 1} users, found {self.keys.shape}")
         if self.offsets.ndim != 1 or len(self.offsets) == 0:
             raise ValueError(f"offsets: expected a vector of users + 1 entries, found shape {self.offsets.shape}")
         if self.offsets[0] != 0 or self.offsets[-1] != len(self.items) or (np.diff(self.offsets) < 0).any():
             raise ValueError(f"offsets: expected to rise from 0 to {len(self.items)}, the number of interactions")
 
     @classmethod
-    def from_lengths(cls, items: np.ndarray, lengths: np.ndarray) -> "Sequences":
-        """Builds sequences from flat items [N] and the number of interactions of each user [U]."""
-        return cls(np.asarray(items, np.int32), np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
+    def from_lengths(cls, items: np.ndarray, lengths: np.ndarray, keys: np.ndarray | None = None) -> "Sequences":
+        """Builds sequences from flat items [N], the number of interactions of each user [U] and the users' keys."""
+        return cls(np.asarray(items, np.int32), np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]), keys)
 
     def __len__(self) -> int:
         """Returns the number of users."""
@@ -46,7 +53,14 @@ class Sequences:
     def restrict(self, keep: np.ndarray) -> "Sequences":
         """Returns the same users with only the interactions where `keep` (bool [N]) is true."""
         lengths = np.bincount(self.users[keep], minlength=len(self))
-        return Sequences.from_lengths(self.items[keep], lengths)
+        return Sequences.from_lengths(self.items[keep], lengths, self.keys)
+
+    def folds(self, count: int) -> np.ndarray:
+        """Deals users into `count` folds of about equal size, int64 [U]: a function of a user's key alone."""
+        assert self.keys is not None
+        # Upper bits of a multiplicative hash: shards, which are made of the lower bits, hold users of all folds.
+        mixed = (self.keys * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(33)
+        return (mixed % np.uint64(count)).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -57,34 +71,50 @@ class Windows:
         starts: int64 [W], index of each window's first interaction.
         lengths: int64 [W].
         users: int64 [W], the user each window belongs to.
+        before: int64 [W], how many of the first interactions are only context, being judged in the window before.
+        after: int64 [W], likewise of the last.
     """
 
     starts: np.ndarray
     lengths: np.ndarray
     users: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
 
     def __len__(self) -> int:
         """Returns the number of windows."""
         return len(self.starts)
 
-    def select(self, keep: np.ndarray) -> "Windows":
-        """Returns the windows that `keep`, a bool mask or indices, picks."""
-        return Windows(self.starts[keep], self.lengths[keep], self.users[keep])
+    def select(self, keep: np.ndarray | slice) -> "Windows":
+        """Returns the windows that `keep`, a bool mask, indices or a slice, picks."""
+        return Windows(*(column[keep] for column in vars(self).values()))
+
+    def judged(self, chosen: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Returns which positions of some windows are judged there, bool [B, T], given their mask of real positions."""
+        steps = np.arange(mask.shape[1])
+        inside = (steps >= self.before[chosen, None]) & (steps < (self.lengths - self.after)[chosen, None])
+        return mask & inside  # [B, T]
 
 
-def cut_windows(sequences: Sequences, max_length: int) -> Windows:
+def cut_windows(sequences: Sequences, max_length: int, overlap: int = 0) -> Windows:
     """Cuts each sequence into the fewest windows of at most `max_length`, as even in size as can be.
 
-    Every interaction falls into exactly one window. Even sizes matter: cut at multiples of `max_length`, a sequence
+    Every interaction is judged in exactly one window. Even sizes matter: cut at multiples of `max_length`, a sequence
     one longer would leave an interaction alone with nothing to compare it with.
+
+    Args:
+        sequences: What to cut.
+        max_length: Most interactions in a window, the overlaps included; more than twice the overlap.
+        overlap: Interactions that a window also sees of the one before it and the one after it.
     """
     lengths = sequences.lengths
-    pieces = -(-lengths // max_length)  # 0 for an empty sequence
+    pieces = np.where(lengths <= max_length, np.minimum(lengths, 1), -(-lengths // (max_length - 2 * overlap)))
     users = np.repeat(np.arange(len(sequences)), pieces)
     nth = np.arange(len(users)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     begin = nth * lengths[users] // np.maximum(pieces[users], 1)
     end = (nth + 1) * lengths[users] // np.maximum(pieces[users], 1)
-    return Windows(sequences.offsets[users] + begin, end - begin, users)
+    before, after = np.minimum(begin, overlap), np.minimum(lengths[users] - end, overlap)
+    return Windows(sequences.offsets[users] + begin - before, end - begin + before + after, users, before, after)
 
 
 def batches(

@@ -9,15 +9,17 @@ import torch
 from torch.nn import functional as F
 
 from .alignment import fit_alignment
+from .co_occurrence import fit_other_users
 from .config import IADSRConfig, TrainingConfig
 from .decision import Examples, collect_examples, fit_decision, measure_chance
 from .errors import InputError
 from .iadsr import IADSR, Batch
 from .neighbours import borrow_collaborative
 from .noise import NoisyLog, insert_noise
+from .probing import score_noise
 from .recommender import Recommender, fit_recommender
 from .scoring import CatalogueTensors, ItemVectors
-from .sequences import Sequences, Windows, cut_windows
+from .sequences import Sequences, cut_windows
 
 Stage = Literal["collaborative", "alignment", "head"]
 _SHARES: dict[Stage, tuple[float, float]] = {
@@ -56,7 +58,8 @@ class TrainingResult:
 
     Attributes:
         model: Ready to score; `model.metrics` holds `metrics`.
-        collaborative: float32 [V, d], E_c: unit vectors, zeros where `has_collaborative` is false.
+        collaborative: float32 [V, IADSRConfig.collaborative_width]: E_c, and what other users say of the items; zeros
+            where `has_collaborative` is false.
         has_collaborative: bool [V], true for items that occur in the log.
         metrics: JSON-able: counts, and measurements on held-out users.
         history: One entry per epoch: stage, epoch and its measurements.
@@ -99,12 +102,14 @@ def train(
     batch_positions = max(SMALLEST_BATCH, min(training.batch_positions, len(sequences.items) // STEPS_PER_EPOCH))
     training = replace(training, batch_positions=batch_positions)
     tell, history = _reporter(training, progress)
-    streams = np.random.SeedSequence(training.seed).spawn(5)
+    streams = np.random.SeedSequence(training.seed).spawn(6)
     log = insert_noise(sequences, training.noise_rate, uniform_share=training.uniform_share, seed=streams[0])
     splitting, batching, viewing = (np.random.default_rng(stream) for stream in streams[1:4])
     windows = cut_windows(log.sequences, config.max_length)
-    part = _split_users(sequences, training.held_out_share, splitting)[windows.users]
+    part_of_user = _split_users(sequences, training.held_out_share, splitting)
+    part = part_of_user[windows.users]
     counts = np.bincount(sequences.items, minlength=len(semantic))
+    has_semantic = has_semantic.astype(bool)
 
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed: that would seed a GPU's generator too, which nothing here uses or puts back.
@@ -121,8 +126,12 @@ def train(
             batching,
             lambda *at: tell("collaborative", training.collaborative_epochs, *at),
         )
-        vectors = ItemVectors(_read_table(learned.recommender, counts), semantic, counts > 0, has_semantic.astype(bool))
-        model = _start_model(config, learned.recommender, vectors, counts)
+        model = _start_model(config, learned.recommender, semantic, has_semantic)
+        collaborative = _read_table(learned.recommender, counts)
+        if config.head == "agreement":
+            others = _learn_from_others(model, sequences, semantic, has_semantic, training.seed)
+            collaborative = np.concatenate([collaborative, others], axis=1)
+        vectors = ItemVectors(collaborative, semantic, counts > 0, has_semantic)
         catalogue = CatalogueTensors.select(model, vectors, np.arange(len(semantic)))
         aligned = fit_alignment(
             model,
@@ -137,12 +146,14 @@ def train(
         measure_chance(model, catalogue, counts)
         detection = fit_decision(
             model,
-            _two_views(model, log, vectors, windows.select(part == 2), training, viewing),
-            collect_examples(model, log, catalogue, windows.select(part == 1), training.batch_positions),
+            _two_views(model, log, vectors, part_of_user == 2, training, viewing),
+            collect_examples(model, log, catalogue, part_of_user == 1, training.batch_positions),
             training,
             batching,
             lambda *at: tell("head", training.head_epochs, *at),
         )
+        reference = score_noise(model, log, vectors, np.random.default_rng(streams[5]))
+        model.noise_reference.copy_(torch.from_numpy(reference))
     metrics = {
         "users": len(sequences),
         "items": int((counts > 0).sum()),
@@ -191,15 +202,33 @@ def _read_table(recommender: Recommender, counts: np.ndarray) -> np.ndarray:
     return unit * (counts > 0)[:, None]
 
 
-def _start_model(config: IADSRConfig, recommender: Recommender, vectors: ItemVectors, counts: np.ndarray) -> IADSR:
-    """Builds the model that stage 2 begins with: stage 1's encoder, and what is known of the items."""
+def _learn_from_others(
+    model: IADSR, sequences: Sequences, semantic: np.ndarray, has_semantic: np.ndarray, seed: int
+) -> np.ndarray:
+    """Returns by item, fold and kind the vectors learned from other folds' users, float32 [V, folds * 2 * d].
+
+    They come of the log without our insertions: those are as new to them as a user's own interactions are.
+    """
+    size = model.config.collaborative_dimension
+    texts = np.zeros((len(semantic), size), np.float32)
+    with torch.no_grad():
+        reduced = model.reduce_semantic(torch.from_numpy(np.asarray(semantic[has_semantic], np.float32)))[:, :size]
+    texts[has_semantic, : reduced.shape[1]] = reduced.numpy()  # the strongest components come first
+    vectors = fit_other_users(sequences, texts, has_semantic, folds=model.config.folds, dimension=size, seed=seed)
+    both = np.stack([vectors.co_occurrence, vectors.company], axis=2)  # [folds, V, 2, d]
+    return both.swapaxes(0, 1).reshape(len(semantic), -1)
+
+
+def _start_model(
+    config: IADSRConfig, recommender: Recommender, semantic: np.ndarray, has_semantic: np.ndarray
+) -> IADSR:
+    """Builds the model that stage 2 begins with: stage 1's encoder, and the components of the text embeddings."""
     model = IADSR(config)
     model.backbone.load_state_dict(recommender.backbone.state_dict())
     model.predict.load_state_dict(recommender.predict.state_dict())
-    model.collaborative_mean.copy_(torch.from_numpy((vectors.collaborative * counts[:, None]).sum(0) / counts.sum()))
-    if not vectors.has_semantic.any():
+    if not has_semantic.any():
         return model
-    texts = torch.from_numpy(np.asarray(vectors.semantic[vectors.has_semantic], np.float32))
+    texts = torch.from_numpy(np.asarray(semantic[has_semantic], np.float32))
     mean = texts.mean(0)
     covariance = (texts - mean).T @ (texts - mean) / len(texts)
     values, directions = torch.linalg.eigh(covariance)  # ascending
@@ -217,7 +246,7 @@ def _two_views(
     model: IADSR,
     log: NoisyLog,
     vectors: ItemVectors,
-    windows: Windows,
+    users: np.ndarray,
     training: TrainingConfig,
     generator: np.random.Generator,
 ) -> Examples:
@@ -229,8 +258,8 @@ def _two_views(
     def hide(batch: Batch) -> Batch:
         return _hide(batch, training.hidden_share, generator)
 
-    return collect_examples(model, log, full, windows, training.batch_positions) + collect_examples(
-        model, log, poor, windows, training.batch_positions, hide
+    return collect_examples(model, log, full, users, training.batch_positions) + collect_examples(
+        model, log, poor, users, training.batch_positions, hide
     )
 
 

@@ -12,7 +12,6 @@ import pyarrow as pa
 from ..models.config import BackboneName, IADSRConfig, TrainingConfig
 from ..models.errors import InputError
 from ..models.pretrained import CARD, CONFIG, WEIGHTS, fingerprint
-from ..models.sequences import Sequences
 from ..models.training import TrainingProgress, TrainingResult
 from ..models.training import train as train_model
 from ..transforms import files
@@ -80,7 +79,7 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
 
     with progress.task("Training", total=1.0) as task:
         result = train_model(
-            Sequences(log.items, log.offsets),
+            log.sequences(options.columns),
             semantic,
             has_semantic,
             IADSRConfig(backbone=options.backbone, semantic_dimension=semantic.shape[1]),
@@ -160,7 +159,7 @@ def write_model(output: str, result: TrainingResult, item_ids: pa.Array) -> None
             with open(os.path.join(scratch, name), "rb") as file:
                 contents[name] = file.read()
     files.delete(files.join(output, CONFIG))
-    metadata = EmbeddingMetadata("collaborative", config.backbone, own, "none", config.collaborative_dimension)
+    metadata = EmbeddingMetadata("collaborative", config.backbone, own, "none", config.collaborative_width)
     table = EmbeddingTable(item_ids, result.collaborative, result.has_collaborative, texts=None, metadata=metadata)
     write_embeddings(table, files.join(output, COLLABORATIVE))
     for name, content in contents.items():

@@ -6,6 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..models.sequences import Sequences
+from .grouping import hash_values
 from .schema import ROW, TIME, InteractionColumns
 
 
@@ -20,6 +22,11 @@ class OrderedShard(NamedTuple):
     """The shard's distinct items, ascending."""
     items: np.ndarray
     """int32 [rows]; index into item_ids."""
+
+    def sequences(self, columns: InteractionColumns) -> Sequences:
+        """Returns the interactions as models read them, each user under the hash of the id."""
+        users = self.table[columns.user].take(self.offsets[:-1]).combine_chunks()
+        return Sequences(self.items, self.offsets, hash_values(users))
 
 
 def order_interactions(table: pa.Table, columns: InteractionColumns) -> OrderedShard:

@@ -1,0 +1,159 @@
+"""What the users of a log say of its items together: item vectors that leave out the user they are used for.
+
+An item that strayed into a user's sequence co-occurs with the rest of it because it is there. Vectors learned from the
+whole log have seen that, and for an item that ten users have it is a tenth of all they know. So users are dealt into
+folds, and a user is judged by the vectors learned from the users of all other folds: whatever agreement is left, other
+users vouch for. Noise that we insert is then as new to the vectors as noise that was there before.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse
+
+from .sequences import Sequences, Windows, cut_windows
+
+COMPANY = 100
+"""Interactions that count as together; longer sequences are cut."""
+_OVERSAMPLED, _PASSES = 16, 4
+
+
+@dataclass(frozen=True)
+class OtherUsersVectors:
+    """Vectors of V items by fold of users, each fold's learned from all users but its own. Zeros where unknown.
+
+    Attributes:
+        co_occurrence: float32 [folds, V, d]: who occurs with whom.
+        company: float32 [folds, V, k]: the mean text of what an item occurs with.
+    """
+
+    co_occurrence: np.ndarray
+    company: np.ndarray
+
+
+def fit_other_users(
+    sequences: Sequences, texts: np.ndarray, has_text: np.ndarray, *, folds: int, dimension: int, seed: int
+) -> OtherUsersVectors:
+    """Learns both kinds of vectors, as unit vectors around the mean interaction of the log.
+
+    `co_occurrence` are the leading singular vectors of the items' positive pointwise mutual information (Levy and
+    Goldberg, 2014); `company` needs no more than one meeting to say something, and so helps cold items most.
+
+    Args:
+        sequences: The log; a user's fold is `sequences.folds(folds)`.
+        texts: Text vectors of the catalogue, float [V, k].
+        has_text: bool [V].
+        folds: Number of folds, 2 or more.
+        dimension: d; less where the catalogue is smaller.
+        seed: Of the randomised singular value decomposition.
+    """
+    catalogue = len(texts)
+    counts = np.bincount(sequences.items, minlength=catalogue)
+    unit_texts = _unit(texts) * has_text[:, None]
+    windows = cut_windows(sequences, COMPANY)
+    fold = sequences.folds(folds)[windows.users]
+    together = [_count_together(sequences, windows.select(fold == own), catalogue) for own in range(folds)]
+    in_company = [_mean_company(sequences, windows.select(fold == own), unit_texts) for own in range(folds)]
+    all_together, all_company = _sum(together), sum(in_company)
+
+    reference, co_occurrence, company = None, [], []
+    for own in range(folds):
+        vectors = _factorise(all_together - together[own], dimension, seed)
+        vectors = _centre(vectors, counts)
+        # Singular vectors are unique up to rotation at best; turned alike, all folds have the same moments.
+        reference = vectors if reference is None else reference
+        co_occurrence.append(_rotate(vectors, reference, counts))
+        company.append(_centre(all_company - in_company[own], counts))
+    return OtherUsersVectors(np.stack(co_occurrence), np.stack(company))
+
+
+def _count_together(sequences: Sequences, windows: Windows, catalogue: int) -> scipy.sparse.csr_array:
+    """Counts the windows in which two items occur together, [V, V]."""
+    counted = scipy.sparse.csr_array((catalogue, catalogue), dtype=np.float32)
+    for members in _memberships(sequences, windows, catalogue):
+        counted = counted + members.T @ members
+    return counted
+
+
+def _mean_company(sequences: Sequences, windows: Windows, unit_texts: np.ndarray) -> np.ndarray:
+    """Adds up, over the windows that hold an item, the mean text of the rest of the window, [V, k]."""
+    total = np.zeros(unit_texts.shape, np.float32)
+    for members in _memberships(sequences, windows, len(unit_texts)):
+        share = 1 / np.maximum(members.sum(axis=1) - 1, 1)  # [W]
+        texts = (members @ unit_texts) * share[:, None]  # [W, k]
+        total += members.T @ texts - unit_texts * (members.T @ share)[:, None]
+    return total
+
+
+def _memberships(sequences: Sequences, windows: Windows, catalogue: int) -> Iterator[scipy.sparse.csr_array]:
+    """Yields which items occur in which windows, 0 or 1, float32 [some windows, V]: a part of the windows at a time."""
+    for start in range(0, len(windows), _WINDOWS_AT_ONCE):
+        part = windows.select(slice(start, start + _WINDOWS_AT_ONCE))
+        window = np.repeat(np.arange(len(part)), part.lengths)
+        first = np.repeat(part.starts - (np.cumsum(part.lengths) - part.lengths), part.lengths)
+        items = sequences.items[np.arange(len(window)) + first]
+        members = scipy.sparse.csr_array(
+            (np.ones(len(items), np.float32), (window, items)), shape=(len(part), catalogue)
+        )
+        members.sum_duplicates()
+        members.data[:] = 1
+        yield members
+
+
+_WINDOWS_AT_ONCE = 1 << 16
+
+
+def _sum(matrices: list[scipy.sparse.csr_array]) -> scipy.sparse.csr_array:
+    total = matrices[0]
+    for matrix in matrices[1:]:
+        total = total + matrix
+    return total
+
+
+def _factorise(together: scipy.sparse.csr_array, dimension: int, seed: int) -> np.ndarray:
+    """Returns item vectors from co-occurrence counts [V, V]: singular vectors of the PPMI, scaled by root strength."""
+    pairs = scipy.sparse.coo_array(together)
+    real = (pairs.row != pairs.col) & (pairs.data > 0)
+    row, column, count = pairs.row[real], pairs.col[real], pairs.data[real]
+    items = together.shape[0]
+    total = np.bincount(row, weights=count, minlength=items)
+    information = np.log(count * total.sum() / (total[row] * total[column]))
+    positive = information > 0
+    ppmi = scipy.sparse.csr_array(
+        (information[positive].astype(np.float32), (row[positive], column[positive])), shape=(items, items)
+    )
+    left, strength = _leading_singular_vectors(ppmi, min(dimension, items), seed)
+    vectors = np.zeros((items, dimension), np.float32)
+    vectors[:, : left.shape[1]] = left * np.sqrt(strength)
+    return vectors
+
+
+def _leading_singular_vectors(matrix: scipy.sparse.csr_array, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the leading left singular vectors [V, n] and values [n] of a symmetric matrix (Halko et al., 2011)."""
+    size = min(count + _OVERSAMPLED, matrix.shape[0])
+    start = np.random.default_rng(seed).standard_normal((matrix.shape[0], size)).astype(np.float32)
+    basis, _ = np.linalg.qr(matrix @ start)
+    for _ in range(2 * _PASSES):
+        basis, _ = np.linalg.qr(matrix @ basis)
+    left, strength, _ = np.linalg.svd((matrix @ basis).T, full_matrices=False)
+    return (basis @ left)[:, :count], strength[:count]
+
+
+def _centre(vectors: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Returns unit vectors of items around the mean over interactions; items without a vector stay zero."""
+    known = vectors.any(axis=1)
+    unit = _unit(vectors)
+    weights = (counts * known).astype(np.float32)
+    mean = weights @ unit / max(weights.sum(), 1)
+    return (_unit(unit - mean) * known[:, None]).astype(np.float32)
+
+
+def _rotate(vectors: np.ndarray, reference: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Turns vectors to lie as near to a reference as a rotation can bring them (orthogonal Procrustes)."""
+    left, _, right = np.linalg.svd((vectors * counts[:, None].astype(np.float32)).T @ reference)
+    return vectors @ (left @ right)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
