@@ -31,7 +31,7 @@ class Result:
     training_seconds: float
     """CPU time, which what else the machine does hardly changes."""
     scoring_seconds: float
-    """CPU time, the shorter of two."""
+    """CPU time."""
 
 
 class Results:

@@ -34,7 +34,7 @@ class HSDConfig:
     """Length of item vectors and hidden states."""
     dropout: float = 0.3
     """Share of units dropped."""
-    epochs: int = 25
+    epochs: int = 12
     """Most epochs."""
     learning_rate: float = 3e-3
     """Of Adam."""

@@ -42,7 +42,7 @@ class SteamConfig:
     """Share of the items read that were inserted."""
     uniform_share: float = 0.2
     """Of the insertions, drawn uniformly over items; the rest by popularity."""
-    epochs: int = 25
+    epochs: int = 20
     """Most epochs."""
     learning_rate: float = 3e-3
     """Of Adam."""
