@@ -132,7 +132,7 @@ def read_dataset(
         table = read_embeddings(kept)
     semantic, has_semantic = align(table, log.item_ids.cast(table.item_ids.type))
     unwanted = _read_label(log.table, label) if label else None
-    return Dataset(name, Sequences(log.items, log.offsets), semantic, has_semantic, unwanted)
+    return Dataset(name, log.sequences(columns), semantic, has_semantic, unwanted)
 
 
 def _parse_label(label: str) -> tuple[str, str, float]:

@@ -51,6 +51,7 @@ SCORERS = {
     "iadsr": Scorer("iadsr", _fit_iadsr(IADSRConfig()), probability=True),
     "iadsr-sasrec": Scorer("iadsr, SASRec", _fit_iadsr(IADSRConfig(backbone="sasrec")), probability=True),
     "iadsr-caser": Scorer("iadsr, Caser", _fit_iadsr(IADSRConfig(backbone="caser")), probability=True),
+    "iadsr-paper": Scorer("IADSR as in the paper", _fit_iadsr(IADSRConfig(head="paper")), probability=True),
     "steam": Scorer(
         "STEAM, deletions", lambda data, seed: fit_steam(data.sequences, len(data.semantic), seed), probability=True
     ),
