@@ -6,19 +6,23 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from .config import BACKBONES, IADSRConfig
+from .config import BACKBONES, HEADS, IADSRConfig
 from .errors import ArtifactError
+from .noise_share import BINS
+from .popularity import BUCKETS
 
 FORMAT_VERSION = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 LARGEST = 1_000_000
 """Beyond this no size in a configuration is meant; it keeps products of sizes from overflowing."""
 _EXPECTED = {int: f"a whole number from 1 to {LARGEST}", float: "a share in [0, 1)", str: "a name"}
+_NAMES = {"backbone": BACKBONES, "head": HEADS}
 _RETRAIN = "point --model at a directory written by `iadsr train`, or train again"
 
 
@@ -26,15 +30,20 @@ class Pretrained:
     """Gives a model `save_pretrained` and `from_pretrained`; mixed into an `nn.Module` built from an IADSRConfig.
 
     Attributes:
+        noise_reference: What inserted noise scores, by popularity bucket, [BUCKETS, BINS] (see `noise_share`); all 0
+            where it was not measured.
         training_options: The TrainingConfig that the model was trained with, as a dict; empty on an untrained model.
         metrics: What training measured, JSON-able; empty likewise.
         provenance: What the model was trained from, such as fingerprints of the embeddings; JSON-able.
     """
 
     config: IADSRConfig
+    noise_reference: Tensor
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        assert isinstance(self, nn.Module)
+        self.register_buffer("noise_reference", torch.zeros(BUCKETS, BINS))
         self.training_options: dict[str, Any] = {}
         self.metrics: dict[str, Any] = {}
         self.provenance: dict[str, Any] = {}
@@ -71,12 +80,7 @@ class Pretrained:
             model = cls(config)
         assert isinstance(model, nn.Module)
         path = directory / WEIGHTS
-        try:
-            tensors = load(_read(path))
-        except SafetensorError as error:
-            raise ArtifactError(
-                f"{path} is not a readable safetensors file", found=str(error), expected="a complete file", fix=_RETRAIN
-            ) from error
+        tensors = _read_weights(path)
         expected = {name: _describe(tensor) for name, tensor in model.state_dict().items()}
         found = {name: _describe(tensor) for name, tensor in tensors.items()}
         if expected != found:
@@ -163,6 +167,34 @@ def read_description(directory: str | Path) -> dict[str, Any]:
     return described
 
 
+def read_noise_reference(directory: str | Path) -> np.ndarray:
+    """Returns a model directory's `noise_reference`, float32 [BUCKETS, BINS], without loading the model.
+
+    Raises:
+        ArtifactError: The weights are missing or damaged, or do not hold it.
+    """
+    path = Path(directory) / WEIGHTS
+    tensors = _read_weights(path)
+    name, expected = "noise_reference", [BUCKETS, BINS]
+    if name not in tensors or list(tensors[name].shape) != expected:
+        raise ArtifactError(
+            f"{path} does not say what noise scores",
+            found="absent" if name not in tensors else str(list(tensors[name].shape)),
+            expected=f"{name} of shape {expected}",
+            fix="train again with this version of iadsr",
+        )
+    return tensors[name].numpy()
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        return load(_read(path))
+    except SafetensorError as error:
+        raise ArtifactError(
+            f"{path} is not a readable safetensors file", found=str(error), expected="a complete file", fix=_RETRAIN
+        ) from error
+
+
 def _read_config(directory: Path, described: dict[str, Any]) -> IADSRConfig:
     config, known = described["config"], {field.name: type(field.default) for field in fields(IADSRConfig)}
     if config.keys() != known.keys():
@@ -177,7 +209,7 @@ def _read_config(directory: Path, described: dict[str, Any]) -> IADSRConfig:
         if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
             usable = False
         elif kind is str:
-            usable, expected = value in BACKBONES, ", ".join(BACKBONES)
+            usable, expected = value in _NAMES[name], ", ".join(_NAMES[name])
         else:
             usable = 1 <= value <= LARGEST if kind is int else 0 <= value < 1
         if not usable:
@@ -192,6 +224,15 @@ def _read_config(directory: Path, described: dict[str, Any]) -> IADSRConfig:
         ) from error
 
 
+_HEAD_NOTES = {
+    "agreement": """, with leave-one-out
+interests, vectors learned from other users than the one who is judged, and a noise head trained on noise inserted into
+the log""",
+    "paper": """, with
+the noise score of the paper, the sum of its three similarities, calibrated on noise inserted into the log""",
+}
+
+
 def _card(described: dict[str, Any]) -> str:
     return f"""---
 library_name: iadsr
@@ -202,8 +243,7 @@ tags: [recommender-systems, sequential-recommendation, denoising]
 
 Scores each interaction of a user's sequence with the probability that it is noise, from two views of the items:
 collaborative vectors learned from a log, and embeddings of the item texts. Method: Interest Alignment for
-Denoising Sequential Recommendation (CIKM 2025, arXiv 2510.04239), with leave-one-out interests and a noise head
-trained on noise inserted into the log.
+Denoising Sequential Recommendation (CIKM 2025, arXiv 2510.04239){_HEAD_NOTES[described["config"]["head"]]}.
 
 Use it with `iadsr clean --model <this directory>`.
 
@@ -214,7 +254,7 @@ Use it with `iadsr clean --model <this directory>`.
 {_rows(described["metrics"])}
 
 "Held-out" users were not used to train the alignment or the noise head. The noise probability is calibrated for
-the share of inserted noise above: in a log with more or less noise, read it as an ordering.
+the share of inserted noise above; `iadsr clean` re-bases it to the share that it estimates for the log at hand.
 
 ## Trained from
 
@@ -225,8 +265,8 @@ the share of inserted noise above: in a log with more or less noise, read it as 
 ## Limits
 
 Inserted noise stands in for real noise: an item that does not fit the user's other items is what the model finds. A
-new interest of a user looks the same at first. Sequences longer than {described["config"]["max_length"]} are judged
-in windows of that many interactions at most.
+new interest of a user looks the same at first. A sequence longer than {described["config"]["max_length"]} is read in
+windows of that many interactions at most, each interaction judged by its window and by the sequence as a whole.
 """
 
 

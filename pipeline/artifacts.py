@@ -4,10 +4,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from ..models.errors import ArtifactError, InputError
-from ..models.pretrained import CONFIG, WEIGHTS, fingerprint, read_description
+from ..models.pretrained import CONFIG, WEIGHTS, fingerprint, read_description, read_noise_reference
 from ..transforms.embeddings import EmbeddingMetadata, check_fit, read_metadata
 from ..transforms.files import join, list_names, local_copy
 
@@ -29,6 +30,8 @@ class ModelFacts:
     """What training measured."""
     semantic: EmbeddingMetadata
     """The embeddings that it was trained on."""
+    noise_reference: np.ndarray
+    """What inserted noise scores, see `models.noise_share`."""
 
 
 def read_model_facts(directory: str) -> ModelFacts:
@@ -47,6 +50,7 @@ def read_model_facts(directory: str) -> ModelFacts:
     with local_copy(directory) as local:
         described = read_description(local)
         own = fingerprint(local)
+        reference = read_noise_reference(local)
     try:
         semantic = EmbeddingMetadata.from_dict(described["provenance"]["embeddings"])
     except (KeyError, TypeError, ValueError) as error:
@@ -64,7 +68,7 @@ def read_model_facts(directory: str) -> ModelFacts:
             expected=f"model {own[:12]}",
             fix="copy the whole model directory, or train again",
         )
-    return ModelFacts(directory, own, described["config"]["backbone"], described["metrics"], semantic)
+    return ModelFacts(directory, own, described["config"]["backbone"], described["metrics"], semantic, reference)
 
 
 def check_embeddings(path: str, model: ModelFacts, log_item_type: pa.DataType) -> dict[str, Any]:

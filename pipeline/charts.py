@@ -58,15 +58,15 @@ _DASHES = (0, (4, 2))
 
 
 def noise_probability_chart(
-    edges: Sequence[float], kept: Sequence[int], dropped: Sequence[int], threshold: float | None, description: str
+    edges: Sequence[float], kept: Sequence[int], dropped: Sequence[int], thresholds: Sequence[float], description: str
 ) -> Markup:
-    """Draws how many interactions have which noise probability, kept beside dropped, with the threshold.
+    """Draws how many interactions have which noise probability, kept beside dropped, with the outermost thresholds.
 
     Args:
         edges: Bin edges, one more than bins, ascending.
         kept: Kept interactions per bin.
         dropped: Dropped interactions per bin.
-        threshold: The threshold applied; None, or one outside the bins, is not drawn.
+        thresholds: The thresholds applied, in any number; those outside the bins are not drawn.
         description: The chart in words.
     """
 
@@ -85,12 +85,15 @@ def noise_probability_chart(
         axes.set_xlim(edges[0], edges[-1])
         axes.set_xlabel("noise probability")
         axes.set_ylabel("interactions, log scale" if log else "interactions")
-        if threshold is not None and edges[0] <= threshold <= edges[-1]:
-            axes.axvline(threshold, color=INK, linewidth=1.2, linestyle=_DASHES)
-            right_half = threshold > (edges[0] + edges[-1]) / 2
+        drawn = [threshold for threshold in thresholds if edges[0] <= threshold <= edges[-1]]
+        if drawn:
+            lowest, highest = min(drawn), max(drawn)
+            for threshold in {lowest, highest}:
+                axes.axvline(threshold, color=INK, linewidth=1.2, linestyle=_DASHES)
+            right_half = highest > (edges[0] + edges[-1]) / 2
             axes.annotate(
-                f"threshold {threshold:.3g}",
-                (threshold, 1),
+                f"threshold {lowest:.3g}" if lowest == highest else f"thresholds {lowest:.3g} to {highest:.3g}",
+                (lowest if right_half else highest, 1),
                 xycoords=("data", "axes fraction"),
                 xytext=(-5 if right_half else 5, 4),
                 textcoords="offset points",
@@ -104,24 +107,37 @@ def noise_probability_chart(
 
 
 def drop_rate_chart(
-    labels: Sequence[str], rates: Sequence[float | None], overall: float | None, description: str
+    labels: Sequence[str],
+    rates: Sequence[float | None],
+    genuine: Sequence[float | None],
+    overall: float | None,
+    description: str,
 ) -> Markup:
-    """Draws the share of interactions dropped per item-popularity bucket, beside the share overall.
+    """Draws the share of interactions dropped per item-popularity bucket, of all and of genuine ones, and overall.
 
     Args:
         labels: Name of each bucket.
         rates: Share dropped in [0, 1]; None for a bucket without interactions.
+        genuine: Likewise of the genuine ones, as far as known.
         overall: Share dropped of all interactions, drawn as a line; None where there are none.
         description: The chart in words.
     """
 
     def plot(axes: Axes) -> None:
         places = range(len(labels))
-        axes.bar(places, [rate or 0 for rate in rates], 0.62, color=DROPPED)
+        pair = any(share is not None for share in genuine)
+        width, aside = (0.4, 0.21) if pair else (0.62, 0)
+        axes.bar([place - aside for place in places], [rate or 0 for rate in rates], width, color=DROPPED)
         highest = max([rate or 0 for rate in rates] + [overall or 0, 0.001])
-        for place, rate in zip(places, rates, strict=True):
-            text = "none" if rate is None else f"{rate:.1%}"
-            axes.annotate(text, (place, rate or 0), (0, 3), textcoords="offset points", ha="center", fontsize=9.5)
+        bars = [(place - aside, rate) for place, rate in zip(places, rates, strict=True)]
+        if pair:
+            shares = [share or 0 for share in genuine]
+            axes.bar([place + aside for place in places], shares, width, color=RULE, edgecolor=MUTED, lw=0.8)
+            highest = max(highest, *shares)
+            bars += [(place + aside, share) for place, share in zip(places, genuine, strict=True) if share is not None]
+        for place, rate in bars:
+            text = "none" if rate is None else f"{100 * rate:.1f}" if pair else f"{rate:.1%}"
+            axes.annotate(text, (place, rate or 0), (0, 3), textcoords="offset points", ha="center", fontsize=9)
         if overall is not None:
             axes.axhline(overall, color=INK, linewidth=1.2, linestyle=_DASHES)
         axes.set_xlim(-0.6, len(labels) - 0.4)

@@ -16,6 +16,7 @@ from apache_beam.pvalue import AsList, AsSingleton
 from ..models.errors import InputError
 from ..transforms import files
 from ..transforms.deciding import Policy
+from ..transforms.drop_plan import PlanDrops
 from ..transforms.grouping import GroupByUserShard, Shuffle
 from ..transforms.joining import BuildCatalogue
 from ..transforms.manifest import MANIFEST, REPORT, FinishRun, RunFacts
@@ -25,7 +26,6 @@ from ..transforms.schema import InteractionColumns
 from ..transforms.scoring import ScoreShards, StageShards, unstage
 from ..transforms.splits import InputPlan, plan_input
 from ..transforms.summary import MergeSummaries
-from ..transforms.thresholds import MergeHistograms, probability_histogram, threshold_for_rate
 from ..transforms.writing import INTERACTIONS, REJECTED, SEQUENCES, DecideAndWrite
 from .artifacts import COLLABORATIVE, ModelFacts, check_embeddings, read_model_facts, refuse_foreign
 from .execution import run_in_thread, translated_errors
@@ -81,7 +81,8 @@ def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progre
         embeddings = check_embeddings(options.embeddings, model, item_type)
         _prepare_output(options, plan)
 
-    facts = RunFacts(plan.rows_by_file, options.policy, _describe(options, beam_options, model, embeddings, started))
+    description = _describe(options, beam_options, model, embeddings, started)
+    facts = RunFacts(plan.rows_by_file, options.policy, model.noise_reference, description)
     pipeline = beam.Pipeline(make_runner(beam_options), options=beam_options)
     shards = options.shards or plan.default_shards()
     build_graph(pipeline, options, plan, facts, shards, options.shuffle or ("claim-check" if local else "bytes"))
@@ -112,8 +113,8 @@ def build_graph(
 ) -> None:
     """Builds the whole graph: read, validate, group, join, score, decide, write, close.
 
-    With a threshold a shard is scored and written in one go. With a drop rate, scored shards wait on disk until the
-    threshold that meets the rate over all of them is known.
+    Scored shards wait on disk until all of them are scored: what a score means, and from where on rows are dropped, is
+    decided by the whole log.
     """
     columns, policy = options.columns, options.policy
     staging = files.join(options.output, STAGING)
@@ -135,22 +136,14 @@ def build_graph(
         | "Group" >> GroupByUserShard(columns.user, shards, shuffle, staging)
         | "Score" >> ScoreShards(columns, options.model, catalogue_directory)
     )
-    threshold: float | AsSingleton = policy.threshold
-    if policy.drop_rate is not None:
-        histogram = (
-            scored
-            | "Histogram" >> beam.Map(lambda s: probability_histogram(s.scores.noise_probability, s.scores.scored))
-            | "Merge histograms" >> beam.CombineGlobally(MergeHistograms())
-        )
-        threshold = AsSingleton(histogram | "Threshold" >> beam.Map(threshold_for_rate, policy.drop_rate))
-        scored = (
-            scored
-            | "Stage" >> StageShards(staging)
-            | "Wait for threshold" >> beam.Reshuffle()
-            | "Unstage" >> beam.Map(unstage)
-        )
-    summaries = scored | "Write" >> DecideAndWrite(
-        columns, policy, options.output, shards, threshold, item_counts, catalogue_directory
+    drop_plan = AsSingleton(scored | "Plan drops" >> PlanDrops(columns, policy, facts.noise_reference, item_counts))
+    summaries = (
+        scored
+        | "Stage" >> StageShards(staging)
+        | "Wait for the plan" >> beam.Reshuffle()
+        | "Unstage" >> beam.Map(unstage)
+        | "Write"
+        >> DecideAndWrite(columns, policy, options.output, shards, drop_plan, item_counts, catalogue_directory)
     )
     summary = summaries | "Merge summaries" >> beam.CombineGlobally(MergeSummaries())
     _ = pipeline | "Finish" >> FinishRun(
@@ -160,7 +153,7 @@ def build_graph(
         render_report,
         counts=AsList(read.counts),
         summary=AsSingleton(summary),
-        threshold=threshold,
+        plan=drop_plan,
         item_counts=item_counts,
         catalogue_directory=catalogue_directory,
     )

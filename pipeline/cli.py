@@ -6,7 +6,7 @@ import sys
 import traceback
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -98,15 +98,18 @@ Encoder = Annotated[
     typer.Option(help="minilm, smollm2, or a Hugging Face model name or local path.", rich_help_panel=_RUN),
 ]
 DropRate = Annotated[
-    float | None,
+    str | None,
     typer.Option(
-        help="Drop the worst share R of all interactions. Replaces the threshold.", metavar="R", rich_help_panel=_POLICY
+        help="Drop the share R of all interactions, genuine ones equally safe at every popularity. Default: auto, the "
+        "noise that the log holds with some certainty.",
+        metavar="R|auto",
+        rich_help_panel=_POLICY,
     ),
 ]
 Threshold = Annotated[
     float | None,
     typer.Option(
-        help="Drop what has at least this noise probability. Default: 0.5, more likely noise than not.",
+        help="Drop what has at least this noise probability, at any popularity. Instead of --drop-rate.",
         metavar="P",
         rich_help_panel=_POLICY,
     ),
@@ -253,9 +256,10 @@ def clean(
         if given["drop_rate"] == given["threshold"]:
             raise typer.BadParameter("it excludes --threshold: give one of them.", param_hint="--drop-rate")
         drop_rate, threshold = (drop_rate, None) if given["drop_rate"] else (None, threshold)
+    rate = _rate(drop_rate)
     chosen = _choice("--shuffle", shuffle, ("auto", "claim-check", "bytes"))
     beam_options = _configure_files(context)
-    from ..transforms.deciding import DEFAULT_THRESHOLD, Policy
+    from ..transforms.deciding import Policy
     from ..transforms.schema import InteractionColumns
     from .clean import CleanOptions
     from .clean import clean as run
@@ -268,7 +272,7 @@ def clean(
         model=model,
         output=output,
         columns=InteractionColumns(user_column, item_column, timestamp_column, position_column),
-        policy=Policy(drop_rate, DEFAULT_THRESHOLD if threshold is None else threshold, min_length, keep_last),
+        policy=Policy(rate, threshold, min_length, keep_last),
         shards=shards,
         shuffle=None if chosen == "auto" else chosen,
         overwrite=overwrite,
@@ -407,6 +411,15 @@ def _is_flag(context: typer.Context, name: str) -> bool:
 
 def _names(text: str | None) -> tuple[str, ...] | None:
     return tuple(name.strip() for name in text.split(",") if name.strip()) if text else None
+
+
+def _rate(text: str | None) -> float | Literal["auto"]:
+    if text is None or text == "auto":
+        return "auto"
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is neither a number nor auto.", param_hint="--drop-rate") from None
 
 
 def _choice(flag: str, value: str, choices: tuple[str, ...]) -> Any:

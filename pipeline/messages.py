@@ -54,12 +54,13 @@ def describe_cleaning(manifest: dict[str, Any] | None, output: str) -> str:
         return f"The job template is written. A run of it will write to {output}."
     rows, users, policy = manifest["rows"], manifest["users"], manifest["policy"]
     judged = max(rows["read"] - rows["rejected"], 1)
-    rule = (
-        f"noise probability at or above {policy['threshold']:.3g}"
-        if policy["rule"] == "threshold"
-        else f"the worst {policy['drop_rate']:.1%}, noise probability at or above {policy['threshold']:.3g}"
-    )
+    rule = {
+        "auto": "what is noise with some certainty",
+        "drop_rate": f"--drop-rate {policy['drop_rate']}",
+        "threshold": f"noise probability at or above {policy['threshold']}",
+    }[policy["rule"]]
     lines = [
+        *_noise_share(manifest["noise_share"], policy["rule"]),
         f"Dropped {rows['dropped']:,} of {_count(judged, 'interaction')} ({rows['dropped'] / judged:.1%}): {rule}.",
         f"Shortened {users['shortened']:,} of {_count(users['total'], 'user')}"
         + (f"; {users['emptied']:,} have nothing left." if users["emptied"] else "."),
@@ -82,6 +83,16 @@ def describe_cleaning(manifest: dict[str, Any] | None, output: str) -> str:
             _place("Report", join(output, REPORT)),
         ]
     )
+
+
+def _noise_share(share: dict[str, Any], rule: str) -> list[str]:
+    if share["estimate"] is None:
+        hint = "; nothing is dropped without --drop-rate R or --threshold P" if rule == "auto" else ""
+        return [f"The log's share of noise is not known: {share['unknown_because']}{hint}."]
+    return [
+        f"Noise in the log: {share['estimate']:.1%} of what could be judged "
+        f"(95% interval {share['lower']:.1%} to {share['upper']:.1%})."
+    ]
 
 
 def _without_text(items: int) -> list[str]:

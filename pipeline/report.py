@@ -71,6 +71,8 @@ def render_report(manifest: Mapping[str, Any], examples: Sequence[Mapping[str, A
     histogram, lengths = manifest["noise_probability_histogram"], manifest["sequence_lengths"]
     buckets = manifest["popularity_buckets"]
     rates = [bucket["dropped"] / bucket["interactions"] if bucket["interactions"] else None for bucket in buckets]
+    genuine = [bucket["expected_genuine_drop_rate"] for bucket in buckets]
+    thresholds = [bucket["threshold"] for bucket in buckets if bucket["threshold"] is not None]
     reasons = manifest["reasons"]
     return template.render(
         manifest=manifest,
@@ -83,6 +85,7 @@ def render_report(manifest: Mapping[str, Any], examples: Sequence[Mapping[str, A
         protected=any(reasons["kept"].get(reason) for reason in _PROTECTED),
         adds_up=rows["read"] == rows["kept"] + rows["dropped"] + rows["rejected"],
         rule=describe_policy(policy),
+        noise_share=describe_noise_share(manifest["noise_share"]),
         dropped=_reason_rows(reasons["dropped"], rows["dropped"], DROP_REASONS),
         kept=_reason_rows(reasons["kept"], rows["kept"], KEEP_REASONS),
         ordinary=_ordinary_row(rows["kept"], reasons["kept"]),
@@ -91,7 +94,7 @@ def render_report(manifest: Mapping[str, Any], examples: Sequence[Mapping[str, A
             histogram["edges"],
             histogram["kept"],
             histogram["dropped"],
-            policy["threshold"],
+            thresholds,
             f"Histogram of {valid:,} interactions in {len(histogram['kept'])} bins from 0 to 1. {rows['kept']:,} were "
             f"kept and {rows['dropped']:,} dropped. The figures are in the table below the chart.",
         ),
@@ -100,6 +103,7 @@ def render_report(manifest: Mapping[str, Any], examples: Sequence[Mapping[str, A
         popularity_chart=charts.drop_rate_chart(
             [_range(bucket["label"]) for bucket in buckets],
             rates,
+            genuine,
             rows["dropped"] / valid if valid else None,
             "Share of interactions dropped, for items from rare to popular: "
             + "; ".join(
@@ -108,7 +112,8 @@ def render_report(manifest: Mapping[str, Any], examples: Sequence[Mapping[str, A
             + ".",
         ),
         buckets=buckets,
-        popularity_reading=_read_popularity(buckets, rates),
+        genuine_known=any(share is not None for share in genuine),
+        popularity_reading=_read_popularity(buckets, rates, genuine),
         lengths_chart=charts.sequence_length_chart(
             [_range(label) for label in lengths["labels"]],
             lengths["before"],
@@ -135,21 +140,44 @@ def render_report(manifest: Mapping[str, Any], examples: Sequence[Mapping[str, A
 
 def describe_policy(policy: Mapping[str, Any]) -> list[str]:
     """States the decision rule in plain sentences, the rule itself first and its exceptions after it."""
-    threshold = policy["threshold"]
-    if policy["rule"] == "drop_rate":
-        asked = f"The noisiest {_percent(policy['drop_rate'])} of all interactions were to be dropped"
-        if threshold is None or threshold > 1:
-            sentences = [f"{asked}; no threshold in reach does that, so none were."]
-        else:
-            sentences = [f"{asked}: those with a noise probability of {_threshold(threshold)} or more."]
+    fairly = "taken so that genuine interactions are equally safe at every popularity of the item"
+    if policy["rule"] == "threshold":
+        sentences = [
+            f"An interaction is dropped when its noise probability is {_threshold(policy['threshold'])} or more."
+        ]
+    elif not policy["drop_rate"]:
+        sentences = ["Nothing was to be dropped."]
+        if policy["rule"] == "auto":
+            sentences = ["What the log holds of noise with some certainty was to be dropped: nothing."]
+    elif policy["rule"] == "auto":
+        rate = _percent(policy["drop_rate"])
+        sentences = [
+            f"What the log holds of noise with some certainty, {rate} of all interactions, is dropped, {fairly}."
+        ]
     else:
-        sentences = [f"An interaction is dropped when its noise probability is {_threshold(threshold)} or more."]
+        sentences = [f"{_percent(policy['drop_rate'])} of all interactions were to be dropped, {fairly}."]
     if n := policy["min_length"]:
         fewest = "1 interaction; the least noisy is" if n == 1 else f"{n:,} interactions; the least noisy are"
         sentences.append(f"No user is shortened below {fewest} kept to reach it.")
     if n := policy["keep_last"]:
         sentences.append("Each user's last " + ("interaction is" if n == 1 else f"{n:,} interactions are") + " kept.")
     return sentences
+
+
+def describe_noise_share(share: Mapping[str, Any]) -> str:
+    """States how much noise the log holds, how certain that is, and how much of what was dropped it makes up."""
+    if share["estimate"] is None:
+        return (
+            f"The log's share of noise is not known: {share['unknown_because']}. Noise probabilities are for a log "
+            "with as much noise as training inserted: read them as an ordering."
+        )
+    text = (
+        f"Of the interactions that could be judged, {_percent(share['estimate'])} are estimated to be noise "
+        f"(95% interval {_percent(share['lower'])} to {_percent(share['upper'])})."
+    )
+    if share["among_dropped"] is not None:
+        text += f" Of those dropped, {_percent(round(share['among_dropped'], 2))} are expected to be."
+    return text
 
 
 def read_unix_time(text: str) -> str | None:
@@ -170,6 +198,7 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "number": lambda value: f"{value:,}",
         "share": _share,
+        "percent": lambda value: "\u2013" if value is None else _percent(value),
         "probability": lambda value: f"{value:.3f}",
         "threshold": _threshold,
         "moment": _moment,
@@ -249,20 +278,27 @@ def _histogram_rows(
     ]
 
 
-def _read_popularity(buckets: Sequence[Mapping[str, Any]], rates: Sequence[float | None]) -> str | None:
-    """Says in words whether rare items were cleaned harder than popular ones."""
-    present = [(rate, _range(bucket["label"])) for bucket, rate in zip(buckets, rates, strict=True) if rate is not None]
+def _read_popularity(
+    buckets: Sequence[Mapping[str, Any]], rates: Sequence[float | None], genuine: Sequence[float | None]
+) -> str | None:
+    """Says in words whether rare items were cleaned harder than popular ones, by genuine interactions where known."""
+    known = any(share is not None for share in genuine)
+    shares, what = (genuine, "Genuine interactions") if known else (rates, "Interactions")
+    present = [
+        (rate, _range(bucket["label"])) for bucket, rate in zip(buckets, shares, strict=True) if rate is not None
+    ]
     if len(present) < 2 or not any(rate for rate, _ in present):
         return None
     (rare, rare_label), (popular, popular_label) = present[0], present[-1]
     comparison = (
         f"{_percent(rare)} for items seen {rare_label} times, {_percent(popular)} for those seen {popular_label} times"
     )
+    expected = ", as far as their noise probabilities tell" if known else ""
     if rare > 1.5 * popular:
-        return f"Rare items were dropped more often than popular ones: {comparison}."
+        return f"{what} with rare items were dropped more often than with popular ones{expected}: {comparison}."
     if popular > 1.5 * rare:
-        return f"Popular items were dropped more often than rare ones: {comparison}."
-    return f"Rare and popular items were dropped about equally often: {comparison}."
+        return f"{what} with rare items were dropped less often than with popular ones{expected}: {comparison}."
+    return f"{what} with rare items were dropped about as often as with popular ones{expected}: {comparison}."
 
 
 def _example(example: Mapping[str, Any]) -> dict[str, Any]:

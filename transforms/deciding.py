@@ -5,16 +5,13 @@ null, or why an interaction was protected or could not be judged.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from ..models.errors import UsageError
 from ..models.scoring import SIMILARITIES, Scores
-
-DEFAULT_THRESHOLD = 0.5
-"""An interaction more likely noise than not is dropped."""
 
 COLLABORATIVE_ONLY = "collaborative_only"
 DROP_REASONS = tuple(f"noise:{name}" for name in (*SIMILARITIES, COLLABORATIVE_ONLY))
@@ -28,10 +25,11 @@ NO_REASON = -1
 class Policy:
     """What is dropped, and what is protected."""
 
-    drop_rate: float | None = None
-    """Drop the worst share of all interactions, in [0, 1); None: drop by threshold."""
-    threshold: float = DEFAULT_THRESHOLD
-    """Drop interactions whose noise probability is at least this, in (0, 1]; not used with a drop rate."""
+    drop_rate: float | Literal["auto"] = "auto"
+    """Share of all interactions to drop, in [0, 1), such that genuine ones are equally safe at every popularity; auto:
+    what the log holds of noise with some certainty."""
+    threshold: float | None = None
+    """Drop interactions whose noise probability is at least this, in (0, 1]; None: drop by rate."""
     min_length: int = 1
     """Never shorten a user below this many interactions: the least noisy of the dropped ones are kept. At 1, the
     default, no user disappears."""
@@ -40,9 +38,9 @@ class Policy:
 
     def __post_init__(self):
         """Refuses values outside their range."""
-        if self.drop_rate is not None and not 0 <= self.drop_rate < 1:
+        if self.drop_rate != "auto" and not 0 <= self.drop_rate < 1:
             raise UsageError("--drop-rate is out of range", found=f"{self.drop_rate:g}", expected="0 <= rate < 1")
-        if not 0 < self.threshold <= 1:
+        if self.threshold is not None and not 0 < self.threshold <= 1:
             raise UsageError("--threshold is out of range", found=f"{self.threshold:g}", expected="0 < threshold <= 1")
         for name, value in (("--min-length", self.min_length), ("--keep-last", self.keep_last)):
             if value < 0:
@@ -67,7 +65,7 @@ def decide(
     scores: Scores,
     offsets: np.ndarray,
     policy: Policy,
-    threshold: float,
+    threshold: np.ndarray,
     *,
     known: np.ndarray,
     has_text: np.ndarray,
@@ -78,14 +76,14 @@ def decide(
         scores: Scores of the shard's interactions, in order.
         offsets: int64 [users + 1]; user u owns rows offsets[u] to offsets[u + 1], in time order.
         policy: What is protected.
-        threshold: Drop at or above this noise probability.
+        threshold: Drop at or above this noise probability, float32 [rows].
         known: bool [rows]; the item has a vector in at least one modality.
         has_text: bool [rows]; the item has a semantic vector.
     """
     rows = len(scores.scored)
     lengths = np.diff(offsets)
     user = np.repeat(np.arange(len(lengths)), lengths)
-    noisy = scores.scored & (scores.noise_probability >= np.float32(threshold))
+    noisy = scores.scored & (scores.noise_probability >= threshold)
 
     last = np.arange(rows) >= np.repeat(offsets[1:], lengths) - policy.keep_last
     protected_last = noisy & last

@@ -12,10 +12,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 from apache_beam.pvalue import AsList, AsSingleton
 
 from ..models.errors import ConservationError, InputError
+from ..models.noise_share import NoiseShare
 from .deciding import DROP_REASONS, KEEP_REASONS, Policy
+from .drop_plan import DropPlan
 from .files import delete, join, write_atomically
 from .joining import Catalogue, open_catalogue
 from .popularity import ItemCounts, read_item_counts
@@ -36,6 +39,8 @@ class RunFacts:
     """Path to number of rows, by the Parquet footers: what the counted rows are held against."""
     policy: Policy
     """What is dropped and what is protected."""
+    noise_reference: np.ndarray
+    """What inserted noise scores, see `models.noise_share`."""
     description: dict[str, Any]
     """Manifest entries that are known beforehand: started_at, model, embeddings, options, versions."""
 
@@ -81,7 +86,7 @@ def build_manifest(
     facts: RunFacts,
     counts: list[SplitCounts],
     summary: Summary,
-    threshold: float,
+    plan: DropPlan,
     item_counts: ItemCounts,
     catalogue: Catalogue,
 ) -> dict[str, Any]:
@@ -126,18 +131,19 @@ def build_manifest(
             "rejected": dict(sorted(rejected.items())),
         },
         "policy": {
-            "rule": "threshold" if policy.drop_rate is None else "drop_rate",
-            "drop_rate": policy.drop_rate,
-            "threshold": threshold,
+            "rule": _rule(policy),
+            "drop_rate": None if plan.drop_rate is None else round(plan.drop_rate, 6),
+            "threshold": policy.threshold,
             "min_length": policy.min_length,
             "keep_last": policy.keep_last,
         },
+        "noise_share": _describe_share(plan, summary),
         "noise_probability_histogram": {
             "edges": [round(edge / HISTOGRAM_BINS, 4) for edge in range(HISTOGRAM_BINS + 1)],
             "kept": summary.histogram[0].tolist(),
             "dropped": summary.histogram[1].tolist(),
         },
-        "popularity_buckets": _buckets(item_counts, summary),
+        "popularity_buckets": _buckets(item_counts, summary, plan),
         "sequence_lengths": {
             "labels": labels[: longest + 1],
             "before": summary.lengths[0, : longest + 1].tolist(),
@@ -150,7 +156,28 @@ def _named(names: tuple[str, ...], counts) -> dict[str, int]:
     return dict(zip(names, counts.tolist(), strict=True))
 
 
-def _buckets(item_counts: ItemCounts, summary: Summary) -> list[dict[str, Any]]:
+def _rule(policy: Policy) -> str:
+    if policy.threshold is not None:
+        return "threshold"
+    return "auto" if policy.drop_rate == "auto" else "drop_rate"
+
+
+def _describe_share(plan: DropPlan, summary: Summary) -> dict[str, Any]:
+    """The share of noise among judged interactions; where it is unknown, probabilities are for the model's own."""
+    share, dropped = plan.share, summary.dropped
+    if not isinstance(share, NoiseShare):
+        return {"estimate": None, "lower": None, "upper": None, "unknown_because": share.reason, "among_dropped": None}
+    return {
+        "estimate": round(share.estimate, 6),
+        "lower": round(share.lower, 6),
+        "upper": round(share.upper, 6),
+        "unknown_because": None,
+        "among_dropped": round(1 - float(summary.genuine[1].sum()) / dropped, 6) if dropped else None,
+    }
+
+
+def _buckets(item_counts: ItemCounts, summary: Summary, plan: DropPlan) -> list[dict[str, Any]]:
+    known = plan.recalibration is not None
     return [
         {
             "label": f"{low}-{high}" if low < high else str(low),
@@ -160,9 +187,15 @@ def _buckets(item_counts: ItemCounts, summary: Summary) -> list[dict[str, Any]]:
             "interactions": interactions,
             "dropped": dropped,
             "drop_rate": round(dropped / interactions, 6),
+            "threshold": None if threshold > 1 else round(threshold, 6),
+            "expected_genuine_drop_rate": round(lost / genuine, 6) if known and genuine else None,
         }
-        for (low, high, items), interactions, dropped in zip(
-            item_counts.bucket_ranges(), *summary.popularity.tolist(), strict=True
+        for (low, high, items), interactions, dropped, genuine, lost, threshold in zip(
+            item_counts.bucket_ranges(),
+            *summary.popularity.tolist(),
+            *summary.genuine.tolist(),
+            plan.thresholds.tolist(),
+            strict=True,
         )
     ]
 
@@ -177,14 +210,14 @@ class FinishRun(beam.PTransform):
     render_report: RenderReport
     counts: AsList
     summary: AsSingleton
-    threshold: float | AsSingleton
+    plan: AsSingleton
     item_counts: AsSingleton
     catalogue_directory: AsSingleton
 
     def expand(self, input_or_inputs):
         """Applies the last step to a pipeline."""
         finish = _Finish(self.facts, self.output, self.render_report)
-        side_inputs = (self.counts, self.summary, self.threshold, self.item_counts, self.catalogue_directory)
+        side_inputs = (self.counts, self.summary, self.plan, self.item_counts, self.catalogue_directory)
         return (
             input_or_inputs
             | beam.Create([self.output])
@@ -199,10 +232,10 @@ class _Finish(beam.DoFn):
     def __init__(self, facts: RunFacts, output: str, render_report: RenderReport):
         self._facts, self._output, self._render = facts, output, render_report
 
-    def process(self, _, counts, summary, threshold, item_counts, catalogue_directory):
+    def process(self, _, counts, summary, plan, item_counts, catalogue_directory):
         check_conservation(self._facts, counts, summary)
         manifest = build_manifest(
-            self._facts, counts, summary, threshold, read_item_counts(item_counts), open_catalogue(catalogue_directory)
+            self._facts, counts, summary, plan, read_item_counts(item_counts), open_catalogue(catalogue_directory)
         )
         report = self._render(manifest, [example for _, example in summary.examples])
         _write_text(join(self._output, REPORT), report)

@@ -1,4 +1,4 @@
-"""Counts interactions per item over the whole log, and cuts items into buckets of equal popularity mass."""
+"""Counts interactions per item over the whole log, so that items fall into buckets of popularity."""
 
 import dataclasses
 from typing import NamedTuple
@@ -7,10 +7,10 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from apache_beam.utils.shared import Shared
 
+from ..models.popularity import bucket_edges
 from .files import join, read_arrow, write_atomically
-
-BUCKETS = 6
 
 
 class ItemCounts(NamedTuple):
@@ -21,7 +21,7 @@ class ItemCounts(NamedTuple):
     counts: np.ndarray
     """int64 [V]."""
     edges: np.ndarray
-    """int64 [k], ascending, k <= BUCKETS: an item is in the first bucket whose edge is at least its count."""
+    """int64 [k], ascending, k <= 6: an item is in the first bucket whose edge is at least its count."""
 
     def bucket(self, item_ids: pa.Array) -> np.ndarray:
         """Returns the bucket of each item, int64 [n]; every id must occur in the log."""
@@ -51,27 +51,33 @@ def merge_counts(tables: list[pa.Table]) -> pa.Table:
     return merged.rename_columns(["item_id", "count"])
 
 
-def bucket_edges(counts: np.ndarray, buckets: int = BUCKETS) -> np.ndarray:
-    """Cuts items into buckets that hold about the same number of interactions; items of equal count stay together.
-
-    Args:
-        counts: int64 [V], interactions of each item.
-        buckets: Most buckets; fewer come out when few distinct counts occur.
-
-    Returns:
-        int64 [k], ascending: the highest count in each bucket.
-    """
-    distinct, items = np.unique(counts, return_counts=True)
-    mass = np.cumsum(distinct * items)
-    targets = mass[-1] * np.arange(1, buckets + 1) / buckets
-    return np.unique(distinct[np.searchsorted(mass, targets)])
-
-
 def read_item_counts(path: str) -> ItemCounts:
     """Reads what `CountItems` wrote."""
     table = read_arrow(path).combine_chunks()
     counts = table["count"].to_numpy()
     return ItemCounts(table["item_id"].chunk(0), counts, bucket_edges(counts))
+
+
+class SharedItemCounts:
+    """Reads the item counts once per process, whichever of its steps asks."""
+
+    def __init__(self):
+        self._shared = Shared()
+        self._held: _Holder | None = None
+
+    def read(self, path: str) -> ItemCounts:
+        """Returns what `read_item_counts` does."""
+        # Held, because of all `Shared` objects of a process Beam keeps one alive.
+        held: _Holder = self._shared.acquire(lambda: _Holder(read_item_counts(path)))
+        self._held = held
+        return held.value
+
+
+@dataclasses.dataclass
+class _Holder:
+    """`Shared` keeps weak references, which tuples do not allow."""
+
+    value: ItemCounts
 
 
 @dataclasses.dataclass

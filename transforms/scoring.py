@@ -150,7 +150,7 @@ class _ScoreShard(beam.DoFn):
 
 @dataclasses.dataclass
 class StageShards(beam.PTransform):
-    """ScoredShard -> (shard, path of its file), for a second pass once all shards are scored."""
+    """ScoredShard -> (shard, path of its file, worker seconds), for a second pass once all shards are scored."""
 
     staging_directory: str
 
@@ -158,13 +158,13 @@ class StageShards(beam.PTransform):
         """Applies the writer to a PCollection of ScoredShard."""
         return input_or_inputs | "Stage" >> beam.Map(self._write)
 
-    def _write(self, scored: ScoredShard) -> tuple[int, str]:
+    def _write(self, scored: ScoredShard) -> tuple[int, str, dict[str, float]]:
         path = join(self.staging_directory, f"scored-{scored.shard:05d}.arrow")
         write_arrow(path, to_table(scored))
-        return scored.shard, path
+        return scored.shard, path, scored.seconds
 
 
-def unstage(element: tuple[int, str]) -> ScoredShard:
+def unstage(element: tuple[int, str, dict[str, float]]) -> ScoredShard:
     """Reads a shard back that `StageShards` wrote."""
-    shard, path = element
-    return from_table(shard, read_arrow(path))
+    shard, path, seconds = element
+    return dataclasses.replace(from_table(shard, read_arrow(path)), seconds=seconds)

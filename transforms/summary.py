@@ -10,7 +10,6 @@ import numpy as np
 from .deciding import DROP_REASONS, NO_REASON, REASONS, Decisions
 from .grouping import hash_values
 from .joining import Catalogue
-from .popularity import ItemCounts
 from .readable import readable_values
 from .schema import InteractionColumns
 from .scoring import ScoredShard
@@ -38,6 +37,8 @@ class Summary:
     """int64 [2, HISTOGRAM_BINS]: scored interactions by noise probability, kept and dropped."""
     popularity: np.ndarray
     """int64 [2, buckets]: interactions and dropped interactions by popularity of the item."""
+    genuine: np.ndarray
+    """float64 [2, buckets]: of these, how many are genuine by their noise probabilities."""
     lengths: np.ndarray
     """int64 [2, bins]: users by length of their sequence, before and after; bin 0 is empty, bin k up to 2^(k-1)."""
     seconds: dict[str, float]
@@ -56,10 +57,12 @@ def summarise(
     decisions: Decisions,
     columns: InteractionColumns,
     catalogue: Catalogue,
-    item_counts: ItemCounts,
+    bucket: np.ndarray,
+    threshold: np.ndarray,
+    buckets: int,
 ) -> Summary:
-    """Counts one shard."""
-    offsets, items = scored.ordered.offsets, scored.ordered.items
+    """Counts one shard, given its rows' popularity buckets, int [rows], and thresholds, float32 [rows]."""
+    offsets = scored.ordered.offsets
     dropped = ~decisions.keep
     lengths = np.diff(offsets)
     user = np.repeat(np.arange(len(lengths)), lengths)
@@ -67,8 +70,7 @@ def summarise(
     reasons = np.bincount(decisions.reason[decisions.reason != NO_REASON], minlength=len(REASONS))
     bins = np.minimum((scored.scores.noise_probability * HISTOGRAM_BINS).astype(int), HISTOGRAM_BINS - 1)
     judged = scored.scores.scored
-    bucket = item_counts.bucket(scored.ordered.item_ids)[items]
-    buckets = len(item_counts.edges)
+    genuine = 1 - scored.scores.noise_probability.astype(np.float64)
     return Summary(
         dropped_reasons=reasons[: len(DROP_REASONS)],
         kept_reasons=reasons[len(DROP_REASONS) :],
@@ -78,9 +80,15 @@ def summarise(
             [np.bincount(bins[judged & rows], minlength=HISTOGRAM_BINS) for rows in (~dropped, dropped)]
         ),
         popularity=np.stack([np.bincount(bucket, minlength=buckets), np.bincount(bucket[dropped], minlength=buckets)]),
+        genuine=np.stack(
+            [
+                np.bincount(bucket, genuine, minlength=buckets),
+                np.bincount(bucket[dropped], genuine[dropped], minlength=buckets),
+            ]
+        ),
         lengths=np.stack([_length_histogram(lengths), _length_histogram(after)]),
         seconds=scored.seconds,
-        examples=_examples(scored, decisions, columns, catalogue),
+        examples=_examples(scored, decisions, columns, catalogue, threshold),
     )
 
 
@@ -94,6 +102,7 @@ def merge_summaries(summaries: list[Summary]) -> Summary:
         users=np.sum([s.users for s in summaries], axis=0),
         histogram=np.sum([s.histogram for s in summaries], axis=0),
         popularity=np.sum([s.popularity for s in summaries], axis=0),
+        genuine=np.sum([s.genuine for s in summaries], axis=0),
         lengths=np.sum([s.lengths for s in summaries], axis=0),
         seconds={step: sum(s.seconds.get(step, 0.0) for s in summaries) for step in steps},
         examples=sorted((e for s in summaries for e in s.examples), key=lambda e: e[0])[:EXAMPLE_USERS],
@@ -113,7 +122,13 @@ def _length_histogram(lengths: np.ndarray) -> np.ndarray:
     return np.bincount(bins, minlength=_LENGTH_BINS)
 
 
-def _examples(scored: ScoredShard, decisions: Decisions, columns: InteractionColumns, catalogue: Catalogue) -> list:
+def _examples(
+    scored: ScoredShard,
+    decisions: Decisions,
+    columns: InteractionColumns,
+    catalogue: Catalogue,
+    threshold: np.ndarray,
+) -> list:
     """Users with at least one dropped interaction; a hash of the id chooses, so that every run shows the same."""
     ordered = scored.ordered
     offsets = ordered.offsets
@@ -136,7 +151,7 @@ def _examples(scored: ScoredShard, decisions: Decisions, columns: InteractionCol
     return [
         (
             (bool(too_long[number]), int(hashed[number])),
-            {"user_id": str(user), "interactions": _describe(scored, decisions, columns, texts, rows)},
+            {"user_id": str(user), "interactions": _describe(scored, decisions, columns, texts, threshold, rows)},
         )
         for number, user, rows in zip(chosen, users, windows, strict=True)
     ]
@@ -151,7 +166,12 @@ def _texts(scored: ScoredShard, catalogue: Catalogue, windows: list[slice]) -> d
 
 
 def _describe(
-    scored: ScoredShard, decisions: Decisions, columns: InteractionColumns, texts: dict[int, str | None], rows: slice
+    scored: ScoredShard,
+    decisions: Decisions,
+    columns: InteractionColumns,
+    texts: dict[int, str | None],
+    threshold: np.ndarray,
+    rows: slice,
 ) -> list[dict[str, Any]]:
     ordered = scored.ordered
     items = ordered.items[rows]
@@ -163,14 +183,16 @@ def _describe(
             "keep": bool(keep),
             "reason": None if reason == NO_REASON else REASONS[reason],
             "noise_probability": round(float(probability), 4),
+            "threshold": round(float(border), 4),
         }
-        for item_id, item, timestamp, keep, reason, probability in zip(
+        for item_id, item, timestamp, keep, reason, probability, border in zip(
             readable_values(ordered.item_ids.take(items)),
             items,
             readable_values(ordered.table[columns.timestamp][rows]),
             decisions.keep[rows],
             decisions.reason[rows],
             scored.scores.noise_probability[rows],
+            threshold[rows],
             strict=True,
         )
     ]

@@ -10,10 +10,12 @@ import pyarrow as pa
 from apache_beam.pvalue import AsSingleton
 from apache_beam.utils.shared import Shared
 
+from ..models.weighting import weigh_interactions
 from .deciding import Decisions, Policy, decide
+from .drop_plan import DropPlan
 from .files import join, write_table
 from .joining import open_catalogue
-from .popularity import ItemCounts, read_item_counts
+from .popularity import SharedItemCounts
 from .schema import ADDED_FIELDS, InteractionColumns
 from .scoring import ScoredShard
 from .summary import Summary, summarise
@@ -21,11 +23,26 @@ from .summary import Summary, summarise
 INTERACTIONS, SEQUENCES, REJECTED = "interactions", "sequences", "rejected"
 
 
+def rebase(scored: ScoredShard, bucket: np.ndarray, plan: DropPlan) -> ScoredShard:
+    """Returns the shard with noise probabilities as they are in this log, given its rows' popularity buckets [rows]."""
+    if plan.recalibration is None:
+        return scored
+    probability = plan.recalibration.apply(scored.scores.noise_probability, bucket)
+    probability = np.where(scored.scores.scored, probability, np.float32(0))
+    return dataclasses.replace(scored, scores=dataclasses.replace(scored.scores, noise_probability=probability))
+
+
+def weigh(scored: ScoredShard) -> np.ndarray:
+    """Returns how much each row should count in training, float32 [rows], given probabilities re-based to the log."""
+    return weigh_interactions(scored.scores.noise_probability, scored.scores.scored)
+
+
 def cleaned_interactions(scored: ScoredShard, decisions: Decisions) -> pa.Table:
     """Returns every interaction of the shard with all its columns and the added ones."""
     scores = scored.scores
     similarities = [pa.array(column, from_pandas=True) for column in scores.similarities.T]  # NaN becomes null
-    added = [pa.array(scores.noise_probability), pa.array(decisions.keep), decisions.reason_strings(), *similarities]
+    decided = [pa.array(decisions.keep), decisions.reason_strings(), pa.array(weigh(scored))]
+    added = [pa.array(scores.noise_probability), *decided, *similarities]
     table = scored.ordered.table
     for field, values in zip(ADDED_FIELDS, added, strict=True):
         table = table.append_column(field, values)
@@ -33,13 +50,14 @@ def cleaned_interactions(scored: ScoredShard, decisions: Decisions) -> pa.Table:
 
 
 def cleaned_sequences(scored: ScoredShard, decisions: Decisions, columns: InteractionColumns) -> pa.Table:
-    """Returns `user_id`, `item_ids` and `timestamps` of every user with a kept interaction, kept interactions only."""
+    """Returns `user_id` and lists of every user with a kept interaction: items, times and weights of what is kept."""
     offsets = scored.ordered.offsets
     kept_before = np.append(0, np.cumsum(decisions.keep))  # [rows + 1]
     kept_offsets = kept_before[offsets]
     users = np.flatnonzero(np.diff(kept_offsets))
     list_offsets = pa.array(np.append(kept_offsets[users], kept_offsets[-1]).astype(np.int32))
     kept = scored.ordered.table.filter(pa.array(decisions.keep))
+    weights = pa.array(weigh(scored)[decisions.keep])
 
     def lists(name: str) -> pa.Array:
         return pa.ListArray.from_arrays(list_offsets, kept[name].combine_chunks())
@@ -49,6 +67,7 @@ def cleaned_sequences(scored: ScoredShard, decisions: Decisions, columns: Intera
             "user_id": scored.ordered.table[columns.user].take(offsets[:-1][users]),
             "item_ids": lists(columns.item),
             "timestamps": lists(columns.timestamp),
+            "weights": pa.ListArray.from_arrays(list_offsets, weights),
         }
     )
 
@@ -66,7 +85,7 @@ class DecideAndWrite(beam.PTransform):
     policy: Policy
     output: str
     shards: int
-    threshold: float | AsSingleton
+    plan: AsSingleton
     item_counts: AsSingleton
     catalogue_directory: AsSingleton
 
@@ -74,23 +93,26 @@ class DecideAndWrite(beam.PTransform):
         """Applies the policy and the writers to a PCollection of ScoredShard."""
         write = _DecideAndWrite(self.columns, self.policy, self.output, self.shards)
         return input_or_inputs | "Decide and write" >> beam.ParDo(
-            write, self.threshold, self.item_counts, self.catalogue_directory
+            write, self.plan, self.item_counts, self.catalogue_directory
         )
 
 
 class _DecideAndWrite(beam.DoFn):
     def __init__(self, columns: InteractionColumns, policy: Policy, output: str, shards: int):
         self._columns, self._policy, self._output, self._shards = columns, policy, output, shards
-        self._shared_counts, self._shared_catalogue = Shared(), Shared()
-        self._held: tuple = ()
+        self._counts, self._shared_catalogue = SharedItemCounts(), Shared()
+        self._held: object = None
 
     def process(
-        self, scored: ScoredShard, threshold: float, item_counts: str, catalogue_directory: str
+        self, scored: ScoredShard, plan: DropPlan, item_counts: str, catalogue_directory: str
     ) -> Iterator[Summary]:
         started = perf_counter()
-        counts = self._shared_counts.acquire(lambda: _Holder(read_item_counts(item_counts)))
+        counts = self._counts.read(item_counts)
         catalogue = self._shared_catalogue.acquire(lambda: open_catalogue(catalogue_directory))
-        self._held = counts, catalogue  # for the same reason as in _ScoreShard
+        self._held = catalogue  # for the same reason as in _ScoreShard
+        bucket = counts.bucket(scored.ordered.item_ids)[scored.ordered.items]
+        scored = rebase(scored, bucket, plan)
+        threshold = plan.thresholds[bucket]
         decisions = decide(
             scored.scores,
             scored.ordered.offsets,
@@ -102,13 +124,6 @@ class _DecideAndWrite(beam.DoFn):
         name = shard_file(scored.shard, self._shards)
         write_table(join(self._output, INTERACTIONS, name), cleaned_interactions(scored, decisions))
         write_table(join(self._output, SEQUENCES, name), cleaned_sequences(scored, decisions, self._columns))
-        summary = summarise(scored, decisions, self._columns, catalogue, counts.value)
+        summary = summarise(scored, decisions, self._columns, catalogue, bucket, threshold, len(counts.edges))
         seconds = {**summary.seconds, "decide and write": perf_counter() - started}
         yield dataclasses.replace(summary, seconds=seconds)
-
-
-@dataclasses.dataclass
-class _Holder:
-    """`Shared` keeps weak references, which tuples do not allow."""
-
-    value: ItemCounts

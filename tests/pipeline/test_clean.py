@@ -1,8 +1,10 @@
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
@@ -22,6 +24,7 @@ ADDED = [
     "noise_probability",
     "keep",
     "reason",
+    "weight",
     "long_term_semantic_similarity",
     "long_term_collaborative_similarity",
     "short_term_similarity",
@@ -127,15 +130,66 @@ def test_bytes_do_not_depend_on_shuffle_or_workers(world, cleaned, tmp_path, opt
     assert contents(tmp_path / "again") == contents(output)
 
 
-def test_a_drop_rate_drops_the_worst_share_of_all_shards_together(world, tmp_path):
+def test_decisions_do_not_depend_on_the_number_of_shards(world, tmp_path):
+    key = [("user_id", "ascending"), ("timestamp", "ascending"), ("item_id", "ascending")]
+    tables = []
+    for shards in (1, 4):
+        run(world, tmp_path / str(shards), shards=shards)
+        tables.append(read(tmp_path / str(shards), "interactions").sort_by(key))
+    assert tables[0]["keep"].equals(tables[1]["keep"])
+    found, expected = (table["noise_probability"].to_numpy() for table in tables)
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_drop_rate_drops_the_worst_of_each_popularity_in_all_shards_together(world, tmp_path):
     manifest = run(world, tmp_path / "out", policy=Policy(drop_rate=0.1), shards=5)
-    rows = read(tmp_path / "out", "interactions").sort_by([("noise_probability", "descending")]).to_pylist()
+    rows = read(tmp_path / "out", "interactions").to_pylist()
     assert manifest["policy"]["rule"] == "drop_rate"
-    dropped = manifest["rows"]["dropped"]
-    assert 310 <= dropped <= 320
-    assert not any(row["keep"] for row in rows[:dropped])
-    assert all(row["keep"] for row in rows[dropped:])
-    assert manifest["policy"]["threshold"] == pytest.approx(rows[dropped - 1]["noise_probability"], rel=1e-4)
+    assert 300 <= manifest["rows"]["dropped"] <= 320
+    seen = Counter(row["item_id"] for row in rows)
+    for bucket in manifest["popularity_buckets"]:
+        mine = [row for row in rows if bucket["min_count"] <= seen[row["item_id"]] <= bucket["max_count"]]
+        assert len(mine) == bucket["interactions"]
+        assert sum(not row["keep"] for row in mine) == bucket["dropped"]
+        for row in mine:
+            if row["reason"] != "min_length":
+                assert row["keep"] == (row["noise_probability"] < bucket["threshold"] - 1e-6) or (
+                    row["noise_probability"] == pytest.approx(bucket["threshold"], abs=1e-6)
+                )
+    lost = [bucket["expected_genuine_drop_rate"] for bucket in manifest["popularity_buckets"]]
+    assert max(lost) < 1.2 * min(lost)
+
+
+def test_by_default_the_logs_own_share_of_noise_goes(world, tmp_path):
+    manifest = run(world, tmp_path / "out")
+    share, rows = manifest["noise_share"], manifest["rows"]
+    # The world's strays, 8% of the log, fall on a random item of the other half; training inserts from both halves.
+    assert 0.05 < share["lower"] < share["estimate"] < share["upper"] < 0.3
+    assert manifest["policy"]["rule"] == "auto"
+    assert manifest["policy"]["drop_rate"] == pytest.approx(share["lower"], rel=0.01)
+    assert rows["dropped"] <= share["lower"] * rows["read"]
+    assert rows["dropped"] == pytest.approx(share["lower"] * rows["read"], rel=0.1)
+    probability = read(tmp_path / "out", "interactions")["noise_probability"].to_numpy()
+    assert probability.mean() == pytest.approx(share["estimate"], rel=0.02)
+
+
+def test_a_log_too_small_for_its_share_of_noise_keeps_everything_and_says_why(world, tmp_path):
+    users = pa.array([f"user-{n:03d}" for n in range(6)])
+    log = world.log()
+    pq.write_table(log.filter(pc.is_in(log["user_id"], users)), tmp_path / "log.parquet")
+    manifest = run(world, tmp_path / "out", interactions=str(tmp_path / "log.parquet"))
+    assert manifest["rows"]["dropped"] == 0
+    assert manifest["noise_share"]["estimate"] is None
+    assert "too few users" in manifest["noise_share"]["unknown_because"]
+    assert "too few users" in (tmp_path / "out" / "report.html").read_text()
+    by_hand = run(
+        world,
+        tmp_path / "out",
+        interactions=str(tmp_path / "log.parquet"),
+        policy=Policy(drop_rate=0.2),
+        overwrite=True,
+    )
+    assert 5 <= by_hand["rows"]["dropped"] <= 9
 
 
 def test_unusable_rows_go_to_rejected_and_the_rest_is_cleaned(world, tmp_path):
@@ -305,15 +359,14 @@ def _counting(load, loads):
 def test_a_bundle_that_is_run_twice_leaves_the_same_result(world, cleaned, tmp_path, monkeypatch):
     output, _ = cleaned
     monkeypatch.setattr(clean_module, "make_runner", lambda options: FnApiRunner(bundle_repeat=1))
-    for rate, threshold in ((None, 0.4), (0.05, 0.5)):
-        run(world, tmp_path / str(rate), policy=Policy(rate, threshold), overwrite=True)
-        assert sorted(path.name for path in (tmp_path / str(rate)).iterdir()) == [
-            "interactions",
-            "manifest.json",
-            "report.html",
-            "sequences",
-        ]
-    assert contents(tmp_path / "None") == contents(output)
+    run(world, tmp_path / "again", policy=Policy(threshold=0.4))
+    assert sorted(path.name for path in (tmp_path / "again").iterdir()) == [
+        "interactions",
+        "manifest.json",
+        "report.html",
+        "sequences",
+    ]
+    assert contents(tmp_path / "again") == contents(output)
 
 
 def test_credentials_do_not_reach_manifest_or_report(world, tmp_path):

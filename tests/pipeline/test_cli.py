@@ -58,7 +58,7 @@ finally:
         (["clean"], 2, "Missing option '--interactions'"),
         (["sweep"], 2, "No such command"),
         (["clean", "--drop-rate", "0.1", "--threshold", "0.5"], 2, "excludes --threshold"),
-        (["clean", "--drop-rate", "much"], 2, "should be a valid number"),
+        (["clean", "--drop-rate", "much"], 2, "neither a number nor auto"),
         (["clean", "--shuffle", "cards"], 2, "is not one of auto, claim-check, bytes"),
         (["train", "--backbone", "bert"], 2, "is not one of gru4rec, sasrec, caser"),
         (["demo", "--items", "x"], 2, "give both"),

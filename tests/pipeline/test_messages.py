@@ -10,6 +10,7 @@ def manifest(**changes):
         "rows": {"read": 1003, "kept": 900, "dropped": 100, "rejected": 3},
         "users": {"total": 50, "shortened": 20, "emptied": 0},
         "items": {"without_text": 0},
+        "noise_share": {"estimate": 0.1234, "lower": 0.101, "upper": 0.1458, "unknown_because": None},
         "policy": {"rule": "threshold", "drop_rate": None, "threshold": 0.5},
         "reasons": {"kept": kept, "rejected": {"null user_id": 3}},
     }
@@ -18,6 +19,7 @@ def manifest(**changes):
 
 def test_a_plain_run_says_what_went_and_where_the_rest_lies():
     assert describe_cleaning(manifest(), "out").splitlines() == [
+        "Noise in the log: 12.3% of what could be judged (95% interval 10.1% to 14.6%).",
         "Dropped 100 of 1,000 interactions (10.0%): noise probability at or above 0.5.",
         "Shortened 20 of 50 users.",
         "Unusable, see out/rejected: 3 rows (null user_id 3).",
@@ -33,18 +35,29 @@ def test_protection_emptied_users_and_the_rate_are_told():
         manifest(
             users={"total": 50, "shortened": 20, "emptied": 4},
             items={"without_text": 12},
-            policy={"rule": "drop_rate", "drop_rate": 0.1, "threshold": 0.2345},
+            policy={"rule": "drop_rate", "drop_rate": 0.1, "threshold": None},
             reasons={"kept": kept, "rejected": {}},
         ),
         "out",
     )
-    assert "the worst 10.0%, noise probability at or above 0.234" in text
+    assert "Dropped 100 of 1,000 interactions (10.0%): --drop-rate 0.1." in text
     assert "Shortened 20 of 50 users; 4 have nothing left." in text
     assert "Without text, judged by behaviour alone: 12 items." in text
     assert "Protected by --min-length: 1 interaction." in text
     assert "Protected by --keep-last: 2 interactions." in text
     assert "unknown to both embeddings and model: 7 interactions." in text
     assert "Unusable" not in text
+
+
+def test_where_the_share_of_noise_is_not_known_it_says_why_and_what_to_do():
+    share = {"estimate": None, "lower": None, "upper": None, "unknown_because": "too few users"}
+    policy = {"rule": "auto", "drop_rate": 0.0, "threshold": None}
+    text = describe_cleaning(manifest(noise_share=share, policy=policy), "out")
+    assert text.startswith(
+        "The log's share of noise is not known: too few users; nothing is dropped without --drop-rate"
+    )
+    by_hand = describe_cleaning(manifest(noise_share=share), "out")
+    assert by_hand.startswith("The log's share of noise is not known: too few users.\n")
 
 
 def test_a_template_says_that_nothing_has_run():

@@ -1,4 +1,5 @@
 import copy
+import html as markup
 import json
 import re
 import subprocess
@@ -50,6 +51,8 @@ MANIFEST = {
             "interactions": 0,
             "dropped": 0,
             "drop_rate": None,
+            "threshold": 0.5,
+            "expected_genuine_drop_rate": None,
         },
         {
             "label": "6-20",
@@ -59,6 +62,8 @@ MANIFEST = {
             "interactions": 34_567,
             "dropped": 4_567,
             "drop_rate": 0.1321,
+            "threshold": 0.5,
+            "expected_genuine_drop_rate": 0.06,
         },
         {
             "label": "21-900",
@@ -68,8 +73,11 @@ MANIFEST = {
             "interactions": 1_200_000,
             "dropped": 30_000,
             "drop_rate": 0.025,
+            "threshold": 0.5,
+            "expected_genuine_drop_rate": 0.01,
         },
     ],
+    "noise_share": {"estimate": 0.0412, "lower": 0.03, "upper": 0.05, "unknown_because": None, "among_dropped": 0.7449},
     "sequence_lengths": {"labels": ["0", "1", "2", "3-4"], "before": [0, 3, 10, 22_350], "after": [3, 0, 20, 22_340]},
     "model": {
         "path": "models/beauty",
@@ -91,6 +99,7 @@ def interaction(keep: bool = True, reason: str | None = None, probability: float
         "keep": keep,
         "reason": reason,
         "noise_probability": probability,
+        "threshold": 0.5,
         **changes,
     }
 
@@ -217,14 +226,32 @@ def test_every_reason_that_the_policy_gives_has_an_explanation():
 
 def test_tables_below_the_charts_hold_their_numbers(page):
     rows = page.texts("tr")
-    assert "6-20 8,000 34,567 4,567 13.21%" in rows
-    assert "1-5 0 0 0 \u2013" in rows
+    assert "6-20 8,000 34,567 4,567 13.21% 6% 0.5" in rows
+    assert "1-5 0 0 0 \u2013 \u2013 0.5" in rows
     assert "3\u20134 22,350 22,340" in rows
     assert "0 to 0.02 1,199,950 0" in rows
     assert "0.6 to 0.62 50 34,567" in rows
     assert page.texts("figcaption")[1] == (
-        "all items 2.8% Rare items were dropped more often than popular ones: "
-        "13.21% for items seen 6\u201320 times, 2.5% for those seen 21\u2013900 times."
+        "all items 2.8% of all interactions of genuine ones, expected Genuine interactions with rare items were "
+        "dropped more often than with popular ones, as far as their noise probabilities tell: "
+        "6% for items seen 6\u201320 times, 1% for those seen 21\u2013900 times."
+    )
+
+
+def test_the_share_of_noise_stands_at_the_top_with_its_interval(page):
+    assert (
+        "Noise in this log. Of the interactions that could be judged, 4.12% are estimated to be noise "
+        "(95% interval 3% to 5%). Of those dropped, 74% are expected to be."
+    ) in page.texts("p", "rule")
+    unknown = {
+        "estimate": None,
+        "lower": None,
+        "upper": None,
+        "unknown_because": "too few users",
+        "among_dropped": None,
+    }
+    assert "The log's share of noise is not known: too few users." in markup.unescape(
+        render_report(changed(noise_share=unknown), [])
     )
 
 
@@ -447,9 +474,9 @@ def test_a_run_that_keeps_nothing_renders():
             "An interaction is dropped when its noise probability is 0.5 or more.",
         ),
         (
-            {"rule": "drop_rate", "drop_rate": 0.1, "threshold": 0.731245, "min_length": 5, "keep_last": 2},
-            "The noisiest 10% of all interactions were to be dropped: "
-            "those with a noise probability of 0.7312 or more. "
+            {"rule": "drop_rate", "drop_rate": 0.1, "threshold": None, "min_length": 5, "keep_last": 2},
+            "10% of all interactions were to be dropped, "
+            "taken so that genuine interactions are equally safe at every popularity of the item. "
             "No user is shortened below 5 interactions; the least noisy are kept to reach it. "
             "Each user's last 2 interactions are kept.",
         ),
@@ -460,8 +487,17 @@ def test_a_run_that_keeps_nothing_renders():
             "Each user's last interaction is kept.",
         ),
         (
-            {"rule": "drop_rate", "drop_rate": 0.0, "threshold": float("inf"), "min_length": 0, "keep_last": 0},
-            "The noisiest 0% of all interactions were to be dropped; no threshold in reach does that, so none were.",
+            {"rule": "drop_rate", "drop_rate": 0.0, "threshold": None, "min_length": 0, "keep_last": 0},
+            "Nothing was to be dropped.",
+        ),
+        (
+            {"rule": "auto", "drop_rate": 0.0, "threshold": None, "min_length": 0, "keep_last": 0},
+            "What the log holds of noise with some certainty was to be dropped: nothing.",
+        ),
+        (
+            {"rule": "auto", "drop_rate": 0.0312, "threshold": None, "min_length": 0, "keep_last": 0},
+            "What the log holds of noise with some certainty, 3.12% of all interactions, is dropped, "
+            "taken so that genuine interactions are equally safe at every popularity of the item.",
         ),
     ],
 )

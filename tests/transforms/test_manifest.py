@@ -7,7 +7,7 @@ from iadsr.transforms.manifest import RunFacts, check_conservation
 from iadsr.transforms.reading import SplitCounts
 from iadsr.transforms.summary import Summary, merge_summaries
 
-FACTS = RunFacts({"a.parquet": 10, "b.parquet": 5}, Policy(), {})
+FACTS = RunFacts({"a.parquet": 10, "b.parquet": 5}, Policy(), np.zeros((6, 256)), {})
 COUNTS = [
     SplitCounts("a.parquet", 6, {"null user_id": 1}, 0.0),
     SplitCounts("a.parquet", 3, {}, 0.0),
@@ -20,7 +20,7 @@ def summary(kept: int, dropped: int) -> Summary:
     reasons[0] = dropped
     empty = np.zeros((2, 1), int)
     kept_reasons = np.zeros(len(KEEP_REASONS), int)
-    return Summary(reasons, kept_reasons, kept, np.array([1, 1, 0]), empty, empty, empty, {"score": 1.0}, [])
+    return Summary(reasons, kept_reasons, kept, np.array([1, 1, 0]), empty, empty, empty, empty, {"score": 1.0}, [])
 
 
 def test_rows_that_add_up_pass():
@@ -41,7 +41,7 @@ def test_rows_lost_or_doubled_after_reading_are_found(kept, dropped):
 
 
 def test_a_run_without_usable_rows_says_why():
-    facts = RunFacts({"a": 2}, Policy(), {})
+    facts = RunFacts({"a": 2}, Policy(), np.zeros((6, 256)), {})
     with pytest.raises(InputError, match=r"empty item_id \(2 rows\)"):
         check_conservation(facts, [SplitCounts("a", 0, {"empty item_id": 2}, 0.0)], None)
 

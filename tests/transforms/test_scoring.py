@@ -15,11 +15,14 @@ def test_a_shard_survives_staging_to_the_bit(tmp_path):
         scored=np.array([True, True, False]),
         weakest=np.array([0, 2, 0], np.int8),
     )
-    scored = ScoredShard(4, ordered, scores, np.array([True, True, False]), np.array([True, False, False]), {})
+    scored = ScoredShard(
+        4, ordered, scores, np.array([True, True, False]), np.array([True, False, False]), {"score": 0.5}
+    )
     stage = StageShards(str(tmp_path))
-    shard, path = stage._write(scored)
-    assert (shard, path) == (4, str(tmp_path / "scored-00004.arrow"))
-    back = unstage((shard, path))
+    staged = stage._write(scored)
+    assert staged == (4, str(tmp_path / "scored-00004.arrow"), {"score": 0.5})
+    back = unstage(staged)
+    assert back.seconds == {"score": 0.5}
     assert back.ordered.table.equals(table)
     assert back.ordered.offsets.tolist() == [0, 2, 3]
     assert back.ordered.item_ids.take(back.ordered.items).to_pylist() == ["y", "x", "x"]

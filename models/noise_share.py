@@ -1,0 +1,230 @@
+"""How much noise a log holds, and noise probabilities re-based to it.
+
+The head learned to find noise that we inserted, so what inserted noise scores is known: the reference. A log that is a
+mixture of noise like it and of genuine interactions, in unknown shares, has at least the share of noise times the
+reference's interactions beyond any score. Beyond the score where only noise is left, it has just as many. So the share
+is the lowest ratio of the two tails (Blanchard, Lee and Scott, "Semi-supervised novelty detection", JMLR 2010, section
+4), taken where it is certain enough.
+
+Scores are counted in bins of the noise probability's log odds, by popularity of the item and by group of users: counts
+add up over shards in any order, and how much groups differ tells how certain the share is.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+BINS = 256
+_LIMIT = 8.0
+"""Log odds beyond this fall into the outermost bins."""
+CENTRES = (np.arange(BINS) + 0.5) * (2 * _LIMIT / BINS) - _LIMIT
+"""Log odds in the middle of each bin, [BINS]."""
+GROUPS = 32
+"""Groups of users, by hash of the id."""
+FEWEST_GROUPS = 8
+"""With users in fewer groups than this there is no saying how certain a share is."""
+FEWEST_NOISE = 20
+"""Inserted interactions that a tail must hold for its ratio to count."""
+LEAST_TAIL, LEAST_TAIL_OF_BUCKET = 0.01, 0.03
+"""Share of the noise that it must hold, too: further out chance, and what the head learned by heart, decide."""
+LEAST_SEPARATION = 0.75
+"""AUROC between noise and genuine interactions below which no score is beyond all that is genuine."""
+_CAUTION = 1.645
+"""A tail's ratio counts with so many standard errors added, lest the lowest be the luckiest."""
+_INTERVAL = 1.96
+_BUCKETS_DIFFER = 4.0
+"""No bucket is taken to hold so many times less noise than the whole log."""
+_POOLED = 100.0
+"""Interactions' worth of all buckets together that each bucket's reference is mixed with."""
+
+
+@dataclass(frozen=True)
+class NoiseShare:
+    """The share of a log's judged interactions that is noise like ours, with its 95% interval."""
+
+    estimate: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True)
+class NoShare:
+    """There is no saying how much noise the log holds."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Recalibration:
+    """Turns the model's noise probability into that of a log with its own share of noise.
+
+    Attributes:
+        scale: Factor of the log odds, [k], one for each popularity bucket; above 0.
+        shift: Added to them, [k].
+    """
+
+    scale: np.ndarray
+    shift: np.ndarray
+
+    def apply(self, noise_probability: np.ndarray, bucket: np.ndarray) -> np.ndarray:
+        """Returns the probabilities float32 [n] of interactions in popularity buckets [n]; 0 stays 0 and 1 stays 1.
+
+        Never lowers a probability below another that was no higher in the same bucket.
+        """
+        with np.errstate(divide="ignore", over="ignore"):
+            odds = _log_odds(noise_probability) * self.scale[bucket] + self.shift[bucket]
+            return (1 / (1 + np.exp(-odds))).astype(np.float32)
+
+
+def count_scores(noise_probability: np.ndarray, bucket: np.ndarray, buckets: int) -> np.ndarray:
+    """Counts interactions by popularity bucket [n] and noise probability [n], int64 [buckets, BINS]."""
+    with np.errstate(divide="ignore"):
+        place = (_log_odds(noise_probability) + _LIMIT) * (BINS / (2 * _LIMIT))
+    bins = np.clip(place, 0, BINS - 1).astype(np.int64)
+    return np.bincount(bucket * BINS + bins, minlength=buckets * BINS).reshape(buckets, BINS)
+
+
+def estimate_share(reference: np.ndarray, counts: np.ndarray) -> NoiseShare | NoShare:
+    """Estimates the share of noise among the judged interactions of a log.
+
+    The estimate leans to the high side in a log whose genuine interactions sometimes look just like noise: what
+    cannot be told apart counts as noise. Its lower end is what the log holds with some certainty.
+
+    Args:
+        reference: Inserted interactions by bucket and score, see `models.probing`, [r, BINS]; all 0 where not measured.
+        counts: The log's judged interactions by group of users, bucket and score, int64 [GROUPS, k, BINS].
+
+    Returns:
+        The share, or why there is none.
+    """
+    if (counts.sum((1, 2)) > 0).sum() < FEWEST_GROUPS:
+        return NoShare("too few users have interactions that can be judged")
+    if reference.sum() < FEWEST_NOISE:
+        return NoShare("the model was trained on too few users to know what noise scores")
+    log = counts.sum((0, 1)) / counts.sum()  # [BINS]
+    weight = counts.sum((0, 2)) / counts.sum()  # [k]: noise is taken to be as frequent at every popularity
+    noise = weight @ _noise_by_bucket(reference, len(weight))  # [BINS]
+    size = reference.sum()
+    if len(reference) == len(weight):
+        size = 1 / (weight**2 / np.maximum(reference.sum(1), 1)).sum()  # what the weights leave of it
+    share, error = _lowest_ratio(noise, size, counts.sum(1), LEAST_TAIL)
+    if _separation(noise, log, share) < LEAST_SEPARATION:
+        return NoShare("the model tells noise from this log's interactions too poorly")
+    margin = _INTERVAL * error
+    return NoiseShare(share, max(share - margin, 0.0), min(share + margin, 1.0))
+
+
+def recalibrate(reference: np.ndarray, counts: np.ndarray, share: float) -> Recalibration:
+    """Fits, in each popularity bucket, Platt's scale and shift so that the probability is that of noise in this log.
+
+    No labels are needed: of the log's interactions with a score, noise are as many as the bucket's share says and the
+    reference has there. The probabilities of a bucket sum up to the share of its interactions, and keep their order.
+
+    Args:
+        reference: As in `estimate_share`.
+        counts: As in `estimate_share`.
+        share: Of noise; one interaction's worth of it at least is assumed, for probabilities to have an order.
+    """
+    by_bucket = counts.sum(0)
+    share = max(share, 1 / max(by_bucket.sum(), 2))
+    shares = np.minimum(_share_by_bucket(reference, counts, share), 0.95)
+    expected = shares * by_bucket.sum(1)
+    noise = _noise_by_bucket(reference, len(by_bucket))
+    fitted = [_fit_platt(*bucket) for bucket in zip(expected[:, None] * noise, by_bucket, strict=True)]
+    return Recalibration(*np.array(fitted).T)
+
+
+def _share_by_bucket(reference: np.ndarray, counts: np.ndarray, share: float) -> np.ndarray:
+    """Returns the share of noise in each popularity bucket, [k]; weighed with their interactions it comes to `share`.
+
+    Noise need not be as frequent among rare items as among popular ones, which many users have already. Each bucket is
+    estimated by itself, and drawn towards a straight line over the buckets as far as chance alone explains that it lies
+    off it (empirical Bayes).
+    """
+    buckets = counts.shape[1]
+    shares = np.full(buckets, share)
+    if buckets < 3 or len(reference) != buckets or min(reference.sum(1).min(), counts.sum((0, 2)).min()) < FEWEST_NOISE:
+        return shares
+    own = [
+        _lowest_ratio(noise / noise.sum(), noise.sum(), counts[:, k], LEAST_TAIL_OF_BUCKET)
+        for k, noise in enumerate(reference)
+    ]
+    ratio, error = np.array(own).T
+    rank = np.arange(buckets)
+    line = np.polyval(np.polyfit(rank, ratio, 1, w=1 / error), rank)
+    beyond_chance = max(((ratio - line) ** 2).sum() / (buckets - 2) - (error**2).mean(), 0.0)
+    shares = np.maximum(line + (ratio - line) * beyond_chance / (beyond_chance + error**2), share / _BUCKETS_DIFFER)
+    weight = counts.sum((0, 2)) / counts.sum()
+    return shares * share / (weight @ shares)
+
+
+def _lowest_ratio(noise: np.ndarray, size: float, counts: np.ndarray, least_tail: float) -> tuple[float, float]:
+    """Returns the lowest ratio of the log's tail to the noise's that is certain enough, and its standard error.
+
+    Args:
+        noise: Distribution of the scores of noise, [BINS].
+        size: Inserted interactions that it comes from.
+        counts: The log's interactions by group of users, [GROUPS, BINS]; an empty group does not count.
+        least_tail: Share of the noise that a tail must hold.
+    """
+    rows = counts.sum(1)
+    tails, rows = _tails(counts)[rows > 0], rows[rows > 0]
+    total, beyond = rows.sum(), tails.sum(0)
+    without = (beyond - tails) / np.maximum(total - rows, 1)[:, None]  # each group left out once
+    variance = (len(rows) - 1) / len(rows) * ((without - without.mean(0)) ** 2).sum(0)
+    # Where hardly anything lies beyond, groups differ less than chance would have it.
+    variance = np.maximum(variance, (beyond + 1) / total**2)
+    found = _tails(noise)
+    ratio = beyond / total / np.maximum(found, 1e-12)
+    error = np.sqrt(variance + ratio**2 * found * (1 - found) / size) / np.maximum(found, 1e-12)
+    best = np.where((found * size >= FEWEST_NOISE) & (found >= least_tail), ratio + _CAUTION * error, np.inf).argmin()
+    return float(min(ratio[best], 1.0)), float(error[best])
+
+
+def _separation(noise: np.ndarray, log: np.ndarray, share: float) -> float:
+    """Returns the AUROC between noise and the genuine part of a log with a share of noise; noise and log are [BINS]."""
+    between = float(noise @ (log.cumsum() - log / 2))
+    return float((between - share / 2) / max(1 - share, 1e-9))
+
+
+def _log_odds(probability: np.ndarray) -> np.ndarray:
+    probability = probability.astype(np.float64)
+    return np.log(probability) - np.log1p(-probability)
+
+
+def _tails(counts: np.ndarray) -> np.ndarray:
+    """Sums over the bins from each one to the last, [..., BINS]."""
+    return counts[..., ::-1].cumsum(-1)[..., ::-1]
+
+
+def _noise_by_bucket(reference: np.ndarray, buckets: int) -> np.ndarray:
+    """Returns the distribution of the reference's scores in each bucket, [buckets, BINS].
+
+    A log that falls into another number of buckets than the reference gets that of all of them together.
+    """
+    together = reference.sum(0) / max(reference.sum(), 1)
+    if len(reference) != buckets:
+        return np.tile(together, (buckets, 1))
+    return (reference + _POOLED * together) / (reference.sum(1, keepdims=True) + _POOLED)
+
+
+def _fit_platt(noise: np.ndarray, rows: np.ndarray) -> tuple[float, float]:
+    """Fits scale and shift of the log odds to `noise` expected among `rows`, both [BINS], by Newton's method.
+
+    The loss is convex even where more noise is expected than there are rows.
+    """
+    if not rows.sum():
+        return 1.0, 0.0
+    share = noise.sum() / rows.sum()
+    inputs = np.stack([CENTRES, np.ones(BINS)])  # [2, BINS]
+    parameters = np.array([1.0, np.log(share / (1 - share)) - rows @ CENTRES / rows.sum()])
+    for _ in range(100):
+        expected = 1 / (1 + np.exp(-np.clip(parameters @ inputs, -60, 60)))
+        gradient = inputs @ (rows * expected - noise)
+        curvature = (inputs * (rows * expected * (1 - expected))) @ inputs.T + 1e-9 * np.eye(2)
+        step = np.clip(np.linalg.solve(curvature, gradient), -1, 1)
+        parameters = parameters - step
+        if np.abs(step).max() < 1e-9:
+            break
+    # A scale of 0 or less would undo the order; it can only come of a detector that finds nothing.
+    return max(float(parameters[0]), 1e-3), float(parameters[1])

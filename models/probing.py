@@ -1,0 +1,39 @@
+"""Measures what inserted noise scores where there is hardly any: the reference that a share of noise is read from."""
+
+import numpy as np
+
+from .iadsr import IADSR
+from .noise import NoisyLog
+from .noise_share import BINS, count_scores
+from .popularity import BUCKETS, popularity_buckets
+from .scoring import ItemVectors, score_sequences
+
+FOLDS = 5
+"""The inserted interactions are scored a fifth at a time. All at once, they would blur each other's context, and score
+lower than the noise of a cleaner log."""
+
+
+def score_noise(model: IADSR, log: NoisyLog, vectors: ItemVectors, generator: np.random.Generator) -> np.ndarray:
+    """Counts the scores of the noise that training inserted, by popularity bucket of its item.
+
+    Args:
+        model: The trained and calibrated model.
+        log: The log with the noise that stage 1 has seen.
+        vectors: The catalogue.
+        generator: Deals the noise into folds.
+
+    Returns:
+        int64 [BUCKETS, BINS], see `noise_share`.
+    """
+    items, inserted = log.sequences.items, log.inserted
+    fold = generator.integers(0, FOLDS, len(items))
+    # Popularity as the log has it without our noise.
+    counts = np.bincount(items[~inserted], minlength=len(vectors.has_semantic))
+    bucket = popularity_buckets(items, counts)
+    reference = np.zeros((BUCKETS, BINS), np.int64)
+    for number in range(FOLDS):
+        keep = ~inserted | (fold == number)
+        scores = score_sequences(model, log.sequences.restrict(keep), vectors)
+        noise = inserted[keep] & scores.scored
+        reference += count_scores(scores.noise_probability[noise], bucket[keep][noise], BUCKETS)
+    return reference

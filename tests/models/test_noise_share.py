@@ -1,0 +1,135 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from iadsr.models.noise_share import (
+    BINS,
+    CENTRES,
+    GROUPS,
+    NoiseShare,
+    NoShare,
+    Recalibration,
+    count_scores,
+    estimate_share,
+    recalibrate,
+)
+
+BUCKETS = 6
+NOISE, GENUINE = 1.5, -2.0
+"""Mean log odds of noise and of genuine interactions; both spread by 1."""
+
+
+def draw(generator, rows: int, mean: float) -> np.ndarray:
+    return (1 / (1 + np.exp(-generator.normal(mean, 1, rows)))).astype(np.float32)
+
+
+def reference(seed: int = 0, rows: int = 20_000, mean: float = NOISE) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    return count_scores(draw(generator, rows, mean), generator.integers(0, BUCKETS, rows), BUCKETS)
+
+
+def log(shares, rows: int = 60_000, seed: int = 1, genuine: float = GENUINE):
+    """A log with a share of noise in each bucket: probabilities, labels, buckets, and its counts."""
+    generator = np.random.default_rng(seed)
+    bucket = generator.integers(0, BUCKETS, rows)
+    noise = generator.random(rows) < np.broadcast_to(shares, BUCKETS)[bucket]
+    probability = np.where(noise, draw(generator, rows, NOISE), draw(generator, rows, genuine))
+    group = generator.integers(0, GROUPS, rows)
+    counts = count_scores(probability, group * BUCKETS + bucket, GROUPS * BUCKETS).reshape(GROUPS, BUCKETS, BINS)
+    return probability, noise, bucket, counts
+
+
+@pytest.mark.parametrize("share", [0, 0.02, 0.05, 0.1, 0.2, 0.4])
+def test_the_share_of_noise_is_found_and_a_clean_log_has_next_to_none(share):
+    found = estimate_share(reference(), log(share)[3])
+    assert isinstance(found, NoiseShare)
+    assert found.estimate == pytest.approx(share, abs=0.005 + 0.1 * share)
+    assert found.lower <= share + 0.002
+    assert found.upper >= share
+    assert found.lower <= found.estimate <= found.upper
+
+
+def test_a_smaller_log_is_less_certain():
+    large, small = (estimate_share(reference(), log(0.1, rows)[3]) for rows in (60_000, 3_000))
+    assert isinstance(large, NoiseShare)
+    assert isinstance(small, NoiseShare)
+    assert small.upper - small.lower > 2 * (large.upper - large.lower)
+
+
+@pytest.mark.parametrize(
+    ("counts", "noise", "why"),
+    [
+        (np.zeros((GROUPS, BUCKETS, BINS), int), reference(), "too few users"),
+        (np.eye(GROUPS, dtype=int)[0][:, None, None] * log(0.1)[3], reference(), "too few users"),
+        (log(0.1)[3], np.zeros((BUCKETS, BINS)), "too few users to know what noise scores"),
+        (log(0.1, genuine=NOISE - 0.5)[3], reference(), "too poorly"),
+    ],
+)
+def test_where_nothing_can_be_said_it_says_why(counts, noise, why):
+    found = estimate_share(noise, counts)
+    assert isinstance(found, NoShare)
+    assert why in found.reason
+
+
+@pytest.mark.parametrize("share", [0.02, 0.2])
+def test_recalibrated_probabilities_mean_what_they_say(share):
+    probability, noise, bucket, counts = log(share)
+    rebased = recalibrate(reference(), counts, share).apply(probability, bucket).astype(float)
+    assert rebased.sum() == pytest.approx(share * len(noise), rel=0.01)
+    bins = np.minimum((rebased * 15).astype(int), 14)
+    gaps = np.bincount(bins, weights=rebased - noise, minlength=15)
+    assert np.abs(gaps).sum() / len(noise) < 0.01
+    # The model's own are those of a log with far more noise.
+    assert abs(probability.mean() - share) > 0.05
+
+
+def test_each_bucket_gets_its_own_share():
+    shares = np.linspace(0.3, 0.05, BUCKETS)
+    probability, _, bucket, counts = log(shares)
+    rebased = recalibrate(reference(), counts, shares.mean()).apply(probability, bucket)
+    found = np.bincount(bucket, rebased) / np.bincount(bucket)
+    assert found == pytest.approx(shares, abs=0.03)
+
+
+def test_a_log_with_other_buckets_than_the_reference_is_read_with_all_of_it():
+    counts = log(0.1)[3].sum(1, keepdims=True)
+    found = estimate_share(reference(), counts)
+    assert isinstance(found, NoiseShare)
+    assert found.estimate == pytest.approx(0.1, abs=0.015)
+    assert len(recalibrate(reference(), counts, 0.1).scale) == 1
+
+
+def test_without_any_noise_probabilities_still_have_an_order():
+    probability, _, bucket, counts = log(0)
+    rebased = recalibrate(reference(), counts, 0.0).apply(probability, bucket)
+    assert 0 < rebased.sum() < 2
+    one = bucket == 0
+    order = np.argsort(probability[one], kind="stable")
+    assert (np.diff(rebased[one][order]) >= 0).all()
+    assert len(np.unique(rebased[one])) > 0.9 * len(np.unique(probability[one]))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.floats(0, 1, width=32), min_size=2, max_size=50),
+    st.floats(0.001, 10),
+    st.floats(-30, 30),
+)
+def test_recalibration_keeps_the_order_and_stays_in_range(drawn, scale, shift):
+    values = np.sort(np.array(drawn, np.float32))
+    rebased = Recalibration(np.array([scale]), np.array([shift])).apply(values, np.zeros(len(values), int))
+    assert rebased.dtype == np.float32
+    assert ((rebased >= 0) & (rebased <= 1)).all()
+    assert (np.diff(rebased) >= 0).all()
+    assert (rebased[values == 0] == 0).all()
+    assert (rebased[values == 1] == 1).all()
+
+
+def test_scores_are_counted_by_bucket_and_outliers_in_the_outermost_bins():
+    counts = count_scores(np.array([0, 0.5, 1, 0.5], np.float32), np.array([0, 1, 1, 1]), 2)
+    assert counts.shape == (2, BINS)
+    assert counts[0, 0] == 1
+    assert counts[1, -1] == 1
+    assert counts[1].argmax() == np.searchsorted(CENTRES, 0)
+    assert counts.sum() == 4

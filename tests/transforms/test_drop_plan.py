@@ -1,0 +1,118 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from iadsr.models.noise_share import BINS, GROUPS, NoiseShare, NoShare, count_scores
+from iadsr.models.popularity import bucket_edges
+from iadsr.models.scoring import Scores
+from iadsr.transforms.deciding import Policy
+from iadsr.transforms.drop_plan import Tally, merge_tallies, plan_drops, tally_shard
+from iadsr.transforms.ordering import OrderedShard
+from iadsr.transforms.popularity import ItemCounts
+from iadsr.transforms.schema import InteractionColumns
+from iadsr.transforms.scoring import ScoredShard
+from iadsr.transforms.thresholds import NOTHING, probability_histogram
+
+BUCKETS = 6
+
+
+def draw(generator, rows, mean):
+    return (1 / (1 + np.exp(-generator.normal(mean, 1, rows)))).astype(np.float32)
+
+
+REFERENCE = count_scores(
+    draw(np.random.default_rng(0), 5000, 1.5), np.random.default_rng(1).integers(0, BUCKETS, 5000), BUCKETS
+)
+
+
+def make_tally(share: float, rows: int = 20_000) -> Tally:
+    """A log in which a tenth of the interactions could not be judged."""
+    generator = np.random.default_rng(2)
+    bucket, scored = generator.integers(0, BUCKETS, rows), generator.random(rows) < 0.9
+    noise = generator.random(rows) < share
+    probability = np.where(noise, draw(generator, rows, 1.5), draw(generator, rows, -2.0)) * scored
+    place = generator.integers(0, GROUPS, rows) * BUCKETS + bucket
+    counts = count_scores(probability[scored], place[scored], GROUPS * BUCKETS)
+    histogram = probability_histogram(probability.astype(np.float32), scored, bucket, BUCKETS)
+    return Tally(histogram, counts.reshape(GROUPS, BUCKETS, BINS))
+
+
+def test_auto_drops_what_the_log_surely_holds():
+    plan = plan_drops(make_tally(0.1), Policy(), REFERENCE)
+    assert isinstance(plan.share, NoiseShare)
+    assert plan.share.estimate == pytest.approx(0.1, abs=0.02)
+    assert plan.drop_rate == pytest.approx(plan.share.lower * 0.9, rel=0.02)
+    assert plan.recalibration is not None
+    assert (plan.thresholds < 1).all()
+
+
+def test_auto_drops_next_to_nothing_from_a_clean_log():
+    plan = plan_drops(make_tally(0.0), Policy(), REFERENCE)
+    assert plan.drop_rate is not None
+    assert plan.drop_rate < 0.003
+
+
+def test_without_a_share_auto_drops_nothing_and_a_rate_still_does():
+    nothing = plan_drops(make_tally(0.1), Policy(), np.zeros((BUCKETS, BINS)))
+    assert isinstance(nothing.share, NoShare)
+    assert (nothing.drop_rate, nothing.recalibration) == (0.0, None)
+    assert (nothing.thresholds == NOTHING).all()
+    by_hand = plan_drops(make_tally(0.1), Policy(drop_rate=0.1), np.zeros((BUCKETS, BINS)))
+    assert by_hand.drop_rate == 0.1
+    assert (by_hand.thresholds < 1).all()
+
+
+def test_a_threshold_is_the_same_for_all_and_needs_no_rate():
+    plan = plan_drops(make_tally(0.1), Policy(threshold=0.7), REFERENCE)
+    assert plan.drop_rate is None
+    assert plan.thresholds.tolist() == [np.float32(0.7)] * BUCKETS
+
+
+def test_a_log_without_any_usable_row_has_a_plan_too():
+    plan = plan_drops(None, Policy(), REFERENCE)
+    assert isinstance(plan.share, NoShare)
+    assert len(plan.thresholds) == 0
+
+
+ITEMS = ItemCounts(pa.array(["a", "b", "c"]), np.array([1, 3, 9]), bucket_edges(np.array([1, 3, 9])))
+
+
+def shard(users: list[tuple[str, list[tuple[int, float]]]]) -> ScoredShard:
+    rows = [(user, item, probability) for user, interactions in users for item, probability in interactions]
+    probability = np.array([p for *_, p in rows], np.float32)
+    table = pa.table({"user_id": pa.array([user for user, *_ in rows], pa.string())})
+    offsets = np.append(0, np.cumsum([len(interactions) for _, interactions in users])).astype(np.int64)
+    items = np.array([item for _, item, _ in rows], np.int32)
+    n = len(rows)
+    scores = Scores(probability, np.zeros((n, 3), np.float32), probability > 0, np.zeros(n, np.int8))
+    known = np.ones(n, bool)
+    return ScoredShard(0, OrderedShard(table, offsets, ITEMS.item_ids, items), scores, known, known, {})
+
+
+interactions = st.lists(st.tuples(st.integers(0, 2), st.floats(0, 1, width=32)), min_size=1, max_size=5)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.dictionaries(st.text(max_size=3), interactions, min_size=2, max_size=8), st.integers(1, 7))
+def test_shards_add_up_to_the_whole_however_users_are_dealt(users, cut):
+    drawn = list(users.items())
+    columns = InteractionColumns()
+    parts = [part for part in (drawn[cut:], drawn[:cut]) if part]
+    whole = tally_shard(shard(drawn), columns, ITEMS)
+    merged = merge_tallies([tally_shard(shard(part), columns, ITEMS) for part in parts])
+    assert (merged.counts == whole.counts).all()
+    for name in ("bins", "counts", "rows"):
+        assert getattr(merged.histogram, name).tolist() == getattr(whole.histogram, name).tolist()
+    assert whole.histogram.rows.sum() == sum(map(len, users.values()))
+    assert whole.counts.sum() == whole.histogram.counts.sum()
+
+
+def test_a_user_is_in_one_group_and_users_are_spread_over_all():
+    columns = InteractionColumns()
+    one = tally_shard(shard([("u", [(0, 0.2), (1, 0.7), (2, 0.1)])]), columns, ITEMS)
+    assert (one.counts.sum((1, 2)) > 0).sum() == 1
+    assert one.counts.sum() == 3
+    many = tally_shard(shard([(f"user-{n}", [(0, 0.5)]) for n in range(2000)]), columns, ITEMS)
+    assert many.counts.sum((1, 2)).min() > 30

@@ -1,0 +1,138 @@
+"""Plans, once all shards are scored, what the noise probabilities mean in this log and from where on rows are dropped.
+
+Tallies of shards add up exactly in any order, so that the plan is the same however the log was cut up.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.pvalue import AsSingleton
+
+from ..models.noise_share import (
+    BINS,
+    GROUPS,
+    NoiseShare,
+    NoShare,
+    Recalibration,
+    count_scores,
+    estimate_share,
+    recalibrate,
+)
+from .deciding import Policy
+from .grouping import hash_values
+from .popularity import ItemCounts, SharedItemCounts
+from .schema import InteractionColumns
+from .scoring import ScoredShard
+from .thresholds import ProbabilityHistogram, fair_thresholds, merge_histograms, probability_histogram
+
+
+@dataclasses.dataclass(frozen=True)
+class Tally:
+    """Noise probabilities of one shard, or of many added up."""
+
+    histogram: ProbabilityHistogram
+    """Fine, for the thresholds."""
+    counts: np.ndarray
+    """int64 [GROUPS, buckets, BINS]: scored interactions, for the share of noise."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DropPlan:
+    """What is decided for the whole log."""
+
+    share: NoiseShare | NoShare
+    """Of noise, among the interactions that were judged."""
+    recalibration: Recalibration | None
+    """Turns the model's probabilities into this log's; None where the share is not known."""
+    drop_rate: float | None
+    """Share of all interactions to be dropped; None: whatever the threshold drops."""
+    thresholds: np.ndarray
+    """float32 [buckets], for the probabilities of this log."""
+
+
+def tally_shard(scored: ScoredShard, columns: InteractionColumns, item_counts: ItemCounts) -> Tally:
+    """Counts one shard."""
+    offsets, judged = scored.ordered.offsets, scored.scores.scored
+    probability = scored.scores.noise_probability
+    bucket = item_counts.bucket(scored.ordered.item_ids)[scored.ordered.items]
+    buckets = len(item_counts.edges)
+    users = scored.ordered.table[columns.user].take(offsets[:-1]).combine_chunks()
+    # Not the bits that chose the shard.
+    group = np.repeat((hash_values(users) >> np.uint64(40)).astype(np.int64) % GROUPS, np.diff(offsets))
+    # A group's buckets are counted as if they were buckets of their own.
+    counts = count_scores(probability[judged], (group * buckets + bucket)[judged], GROUPS * buckets)
+    return Tally(probability_histogram(probability, judged, bucket, buckets), counts.reshape(GROUPS, buckets, BINS))
+
+
+def merge_tallies(tallies: list[Tally]) -> Tally:
+    """Adds tallies up."""
+    return Tally(merge_histograms([t.histogram for t in tallies]), np.sum([t.counts for t in tallies], axis=0))
+
+
+def plan_drops(tally: Tally | None, policy: Policy, reference: np.ndarray) -> DropPlan:
+    """Estimates the log's share of noise, re-bases its probabilities, and finds the thresholds.
+
+    Args:
+        tally: Of the whole log; None where it has no usable row.
+        policy: What is asked for. By its `auto` goes the lower end of the share: what surely is there.
+        reference: What inserted noise scores, see `models.noise_share`.
+    """
+    if tally is None:
+        return DropPlan(NoShare("there is nothing to judge"), None, None, np.zeros(0, np.float32))
+    histogram = tally.histogram
+    share = estimate_share(reference, tally.counts)
+    known = isinstance(share, NoiseShare)
+    recalibration = recalibrate(reference, tally.counts, share.estimate) if known else None
+    if policy.threshold is not None:
+        thresholds = np.full(len(histogram.rows), policy.threshold, np.float32)
+        return DropPlan(share, recalibration, None, thresholds)
+    if policy.drop_rate == "auto":
+        rate = share.lower * float(histogram.counts.sum() / histogram.rows.sum()) if known else 0.0
+    else:
+        rate = policy.drop_rate
+    return DropPlan(share, recalibration, rate, fair_thresholds(histogram, rate, recalibration))
+
+
+@dataclasses.dataclass
+class PlanDrops(beam.PTransform):
+    """ScoredShard -> one DropPlan, given the item counts as a side input."""
+
+    columns: InteractionColumns
+    policy: Policy
+    reference: np.ndarray
+    item_counts: AsSingleton
+
+    def expand(self, input_or_inputs):
+        """Applies the plan to a PCollection of ScoredShard."""
+        return (
+            input_or_inputs
+            | "Tally" >> beam.ParDo(_TallyShard(self.columns), self.item_counts)
+            | "Merge tallies" >> beam.CombineGlobally(_MergeTallies())
+            | "Plan" >> beam.Map(plan_drops, self.policy, self.reference)
+        )
+
+
+class _TallyShard(beam.DoFn):
+    def __init__(self, columns: InteractionColumns):
+        self._columns = columns
+        self._counts = SharedItemCounts()
+
+    def process(self, scored: ScoredShard, item_counts: str) -> Iterator[Tally]:
+        yield tally_shard(scored, self._columns, self._counts.read(item_counts))
+
+
+class _MergeTallies(beam.CombineFn):
+    def create_accumulator(self) -> list[Tally]:
+        return []
+
+    def add_input(self, accumulator: list[Tally], element: Tally) -> list[Tally]:
+        return [merge_tallies([*accumulator, element])]
+
+    def merge_accumulators(self, accumulators) -> list[Tally]:
+        tallies = [tally for accumulator in accumulators for tally in accumulator]
+        return [merge_tallies(tallies)] if tallies else []
+
+    def extract_output(self, accumulator: list[Tally]) -> Tally | None:
+        return accumulator[0] if accumulator else None
