@@ -35,7 +35,7 @@ class OtherUsersVectors:
 def fit_other_users(
     sequences: Sequences, texts: np.ndarray, has_text: np.ndarray, *, folds: int, dimension: int, seed: int
 ) -> OtherUsersVectors:
-    """Learns both kinds of vectors, as unit vectors around the mean interaction of the log.
+    """Learns both kinds of vectors, as unit vectors around the mean interaction of those users.
 
     `co_occurrence` are the leading singular vectors of the items' positive pointwise mutual information (Levy and
     Goldberg, 2014); `company` needs no more than one meeting to say something, and so helps cold items most.
@@ -49,22 +49,25 @@ def fit_other_users(
         seed: Of the randomised singular value decomposition.
     """
     catalogue = len(texts)
-    counts = np.bincount(sequences.items, minlength=catalogue)
-    unit_texts = _unit(texts) * has_text[:, None]
+    unit_texts = _unit(np.where(has_text[:, None], texts, 0).astype(np.float32))
     windows = cut_windows(sequences, COMPANY)
-    fold = sequences.folds(folds)[windows.users]
+    fold_of_user = sequences.folds(folds)
+    fold, fold_of_interaction = fold_of_user[windows.users], fold_of_user[sequences.users]
     together = [_count_together(sequences, windows.select(fold == own), catalogue) for own in range(folds)]
     in_company = [_mean_company(sequences, windows.select(fold == own), unit_texts) for own in range(folds)]
     all_together, all_company = _sum(together), sum(in_company)
 
     reference, co_occurrence, company = None, [], []
     for own in range(folds):
-        vectors = _factorise(all_together - together[own], dimension, seed)
-        vectors = _centre(vectors, counts)
+        counts = np.bincount(sequences.items[fold_of_interaction != own], minlength=catalogue)
+        of_others = all_together - together[own]
+        vectors = _centre(_factorise(of_others, dimension, seed), counts)
         # Singular vectors are unique up to rotation at best; turned alike, all folds have the same moments.
         reference = vectors if reference is None else reference
         co_occurrence.append(_rotate(vectors, reference, counts))
-        company.append(_centre(all_company - in_company[own], counts))
+        # Where no company has a text, sums that should cancel leave rounding, which must not be blown up to a vector.
+        readable = of_others @ has_text.astype(np.float32) > of_others.diagonal() * has_text
+        company.append(_centre((all_company - in_company[own]) * readable[:, None], counts))
     return OtherUsersVectors(np.stack(co_occurrence), np.stack(company))
 
 
@@ -126,7 +129,8 @@ def _factorise(together: scipy.sparse.csr_array, dimension: int, seed: int) -> n
     left, strength = _leading_singular_vectors(ppmi, min(dimension, items), seed)
     vectors = np.zeros((items, dimension), np.float32)
     vectors[:, : left.shape[1]] = left * np.sqrt(strength)
-    return vectors
+    # In a small catalogue, directions without any strength are arbitrary, and reach items that nothing is known of.
+    return vectors * (np.bincount(row[positive], minlength=items) > 0)[:, None]
 
 
 def _leading_singular_vectors(matrix: scipy.sparse.csr_array, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
