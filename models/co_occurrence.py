@@ -119,7 +119,7 @@ def _factorise(together: scipy.sparse.csr_array, dimension: int, seed: int) -> n
     pairs = scipy.sparse.coo_array(together)
     real = (pairs.row != pairs.col) & (pairs.data > 0)
     row, column, count = pairs.row[real], pairs.col[real], pairs.data[real]
-    items = together.shape[0]
+    items = len(together.indptr) - 1
     total = np.bincount(row, weights=count, minlength=items)
     information = np.log(count * total.sum() / (total[row] * total[column]))
     positive = information > 0
@@ -135,8 +135,9 @@ def _factorise(together: scipy.sparse.csr_array, dimension: int, seed: int) -> n
 
 def _leading_singular_vectors(matrix: scipy.sparse.csr_array, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns the leading left singular vectors [V, n] and values [n] of a symmetric matrix (Halko et al., 2011)."""
-    size = min(count + _OVERSAMPLED, matrix.shape[0])
-    start = np.random.default_rng(seed).standard_normal((matrix.shape[0], size)).astype(np.float32)
+    items = len(matrix.indptr) - 1
+    size = min(count + _OVERSAMPLED, items)
+    start = np.random.default_rng(seed).standard_normal((items, size)).astype(np.float32)
     basis, _ = np.linalg.qr(matrix @ start)
     for _ in range(2 * _PASSES):
         basis, _ = np.linalg.qr(matrix @ basis)
@@ -146,7 +147,7 @@ def _leading_singular_vectors(matrix: scipy.sparse.csr_array, count: int, seed: 
 
 def _centre(vectors: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Returns unit vectors of items around the mean over interactions; items without a vector stay zero."""
-    known = vectors.any(axis=1)
+    known = np.any(vectors, axis=1)
     unit = _unit(vectors)
     weights = (counts * known).astype(np.float32)
     mean = weights @ unit / max(weights.sum(), 1)

@@ -99,11 +99,11 @@ def test_company_is_the_mean_text_of_the_rest_however_often_an_item_is_repeated(
     has_text = np.array([True, True, True, False])
     # Ten times the same, so that every fold's others hold it.
     found = learn(make([[0, 1, 1, 2], [2, 3]] * 10), texts, has_text).company
-    # Before centring: 0 is seen with the directions of 1 and 2, half each; 1 likewise with 0 and 2; 2 with those of 0 and
-    # 1, and with 3, which has no text and adds nothing; 3 with that of 2.
+    # Before centring: 0 is seen with the directions of 1 and 2, half each; 1 likewise with 0 and 2; 2 with those of 0
+    # and 1, and with 3, which has no text and adds nothing; 3 with that of 2.
     seen = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0], [0, 0, np.sqrt(2)]]) / np.sqrt(2)
     for own in range(FOLDS):
-        # Users are the same but not as many of both kinds in each fold, so the mean differs a little; differences do not.
+        # Folds hold unequal numbers of the two kinds of users, and so have means of their own.
         weights = np.zeros(4)
         for user, fold in enumerate(make([[0]] * 20).folds(FOLDS)):
             weights += [[1, 2, 1, 0], [0, 0, 1, 1]][user % 2] if fold != own else np.zeros(4)
