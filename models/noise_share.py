@@ -84,6 +84,12 @@ def count_scores(noise_probability: np.ndarray, bucket: np.ndarray, buckets: int
     return np.bincount(bucket * BINS + bins, minlength=buckets * BINS).reshape(buckets, BINS)
 
 
+def count_by_group(noise_probability: np.ndarray, group: np.ndarray, bucket: np.ndarray, buckets: int) -> np.ndarray:
+    """Counts as `count_scores` does, by group of users [n] (below GROUPS), too: int64 [GROUPS, buckets, BINS]."""
+    counts = count_scores(noise_probability, group * buckets + bucket, GROUPS * buckets)
+    return counts.reshape(GROUPS, buckets, BINS)
+
+
 def estimate_share(reference: np.ndarray, counts: np.ndarray) -> NoiseShare | NoShare:
     """Estimates the share of noise among the judged interactions of a log.
 

@@ -11,12 +11,11 @@ import numpy as np
 from apache_beam.pvalue import AsSingleton
 
 from ..models.noise_share import (
-    BINS,
     GROUPS,
     NoiseShare,
     NoShare,
     Recalibration,
-    count_scores,
+    count_by_group,
     estimate_share,
     recalibrate,
 )
@@ -61,9 +60,8 @@ def tally_shard(scored: ScoredShard, columns: InteractionColumns, item_counts: I
     users = scored.ordered.table[columns.user].take(offsets[:-1]).combine_chunks()
     # Not the bits that chose the shard.
     group = np.repeat((hash_values(users) >> np.uint64(40)).astype(np.int64) % GROUPS, np.diff(offsets))
-    # A group's buckets are counted as if they were buckets of their own.
-    counts = count_scores(probability[judged], (group * buckets + bucket)[judged], GROUPS * buckets)
-    return Tally(probability_histogram(probability, judged, bucket, buckets), counts.reshape(GROUPS, buckets, BINS))
+    counts = count_by_group(probability[judged], group[judged], bucket[judged], buckets)
+    return Tally(probability_histogram(probability, judged, bucket, buckets), counts)
 
 
 def merge_tallies(tallies: list[Tally]) -> Tally:

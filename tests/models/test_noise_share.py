@@ -10,6 +10,7 @@ from iadsr.models.noise_share import (
     NoiseShare,
     NoShare,
     Recalibration,
+    count_by_group,
     count_scores,
     estimate_share,
     recalibrate,
@@ -36,8 +37,7 @@ def log(shares, rows: int = 60_000, seed: int = 1, genuine: float = GENUINE):
     noise = generator.random(rows) < np.broadcast_to(shares, BUCKETS)[bucket]
     probability = np.where(noise, draw(generator, rows, NOISE), draw(generator, rows, genuine))
     group = generator.integers(0, GROUPS, rows)
-    counts = count_scores(probability, group * BUCKETS + bucket, GROUPS * BUCKETS).reshape(GROUPS, BUCKETS, BINS)
-    return probability, noise, bucket, counts
+    return probability, noise, bucket, count_by_group(probability, group, bucket, BUCKETS)
 
 
 @pytest.mark.parametrize("share", [0, 0.02, 0.05, 0.1, 0.2, 0.4])

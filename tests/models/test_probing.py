@@ -1,0 +1,43 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from iadsr.models import probing
+from iadsr.models.noise import NoisyLog
+from iadsr.models.noise_share import BINS
+from iadsr.models.popularity import BUCKETS
+from iadsr.models.scoring import Scores
+from iadsr.models.sequences import Sequences
+
+ITEMS = 50
+
+
+@pytest.fixture
+def log() -> NoisyLog:
+    generator = np.random.default_rng(0)
+    genuine = generator.choice(ITEMS, 3000, p=np.arange(1, ITEMS + 1) / np.arange(1, ITEMS + 1).sum())
+    inserted = generator.random(3000) < 0.2
+    return NoisyLog(Sequences.from_lengths(genuine, np.full(300, 10)), inserted)
+
+
+def test_each_insertion_is_scored_once_among_few_others(log, monkeypatch):
+    read = []
+
+    def score(model, sequences, vectors):
+        read.append(len(sequences.items))
+        n = len(sequences.items)
+        probability = np.full(n, 0.9, np.float32)
+        return Scores(probability, np.zeros((n, 3), np.float32), sequences.items != 49, np.zeros(n, np.int8))
+
+    monkeypatch.setattr(probing, "score_sequences", score)
+    vectors = SimpleNamespace(has_semantic=np.ones(ITEMS, bool))
+    reference = probing.score_noise(None, log, vectors, np.random.default_rng(1))  # type: ignore[arg-type]
+    noise, genuine = log.inserted.sum(), (~log.inserted).sum()
+    assert reference.shape == (BUCKETS, BINS)
+    # All of it but what could not be judged, and each fifth with all genuine interactions.
+    assert reference.sum() == noise - (log.inserted & (log.sequences.items == 49)).sum()
+    assert sum(read) == 5 * genuine + noise
+    assert max(read) - genuine < 0.3 * noise
+    assert (reference.sum(1) > 0.08 * noise).all()
+    assert (reference > 0).sum() == BUCKETS
