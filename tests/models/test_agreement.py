@@ -2,6 +2,7 @@ import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from iadsr.models.agreement import AGREEMENTS, Chance, View, leave_one_out_max, leave_one_out_mean, sequence_agreement
 
@@ -29,34 +30,70 @@ def test_leave_one_out_agrees_with_brute_force(shape, ties):
             torch.testing.assert_close(mean[b, t], vectors[b, others].mean(0) if others else zero)
 
 
-@settings(deadline=None)
-@given(shapes)
-def test_sequence_agreement_agrees_with_brute_force(shape):
+def unit_view(shape):
+    """Unit vectors, 0 where absent, of whole histories."""
     vectors, present = random_vectors(shape)
+    return View.of_windows(F.normalize(vectors, dim=-1), present)
+
+
+@settings(deadline=None)
+@given(st.tuples(st.integers(1, 3), st.integers(1, 25), st.integers(1, 5), st.integers(0, 10_000)))
+def test_sequence_agreement_agrees_with_brute_force(shape):
+    view = unit_view(shape)
     log = torch.tensor(np.random.default_rng(shape[3]).normal(size=(6, shape[2])), dtype=torch.float32)
     chance = Chance(shape[2])
     chance.measure(log, torch.tensor([1.0, 1, 1, 1, 1, 2]))
-    values, defined = sequence_agreement(View(vectors, vectors, present), chance)
-    similarity = vectors @ vectors.transpose(1, 2)
+    values, defined = sequence_agreement(view, chance)
+    assert values.shape == defined.shape == (*shape[:2], len(AGREEMENTS))
+    similarity = view.vectors @ view.vectors.transpose(1, 2)
     for b in range(shape[0]):
         for t in range(shape[1]):
-            here = bool(present[b, t])
-            rest = [u for u in range(shape[1]) if u != t and present[b, u] and here]
-            near = [u for u in rest if abs(u - t) == 1]
+            here = bool(view.present[b, t])
+            rest = [u for u in range(shape[1]) if u != t and view.present[b, u] and here]
+            groups = [rest, *([u for u in rest if abs(u - t) <= steps] for steps in (1, 3, 10))]
+            expected, shown = [], []
+            for group in groups:
+                to_group = similarity[b, t, group]
+                expected += [to_group.mean(), to_group.max()] if group else [0, 0]
+                shown += [bool(group)] * 2
             pairs = [similarity[b, u, v] for u in rest for v in rest if u != v]
-            to_rest, to_near = similarity[b, t, rest], similarity[b, t, near]
-            to_log = log[[0, 1, 2, 3, 4, 5, 5]] @ vectors[b, t]
-            expected = [
-                *((to_rest.mean(), to_rest.max()) if rest else (0, 0)),
-                *((to_near.mean(), to_near.max()) if near else (0, 0)),
-                torch.stack(pairs).mean() if pairs else 0,
-                *((to_log.mean(), to_log.std(correction=0)) if here else (0, 0)),
-            ]
+            to_log = log[[0, 1, 2, 3, 4, 5, 5]] @ view.vectors[b, t]
+            expected.append(torch.stack(pairs).mean() if pairs else 0)
+            expected += [to_log.mean(), to_log.std(correction=0)] if here else [0, 0]
             np.testing.assert_allclose(values[b, t], np.array(expected, np.float32), rtol=1e-3, atol=1e-3)
-            assert defined[b, t].tolist() == [bool(rest)] * 2 + [bool(near)] * 2 + [bool(pairs)] + [here] * 2
+            assert defined[b, t].tolist() == [*shown, bool(pairs), here, here]
+
+
+def test_a_window_is_judged_by_its_whole_history():
+    whole = unit_view((2, 12, 4, 1))
+    window = View(whole.vectors[:, 3:8], whole.present[:, 3:8], whole.total, whole.count)
+    chance = Chance(4)
+    expected, shown = sequence_agreement(whole, chance)
+    found, defined = sequence_agreement(window, chance)
+    for name in ("mean", "rest"):
+        column = AGREEMENTS.index(name)
+        torch.testing.assert_close(found[..., column], expected[:, 3:8, column])
+        assert torch.equal(defined[..., column], shown[:, 3:8, column])
+    # The nearest in time of what is not at the edge is in the window.
+    within = AGREEMENTS.index("mean_within_1")
+    torch.testing.assert_close(found[:, 1:-1, within], expected[:, 4:7, within])
+
+
+def test_a_view_of_whole_histories_adds_up_what_is_present():
+    vectors, present = torch.eye(3)[None], torch.tensor([[True, False, True]])
+    view = View.of_windows(vectors, present)
+    assert view.vectors.tolist() == [[[1, 0, 0], [0, 0, 0], [0, 0, 1]]]
+    assert view.total.tolist() == [[1, 0, 1]]
+    assert view.count.tolist() == [2]
 
 
 def test_an_item_does_not_agree_with_itself():
-    view = View(torch.eye(3)[None], torch.eye(3)[None], torch.ones(1, 3, dtype=torch.bool))
+    view = View.of_windows(torch.eye(3)[None], torch.ones(1, 3, dtype=torch.bool))
     values, _ = sequence_agreement(view, Chance(3))
     torch.testing.assert_close(values, torch.zeros(1, 3, len(AGREEMENTS)))
+
+
+def test_chance_without_any_item_is_zero():
+    chance = Chance(2)
+    chance.measure(torch.ones(4, 2), torch.zeros(4))
+    assert not chance(torch.ones(3, 2)).any()

@@ -47,6 +47,80 @@ def test_windows_cover_every_interaction_once_in_even_sizes(lengths, max_length)
 
 
 @settings(deadline=None)
+@given(lengths_of_users, st.integers(1, 60), st.integers(0, 20))
+def test_overlapping_windows_judge_every_interaction_once_with_its_neighbours_in_sight(lengths, max_length, overlap):
+    overlap = min(overlap, (max_length - 1) // 2)
+    sequences = make(lengths)
+    windows = cut_windows(sequences, max_length, overlap)
+    judged = []
+    for start, length, user, before, after in zip(*vars(windows).values(), strict=True):
+        first, last = sequences.offsets[user], sequences.offsets[user + 1]
+        assert first <= start
+        assert start + length <= last
+        assert length <= max_length
+        here = range(int(start + before), int(start + length - after))
+        assert len(here)
+        judged.extend(here)
+        # All that lies within the overlap of a judged interaction is in its window, as far as the user has it.
+        assert start <= max(first, here[0] - overlap)
+        assert start + length >= min(last, here[-1] + 1 + overlap)
+    assert judged == list(range(sum(lengths)))
+    for user, length in enumerate(lengths):
+        sizes = (windows.lengths - windows.before - windows.after)[windows.users == user]
+        assert not len(sizes) or sizes.max() - sizes.min() <= 1
+        assert length > max_length or len(sizes) == min(length, 1)
+
+
+@settings(deadline=None)
+@given(lengths_of_users, st.integers(8, 40), st.integers(1, 300))
+def test_batches_of_overlapping_windows_judge_every_interaction_once(lengths, max_length, budget):
+    windows = cut_windows(make(lengths), max_length, 3)
+    judged = [index[windows.judged(rows, mask)] for rows, index, mask in batches(windows, budget)]
+    assert sorted(np.concatenate(judged).tolist() if judged else []) == list(range(sum(lengths)))
+
+
+def test_windows_are_selected_with_all_that_belongs_to_them():
+    windows = cut_windows(make([30, 5]), 12, 2)
+    chosen = windows.select(windows.users == 1)
+    assert (chosen.starts.tolist(), chosen.lengths.tolist()) == ([30], [5])
+    assert (chosen.users.tolist(), chosen.before.tolist(), chosen.after.tolist()) == ([1], [0], [0])
+    middle = windows.select(slice(1, 2))
+    assert (middle.before.tolist(), middle.after.tolist()) == ([2], [2])
+
+
+def test_users_have_the_keys_they_are_given_or_their_numbers():
+    assert make([2, 0, 3]).keys.tolist() == [0, 1, 2]
+    sequences = Sequences.from_lengths(np.arange(5), np.array([2, 3]), np.array([70, 4], np.uint64))
+    assert sequences.restrict(np.array([False, False, True, True, False])).keys.tolist() == [70, 4]
+    with pytest.raises(ValueError, match="keys"):
+        Sequences.from_lengths(np.arange(5), np.array([2, 3]), np.array([70], np.uint64))
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=50), st.integers(2, 7), st.randoms())
+def test_a_users_fold_follows_from_the_key_alone(keys, count, random):
+    def deal(some):
+        return Sequences.from_lengths(np.zeros(0), np.zeros(len(some), int), np.array(some, np.uint64)).folds(count)
+
+    folds = deal(keys)
+    assert folds.dtype == np.int64
+    assert ((folds >= 0) & (folds < count)).all()
+    order = list(range(len(keys)))
+    random.shuffle(order)
+    assert deal([keys[i] for i in order]).tolist() == folds[order].tolist()
+    assert deal(keys[:1]).tolist() == folds[:1].tolist()
+
+
+@pytest.mark.parametrize("shards", [1, 16, 60])
+def test_folds_are_of_about_equal_size_even_within_a_shard(shards):
+    # A shard holds the users whose hash is the same modulo the number of shards.
+    hashes = np.random.default_rng(0).integers(0, 2**63, 10_000).astype(np.uint64)
+    for keys in (hashes * np.uint64(shards) + np.uint64(shards - 1), np.arange(10_000, dtype=np.uint64)):
+        sizes = np.bincount(Sequences.from_lengths(np.zeros(0), np.zeros(10_000, int), keys).folds(5))
+        assert len(sizes) == 5
+        assert (np.abs(sizes - 2000) < 200).all()
+
+
+@settings(deadline=None)
 @given(lengths_of_users, st.integers(1, 300), st.booleans())
 def test_batches_hold_every_position_once_within_the_budget(lengths, budget, shuffle):
     windows = cut_windows(make(lengths), 50)
