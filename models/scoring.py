@@ -118,7 +118,8 @@ class CatalogueTensors:
         size = model.config.collaborative_dimension
         has_collaborative, has_semantic = vectors.has_collaborative[items], vectors.has_semantic[items]
         learned = np.where(has_collaborative[:, None], vectors.collaborative[items], 0).astype(np.float32)
-        others = torch.from_numpy(learned[:, size:]).reshape(len(items), -1, 2, size)
+        folds = learned.shape[1] // size // 2  # none for the paper's head
+        others = torch.from_numpy(learned[:, size:]).reshape(len(items), folds, 2, size)
         raw = np.where(has_semantic[:, None], vectors.semantic[items], 0).astype(np.float32)
         with torch.no_grad():  # not inference_mode: training backpropagates through what it reads here
             semantic = model.reduce_semantic(torch.from_numpy(raw))

@@ -17,7 +17,7 @@ def random_vectors(shape, ties=False):
     return torch.tensor(values, dtype=torch.float32), torch.tensor(generator.random((batch, steps)) < 0.7)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(shapes, st.booleans())
 def test_leave_one_out_agrees_with_brute_force(shape, ties):
     vectors, present = random_vectors(shape, ties)
@@ -36,7 +36,7 @@ def unit_view(shape):
     return View.of_windows(F.normalize(vectors, dim=-1), present)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.tuples(st.integers(1, 3), st.integers(1, 25), st.integers(1, 5), st.integers(0, 10_000)))
 def test_sequence_agreement_agrees_with_brute_force(shape):
     view = unit_view(shape)

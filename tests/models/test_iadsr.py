@@ -4,19 +4,20 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from iadsr.models.agreement import AGREEMENTS, sequence_agreement
 from iadsr.models.backbones import read_items
-from iadsr.models.config import BACKBONES, IADSRConfig
-from iadsr.models.iadsr import FEATURES, IADSR, SIMILARITIES, Batch
+from iadsr.models.config import BACKBONES, OVERLAP, IADSRConfig
+from iadsr.models.iadsr import FEATURES, FORECASTS, IADSR, SIMILARITIES, VIEWS, Batch, History
 
 CONFIG = IADSRConfig(
     collaborative_dimension=6, hidden_dimension=8, semantic_dimension=10, head_dimension=8, max_length=9
 )
 
 
-def make(backbone="gru4rec"):
+def make(backbone="gru4rec", **changes):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = IADSR(dataclasses.replace(CONFIG, backbone=backbone))
+        model = IADSR(dataclasses.replace(CONFIG, backbone=backbone, **changes))
         for chance in model.chances:
             chance.measure(torch.randn(20, len(chance.mean)), torch.ones(20))
     return model.eval()
@@ -28,6 +29,7 @@ def make_batch(lengths, steps, seed=0, has_semantic=None):
     shape = len(lengths), steps
     return Batch(
         torch.randn(*shape, 6, generator=generator),
+        F.normalize(torch.randn(*shape, 2, 6, generator=generator), dim=-1),
         torch.randn(*shape, 10, generator=generator),
         mask,
         mask.clone(),
@@ -74,19 +76,88 @@ def test_forecasts_compare_with_the_item_and_with_the_next():
     assert shown["next_without_item"] == [False, True, True, False]
 
 
-def test_succession_asks_what_the_backbone_expects_after_one_item_alone():
-    model, batch = make(), make_batch([3], 3)
+def test_items_are_compared_by_other_users_by_their_texts_and_by_their_own():
+    model = make()
+    batch = make_batch([5, 3], 6, has_semantic=torch.tensor([[True, False, True, True, True, True]]))
+    batch.has_collaborative[0, 3] = False
+    batch.others[1, 0, 1] = 0  # other users know the item, but nothing of what it occurs with
+    co_occurrence, company, semantic = model.views(batch)
+    known = batch.mask & batch.has_collaborative
+    assert torch.equal(co_occurrence.present, known)
+    torch.testing.assert_close(co_occurrence.vectors, batch.others[:, :, 0] * known[..., None])
+    known[1, 0] = False
+    assert torch.equal(company.present, known)
+    torch.testing.assert_close(company.vectors, batch.others[:, :, 1] * known[..., None])
+    assert torch.equal(semantic.present, batch.has_semantic)
+    torch.testing.assert_close(semantic.vectors, F.normalize(batch.semantic, dim=-1) * batch.has_semantic[..., None])
+    for view in (co_occurrence, company, semantic):
+        torch.testing.assert_close(view.total, view.vectors.sum(1))
+        torch.testing.assert_close(view.count, view.present.sum(1).float())
+
+
+def test_features_are_the_agreement_in_each_view_in_the_order_of_their_names():
+    model, batch = make(), make_batch([5, 9], 9)
+    assert len(FEATURES) == len(set(FEATURES)) == 3 + len(FORECASTS) + 3 * len(AGREEMENTS)
     with torch.no_grad():
-        view = model.views(batch)[1]
-        similarity = view.queries[0] @ view.keys[0].T
-        unit = F.normalize(batch.collaborative[0], dim=-1)
-        after = [
-            F.normalize(model.predict(model.backbone(read_items(e[None, None]), torch.ones(1, 1))[0, 0]), dim=-1)
-            for e in unit
-        ]
-    for i in range(3):
-        for j in range(3):
-            torch.testing.assert_close(similarity[i, j], (after[i] @ unit[j] + after[j] @ unit[i]) / 2)
+        values, defined = model.features(batch, model.interests(batch))
+        for view, name, chance in zip(model.views(batch), VIEWS, model.chances, strict=True):
+            expected, shown = sequence_agreement(view, chance)
+            for number, agreement in enumerate(AGREEMENTS):
+                column = FEATURES.index(f"{name}_{agreement}")
+                assert torch.equal(values[..., column], expected[..., number])
+                assert torch.equal(defined[..., column], shown[..., number])
+    assert values.shape == defined.shape == (2, 9, len(FEATURES))
+    assert not values[~defined].any()
+
+
+def test_a_window_of_a_longer_history_is_compared_with_all_of_it():
+    model, batch = make(), make_batch([4, 4], 4)
+    totals = tuple(torch.randn(2, len(chance.mean)) for chance in model.chances)
+    history = History(torch.tensor([False, True]), torch.tensor([7, 50]), totals, torch.full((2, 3), 50.0))
+    of_history = dataclasses.replace(batch, history=history)
+    assert of_history.length.tolist() == [[4.0] * 4, [50.0] * 4]
+    for view, alone, total in zip(model.views(of_history), model.views(batch), totals, strict=True):
+        assert torch.equal(view.total[0], alone.total[0])
+        assert torch.equal(view.total[1], total[1])
+        assert view.count.tolist() == [4, 50]
+        assert torch.equal(view.vectors, alone.vectors)
+    with torch.no_grad():
+        found, expected = model(of_history)[0], model(batch)[0]
+    torch.testing.assert_close(found[0], expected[0])
+    assert not torch.isclose(found[1], expected[1], atol=1e-4).any()
+
+
+def test_the_papers_interests_have_read_the_item_and_its_score_is_minus_the_sum():
+    model, batch = make(head="paper"), make_batch([5, 3], 5)
+    with torch.no_grad():
+        interests = model.interests(batch)
+        values, defined = model.features(batch, interests)
+        probability, similarities, shown = model(batch)
+        c = model.backbone(read_items(batch.collaborative), batch.mask)
+        for b, length in enumerate((5, 3)):
+            short = batch.semantic[b, :length] @ model.short_semantic.weight.T
+            long_semantic = batch.semantic[b, :length].mean(0) @ model.long_semantic.weight.T
+            long_collaborative = c[b, :length].amax(0)
+            for t in range(length):
+                expected = [
+                    cosine(long_semantic, c[b, t]),
+                    cosine(long_collaborative, short[t]),
+                    cosine(c[b, t], short[t]),
+                ]
+                torch.testing.assert_close(values[b, t], torch.stack(expected))
+                torch.testing.assert_close(probability[b, t], torch.sigmoid(-torch.stack(expected).sum()))
+    assert values.shape == (2, 5, 3)
+    assert torch.equal(defined[..., 0], batch.mask)
+    assert torch.equal(similarities, values)
+    assert torch.equal(shown, defined)
+
+
+def test_the_papers_head_reads_nothing_of_other_users():
+    model, batch = make(head="paper"), make_batch([5], 5)
+    other = dataclasses.replace(batch, others=batch.others.flip(1))
+    with torch.no_grad():
+        assert torch.equal(model(batch)[0], model(other)[0])
+        assert not torch.equal(make()(batch)[0], make()(other)[0])
 
 
 @pytest.mark.parametrize("length", [1, 2, 4])
@@ -95,17 +166,34 @@ def test_padding_changes_no_score(backbone, length):
     model = make(backbone)
     short, long = make_batch([length], length), make_batch([length, 9], 9)
     padded = Batch(
-        *(torch.cat([a, b[:1, length:]], 1) for a, b in zip(vars(short).values(), vars(long).values(), strict=True))
+        *(
+            torch.cat([a, b[:1, length:]], 1)
+            for a, b in zip(vars(short).values(), vars(long).values(), strict=True)
+            if a is not None
+        )
     )
     with torch.no_grad():
         for alone, beside in zip(model(short), model(padded), strict=True):
             torch.testing.assert_close(alone, beside[:, :length])
 
 
-@pytest.mark.parametrize("change", [{"max_length": 2}, {"backbone": "sasrec", "hidden_dimension": 9}])
+@pytest.mark.parametrize("change", [{"max_length": 2}, {"folds": 1}, {"backbone": "sasrec", "hidden_dimension": 9}])
 def test_a_shape_that_cannot_work_is_refused(change):
     with pytest.raises(ValueError, match="expected"):
         dataclasses.replace(CONFIG, **change)
+
+
+def test_an_item_holds_its_own_vector_and_two_of_each_fold():
+    assert CONFIG.collaborative_width == 6 * (1 + 2 * 5)
+    assert dataclasses.replace(CONFIG, folds=3).collaborative_width == 6 * 7
+    assert dataclasses.replace(CONFIG, head="paper").collaborative_width == 6
+
+
+@pytest.mark.parametrize("max_length", [3, 4, 30, 100, 1000])
+def test_windows_overlap_by_less_than_half(max_length):
+    overlap = dataclasses.replace(CONFIG, max_length=max_length).overlap
+    assert 2 * overlap < max_length
+    assert overlap == (OVERLAP if max_length >= 40 else max_length // 4)
 
 
 def test_hidden_text_has_no_influence():

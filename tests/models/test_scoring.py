@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -5,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iadsr.models.config import IADSRConfig
-from iadsr.models.iadsr import IADSR
-from iadsr.models.scoring import ItemVectors, score_sequences
-from iadsr.models.sequences import Sequences
+from iadsr.models.iadsr import FEATURES, IADSR, VIEWS
+from iadsr.models.scoring import BatchReader, CatalogueTensors, ItemVectors, score_sequences
+from iadsr.models.sequences import Sequences, batches
 
 ITEMS, CONFIG = (
     30,
@@ -20,21 +22,21 @@ def model():
     return random_model()
 
 
-def random_model(seed=0):
+def random_model(**changes):
     """A model whose every weight and statistic is random: enough to check what goes where."""
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = IADSR(CONFIG)
+        torch.manual_seed(0)
+        model = IADSR(dataclasses.replace(CONFIG, **changes))
         for module in model.chances:
             module.measure(torch.randn(20, len(module.mean)), torch.ones(20))
     return model.eval()
 
 
-def random_vectors(has_collaborative=None, has_semantic=None):
+def random_vectors(has_collaborative=None, has_semantic=None, config=CONFIG):
     generator = np.random.default_rng(1)
     everything = np.ones(ITEMS, bool)
     return ItemVectors(
-        generator.normal(size=(ITEMS, 6)).astype(np.float32),
+        generator.normal(size=(ITEMS, config.collaborative_width)).astype(np.float32),
         generator.normal(size=(ITEMS, 10)).astype(np.float32),
         everything if has_collaborative is None else has_collaborative,
         everything if has_semantic is None else has_semantic,
@@ -76,9 +78,110 @@ def test_scores_do_not_depend_on_the_batch_or_on_the_other_users(model):
     one_by_one = score_sequences(model, sequences, vectors, batch_positions=1)
     np.testing.assert_allclose(together.noise_probability, one_by_one.noise_probability, atol=1e-5)
     np.testing.assert_allclose(together.similarities, one_by_one.similarities, atol=1e-5)
-    second = Sequences.from_lengths(sequences.items[3:33], np.array([30]))
-    alone = score_sequences(model, second, vectors)
-    np.testing.assert_allclose(together.noise_probability[3:33], alone.noise_probability, atol=1e-5)
+    for user, (start, stop) in enumerate(zip(sequences.offsets, sequences.offsets[1:], strict=False)):
+        items = sequences.items[start:stop]
+        alone = score_sequences(
+            model, Sequences.from_lengths(items, np.array([len(items)]), sequences.keys[user : user + 1]), vectors
+        )
+        np.testing.assert_allclose(together.noise_probability[start:stop], alone.noise_probability, atol=1e-5)
+
+
+def test_a_user_is_judged_by_the_vectors_of_the_own_fold_alone(model):
+    items, vectors = random_sequences([8]).items, random_vectors()
+    keys = np.arange(40, dtype=np.uint64)
+    folds = Sequences.from_lengths(np.zeros(0), np.zeros(40, int), keys).folds(CONFIG.folds)
+
+    def score(key, collaborative=vectors.collaborative):
+        sequences = Sequences.from_lengths(items, np.array([8]), keys[key : key + 1])
+        changed = dataclasses.replace(vectors, collaborative=collaborative)
+        return score_sequences(model, sequences, changed).noise_probability
+
+    first = score(0)
+    same, other = np.flatnonzero(folds == folds[0])[1], np.flatnonzero(folds != folds[0])[0]
+    assert np.array_equal(score(same), first)
+    assert not np.allclose(score(other), first, atol=1e-4)
+    width = 2 * CONFIG.collaborative_dimension
+    for fold in range(CONFIG.folds):
+        start = CONFIG.collaborative_dimension + fold * width
+        changed = vectors.collaborative.copy()
+        changed[:, start : start + width] *= -np.random.default_rng(2).random((ITEMS, width))
+        assert np.array_equal(score(0, changed), first) == (fold != folds[0])
+
+
+def read_features(model, sequences, vectors):
+    """The features of every interaction [N, F], the length of its history, and how often it was read."""
+    reader = BatchReader(model, sequences, CatalogueTensors.select(model, vectors, np.arange(ITEMS)))
+    features = torch.full((len(sequences.items), len(FEATURES)), torch.nan)
+    length, times = torch.zeros(len(features)), torch.zeros(len(features), dtype=torch.int)
+    with torch.no_grad():
+        for rows, index, mask in batches(reader.windows, 100):
+            batch = reader.batch(reader.windows.users[rows], index, mask)
+            judged = reader.windows.judged(rows, mask)
+            where = torch.from_numpy(index[judged])
+            features[where] = model.features(batch, model.interests(batch))[0][judged]
+            length[where] = batch.length[judged]
+            times[where] += 1
+    return features, length, times
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_a_long_history_cut_into_windows_is_judged_as_if_it_were_one(missing):
+    generator = np.random.default_rng(3)
+    vectors = random_vectors(generator.random(ITEMS) >= missing, generator.random(ITEMS) >= missing)
+    # Short ones beside it, of lengths as the windows have.
+    sequences = random_sequences([200, 38, 40, 41, 2])
+    whole, cut = random_model(max_length=1000), random_model(max_length=40)
+    expected, expected_length, _ = read_features(whole, sequences, vectors)
+    found, length, times = read_features(cut, sequences, vectors)
+    assert (times == 1).all()
+    assert torch.equal(length, expected_length)
+    assert torch.equal(length, torch.from_numpy(sequences.lengths[sequences.users]).float())
+    for view in VIEWS:
+        # Windows overlap by ten interactions, so what is within ten steps is in the window.
+        nearby = [f"{kind}_within_{steps}" for steps in (1, 3, 10) for kind in ("mean", "maximum")]
+        for name in ("mean", "rest", "chance_mean", "chance_deviation", *nearby):
+            column = FEATURES.index(f"{view}_{name}")
+            torch.testing.assert_close(found[:, column], expected[:, column], rtol=1e-3, atol=1e-4)
+
+
+def test_the_mean_agreement_over_a_long_history_agrees_with_brute_force():
+    model, vectors = random_model(max_length=12), random_vectors(np.arange(ITEMS) % 4 > 0)
+    sequences = Sequences.from_lengths(random_sequences([53]).items, np.array([53]), np.array([9], np.uint64))
+    found = read_features(model, sequences, vectors)[0]
+    start = 6 * (1 + 2 * int(sequences.folds(CONFIG.folds)[0]))
+    for number, view in enumerate(("co_occurrence", "company")):
+        of_items = vectors.collaborative[:, start + 6 * number : start + 6 * (number + 1)]
+        unit = of_items / np.linalg.norm(of_items, axis=1, keepdims=True)
+        for t, item in enumerate(sequences.items):
+            rest = [u for u in np.delete(sequences.items, t) if vectors.has_collaborative[u]]
+            expected = np.mean(unit[rest] @ unit[item]) if vectors.has_collaborative[item] else 0
+            assert found[t, FEATURES.index(f"{view}_mean")] == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_papers_head_scores_from_its_own_vectors_and_the_texts():
+    model = random_model(head="paper")
+    vectors = random_vectors(config=model.config)
+    assert vectors.collaborative.shape == (ITEMS, 6)
+    scores = score_sequences(model, random_sequences([9, 30, 1]), vectors)
+    assert scores.scored.tolist() == [True] * 39 + [False]
+    expected = 1 / (1 + np.exp(scores.similarities.sum(1)[:39]))
+    np.testing.assert_allclose(scores.noise_probability[:39], expected, rtol=1e-4)
+    assert len(score_sequences(model, random_sequences([0]), vectors).noise_probability) == 0
+
+
+def test_borrowed_vectors_count_by_their_direction_only(model):
+    sequences, vectors = random_sequences([6, 9]), random_vectors()
+    shorter = dataclasses.replace(vectors, collaborative=vectors.collaborative * 0.3)
+    expected, found = (score_sequences(model, sequences, v).noise_probability for v in (vectors, shorter))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_an_item_that_other_users_do_not_know_is_judged_by_the_rest(model):
+    sequences, vectors = random_sequences([9]), random_vectors()
+    vectors.collaborative[sequences.items[4], CONFIG.collaborative_dimension :] = 0
+    scores = score_sequences(model, sequences, vectors)
+    assert scores.scored.all()
+    assert np.isfinite(scores.noise_probability).all()
 
 
 def test_the_same_input_gives_the_same_bits(model):
