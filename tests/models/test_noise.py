@@ -78,6 +78,14 @@ def test_the_seed_decides():
     assert not np.array_equal(first.sequences.items, other.sequences.items)
 
 
+@pytest.mark.parametrize("add_noise", [insert_noise, replace_noise])
+def test_users_keep_their_keys(add_noise):
+    log = random_log(users=30)
+    keys = np.arange(30, dtype=np.uint64)[::-1] * np.uint64(7)
+    keyed = Sequences(log.items, log.offsets, keys)
+    assert add_noise(keyed, 0.2, uniform_share=0.5, seed=0).sequences.keys.tolist() == keys.tolist()
+
+
 def test_users_who_have_everything_get_nothing():
     log = Sequences.from_lengths(np.array([0, 1, 0, 1]), np.array([2, 2]))
     noisy = insert_noise(log, 0.5, uniform_share=0.5, seed=0)

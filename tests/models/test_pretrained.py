@@ -4,15 +4,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from iadsr.models.config import BACKBONES, IADSRConfig
+from iadsr.models.config import BACKBONES, HEADS, IADSRConfig
 from iadsr.models.errors import ArtifactError
 from iadsr.models.iadsr import IADSR, Batch
 from iadsr.models.pretrained import fingerprint
 
 
-def make(backbone="gru4rec"):
+def make(backbone="gru4rec", head="agreement"):
     torch.manual_seed(1)
-    model = IADSR(IADSRConfig(backbone=backbone, collaborative_dimension=6, hidden_dimension=8, semantic_dimension=10))
+    model = IADSR(
+        IADSRConfig(backbone=backbone, head=head, collaborative_dimension=6, hidden_dimension=8, semantic_dimension=10)
+    )
     model.metrics = {"users": 1234567, "held_out_auroc": 0.81234}
     model.provenance = {"encoder": "minilm"}
     model.training_options = {"seed": 3}
@@ -47,15 +49,16 @@ def test_a_saved_model_comes_back_bit_by_bit(tmp_path, backbone):
     assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
 
 
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_a_loaded_model_computes_the_same_and_draws_no_random_numbers(tmp_path, backbone):
-    model = make(backbone).eval()
+def test_a_loaded_model_computes_the_same_and_draws_no_random_numbers(tmp_path, backbone, head):
+    model = make(backbone, head).eval()
     model.save_pretrained(tmp_path)
     before = torch.random.get_rng_state()
     loaded = IADSR.from_pretrained(tmp_path)
     assert torch.equal(torch.random.get_rng_state(), before)
     mask = torch.ones(2, 5, dtype=torch.bool)
-    batch = Batch(torch.randn(2, 5, 6), torch.randn(2, 5, 10), mask, mask, mask)
+    batch = Batch(torch.randn(2, 5, 6), torch.randn(2, 5, 2, 6), torch.randn(2, 5, 10), mask, mask, mask)
     with torch.no_grad():
         assert torch.equal(loaded(batch)[0], model(batch)[0])
     assert all(p.requires_grad and p.device.type == "cpu" for p in loaded.parameters())
@@ -67,6 +70,12 @@ def test_the_directory_holds_weights_configuration_and_card_only(saved):
     assert "1,234,567" in card
     assert "0.8123" in card
     assert "minilm" in card
+
+
+def test_the_card_says_which_head_it_is(tmp_path):
+    for head, words in (("agreement", "vectors learned from other users"), ("paper", "the noise score of the paper")):
+        make(head=head).save_pretrained(tmp_path / head)
+        assert words in (tmp_path / head / "README.md").read_text()
 
 
 def test_the_card_says_nested_values_in_words(tmp_path):
@@ -128,6 +137,9 @@ def test_a_configuration_that_is_no_object_is_refused(saved, text):
         (lambda described: described["config"].pop("dropout"), "dropout"),
         (lambda described: described["config"].update(surprise=1), "surprise"),
         (lambda described: described["config"].update(backbone="bert4rec"), "bert4rec"),
+        (lambda described: described["config"].update(head="mlp"), "mlp"),
+        (lambda described: described["config"].update(folds=1), "folds"),
+        (lambda described: described["config"].update(folds=0), "folds"),
         (lambda described: described["config"].update(hidden_dimension="8"), "hidden_dimension"),
         (lambda described: described["config"].update(hidden_dimension=-8), "-8"),
         (lambda described: described["config"].update(max_length=True), "max_length"),

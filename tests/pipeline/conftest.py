@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from iadsr.models.config import IADSRConfig, TrainingConfig
-from iadsr.models.sequences import Sequences
 from iadsr.models.training import train
 from iadsr.pipeline.train import read_log, write_model
 from iadsr.transforms.embeddings import EmbeddingMetadata, EmbeddingTable, fingerprint, write_embeddings
@@ -74,7 +73,7 @@ def world(tmp_path_factory) -> World:
 
     ordered, _ = read_log(plan_input(str(root / "log"), InteractionColumns()), InteractionColumns())
     result = train(
-        Sequences(ordered.items, ordered.offsets),
+        ordered.sequences(InteractionColumns()),
         semantic.vectors,
         semantic.present,
         IADSRConfig(semantic_dimension=DIMENSION, hidden_dimension=16, collaborative_dimension=8, head_dimension=8),

@@ -43,7 +43,7 @@ def test_the_model_directory_is_whole_and_its_parts_know_one_another(world):
     assert len(collaborative) == 40
     assert collaborative.present.all()
     model = IADSR.from_pretrained(world.model)
-    assert collaborative.vectors.shape[1] == model.config.collaborative_dimension
+    assert collaborative.vectors.shape[1] == model.config.collaborative_width
     assert np.isfinite(collaborative.vectors).all()
     assert model.metrics["interactions"] == 3200
 
