@@ -85,6 +85,13 @@ PositionColumn = Annotated[
 Backbone = Annotated[
     str, typer.Option(help="Sequential recommender under the model: gru4rec, sasrec or caser.", rich_help_panel=_RUN)
 ]
+Head = Annotated[
+    str,
+    typer.Option(
+        help="What decides: agreement, a network trained on inserted noise, or paper, the paper's sum of similarities.",
+        rich_help_panel=_RUN,
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Same data and seed give the same model.", rich_help_panel=_RUN)]
 TextColumns = Annotated[
     str | None,
@@ -210,12 +217,14 @@ def train(
     timestamp_column: TimestampColumn = "timestamp",
     position_column: PositionColumn = None,
     backbone: Backbone = "gru4rec",
+    head: Head = "agreement",
     seed: Seed = 0,
     config: Config = None,
     verbose: Verbose = False,
 ) -> None:
     """Train a noise detector on a log and its item embeddings."""
     chosen = _choice("--backbone", backbone, ("gru4rec", "sasrec", "caser"))
+    decides = _choice("--head", head, ("agreement", "paper"))
     _configure_files(context)
     from ..transforms.schema import InteractionColumns
     from .messages import describe_training
@@ -224,7 +233,7 @@ def train(
     from .train import train as run
 
     columns = InteractionColumns(user_column, item_column, timestamp_column, position_column)
-    options = TrainOptions(interactions, embeddings, output, columns, chosen, seed, overwrite)
+    options = TrainOptions(interactions, embeddings, output, columns, chosen, seed, overwrite, head=decides)
     _out.print(describe_training(run(options, Progress(_err)), output))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..models.config import BackboneName, IADSRConfig, TrainingConfig
+from ..models.config import BackboneName, HeadName, IADSRConfig, TrainingConfig
 from ..models.errors import InputError
 from ..models.pretrained import CARD, CONFIG, WEIGHTS, fingerprint
 from ..models.training import TrainingProgress, TrainingResult
@@ -46,6 +46,8 @@ class TrainOptions:
     """Same data and seed give the same model."""
     overwrite: bool = False
     """Replace a model in `output`."""
+    head: HeadName = "agreement"
+    """What turns agreement into a noise probability."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +84,7 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
             log.sequences(options.columns),
             semantic,
             has_semantic,
-            IADSRConfig(backbone=options.backbone, semantic_dimension=semantic.shape[1]),
+            IADSRConfig(backbone=options.backbone, head=options.head),
             TrainingConfig(seed=options.seed),
             lambda at: task.update(at.fraction, _note(at)),
         )
@@ -92,6 +94,7 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
         "embeddings": embeddings.metadata.to_dict(),
         "embeddings_fingerprint": embedding_fingerprint(embeddings),
         "backbone": options.backbone,
+        "head": options.head,
         "seed": options.seed,
     }
     write_model(options.output, result, item_ids)

@@ -61,6 +61,7 @@ finally:
         (["clean", "--drop-rate", "much"], 2, "neither a number nor auto"),
         (["clean", "--shuffle", "cards"], 2, "is not one of auto, claim-check, bytes"),
         (["train", "--backbone", "bert"], 2, "is not one of gru4rec, sasrec, caser"),
+        (["train", "--head", "tail"], 2, "is not one of agreement, paper"),
         (["demo", "--items", "x"], 2, "give both"),
         (["clean", "--drop-rate", "2"], 2, "--drop-rate is out of range"),
         (["clean", "--direct_running_mode=multi_threading"], 2, "loses rows"),
