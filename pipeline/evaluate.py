@@ -31,7 +31,7 @@ from .train import TrainOptions, read_log, train
 
 MAIN_METRIC = "NDCG@10"
 """What the verdict and the recovered share are about."""
-RAW, DROPPED, ORACLE, RANDOM = "raw", "dropped", "oracle", "random"
+RAW, DROPPED, WEIGHTED, ORACLE, RANDOM = "raw", "dropped", "weighted", "oracle", "random"
 _COLUMNS = InteractionColumns()
 # Training spawns its own streams from small seeds; this keeps what is inserted here clear of all of them.
 _STREAM = 0xE7A1
@@ -73,7 +73,7 @@ class TreatmentResult:
     """What one way of cleaning is worth."""
 
     name: str
-    """raw, dropped, oracle or random."""
+    """raw, dropped, weighted, oracle or random."""
     interactions: int
     """Interactions that are left to train on."""
     metrics: dict[str, Estimate]
@@ -134,16 +134,17 @@ def evaluate(options: EvaluateOptions, beam_options: PipelineOptions, progress: 
         )
         held_out = HeldOutLog.split(noisy.sequences)
         task.note = f"{len(held_out.tested):,} users to test, {int(held_out.training.sum()):,} interactions to train on"
-    dropped = _clean_training_part(held_out, ordered.item_ids, options, beam_options, progress)
+    dropped, weight = _clean_training_part(held_out, ordered.item_ids, options, beam_options, progress)
 
     treatments = [
         Treatment.dropping(RAW, np.zeros(len(dropped), bool)),
         Treatment.dropping(DROPPED, dropped),
+        Treatment(WEIGHTED, weight > 0, weight),
     ]
     if options.inject:
         treatments += [
             Treatment.dropping(ORACLE, noisy.inserted),
-            Treatment.dropping(RANDOM, _as_many_at_random(dropped, held_out.training, options.seed)),
+            Treatment.dropping(RANDOM, _as_many_at_random(weight == 0, held_out.training, options.seed)),
         ]
     config = dataclasses.replace(options.downstream, recommender=options.recommender)
     seeds = [options.seed + number for number in range(options.seeds)]
@@ -192,8 +193,12 @@ def _clean_training_part(
     options: EvaluateOptions,
     beam_options: PipelineOptions,
     progress: Progress,
-) -> npt.NDArray[np.bool_]:
-    """Trains a detector on what may be trained on, cleans that with it, and returns what it drops, bool [N]."""
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
+    """Trains a detector on what may be trained on, and cleans that with it.
+
+    Returns:
+        What it drops, bool [N], and the weight that it gives to each interaction, float32 [N].
+    """
     rows = np.flatnonzero(held_out.training)
     with tempfile.TemporaryDirectory() as scratch:
         log, model, cleaned = (os.path.join(scratch, name) for name in ("log.parquet", "model", "cleaned"))
@@ -205,10 +210,11 @@ def _clean_training_part(
         pq.write_table(pa.table(columns), log)
         train(TrainOptions(log, options.embeddings, model, _COLUMNS, options.backbone, options.seed), progress)
         clean(CleanOptions(log, options.embeddings, model, cleaned, _COLUMNS), beam_options, progress)
-        judged = pq.read_table(os.path.join(cleaned, INTERACTIONS), columns=[_COLUMNS.timestamp, "keep"])
-    dropped = np.zeros(len(held_out.training), bool)
-    dropped[judged[_COLUMNS.timestamp].to_numpy()] = ~judged["keep"].to_numpy()
-    return dropped
+        judged = pq.read_table(os.path.join(cleaned, INTERACTIONS), columns=[_COLUMNS.timestamp, "keep", "weight"])
+    row = judged[_COLUMNS.timestamp].to_numpy()
+    dropped, weight = np.zeros(len(held_out.training), bool), np.ones(len(held_out.training), np.float32)
+    dropped[row], weight[row] = ~judged["keep"].to_numpy(), judged["weight"].to_numpy()
+    return dropped, weight
 
 
 def _as_many_at_random(

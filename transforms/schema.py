@@ -23,6 +23,7 @@ ADDED_FIELDS = (
     pa.field("noise_probability", pa.float32(), nullable=False),
     pa.field("keep", pa.bool_(), nullable=False),
     pa.field("reason", pa.string()),
+    pa.field("weight", pa.float32(), nullable=False),
     *(pa.field(name, pa.float32()) for name in SIMILARITY_COLUMNS),
 )
 """What `clean` adds to every interaction."""

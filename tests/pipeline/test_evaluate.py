@@ -1,0 +1,154 @@
+"""The evaluate command as a user runs it: another process, its exit code, its table and its JSON file."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from iadsr.models.bootstrap import Estimate
+from iadsr.models.downstream import DownstreamConfig
+from iadsr.models.ranking import METRICS
+from iadsr.pipeline.evaluate import EvaluateOptions, Evaluation, TreatmentResult, write_json
+from iadsr.pipeline.evaluate import evaluate as run
+from iadsr.pipeline.evaluation_table import describe_evaluation
+from iadsr.pipeline.options import beam_options
+from iadsr.pipeline.progress import Progress
+
+TIMEOUT = 240
+
+
+def evaluate(*arguments) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "iadsr.pipeline", "evaluate", *map(str, arguments)]
+    environment = {"COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False, env=environment)
+
+
+@pytest.fixture(scope="module")
+def injected(world, tmp_path_factory):
+    """An evaluation of a log with noise inserted: the process, and the figures it wrote."""
+    path = tmp_path_factory.mktemp("evaluation") / "figures.json"
+    inputs = ["--interactions", world.interactions, "--embeddings", world.embeddings]
+    result = evaluate(*inputs, "--inject", 0.25, "--output", path)
+    assert result.returncode == 0, result.stderr
+    return result, json.loads(path.read_text())
+
+
+def test_all_treatments_are_measured_on_every_user(injected):
+    _, figures = injected
+    assert figures["recommender"] == "sasrec"
+    assert figures["users"] == 400
+    assert figures["items"] == 40
+    assert figures["seeds"] == 1
+    # 25% of the noisy log: a third of what was there.
+    assert figures["inserted"] == pytest.approx(3200 / 3, rel=0.01)
+    assert figures["training_interactions"] == 3200 - 2 * 400 + figures["inserted"]
+    assert figures["recommends_seen"]  # some of its users come back for the same item
+    assert [treatment["name"] for treatment in figures["treatments"]] == [
+        "raw",
+        "dropped",
+        "weighted",
+        "oracle",
+        "random",
+    ]
+    for treatment in figures["treatments"]:
+        assert set(treatment["metrics"]) == set(METRICS)
+        for metric in treatment["metrics"].values():
+            assert 0 <= metric["low"] <= metric["value"] <= metric["high"] <= 1
+        # A longer list finds at least as much.
+        assert treatment["metrics"]["HR@5"]["value"] <= treatment["metrics"]["HR@20"]["value"]
+
+
+def test_the_oracle_removes_exactly_the_noise_and_random_as_many_as_cleaning(injected):
+    _, figures = injected
+    left = {treatment["name"]: treatment["interactions"] for treatment in figures["treatments"]}
+    assert left["raw"] == figures["training_interactions"]
+    assert left["oracle"] == figures["training_interactions"] - figures["inserted"]
+    assert left["dropped"] < left["raw"]
+    assert left["random"] == left["weighted"] < left["raw"]
+
+
+def test_the_verdict_and_the_recovered_share_are_printed(injected):
+    result, figures = injected
+    treatments = {treatment["name"]: treatment for treatment in figures["treatments"]}
+    assert treatments["raw"]["verdict"] is None
+    for name in ("dropped", "weighted"):
+        verdict, lift = treatments[name]["verdict"], treatments[name]["lifts"]["NDCG@10"]
+        assert verdict == ("helps" if lift["low"] > 0 else "hurts" if lift["high"] < 0 else "no measurable difference")
+        assert f"{verdict}: NDCG@10 {lift['value']:+.1%}" in result.stdout
+    assert f"{treatments['weighted']['recovered']['value']:.1%}" in result.stdout
+    assert f"{treatments['raw']['metrics']['NDCG@10']['value']:.4f}" in result.stdout
+    # On its way the command says what it is at.
+    assert "Training sasrec" in result.stderr
+
+
+def test_without_inserted_noise_there_is_no_oracle(world):
+    options = EvaluateOptions(
+        world.interactions,
+        world.embeddings,
+        recommender="gru4rec",
+        seeds=2,
+        downstream=DownstreamConfig(epochs=2),
+    )
+    evaluation = run(options, beam_options([]), Progress(Console(quiet=True)))
+    assert [result.name for result in evaluation.treatments] == ["raw", "dropped", "weighted"]
+    assert evaluation.inserted == 0
+    assert all(result.recovered is None for result in evaluation.treatments)
+    words = describe_evaluation(evaluation)
+    assert words.startswith("gru4rec trained on 2,400 interactions.\n400 users' last item ranked among all 40")
+    assert "mean of 2 trainings" in words
+    assert "oracle" not in words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--inject", "1.5"], "--inject is out of range"),
+        (["--inject", "0"], "--inject is out of range"),
+        (["--seeds", "0"], "--seeds is out of range"),
+        (["--recommender", "bert4rec"], "'bert4rec' is not one of sasrec, gru4rec, caser"),
+        (["--output", "/no/such/directory/figures.json"], "--output cannot be written"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_runs(world, arguments, words):
+    result = evaluate("--interactions", world.interactions, "--embeddings", world.embeddings, *arguments)
+    assert result.returncode == 2
+    assert words in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_a_log_that_is_too_small_is_refused(world, tmp_path):
+    path = tmp_path / "log.parquet"
+    users = np.repeat(np.arange(60), 2)
+    items = pa.array([f"item-{i % 40:02d}" for i in range(120)])
+    pq.write_table(pa.table({"user_id": users, "item_id": items, "timestamp": np.arange(120)}), path)
+    result = evaluate("--interactions", path, "--embeddings", world.embeddings)
+    assert result.returncode == 1
+    assert "the log is too small to evaluate on" in result.stderr
+    assert "0 users with more than 2 interactions" in result.stderr
+
+
+def test_what_is_not_defined_is_null_in_the_file_and_said_in_words(tmp_path):
+    nothing, undefined = Estimate(0.0, 0.0, 0.0), Estimate(float("nan"), float("nan"), float("nan"))
+    treatments = [
+        TreatmentResult(
+            name=name,
+            interactions=5,
+            metrics=dict.fromkeys(METRICS, nothing),
+            lifts=dict.fromkeys(METRICS, undefined),
+            verdict=None if name == "raw" else "no measurable difference",
+            recovered=None,
+        )
+        for name in ("raw", "dropped")
+    ]
+    evaluation = Evaluation("caser", 50, 9, 200, 0, True, 1, treatments)
+    write_json(evaluation, tmp_path / "figures.json")
+    written = json.loads((tmp_path / "figures.json").read_text())
+    assert written["treatments"][1]["lifts"]["HR@5"] == {"value": None, "low": None, "high": None}
+    assert written["treatments"][1]["metrics"]["HR@5"]["value"] == 0
+    words = describe_evaluation(evaluation)
+    assert "no measurable difference: NDCG@10 not defined against raw" in words
+    assert "can be recommended again" in words
