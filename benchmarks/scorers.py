@@ -6,7 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from iadsr.models.config import IADSRConfig, TrainingConfig
-from iadsr.models.scoring import ItemVectors, score_sequences
+from iadsr.models.iadsr import IADSR
+from iadsr.models.noise_share import GROUPS, NoShare, count_by_group, estimate_share, recalibrate
+from iadsr.models.popularity import popularity_buckets
+from iadsr.models.scoring import ItemVectors, Scores, score_sequences
+from iadsr.models.sequences import Sequences
 from iadsr.models.training import train
 
 from .datasets import Dataset
@@ -34,9 +38,25 @@ def _fit_iadsr(config: IADSRConfig) -> Fit:
     def fit(dataset: Dataset, seed: int) -> Callable[[], np.ndarray]:
         result = train(dataset.sequences, dataset.semantic, dataset.has_semantic, config, TrainingConfig(seed=seed))
         vectors = ItemVectors(result.collaborative, dataset.semantic, result.has_collaborative, dataset.has_semantic)
-        return lambda: score_sequences(result.model, dataset.sequences, vectors).noise_probability
+
+        def score() -> np.ndarray:
+            return _rebase(result.model, dataset.sequences, score_sequences(result.model, dataset.sequences, vectors))
+
+        return score
 
     return fit
+
+
+def _rebase(model: IADSR, sequences: Sequences, scores: Scores) -> np.ndarray:
+    """Turns the model's probabilities into those of this log with its own share of noise, as `iadsr clean` does."""
+    bucket = popularity_buckets(sequences.items, np.bincount(sequences.items))
+    reference, judged, probability = model.noise_reference.numpy(), scores.scored, scores.noise_probability
+    group = sequences.users % GROUPS
+    counts = count_by_group(probability[judged], group[judged], bucket[judged], int(bucket.max()) + 1)
+    share = estimate_share(reference, counts)
+    if isinstance(share, NoShare):
+        return probability
+    return recalibrate(reference, counts, share.estimate).apply(probability, bucket)
 
 
 def _untrained(score: Callable[[Dataset], np.ndarray]) -> Fit:

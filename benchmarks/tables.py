@@ -39,7 +39,7 @@ def comparison(results: BySeed) -> str:
             f"{((1 - auroc) / (1 - ours)).mean():.2f}" if len(ours) else "",
             _spread(_values(runs, lambda result: result.detection.average_precision)),
             _spread(_values(runs, lambda result: result.detection.dropping.recall)),
-            _ratio(Dropping(0, _mean_drops(runs)).ratio),
+            _ratio(_mean_dropping([result.detection.dropping for result in runs]).ratio),
             _seconds(_values(runs, lambda result: result.training_seconds)),
             _seconds(scoring),
             f"{(scoring / paper).mean():.2f}" if len(paper) else "",
@@ -49,11 +49,23 @@ def comparison(results: BySeed) -> str:
 
 
 def drops_by_popularity(results: BySeed) -> str:
-    """Shows the share of genuine interactions dropped in each popularity bucket."""
-    lines = _table("scorer", *(str(bucket + 1) for bucket in range(BUCKETS)))
+    """Shows the share of genuine interactions dropped in each popularity bucket.
+
+    What iadsr drops by a threshold for each bucket has a row of its own.
+    """
+    lines = _table("scorer", *(str(bucket + 1) for bucket in range(BUCKETS)), "most/least", "recall of noise")
     for name, runs in results.items():
-        lines.append(f"| {SCORERS[name].title} | {' | '.join(f'{share:.1%}' for share in _mean_drops(runs))} |")
+        lines.append(_drops(SCORERS[name].title, [result.detection.dropping for result in runs]))
+        fair = [result.detection.fair_dropping for result in runs if result.detection.fair_dropping]
+        if name == OURS and fair:
+            lines.append(_drops(f"{SCORERS[name].title}, a threshold for each bucket", fair))
     return "\n".join(lines)
+
+
+def _drops(title: str, runs: list[Dropping]) -> str:
+    mean = _mean_dropping(runs)
+    shares = " | ".join(f"{share:.1%}" for share in mean.genuine_drops)
+    return f"| {title} | {shares} | {_ratio(mean.ratio)} | {_spread(np.array([run.recall for run in runs]))} |"
 
 
 def calibration(results: BySeed) -> str:
@@ -82,8 +94,10 @@ def _values(runs: list[Result], of: Callable[[Result], float]) -> np.ndarray:
     return np.array([of(result) for result in runs])
 
 
-def _mean_drops(runs: list[Result]) -> list[float]:
-    return np.mean([result.detection.dropping.genuine_drops for result in runs], axis=0).tolist()
+def _mean_dropping(runs: list[Dropping]) -> Dropping:
+    return Dropping(
+        float(np.mean([run.recall for run in runs])), np.mean([run.genuine_drops for run in runs], axis=0).tolist()
+    )
 
 
 def _spread(values: np.ndarray, digits: int = 4) -> str:

@@ -1,5 +1,6 @@
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,7 @@ from benchmarks import detection
 from benchmarks.datasets import Setting
 from benchmarks.measures import Detection, Dropping
 from benchmarks.results import Result, Results, Run
-from benchmarks.tables import comparison, overview
+from benchmarks.tables import comparison, drops_by_popularity, overview
 from iadsr.transforms.embedding_table import EmbeddingMetadata, EmbeddingTable
 from iadsr.transforms.embeddings import write_embeddings
 
@@ -32,6 +33,11 @@ def test_the_table_shows_means_spreads_and_ratios():
     assert "| 1.0 | 10 | 3.0 |" in ours
     assert text.startswith("| text similarity | 0.6000 ± 0.2828 | 2.50 |")  # 2 and 3 times as many misordered pairs
     assert "| 4.0 |" in text  # 20% against 5%, mean over seeds
+    assert (
+        drops_by_popularity(results)
+        .splitlines()[3]
+        .endswith("| 20.0% | 5.0% | 5.0% | 5.0% | 5.0% | 10.0% | 4.0 | 0.6000 ± 0.0000 |")
+    )
     assert overview({SETTING: results}).splitlines()[2:] == [
         "| iadsr | 0.850 ± 0.071 |",
         "| text similarity | 0.600 ± 0.283 |",
@@ -43,7 +49,13 @@ def test_results_are_kept_as_they_come_and_read_back(tmp_path):
     results = Results(path)
     results.add(result("text", 0, 0.8, 1.0))
     results.add(result("iadsr", 0, 0.9, 2.0))
+    fair = replace(
+        result("steam", 0, 0.7, 1.0).detection, calibration_error=0.1, fair_dropping=Dropping(0.5, [0.2] * 6)
+    )
+    probable = replace(result("steam", 0, 0.7, 1.0), detection=fair)
+    results.add(probable)
     read = Results(path)
+    assert read[probable.run] == probable
     assert Run("toy", SETTING, 0, "text") in read
     assert Run("toy", SETTING, 1, "text") not in read
     assert Run("toy", Setting("replace", "popular", 0.15), 0, "text") not in read
