@@ -103,7 +103,7 @@ def test_the_benchmark_runs_from_the_command_line_and_does_nothing_twice(monkeyp
 
 
 def test_our_model_and_a_label_run_too(monkeypatch, capsys, toy):
-    printed = run(monkeypatch, capsys, toy, "--scorers", "iadsr", "--seeds", "1", "--label", "rating<3")
+    printed = run(monkeypatch, capsys, toy, "--scorers", "iadsr", "iadsr-paper", "--seeds", "1", "--label", "rating<3")
     assert "### label rating<3" in printed
     assert "Expected calibration error:" in printed
 
