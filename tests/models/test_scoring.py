@@ -144,6 +144,20 @@ def test_a_long_history_cut_into_windows_is_judged_as_if_it_were_one(missing):
             torch.testing.assert_close(found[:, column], expected[:, column], rtol=1e-3, atol=1e-4)
 
 
+def test_each_interaction_gets_the_score_of_the_window_that_judges_it():
+    model, sequences, vectors = random_model(max_length=12), random_sequences([50, 13, 5]), random_vectors()
+    scores = score_sequences(model, sequences, vectors)
+    reader = BatchReader(model, sequences, CatalogueTensors.select(model, vectors, np.arange(ITEMS)))
+    for row in range(len(reader.windows)):
+        window = reader.windows.select(np.array([row]))
+        index = window.starts[:, None] + np.arange(window.lengths[0])
+        with torch.no_grad():
+            probability, similarities, _ = model(reader.batch(window.users, index, np.ones(index.shape, bool)))
+        judged = np.s_[window.before[0] : window.lengths[0] - window.after[0]]
+        np.testing.assert_allclose(scores.noise_probability[index[0, judged]], probability[0, judged], atol=1e-5)
+        np.testing.assert_allclose(scores.similarities[index[0, judged]], similarities[0, judged], atol=1e-5)
+
+
 def test_the_mean_agreement_over_a_long_history_agrees_with_brute_force():
     model, vectors = random_model(max_length=12), random_vectors(np.arange(ITEMS) % 4 > 0)
     sequences = Sequences.from_lengths(random_sequences([53]).items, np.array([53]), np.array([9], np.uint64))

@@ -110,14 +110,15 @@ def test_a_users_fold_follows_from_the_key_alone(keys, count, random):
     assert deal(keys[:1]).tolist() == folds[:1].tolist()
 
 
+@pytest.mark.parametrize("folds", [4, 5])
 @pytest.mark.parametrize("shards", [1, 16, 60])
-def test_folds_are_of_about_equal_size_even_within_a_shard(shards):
+def test_folds_are_of_about_equal_size_even_within_a_shard(shards, folds):
     # A shard holds the users whose hash is the same modulo the number of shards.
     hashes = np.random.default_rng(0).integers(0, 2**63, 10_000).astype(np.uint64)
     for keys in (hashes * np.uint64(shards) + np.uint64(shards - 1), np.arange(10_000, dtype=np.uint64)):
-        sizes = np.bincount(Sequences.from_lengths(np.zeros(0), np.zeros(10_000, int), keys).folds(5))
-        assert len(sizes) == 5
-        assert (np.abs(sizes - 2000) < 200).all()
+        sizes = np.bincount(Sequences.from_lengths(np.zeros(0), np.zeros(10_000, int), keys).folds(folds))
+        assert len(sizes) == folds
+        assert (np.abs(sizes - 10_000 / folds) < 200).all()
 
 
 @settings(deadline=None)

@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from iadsr.models.config import BACKBONES, IADSRConfig, TrainingConfig
 from iadsr.models.errors import InputError
+from iadsr.models.iadsr import IADSR
 from iadsr.models.neighbours import borrow_collaborative
 from iadsr.models.noise import insert_noise
 from iadsr.models.scoring import ItemVectors, score_sequences
@@ -16,6 +17,8 @@ from iadsr.models.training import train
 CLUSTERS, ITEMS = 5, 100
 CONFIG = IADSRConfig(collaborative_dimension=16, hidden_dimension=24, head_dimension=16, max_length=12)
 TRAINING = TrainingConfig(collaborative_epochs=8, alignment_epochs=3, head_epochs=20, negatives=128, seed=3)
+
+SHORT = dataclasses.replace(TRAINING, collaborative_epochs=1, alignment_epochs=1, head_epochs=1)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -98,9 +101,14 @@ def test_the_result_describes_itself(trained):
     assert result.metrics["users"] == 500
     assert result.metrics["interactions"] == len(noisy.sequences.items)
     assert result.metrics["held_out_auroc"] > 0.85
-    assert result.collaborative.shape == (ITEMS, CONFIG.collaborative_dimension)
+    assert result.collaborative.shape == (ITEMS, CONFIG.collaborative_width)
     assert result.collaborative.dtype == np.float32
-    np.testing.assert_allclose(np.linalg.norm(result.collaborative[result.has_collaborative], axis=1), 1, rtol=1e-5)
+    own, others = np.split(result.collaborative[result.has_collaborative], [CONFIG.collaborative_dimension], axis=1)
+    np.testing.assert_allclose(np.linalg.norm(own, axis=1), 1, rtol=1e-5)
+    # Every item is known to users of all folds; texts have fewer dimensions, so the vectors are padded.
+    others = others.reshape(len(own), CONFIG.folds, 2, CONFIG.collaborative_dimension)
+    np.testing.assert_allclose(np.linalg.norm(others, axis=-1), 1, rtol=1e-5)
+    assert not others[:, :, 1, 12:].any()
     assert {entry["stage"] for entry in result.history} == {"collaborative", "alignment", "head"}
 
 
@@ -113,19 +121,61 @@ def test_every_backbone_trains_and_finds_noise(backbone):
     assert roc_auc_score(noisy.inserted, scores.noise_probability) > 0.8
 
 
+def test_what_other_users_say_of_an_item_is_learned_without_the_noise_that_training_inserts():
+    log, semantic, has_semantic = clustered_log(users=60)
+    first, more_noise = (
+        train(log, semantic, has_semantic, CONFIG, dataclasses.replace(SHORT, noise_rate=rate)) for rate in (0.1, 0.3)
+    )
+    own, others = (np.s_[:, : CONFIG.collaborative_dimension], np.s_[:, CONFIG.collaborative_dimension :])
+    assert np.array_equal(first.collaborative[others], more_noise.collaborative[others])
+    assert not np.array_equal(first.collaborative[own], more_noise.collaborative[own])
+
+
+def test_folds_follow_the_users_keys_whatever_their_order():
+    log, semantic, has_semantic = clustered_log(users=60)
+    keys = np.random.default_rng(3).integers(0, 2**63, 60).astype(np.uint64)
+    order = np.random.default_rng(4).permutation(60)
+    rows = np.concatenate([np.arange(log.offsets[u], log.offsets[u + 1]) for u in order])
+    shuffled = Sequences.from_lengths(log.items[rows], log.lengths[order], keys[order])
+    first, second = (
+        train(one, semantic, has_semantic, CONFIG, SHORT).collaborative[:, CONFIG.collaborative_dimension :]
+        for one in (Sequences(log.items, log.offsets, keys), shuffled)
+    )
+    company = np.s_[:, :, 1]
+    folds = ITEMS, CONFIG.folds, 2, CONFIG.collaborative_dimension
+    np.testing.assert_allclose(first.reshape(folds)[company], second.reshape(folds)[company], atol=1e-4)
+
+
+def test_the_papers_head_trains_and_comes_back_from_disk(tmp_path):
+    log, semantic, has_semantic = clustered_log(users=250, seed=1)
+    noisy = insert_noise(log, 0.1, uniform_share=0.5, seed=7)
+    config = dataclasses.replace(CONFIG, head="paper")
+    result = train(noisy.sequences, semantic, has_semantic, config, TRAINING)
+    assert result.collaborative.shape == (ITEMS, CONFIG.collaborative_dimension)
+    assert {entry["stage"] for entry in result.history} == {"collaborative", "alignment"}
+    scores = score(result, noisy.sequences, semantic, has_semantic)
+    assert roc_auc_score(noisy.inserted, scores.noise_probability) > 0.6
+    scale, shift = result.model.calibration.tolist()
+    total = np.nan_to_num(scores.similarities).sum(1)
+    np.testing.assert_allclose(scores.noise_probability, 1 / (1 + np.exp(total * scale - shift)), rtol=1e-3)
+    result.model.save_pretrained(tmp_path)
+    loaded = dataclasses.replace(result, model=IADSR.from_pretrained(tmp_path))
+    again = score(loaded, noisy.sequences, semantic, has_semantic)
+    assert np.array_equal(again.noise_probability, scores.noise_probability)
+
+
 def test_training_is_deterministic_and_leaves_the_global_randomness_alone():
     log, semantic, has_semantic = clustered_log(users=80)
-    short = dataclasses.replace(TRAINING, collaborative_epochs=1, alignment_epochs=1, head_epochs=2)
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    first = train(log, semantic, has_semantic, CONFIG, short)
+    first = train(log, semantic, has_semantic, CONFIG, SHORT)
     assert torch.equal(torch.rand(3), expected)
-    again = train(log, semantic, has_semantic, CONFIG, short)
+    again = train(log, semantic, has_semantic, CONFIG, SHORT)
     for name, tensor in first.model.state_dict().items():
         assert torch.equal(tensor, again.model.state_dict()[name]), name
     assert np.array_equal(first.collaborative, again.collaborative)
-    other = train(log, semantic, has_semantic, CONFIG, dataclasses.replace(short, seed=4))
+    other = train(log, semantic, has_semantic, CONFIG, dataclasses.replace(SHORT, seed=4))
     assert not np.array_equal(first.collaborative, other.collaborative)
 
 
@@ -145,17 +195,15 @@ def test_progress_rises_to_the_end_and_names_every_stage():
 def test_items_that_are_not_in_the_log_have_no_collaborative_vector():
     log, semantic, has_semantic = clustered_log(users=60)
     more = np.concatenate([semantic, semantic[:5]])
-    short = dataclasses.replace(TRAINING, collaborative_epochs=1, alignment_epochs=1, head_epochs=1)
-    result = train(log, more, np.concatenate([has_semantic, np.ones(5, bool)]), CONFIG, short)
+    result = train(log, more, np.concatenate([has_semantic, np.ones(5, bool)]), CONFIG, SHORT)
     assert not result.has_collaborative[-5:].any()
     assert (result.collaborative[-5:] == 0).all()
 
 
 def test_training_works_without_any_text():
     log, semantic, _ = clustered_log(users=60)
-    short = dataclasses.replace(TRAINING, collaborative_epochs=1, alignment_epochs=1, head_epochs=1)
     nothing = np.full_like(semantic, np.nan)
-    result = train(log, nothing, np.zeros(ITEMS, bool), CONFIG, short)
+    result = train(log, nothing, np.zeros(ITEMS, bool), CONFIG, SHORT)
     scores = score(result, log, nothing, np.zeros(ITEMS, bool))
     assert np.isfinite(scores.noise_probability).all()
 
@@ -173,8 +221,7 @@ def test_a_log_of_few_active_users_among_many_passers_by_trains():
     many = Sequences.from_lengths(
         np.concatenate([passers_by, log.items]), np.concatenate([np.ones(300, int), log.lengths])
     )
-    short = dataclasses.replace(TRAINING, collaborative_epochs=1, alignment_epochs=1, head_epochs=1)
-    result = train(many, semantic, has_semantic, CONFIG, short)
+    result = train(many, semantic, has_semantic, CONFIG, SHORT)
     scores = score(result, many, semantic, has_semantic)
     assert not scores.scored[:300].any()
     assert scores.scored[300:].all()
@@ -186,8 +233,7 @@ def test_a_log_of_few_active_users_among_many_passers_by_trains():
 def test_a_log_of_one_item_or_of_items_with_one_text_trains(catalogue):
     items = np.arange(200) * 7 % catalogue
     log, semantic = Sequences.from_lengths(items, np.full(40, 5)), np.full((catalogue, 12), 0.3, np.float32)
-    short = dataclasses.replace(TRAINING, collaborative_epochs=1, alignment_epochs=1, head_epochs=1)
-    result = train(log, semantic, np.ones(catalogue, bool), CONFIG, short)
+    result = train(log, semantic, np.ones(catalogue, bool), CONFIG, SHORT)
     assert all(tensor.isfinite().all() for tensor in result.model.state_dict().values())
     assert np.isfinite(score(result, log, semantic, np.ones(catalogue, bool)).noise_probability).all()
 
@@ -198,5 +244,4 @@ def test_a_generator_on_a_gpu_is_not_seeded(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "manual_seed_all", fail)
     log, semantic, has_semantic = clustered_log(users=30)
-    short = dataclasses.replace(TRAINING, collaborative_epochs=1, alignment_epochs=1, head_epochs=1)
-    train(log, semantic, has_semantic, CONFIG, short)
+    train(log, semantic, has_semantic, CONFIG, SHORT)

@@ -1,8 +1,10 @@
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iadsr.transforms.grouping import hash_values, user_shard
 from iadsr.transforms.ordering import order_interactions
 from iadsr.transforms.schema import ROW, TIME, InteractionColumns
 
@@ -56,3 +58,52 @@ def test_times_too_far_apart_for_a_packed_key_are_ordered_too():
 def test_internal_columns_do_not_leave():
     ordered = order_interactions(table_of([("a", "x", 1, 0)]), COLUMNS)
     assert ordered.table.column_names == ["user_id", "item_id", "timestamp", "n"]
+
+
+def keys_of(rows, user_type=None) -> dict:
+    """The key that each user's sequence has, by id."""
+    table = table_of(rows)
+    if user_type:
+        table = table.set_column(0, "user_id", table["user_id"].cast(user_type))
+    ordered = order_interactions(table, COLUMNS)
+    sequences = ordered.sequences(COLUMNS)
+    assert sequences.items is ordered.items
+    assert sequences.offsets is ordered.offsets
+    assert sequences.keys.dtype == np.uint64
+    users = [ordered.table["user_id"][int(start)].as_py() for start in ordered.offsets[:-1]]
+    return dict(zip(users, sequences.keys.tolist(), strict=True))
+
+
+@given(st.lists(st.tuples(st.text(min_size=1, max_size=5), st.just("x"), st.integers(0, 3), st.just(0)), min_size=1))
+def test_a_users_key_is_a_function_of_the_id_alone(rows):
+    together = keys_of(rows)
+    assert together == keys_of(rows[::-1])
+    assert together == keys_of(rows, pa.large_string())
+    for user, key in together.items():
+        assert keys_of([(user, "y", 9, 1)]) == {user: key}
+        assert hash_values(pa.array([user])).tolist() == [key]
+    assert len(set(together.values())) == len(together)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**31 - 1), st.just("x"), st.just(0), st.just(0)), min_size=1))
+def test_integer_users_have_keys_too_whatever_their_width(rows):
+    together = keys_of(rows)
+    assert together == keys_of(rows[::-1], pa.int32())
+    assert together == keys_of(rows, pa.uint64())
+    assert len(together) == len(set(together.values())) == len({user for user, *_ in rows})
+
+
+@pytest.mark.parametrize("shards", [16, 60])
+def test_each_shard_holds_users_of_all_folds(shards):
+    ids = [f"user-{number}" for number in range(40 * shards)]
+    one = user_shard(pa.chunked_array([ids]), shards) == 3
+    ordered = order_interactions(
+        table_of([(user, "x", 0, 0) for user, here in zip(ids, one, strict=True) if here]), COLUMNS
+    )
+    folds = ordered.sequences(COLUMNS).folds(5)
+    assert (np.bincount(folds, minlength=5) > 0).all()
+
+
+def test_a_shard_without_rows_has_no_users():
+    empty = table_of([("a", "x", 1, 0)]).slice(0, 0)
+    assert len(order_interactions(empty, COLUMNS).sequences(COLUMNS)) == 0
