@@ -76,7 +76,9 @@ def test_scores_and_reasons_agree_with_the_decision(cleaned):
         else:
             assert row["noise_probability"] >= np.float32(0.4)
             assert row["reason"].startswith("noise:")
-        assert all(-1.0001 <= row[name] <= 1.0001 for name in ADDED[3:])
+        assert row["weight"] == pytest.approx(max(0, 1 - 4 * row["noise_probability"]), abs=1e-6)
+        assert all(-1.0001 <= row[name] <= 1.0001 for name in ADDED[4:])
+    assert len({row["weight"] for row in rows}) > 100
 
 
 def test_sequences_are_the_kept_interactions_in_time_order(cleaned):
@@ -84,11 +86,11 @@ def test_sequences_are_the_kept_interactions_in_time_order(cleaned):
     expected: dict[str, list] = {}
     for row in sorted(read(output, "interactions").to_pylist(), key=lambda r: (r["user_id"], r["timestamp"])):
         if row["keep"]:
-            expected.setdefault(row["user_id"], []).append((row["timestamp"], row["item_id"]))
+            expected.setdefault(row["user_id"], []).append((row["timestamp"], row["item_id"], row["weight"]))
     sequences = read(output, "sequences").to_pylist()
     assert len(sequences) == len(expected)
     for sequence in sequences:
-        found = list(zip(sequence["timestamps"], sequence["item_ids"], strict=True))
+        found = list(zip(sequence["timestamps"], sequence["item_ids"], sequence["weights"], strict=True))
         assert found == expected[sequence["user_id"]]
 
 
