@@ -25,8 +25,10 @@ FEWEST_GROUPS = 8
 """With users in fewer groups than this there is no saying how certain a share is."""
 FEWEST_NOISE = 20
 """Inserted interactions that a tail must hold for its ratio to count."""
-LEAST_TAIL, LEAST_TAIL_OF_BUCKET = 0.01, 0.03
+LEAST_TAIL = 0.01
 """Share of the noise that it must hold, too: further out chance, and what the head learned by heart, decide."""
+TAIL_OF_BUCKETS = 0.1
+"""Share of the noise beyond the score by which popularity buckets are compared."""
 LEAST_SEPARATION = 0.75
 """AUROC between noise and genuine interactions below which no score is beyond all that is genuine."""
 _CAUTION = 1.645
@@ -34,6 +36,8 @@ _CAUTION = 1.645
 _INTERVAL = 1.96
 _BUCKETS_DIFFER = 4.0
 """No bucket is taken to hold so many times less noise than the whole log."""
+_PULL = 0.02
+"""On the squared distance of a scale from 1, for each interaction of noise."""
 _POOLED = 100.0
 """Interactions' worth of all buckets together that each bucket's reference is mixed with."""
 
@@ -113,10 +117,12 @@ def estimate_share(reference: np.ndarray, counts: np.ndarray) -> NoiseShare | No
     size = reference.sum()
     if len(reference) == len(weight):
         size = 1 / (weight**2 / np.maximum(reference.sum(1), 1)).sum()  # what the weights leave of it
-    share, error = _lowest_ratio(noise, size, counts.sum(1), LEAST_TAIL)
+    found, ratio, error = _compare_tails(noise, size, counts.sum(1))
+    certain = (found * size >= FEWEST_NOISE) & (found >= LEAST_TAIL)
+    best = np.where(certain, ratio + _CAUTION * error, np.inf).argmin()
+    share, margin = float(min(ratio[best], 1.0)), float(_INTERVAL * error[best])
     if _separation(noise, log, share) < LEAST_SEPARATION:
         return NoShare("the model tells noise from this log's interactions too poorly")
-    margin = _INTERVAL * error
     return NoiseShare(share, max(share - margin, 0.0), min(share + margin, 1.0))
 
 
@@ -143,35 +149,35 @@ def recalibrate(reference: np.ndarray, counts: np.ndarray, share: float) -> Reca
 def _share_by_bucket(reference: np.ndarray, counts: np.ndarray, share: float) -> np.ndarray:
     """Returns the share of noise in each popularity bucket, [k]; weighed with their interactions it comes to `share`.
 
-    Noise need not be as frequent among rare items as among popular ones, which many users have already. Each bucket is
-    estimated by itself, and drawn towards a straight line over the buckets as far as chance alone explains that it lies
-    off it (empirical Bayes).
+    Noise need not be as frequent among rare items as among popular ones, which many users have already. The ratios of
+    the tails beyond one score differ as the shares do: the genuine interactions there raise all of them alike. They
+    are drawn towards a straight line over the buckets as far as chance alone explains that they lie off it (empirical
+    Bayes).
     """
     buckets = counts.shape[1]
     shares = np.full(buckets, share)
     if buckets < 3 or len(reference) != buckets or min(reference.sum(1).min(), counts.sum((0, 2)).min()) < FEWEST_NOISE:
         return shares
-    own = [
-        _lowest_ratio(noise / noise.sum(), noise.sum(), counts[:, k], LEAST_TAIL_OF_BUCKET)
-        for k, noise in enumerate(reference)
-    ]
-    ratio, error = np.array(own).T
+    together = _tails(reference.sum(0)) / reference.sum()
+    place = np.flatnonzero(together >= TAIL_OF_BUCKETS)[-1]
+    compared = [_compare_tails(noise / noise.sum(), noise.sum(), counts[:, k]) for k, noise in enumerate(reference)]
+    ratio, error = np.array([(ratio[place], error[place]) for _, ratio, error in compared]).T
+    weight = counts.sum((0, 2)) / counts.sum()
+    ratio = ratio - weight @ ratio + share
     rank = np.arange(buckets)
     line = np.polyval(np.polyfit(rank, ratio, 1, w=1 / error), rank)
     beyond_chance = max(((ratio - line) ** 2).sum() / (buckets - 2) - (error**2).mean(), 0.0)
     shares = np.maximum(line + (ratio - line) * beyond_chance / (beyond_chance + error**2), share / _BUCKETS_DIFFER)
-    weight = counts.sum((0, 2)) / counts.sum()
     return shares * share / (weight @ shares)
 
 
-def _lowest_ratio(noise: np.ndarray, size: float, counts: np.ndarray, least_tail: float) -> tuple[float, float]:
-    """Returns the lowest ratio of the log's tail to the noise's that is certain enough, and its standard error.
+def _compare_tails(noise: np.ndarray, size: float, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the tails of noise, the ratios of the log's tails to them, and the standard errors of those, each [BINS].
 
     Args:
         noise: Distribution of the scores of noise, [BINS].
         size: Inserted interactions that it comes from.
         counts: The log's interactions by group of users, [GROUPS, BINS]; an empty group does not count.
-        least_tail: Share of the noise that a tail must hold.
     """
     rows = counts.sum(1)
     tails, rows = _tails(counts)[rows > 0], rows[rows > 0]
@@ -180,11 +186,11 @@ def _lowest_ratio(noise: np.ndarray, size: float, counts: np.ndarray, least_tail
     variance = (len(rows) - 1) / len(rows) * ((without - without.mean(0)) ** 2).sum(0)
     # Where hardly anything lies beyond, groups differ less than chance would have it.
     variance = np.maximum(variance, (beyond + 1) / total**2)
-    found = _tails(noise)
-    ratio = beyond / total / np.maximum(found, 1e-12)
-    error = np.sqrt(variance + ratio**2 * found * (1 - found) / size) / np.maximum(found, 1e-12)
-    best = np.where((found * size >= FEWEST_NOISE) & (found >= least_tail), ratio + _CAUTION * error, np.inf).argmin()
-    return float(min(ratio[best], 1.0)), float(error[best])
+    found = np.maximum(_tails(noise), 1e-12)
+    ratio = beyond / total / found
+    # One of the noise more or less is a difference even where all of it lies beyond.
+    chance = np.maximum(found * (1 - found) / size, 1 / size**2)
+    return found, ratio, np.sqrt(variance + ratio**2 * chance) / found
 
 
 def _separation(noise: np.ndarray, log: np.ndarray, share: float) -> float:
@@ -217,17 +223,19 @@ def _noise_by_bucket(reference: np.ndarray, buckets: int) -> np.ndarray:
 def _fit_platt(noise: np.ndarray, rows: np.ndarray) -> tuple[float, float]:
     """Fits scale and shift of the log odds to `noise` expected among `rows`, both [BINS], by Newton's method.
 
-    The loss is convex even where more noise is expected than there are rows.
+    The loss is convex even where more noise is expected than there are rows; a slight pull of the scale towards 1 keeps
+    it from running away there.
     """
     if not rows.sum():
         return 1.0, 0.0
     share = noise.sum() / rows.sum()
+    pull = np.array([_PULL * noise.sum(), 0.0])
     inputs = np.stack([CENTRES, np.ones(BINS)])  # [2, BINS]
     parameters = np.array([1.0, np.log(share / (1 - share)) - rows @ CENTRES / rows.sum()])
     for _ in range(100):
         expected = 1 / (1 + np.exp(-np.clip(parameters @ inputs, -60, 60)))
-        gradient = inputs @ (rows * expected - noise)
-        curvature = (inputs * (rows * expected * (1 - expected))) @ inputs.T + 1e-9 * np.eye(2)
+        gradient = inputs @ (rows * expected - noise) + pull * (parameters - 1)
+        curvature = (inputs * (rows * expected * (1 - expected))) @ inputs.T + np.diag(pull + 1e-9)
         step = np.clip(np.linalg.solve(curvature, gradient), -1, 1)
         parameters = parameters - step
         if np.abs(step).max() < 1e-9:
