@@ -8,8 +8,9 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from .batch import Batch
 from .config import TrainingConfig
-from .iadsr import IADSR, Batch, Interests
+from .iadsr import IADSR, Interests
 from .losses import hard_gumbel_sigmoid, info_nce, sampled_softmax
 from .noise import NoisyLog
 from .scoring import CatalogueTensors

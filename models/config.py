@@ -43,6 +43,9 @@ class IADSRConfig:
     dropout: float = 0.2
     """Share of units dropped in the backbone while training."""
 
+    context_dropout: float = 0.3
+    """Share of units dropped in the interests that leave the item out, while training."""
+
     max_length: int = 100
     """Most interactions in a window of a longer sequence. An interaction is judged by what is near it in its window,
     and by the whole sequence."""
@@ -98,6 +101,15 @@ class TrainingConfig:
     alignment_epochs: int = 6
     """Most epochs of stage 2, interest alignment."""
 
+    context_epochs: int = 6
+    """Most epochs of the interests that leave the item out."""
+
+    context_learning_rate: float = 3e-3
+    """Adam's learning rate there, in the first epoch; it falls from epoch to epoch."""
+
+    context_negatives: int = 512
+    """Negative items per batch there."""
+
     head_epochs: int = 40
     """Most epochs of the noise head, which trains on agreement features computed once."""
 
@@ -105,7 +117,7 @@ class TrainingConfig:
     """Epochs without improvement on held-out users before a stage stops."""
 
     learning_rate: float = 1e-3
-    """Adam's learning rate, in both stages and of the noise head."""
+    """Adam's learning rate, wherever no other is named."""
 
     batch_positions: int = 4096
     """Most padded positions per batch. A small log takes smaller batches, for fifty steps an epoch."""

@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .alignment import area_under_roc
+from .batch import Batch
 from .config import TrainingConfig
-from .iadsr import IADSR, SIMILARITIES, Batch
+from .iadsr import IADSR, SIMILARITIES
 from .noise import NoisyLog
 from .scoring import BatchReader, CatalogueTensors
 from .sequences import batches

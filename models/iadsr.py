@@ -13,7 +13,9 @@ from torch.nn import functional as F
 
 from .agreement import AGREEMENTS, Chance, View, leave_one_out_max, leave_one_out_mean, sequence_agreement
 from .backbones import make_backbone, read_items
+from .batch import Batch
 from .config import IADSRConfig
+from .context import Context
 from .pretrained import Pretrained
 
 SIMILARITIES = ("long_term_semantic", "long_term_collaborative", "short_term")
@@ -23,12 +25,16 @@ FORECASTS = ("expected", "expected_text", "next_with_item", "next_without_item")
 """How well the interest before an item foresees it, by its vector and by its text; and how well the interest foresees
 the next item, having read this one and not."""
 
+INTERESTS = ("context", "interest")
+"""How near the item is to what its neighbours in time, and all of the user's other items, lead to."""
+
 VIEWS = ("co_occurrence", "company", "semantic")
 """Items compared by which items other users have together, by the texts of those, and by their own texts."""
 
 FEATURES = (
     *SIMILARITIES,
     *FORECASTS,
+    *INTERESTS,
     *(f"{view}_{name}" for view in VIEWS for name in AGREEMENTS),
 )
 """What the noise head sees of an interaction, besides the log length of its history and which features are defined.
@@ -54,55 +60,6 @@ class Interests:
     long_semantic: Tensor
     user_collaborative: Tensor
     user_semantic: Tensor
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Padded sequences as the model reads them.
-
-    Attributes:
-        collaborative: Item vectors of stage 1, E_c, [B, T, d].
-        others: Item vectors learned from other users than the sequence's own, one of each kind, [B, T, 2, d]; zeros
-            where those do not know the item.
-        semantic: Text embeddings in the model's components (`IADSR.reduce_semantic`), [B, T, k].
-        mask: bool [B, T], real positions; padding comes last.
-        has_collaborative: bool [B, T].
-        has_semantic: bool [B, T].
-        history: Whole histories, where a sequence is a window of a longer one; None where all are whole.
-    """
-
-    collaborative: Tensor
-    others: Tensor
-    semantic: Tensor
-    mask: Tensor
-    has_collaborative: Tensor
-    has_semantic: Tensor
-    history: "History | None" = None
-
-    @property
-    def length(self) -> Tensor:
-        """Interactions in the whole history of each position, float [B, T]."""
-        length = self.mask.sum(1)
-        if self.history is not None:
-            length = torch.where(self.history.longer, self.history.length, length)
-        return length[:, None].expand_as(self.mask).to(self.collaborative)
-
-
-@dataclass(frozen=True)
-class History:
-    """What windows are part of: sums over whole histories, meaningless where the window is the whole.
-
-    Attributes:
-        longer: bool [B], true on windows of a longer history.
-        length: Interactions in it, int64 [B].
-        totals: Sum of its vectors in each of VIEWS, each [B, n].
-        counts: Vectors in each of those sums, [B, 3].
-    """
-
-    longer: Tensor
-    length: Tensor
-    totals: tuple[Tensor, ...]
-    counts: Tensor
 
 
 class IADSR(Pretrained, nn.Module):
@@ -137,6 +94,7 @@ class IADSR(Pretrained, nn.Module):
         self.short_semantic = nn.Linear(k, h, bias=False)  # W_1
         self.long_semantic = nn.Linear(k, h, bias=False)  # W_2
         self.decode = nn.Linear(h, d)
+        self.context = Context(config, k)
         self.head = nn.Sequential(
             nn.Linear(2 * len(FEATURES) + 1, config.head_dimension),
             nn.ReLU(),
@@ -219,6 +177,7 @@ class IADSR(Pretrained, nn.Module):
         parts = [
             self.similarities(interests, batch),
             self._forecasts(batch, interests, present, with_text),
+            self.context.agreement(batch),
             *(sequence_agreement(*pair) for pair in zip(self.views(batch), self.chances, strict=True)),
         ]
         values, defined = (torch.cat(tensors, dim=-1) for tensors in zip(*parts, strict=True))

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from .iadsr import IADSR, SIMILARITIES, Batch, History
+from .batch import Batch, History
+from .iadsr import IADSR, SIMILARITIES
 from .sequences import Sequences, batches, cut_windows
 
 BATCH_POSITIONS = 4096

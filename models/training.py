@@ -9,11 +9,13 @@ import torch
 from torch.nn import functional as F
 
 from .alignment import fit_alignment
+from .batch import Batch
 from .co_occurrence import fit_other_users
 from .config import IADSRConfig, TrainingConfig
+from .context_training import fit_context
 from .decision import Examples, collect_examples, fit_decision, measure_chance
 from .errors import InputError
-from .iadsr import IADSR, Batch
+from .iadsr import IADSR
 from .neighbours import borrow_collaborative
 from .noise import NoisyLog, insert_noise
 from .probing import score_noise
@@ -21,10 +23,11 @@ from .recommender import Recommender, fit_recommender
 from .scoring import CatalogueTensors, ItemVectors
 from .sequences import Sequences, cut_windows
 
-Stage = Literal["collaborative", "alignment", "head"]
+Stage = Literal["collaborative", "alignment", "context", "head"]
 _SHARES: dict[Stage, tuple[float, float]] = {
-    "collaborative": (0.0, 0.6),
-    "alignment": (0.6, 0.3),
+    "collaborative": (0.0, 0.4),
+    "alignment": (0.4, 0.2),
+    "context": (0.6, 0.3),
     "head": (0.9, 0.1),
 }
 """Where each stage starts in the whole training, and how much of it it takes."""
@@ -143,7 +146,19 @@ def train(
             batching,
             lambda *at: tell("alignment", training.alignment_epochs, *at),
         )
-        measure_chance(model, catalogue, counts)
+        if config.head == "agreement":
+            measure_chance(model, catalogue, counts)
+            # Like stage 1, for the same reason, it sees all users but those that stage 1 stopped on.
+            fit_context(
+                model,
+                log.sequences,
+                catalogue,
+                part_of_user != 0,
+                part_of_user == 0,
+                training,
+                batching,
+                lambda *at: tell("context", training.context_epochs, *at),
+            )
         detection = fit_decision(
             model,
             _two_views(model, log, vectors, part_of_user == 2, training, viewing),

@@ -25,7 +25,12 @@ from ..transforms.splits import InputPlan, plan_input
 from .artifacts import COLLABORATIVE, check_item_types, refuse_foreign
 from .progress import Progress
 
-_STAGES = {"collaborative": "next-item prediction", "alignment": "alignment", "head": "noise head"}
+_STAGES = {
+    "collaborative": "next-item prediction",
+    "alignment": "alignment",
+    "context": "interests of the rest",
+    "head": "noise head",
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,55 @@
+"""A batch of padded sequences as the model reads them: vectors of the items, not their numbers."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded sequences as the model reads them.
+
+    Attributes:
+        collaborative: Item vectors of stage 1, E_c, [B, T, d].
+        others: Item vectors learned from other users than the sequence's own, one of each kind, [B, T, 2, d]; zeros
+            where those do not know the item.
+        semantic: Text embeddings in the model's components (`IADSR.reduce_semantic`), [B, T, k].
+        mask: bool [B, T], real positions; padding comes last.
+        has_collaborative: bool [B, T].
+        has_semantic: bool [B, T].
+        history: Whole histories, where a sequence is a window of a longer one; None where all are whole.
+    """
+
+    collaborative: Tensor
+    others: Tensor
+    semantic: Tensor
+    mask: Tensor
+    has_collaborative: Tensor
+    has_semantic: Tensor
+    history: "History | None" = None
+
+    @property
+    def length(self) -> Tensor:
+        """Interactions in the whole history of each position, float [B, T]."""
+        length = self.mask.sum(1)
+        if self.history is not None:
+            length = torch.where(self.history.longer, self.history.length, length)
+        return length[:, None].expand_as(self.mask).to(self.collaborative)
+
+
+@dataclass(frozen=True)
+class History:
+    """What windows are part of: sums over whole histories, meaningless where the window is the whole.
+
+    Attributes:
+        longer: bool [B], true on windows of a longer history.
+        length: Interactions in it, int64 [B].
+        totals: Sum of its vectors in each of VIEWS, each [B, n].
+        counts: Vectors in each of those sums, [B, 3].
+    """
+
+    longer: Tensor
+    length: Tensor
+    totals: tuple[Tensor, ...]
+    counts: Tensor

@@ -1,0 +1,115 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from iadsr.models.batch import Batch
+from iadsr.models.config import IADSRConfig, TrainingConfig
+from iadsr.models.context import Context
+from iadsr.models.context_training import fit_context
+from iadsr.models.iadsr import IADSR
+from iadsr.models.scoring import BatchReader, CatalogueTensors, ItemVectors
+from iadsr.models.sequences import Sequences
+
+CONFIG = IADSRConfig(
+    collaborative_dimension=8, hidden_dimension=8, semantic_dimension=10, folds=2, head_dimension=8, max_length=12
+)
+
+
+def make(seed=0):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return Context(CONFIG, 10).eval()
+
+
+def make_batch(lengths, steps, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.arange(steps)[None] < torch.tensor(lengths)[:, None]
+    shape = len(lengths), steps
+    collaborative, semantic = (torch.randn(*shape, n, generator=generator) for n in (8, 10))
+    others = torch.randn(*shape, 2, 8, generator=generator)
+    return Batch(collaborative, others, semantic, mask, mask.clone(), mask.clone())
+
+
+@pytest.mark.parametrize("changed", range(5))
+def test_what_leads_to_an_item_has_read_everything_but_the_item(changed):
+    context, batch = make(), make_batch([5], 5)
+    other = dataclasses.replace(batch, semantic=batch.semantic.clone())
+    other.semantic[0, changed] += 3
+    with torch.no_grad():
+        first, second = context(batch)[1:], context(other)[1:]
+    for before, after in zip(first, second, strict=True):
+        moved = (before - after).abs().amax(-1)[0] > 1e-5
+        assert moved.tolist() == [step != changed for step in range(5)]
+
+
+@pytest.mark.parametrize("length", [1, 2, 4])
+def test_padding_changes_nothing(length):
+    context, alone, long = make(), make_batch([length], length), make_batch([9], 9)
+    padded = Batch(
+        *(
+            torch.cat([getattr(alone, field.name), getattr(long, field.name)[:, length:]], 1)
+            for field in dataclasses.fields(Batch)
+            if field.name != "history"
+        )
+    )
+    mask = torch.arange(9)[None] < length
+    padded = dataclasses.replace(padded, mask=mask, has_collaborative=mask, has_semantic=mask)
+    with torch.no_grad():
+        for expected, found in zip(context.agreement(alone), context.agreement(padded), strict=True):
+            torch.testing.assert_close(expected, found[:, :length])
+
+
+def test_a_single_item_agrees_with_nothing():
+    values, known = make().agreement(make_batch([1, 3], 3))
+    assert known[..., 0].tolist() == [[False] * 3, [True] * 3]
+    assert (values[0] == 0).all()
+
+
+def test_absent_vectors_are_not_read():
+    context, batch = make(), make_batch([4], 4)
+    absent = torch.tensor([[True, False, True, True]])
+    batch = dataclasses.replace(batch, has_collaborative=absent, has_semantic=absent)
+    garbled = dataclasses.replace(
+        batch,
+        collaborative=batch.collaborative + 5 * ~absent[..., None],
+        others=batch.others + 5 * ~absent[..., None, None],
+        semantic=batch.semantic + 5 * ~absent[..., None],
+    )
+    with torch.no_grad():
+        for first, second in zip(context(batch), context(garbled), strict=True):
+            torch.testing.assert_close(first, second)
+
+
+def test_training_tells_items_of_the_users_cluster_from_others():
+    generator = np.random.default_rng(0)
+    cluster = generator.integers(0, 4, 300)
+    sequences = Sequences.from_lengths(
+        (cluster[:, None] * 10 + generator.integers(0, 10, (300, 6))).ravel(), np.full(300, 6)
+    )
+    vectors = ItemVectors(
+        generator.normal(size=(40, CONFIG.collaborative_width)).astype(np.float32),
+        (np.eye(10)[np.arange(40) // 10] + 0.3 * generator.normal(size=(40, 10))).astype(np.float32),
+        np.ones(40, bool),
+        np.ones(40, bool),
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = IADSR(CONFIG)
+        catalogue = CatalogueTensors.select(model, vectors, np.arange(40))
+        seen = []
+        users = np.arange(300) < 250
+        training = TrainingConfig(context_epochs=8, context_negatives=64, batch_positions=64)
+        fit = fit_context(model, sequences, catalogue, users, ~users, training, generator, lambda *at: seen.append(at))
+    assert fit.epochs >= 2
+    assert seen[-1][2]["held_out_loss"] >= fit.held_out_loss
+    reader = BatchReader(model.eval(), sequences, catalogue)
+    strayed = sequences.items[250 * 6 :].reshape(50, 6).copy()
+    strayed[:, 2] = (strayed[:, 2] + 10) % 40  # an item of the next cluster
+    with torch.no_grad():
+        batch = catalogue.batch(strayed, np.ones((50, 6), bool), sequences.folds(2)[250:])
+        values, _ = model.context.agreement(batch)
+    assert len(reader.windows) == 300
+    agreement = values.mean(-1)
+    assert (agreement[:, 2] < agreement[:, [0, 1, 3, 4, 5]].mean(1)).float().mean() > 0.9
