@@ -221,7 +221,7 @@ def _as_many_at_random(
     dropped: npt.NDArray[np.bool_], training: npt.NDArray[np.bool_], seed: int
 ) -> npt.NDArray[np.bool_]:
     """Drops as many interactions of the training part as `dropped` does, whichever."""
-    generator = np.random.default_rng([_STREAM, seed])
+    generator = np.random.default_rng([_STREAM, seed, 1])
     random = np.zeros(len(dropped), bool)
     random[generator.choice(np.flatnonzero(training), int(dropped.sum()), replace=False)] = True
     return random

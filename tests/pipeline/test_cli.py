@@ -22,7 +22,7 @@ def flat(text: str) -> str:
     return " ".join(text.split())
 
 
-@pytest.mark.parametrize("command", ["", "embed", "train", "clean", "demo"])
+@pytest.mark.parametrize("command", ["", "embed", "train", "clean", "demo", "evaluate"])
 def test_help_teaches_and_exits_with_zero(command):
     result = iadsr(*([command] if command else []), "--help", env={"COLUMNS": "200"})
     assert result.returncode == 0

@@ -12,8 +12,9 @@ from rich.console import Console
 
 from iadsr.models.bootstrap import Estimate
 from iadsr.models.downstream import DownstreamConfig
+from iadsr.models.errors import InputError, UsageError
 from iadsr.models.ranking import METRICS
-from iadsr.pipeline.evaluate import EvaluateOptions, Evaluation, TreatmentResult, write_json
+from iadsr.pipeline.evaluate import EvaluateOptions, Evaluation, TreatmentResult, check_json_output, write_json
 from iadsr.pipeline.evaluate import evaluate as run
 from iadsr.pipeline.evaluation_table import describe_evaluation
 from iadsr.pipeline.options import beam_options
@@ -105,30 +106,46 @@ def test_without_inserted_noise_there_is_no_oracle(world):
 
 
 @pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"inject": 1.5}, "--inject is out of range"),
+        ({"inject": 0.0}, "--inject is out of range"),
+        ({"seeds": 0}, "--seeds is out of range"),
+    ],
+)
+def test_values_out_of_range_are_refused(values, words):
+    with pytest.raises(UsageError, match=words):
+        EvaluateOptions("log", "embeddings", **values)
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(tmp_path):
+    check_json_output(tmp_path / "figures.json")
+    with pytest.raises(UsageError, match="is a directory"):
+        check_json_output(tmp_path)
+    with pytest.raises(UsageError, match="is no directory"):
+        check_json_output(tmp_path / "missing" / "figures.json")
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--inject", "1.5"], "--inject is out of range"),
-        (["--inject", "0"], "--inject is out of range"),
-        (["--seeds", "0"], "--seeds is out of range"),
         (["--recommender", "bert4rec"], "'bert4rec' is not one of sasrec, gru4rec, caser"),
         (["--output", "/no/such/directory/figures.json"], "--output cannot be written"),
     ],
 )
-def test_wrong_options_are_refused_before_anything_runs(world, arguments, words):
+def test_wrong_usage_exits_with_2(world, arguments, words):
     result = evaluate("--interactions", world.interactions, "--embeddings", world.embeddings, *arguments)
     assert result.returncode == 2
     assert words in " ".join(result.stderr.replace("│", " ").split())
 
 
 def test_a_log_that_is_too_small_is_refused(world, tmp_path):
-    path = tmp_path / "log.parquet"
+    path = str(tmp_path / "log.parquet")
     users = np.repeat(np.arange(60), 2)
     items = pa.array([f"item-{i % 40:02d}" for i in range(120)])
     pq.write_table(pa.table({"user_id": users, "item_id": items, "timestamp": np.arange(120)}), path)
-    result = evaluate("--interactions", path, "--embeddings", world.embeddings)
-    assert result.returncode == 1
-    assert "the log is too small to evaluate on" in result.stderr
-    assert "0 users with more than 2 interactions" in result.stderr
+    with pytest.raises(InputError, match="0 users with more than 2 interactions"):
+        run(EvaluateOptions(path, world.embeddings), beam_options([]), Progress(Console(quiet=True)))
 
 
 def test_what_is_not_defined_is_null_in_the_file_and_said_in_words(tmp_path):
