@@ -146,7 +146,7 @@ def make_examples(config, rows=4000, seed=0):
     generator = torch.Generator().manual_seed(seed)
     size = 3 if config.head == "paper" else len(FEATURES)
     label = (torch.rand(rows, generator=generator) < 1 / 6).float()
-    features = torch.randn(rows, size, generator=generator) * 0.3 - 0.4 * label[:, None]
+    features = 0.5 + torch.randn(rows, size, generator=generator) * 0.3 - 0.4 * label[:, None]
     return Examples(
         features, torch.ones(rows, size, dtype=torch.bool), torch.full((rows,), 9.0), label, torch.ones(rows)
     )
@@ -173,7 +173,7 @@ def test_the_decision_finds_noise_and_says_how_probable_it_is(head):
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert any(name.startswith("head.") for name in changed) == (head == "agreement")
     assert len(reported) == (3 if head == "agreement" else 0)
-    torch.testing.assert_close(model.genuine_mean, torch.zeros(3), atol=0.05, rtol=0)
+    torch.testing.assert_close(model.genuine_mean, torch.full((3,), 0.5), atol=0.05, rtol=0)
     torch.testing.assert_close(model.genuine_deviation, torch.full((3,), 0.3), atol=0.05, rtol=0)
 
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from iadsr.models.batch import Batch
 from iadsr.models.config import BACKBONES, HEADS, IADSRConfig
 from iadsr.models.errors import ArtifactError
-from iadsr.models.iadsr import IADSR, Batch
+from iadsr.models.iadsr import IADSR
 from iadsr.models.pretrained import fingerprint
 
 

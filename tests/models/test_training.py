@@ -18,7 +18,7 @@ CLUSTERS, ITEMS = 5, 100
 CONFIG = IADSRConfig(collaborative_dimension=16, hidden_dimension=24, head_dimension=16, max_length=12)
 TRAINING = TrainingConfig(collaborative_epochs=8, alignment_epochs=3, head_epochs=20, negatives=128, seed=3)
 
-SHORT = dataclasses.replace(TRAINING, collaborative_epochs=1, alignment_epochs=1, head_epochs=1)
+SHORT = dataclasses.replace(TRAINING, collaborative_epochs=1, alignment_epochs=1, context_epochs=1, head_epochs=1)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -109,7 +109,7 @@ def test_the_result_describes_itself(trained):
     others = others.reshape(len(own), CONFIG.folds, 2, CONFIG.collaborative_dimension)
     np.testing.assert_allclose(np.linalg.norm(others, axis=-1), 1, rtol=1e-5)
     assert not others[:, :, 1, 12:].any()
-    assert {entry["stage"] for entry in result.history} == {"collaborative", "alignment", "head"}
+    assert {entry["stage"] for entry in result.history} == {"collaborative", "alignment", "context", "head"}
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -182,12 +182,12 @@ def test_training_is_deterministic_and_leaves_the_global_randomness_alone():
 def test_progress_rises_to_the_end_and_names_every_stage():
     log, semantic, has_semantic = clustered_log(users=60)
     seen = []
-    short = dataclasses.replace(TRAINING, collaborative_epochs=2, alignment_epochs=1, head_epochs=2)
+    short = dataclasses.replace(SHORT, collaborative_epochs=2, head_epochs=2)
     train(log, semantic, has_semantic, CONFIG, short, seen.append)
     fractions = [at.fraction for at in seen]
     assert fractions == sorted(fractions)
     assert fractions[-1] == pytest.approx(1.0)
-    assert list(dict.fromkeys(at.stage for at in seen)) == ["collaborative", "alignment", "head"]
+    assert list(dict.fromkeys(at.stage for at in seen)) == ["collaborative", "alignment", "context", "head"]
     assert all(1 <= at.epoch <= at.epochs for at in seen)
     assert any("held_out_loss" in at.metrics for at in seen)
 
