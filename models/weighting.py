@@ -4,7 +4,9 @@ import numpy as np
 import numpy.typing as npt
 
 HARM = 3.0
-"""What an interaction of noise costs a recommender, in units of what a genuine one is worth to it."""
+"""What an interaction of noise costs a recommender, in units of what a genuine one is worth to it. Noise in a history
+teaches steps that nobody takes, which costs more than the steps that are missed where a genuine interaction goes: with a
+fifth of Amazon Beauty inserted noise, SASRec gains more the lower the line, down to a noise probability of a quarter."""
 
 
 def weigh_interactions(
