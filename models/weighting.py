@@ -4,9 +4,11 @@ import numpy as np
 import numpy.typing as npt
 
 HARM = 3.0
-"""What an interaction of noise costs a recommender, in units of what a genuine one is worth to it. Noise in a history
-teaches steps that nobody takes, which costs more than the steps that are missed where a genuine interaction goes: with a
-fifth of Amazon Beauty inserted noise, SASRec gains more the lower the line, down to a noise probability of a quarter."""
+"""What an interaction of noise costs a recommender, in units of what a genuine one is worth to it.
+
+Noise in a history teaches steps that nobody takes, which costs more than the steps that go with a genuine interaction:
+with a fifth of Amazon Beauty inserted noise, SASRec gains the more the lower the line, down to a probability of 0.25.
+"""
 
 
 def weigh_interactions(
