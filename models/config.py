@@ -43,6 +43,9 @@ class IADSRConfig:
     dropout: float = 0.2
     """Share of units dropped in the backbone while training."""
 
+    context_dimension: int = 64
+    """c: length of the interests that leave the item out."""
+
     context_dropout: float = 0.3
     """Share of units dropped in the interests that leave the item out, while training."""
 
