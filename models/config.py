@@ -43,7 +43,7 @@ class IADSRConfig:
     dropout: float = 0.2
     """Share of units dropped in the backbone while training."""
 
-    context_dimension: int = 64
+    context_dimension: int = 128
     """c: length of the interests that leave the item out."""
 
     context_dropout: float = 0.3
@@ -113,8 +113,11 @@ class TrainingConfig:
     context_negatives: int = 512
     """Negative items per batch there."""
 
-    head_epochs: int = 40
+    head_epochs: int = 8
     """Most epochs of the noise head, which trains on agreement features computed once."""
+
+    head_learning_rate: float = 5e-3
+    """Adam's learning rate there, in the first epoch; it falls from epoch to epoch."""
 
     patience: int = 2
     """Epochs without improvement on held-out users before a stage stops."""

@@ -22,6 +22,8 @@ from .stopping import EarlyStopping
 CALIBRATION_BINS = 15
 MOST_WEIGHT = 10.0
 """Of an inserted interaction; a level of popularity with hardly any noise must not hang on one example."""
+LARGEST_BATCH = 1024
+"""Examples per batch of the noise head."""
 SHORT = 16
 """Lengths of histories below this are levels of their own; from here on a level spans a doubling."""
 
@@ -132,7 +134,7 @@ def fit_decision(
     generator: np.random.Generator,
     report: Callable[[int, float, dict[str, float]], None],
 ) -> dict[str, float]:
-    """Trains the noise head by binary cross-entropy until held-out users no longer gain, then calibrates it on them.
+    """Trains the noise head by binary cross-entropy, keeps the best epoch for held-out users, and calibrates on them.
 
     Args:
         model: The aligned model; its head, standardisation and calibration are set.
@@ -146,8 +148,9 @@ def fit_decision(
         Detection measurements on held-out users, noise being as frequent at every popularity and length.
     """
     _standardise(model, examples)
-    optimiser = torch.optim.Adam(model.head.parameters(), lr=training.learning_rate)
-    stopping = EarlyStopping(model.head, 2 * training.patience)
+    optimiser = torch.optim.Adam(model.head.parameters())
+    # The falling rate ends the training; what held-out users decide is which epoch is kept.
+    stopping = EarlyStopping(model.head, training.head_epochs)
 
     def logits(rows: Examples) -> Tensor:
         return model.head_logit(rows.features, rows.defined, rows.length)
@@ -157,8 +160,10 @@ def fit_decision(
 
     # The paper's head, the sum of the similarities, has nothing to train.
     for epoch in range(1, training.head_epochs + 1 if model.config.head == "agreement" else 1):
+        for group in optimiser.param_groups:
+            group["lr"] = training.head_learning_rate * (1 - (epoch - 1) / training.head_epochs)
         order = torch.from_numpy(generator.permutation(len(examples.label)))
-        for rows in order.split(training.batch_positions):
+        for rows in order.split(min(training.batch_positions, LARGEST_BATCH)):
             chosen = examples.select(rows)
             loss = loss_of(chosen)
             optimiser.zero_grad()
