@@ -11,7 +11,6 @@ from apache_beam.pvalue import AsSingleton
 from apache_beam.utils.shared import Shared
 
 from ..models.scoring import Scores, score_sequences
-from ..models.sequences import Sequences
 from .files import join, local_copy, read_arrow, write_arrow
 from .grouping import SliceClaim, collect
 from .joining import Catalogue, open_catalogue
@@ -54,7 +53,7 @@ def score_shard(shard: int, table: pa.Table, columns: InteractionColumns, catalo
     ordered = order_interactions(table, columns)
     ordered_at = perf_counter()
     vectors = catalogue.take(catalogue.lookup(ordered.item_ids))  # [V', ...], the shard's own items
-    scores = score_sequences(model, Sequences(ordered.items, ordered.offsets), vectors)
+    scores = score_sequences(model, ordered.sequences(columns), vectors)
     known = (vectors.has_collaborative | vectors.has_semantic)[ordered.items]
     has_text = vectors.has_semantic[ordered.items]
     seconds = {"order": ordered_at - started, "score": perf_counter() - ordered_at}
