@@ -158,8 +158,8 @@ def fit_decision(
     def loss_of(rows: Examples) -> Tensor:
         return F.binary_cross_entropy_with_logits(logits(rows), rows.label, rows.weight)
 
-    # The paper's head, the sum of the similarities, has nothing to train.
-    for epoch in range(1, training.head_epochs + 1 if model.config.head == "agreement" else 1):
+    trains = model.config.head == "agreement"  # the paper's, the sum of the similarities, has nothing to train
+    for epoch in range(1, training.head_epochs + 1 if trains else 1):
         for group in optimiser.param_groups:
             group["lr"] = training.head_learning_rate * (1 - (epoch - 1) / training.head_epochs)
         order = torch.from_numpy(generator.permutation(len(examples.label)))
@@ -175,6 +175,8 @@ def fit_decision(
         if stopping.stop_after(epoch, measured):
             break
     stopping.restore_best()
+    if not trains:
+        report(training.head_epochs, 1.0, {})
     with torch.no_grad():
         return _calibrate(model, held_out, logits(held_out).numpy().astype(np.float64))
 

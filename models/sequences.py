@@ -97,7 +97,7 @@ class Windows:
 
 
 def cut_windows(sequences: Sequences, max_length: int, overlap: int = 0) -> Windows:
-    """Cuts each sequence into the fewest windows of at most `max_length`, as even in size as can be.
+    """Cuts each sequence into windows of at most `max_length`, as even in size as can be.
 
     Every interaction is judged in exactly one window. Even sizes matter: cut at multiples of `max_length`, a sequence
     one longer would leave an interaction alone with nothing to compare it with.
