@@ -1,12 +1,11 @@
 """What is measured of a scorer: how well it tells noise from genuine interactions, and how fair it is to rare items."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from iadsr.models.decision import calibration_error
-from iadsr.transforms.thresholds import fair_drops
 
 BUCKETS = 6
 
@@ -36,9 +35,6 @@ class Detection:
     """By one threshold for all, dropping exactly as many as are noise."""
     calibration_error: float | None
     """Expected calibration error (15 bins) where scores are probabilities."""
-    fair_dropping: Dropping | None = None
-    """By a threshold for each popularity bucket, as `iadsr clean` drops, as many at most; where scores are
-    probabilities."""
 
 
 def measure(noise: np.ndarray, popularity: np.ndarray, score: np.ndarray, *, probability: bool = False) -> Detection:
@@ -51,19 +47,11 @@ def measure(noise: np.ndarray, popularity: np.ndarray, score: np.ndarray, *, pro
         probability: Whether scores are probabilities.
     """
     dropped = drop_worst(score, int(noise.sum()))
-    found = Detection(
+    return Detection(
         float(roc_auc_score(noise, score)),
         float(average_precision_score(noise, score)),
         measure_dropping(noise, popularity, dropped),
-        None,
-    )
-    if not probability:
-        return found
-    fair = fair_drops(score.astype(np.float32), popularity_buckets(popularity), float(noise.mean()))
-    return replace(
-        found,
-        calibration_error=calibration_error(noise, score, np.ones(len(score))),
-        fair_dropping=measure_dropping(noise, popularity, fair),
+        calibration_error(noise, score, np.ones(len(score))) if probability else None,
     )
 
 

@@ -64,13 +64,9 @@ class Results:
 
 def _parse(line: dict) -> Result:
     run, detection = line["run"], line["detection"]
-    fair = detection.pop("fair_dropping", None)
     return Result(
         Run(**{**run, "setting": Setting(**run["setting"])}),
-        Detection(
-            **{**detection, "dropping": Dropping(**detection["dropping"])},
-            fair_dropping=Dropping(**fair) if fair else None,
-        ),
+        Detection(**{**detection, "dropping": Dropping(**detection["dropping"])}),
         line["training_seconds"],
         line["scoring_seconds"],
     )

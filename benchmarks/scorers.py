@@ -56,7 +56,7 @@ def _rebase(model: IADSR, sequences: Sequences, scores: Scores) -> np.ndarray:
     share = estimate_share(reference, counts)
     if isinstance(share, NoShare):
         return probability
-    return recalibrate(reference, counts, share.estimate).apply(probability, bucket)
+    return recalibrate(reference, counts, share.estimate).apply(probability)
 
 
 def _untrained(score: Callable[[Dataset], np.ndarray]) -> Fit:

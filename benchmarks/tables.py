@@ -49,16 +49,10 @@ def comparison(results: BySeed) -> str:
 
 
 def drops_by_popularity(results: BySeed) -> str:
-    """Shows the share of genuine interactions dropped in each popularity bucket.
-
-    What iadsr drops by a threshold for each bucket has a row of its own.
-    """
+    """Shows the share of genuine interactions dropped in each popularity bucket."""
     lines = _table("scorer", *(str(bucket + 1) for bucket in range(BUCKETS)), "most/least", "recall of noise")
     for name, runs in results.items():
         lines.append(_drops(SCORERS[name].title, [result.detection.dropping for result in runs]))
-        fair = [result.detection.fair_dropping for result in runs if result.detection.fair_dropping]
-        if name == OURS and fair:
-            lines.append(_drops(f"{SCORERS[name].title}, a threshold for each bucket", fair))
     return "\n".join(lines)
 
 

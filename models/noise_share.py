@@ -27,15 +27,13 @@ FEWEST_NOISE = 20
 """Inserted interactions that a tail must hold for its ratio to count."""
 LEAST_TAIL = 0.01
 """Share of the noise that it must hold, too: further out chance, and what the head learned by heart, decide."""
-TAIL_OF_BUCKETS = 0.1
-"""Share of the noise beyond the score by which popularity buckets are compared."""
 LEAST_SEPARATION = 0.75
 """AUROC between noise and genuine interactions below which no score is beyond all that is genuine."""
 _CAUTION = 1.645
 """A tail's ratio counts with so many standard errors added, lest the lowest be the luckiest."""
 _INTERVAL = 1.96
-_BUCKETS_DIFFER = 4.0
-"""No bucket is taken to hold so many times less noise than the whole log."""
+_MOST_NOISE = 0.95
+"""Of a log, for probabilities to have an order."""
 _PULL = 0.02
 """On the squared distance of a scale from 1, for each interaction of noise."""
 _POOLED = 100.0
@@ -63,21 +61,17 @@ class Recalibration:
     """Turns the model's noise probability into that of a log with its own share of noise.
 
     Attributes:
-        scale: Factor of the log odds, [k], one for each popularity bucket; above 0.
-        shift: Added to them, [k].
+        scale: Factor of the log odds, above 0.
+        shift: Added to them.
     """
 
-    scale: np.ndarray
-    shift: np.ndarray
+    scale: float
+    shift: float
 
-    def apply(self, noise_probability: np.ndarray, bucket: np.ndarray) -> np.ndarray:
-        """Returns the probabilities float32 [n] of interactions in popularity buckets [n]; 0 stays 0 and 1 stays 1.
-
-        Never lowers a probability below another that was no higher in the same bucket.
-        """
+    def apply(self, noise_probability: np.ndarray) -> np.ndarray:
+        """Returns the probabilities, float32 [n]; they keep their order, 0 stays 0 and 1 stays 1."""
         with np.errstate(divide="ignore", over="ignore"):
-            odds = _log_odds(noise_probability) * self.scale[bucket] + self.shift[bucket]
-            return (1 / (1 + np.exp(-odds))).astype(np.float32)
+            return (1 / (1 + np.exp(-(_log_odds(noise_probability) * self.scale + self.shift)))).astype(np.float32)
 
 
 def count_scores(noise_probability: np.ndarray, bucket: np.ndarray, buckets: int) -> np.ndarray:
@@ -112,8 +106,8 @@ def estimate_share(reference: np.ndarray, counts: np.ndarray) -> NoiseShare | No
     if reference.sum() < FEWEST_NOISE:
         return NoShare("the model was trained on too few users to know what noise scores")
     log = counts.sum((0, 1)) / counts.sum()  # [BINS]
-    weight = counts.sum((0, 2)) / counts.sum()  # [k]: noise is taken to be as frequent at every popularity
-    noise = weight @ _noise_by_bucket(reference, len(weight))  # [BINS]
+    weight = counts.sum((0, 2)) / counts.sum()  # [k]
+    noise = _expected_noise(reference, counts)
     size = reference.sum()
     if len(reference) == len(weight):
         size = 1 / (weight**2 / np.maximum(reference.sum(1), 1)).sum()  # what the weights leave of it
@@ -127,48 +121,27 @@ def estimate_share(reference: np.ndarray, counts: np.ndarray) -> NoiseShare | No
 
 
 def recalibrate(reference: np.ndarray, counts: np.ndarray, share: float) -> Recalibration:
-    """Fits, in each popularity bucket, Platt's scale and shift so that the probability is that of noise in this log.
+    """Fits Platt's scale and shift so that the probability is that of noise in this log.
 
-    No labels are needed: of the log's interactions with a score, noise are as many as the bucket's share says and the
-    reference has there. The probabilities of a bucket sum up to the share of its interactions, and keep their order.
+    No labels are needed: of the log's interactions with a score, noise are as many as the share says and the reference
+    has there. The probabilities sum up to the share of the interactions. Rare and popular items have the same scale and
+    shift: training has made noise equally frequent among them, and which of them a log holds more noise of cannot be
+    told from how their genuine interactions look.
 
     Args:
         reference: As in `estimate_share`.
         counts: As in `estimate_share`.
         share: Of noise; one interaction's worth of it at least is assumed, for probabilities to have an order.
     """
-    by_bucket = counts.sum(0)
-    share = max(share, 1 / max(by_bucket.sum(), 2))
-    shares = np.minimum(_share_by_bucket(reference, counts, share), 0.95)
-    expected = shares * by_bucket.sum(1)
-    noise = _noise_by_bucket(reference, len(by_bucket))
-    fitted = [_fit_platt(*bucket) for bucket in zip(expected[:, None] * noise, by_bucket, strict=True)]
-    return Recalibration(*np.array(fitted).T)
+    rows = counts.sum((0, 1))  # [BINS]
+    share = min(max(share, 1 / max(rows.sum(), 2)), _MOST_NOISE)
+    return Recalibration(*_fit_platt(share * rows.sum() * _expected_noise(reference, counts), rows))
 
 
-def _share_by_bucket(reference: np.ndarray, counts: np.ndarray, share: float) -> np.ndarray:
-    """Returns the share of noise in each popularity bucket, [k]; weighed with their interactions it comes to `share`.
-
-    Noise need not be as frequent among rare items as among popular ones, which many users have already. The ratios of
-    the tails beyond one score differ as the shares do: the genuine interactions there raise all of them alike. They
-    are drawn towards a straight line over the buckets as far as chance alone explains that they lie off it (empirical
-    Bayes).
-    """
-    buckets = counts.shape[1]
-    shares = np.full(buckets, share)
-    if buckets < 3 or len(reference) != buckets or min(reference.sum(1).min(), counts.sum((0, 2)).min()) < FEWEST_NOISE:
-        return shares
-    together = _tails(reference.sum(0)) / reference.sum()
-    place = np.flatnonzero(together >= TAIL_OF_BUCKETS)[-1]
-    compared = [_compare_tails(noise / noise.sum(), noise.sum(), counts[:, k]) for k, noise in enumerate(reference)]
-    ratio, error = np.array([(ratio[place], error[place]) for _, ratio, error in compared]).T
-    weight = counts.sum((0, 2)) / counts.sum()
-    ratio = ratio - weight @ ratio + share
-    rank = np.arange(buckets)
-    line = np.polyval(np.polyfit(rank, ratio, 1, w=1 / error), rank)
-    beyond_chance = max(((ratio - line) ** 2).sum() / (buckets - 2) - (error**2).mean(), 0.0)
-    shares = np.maximum(line + (ratio - line) * beyond_chance / (beyond_chance + error**2), share / _BUCKETS_DIFFER)
-    return shares * share / (weight @ shares)
+def _expected_noise(reference: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Returns the distribution of noise's scores, [BINS], were it as frequent in each bucket as interactions are."""
+    weight = counts.sum((0, 2)) / max(counts.sum(), 1)  # [k]
+    return weight @ _noise_by_bucket(reference, len(weight))
 
 
 def _compare_tails(noise: np.ndarray, size: float, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -58,15 +58,15 @@ _DASHES = (0, (4, 2))
 
 
 def noise_probability_chart(
-    edges: Sequence[float], kept: Sequence[int], dropped: Sequence[int], thresholds: Sequence[float], description: str
+    edges: Sequence[float], kept: Sequence[int], dropped: Sequence[int], threshold: float | None, description: str
 ) -> Markup:
-    """Draws how many interactions have which noise probability, kept beside dropped, with the outermost thresholds.
+    """Draws how many interactions have which noise probability, kept beside dropped, with the threshold.
 
     Args:
         edges: Bin edges, one more than bins, ascending.
         kept: Kept interactions per bin.
         dropped: Dropped interactions per bin.
-        thresholds: The thresholds applied, in any number; those outside the bins are not drawn.
+        threshold: The threshold applied; None, or one outside the bins, is not drawn.
         description: The chart in words.
     """
 
@@ -85,15 +85,12 @@ def noise_probability_chart(
         axes.set_xlim(edges[0], edges[-1])
         axes.set_xlabel("noise probability")
         axes.set_ylabel("interactions, log scale" if log else "interactions")
-        drawn = [threshold for threshold in thresholds if edges[0] <= threshold <= edges[-1]]
-        if drawn:
-            lowest, highest = min(drawn), max(drawn)
-            for threshold in {lowest, highest}:
-                axes.axvline(threshold, color=INK, linewidth=1.2, linestyle=_DASHES)
-            right_half = highest > (edges[0] + edges[-1]) / 2
+        if threshold is not None and edges[0] <= threshold <= edges[-1]:
+            axes.axvline(threshold, color=INK, linewidth=1.2, linestyle=_DASHES)
+            right_half = threshold > (edges[0] + edges[-1]) / 2
             axes.annotate(
-                f"threshold {lowest:.3g}" if lowest == highest else f"thresholds {lowest:.3g} to {highest:.3g}",
-                (lowest if right_half else highest, 1),
+                f"threshold {threshold:.3g}",
+                (threshold, 1),
                 xycoords=("data", "axes fraction"),
                 xytext=(-5 if right_half else 5, 4),
                 textcoords="offset points",

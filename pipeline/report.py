@@ -72,7 +72,6 @@ def render_report(manifest: Mapping[str, Any], examples: Sequence[Mapping[str, A
     buckets = manifest["popularity_buckets"]
     rates = [bucket["dropped"] / bucket["interactions"] if bucket["interactions"] else None for bucket in buckets]
     genuine = [bucket["expected_genuine_drop_rate"] for bucket in buckets]
-    thresholds = [bucket["threshold"] for bucket in buckets if bucket["threshold"] is not None]
     reasons = manifest["reasons"]
     return template.render(
         manifest=manifest,
@@ -94,7 +93,7 @@ def render_report(manifest: Mapping[str, Any], examples: Sequence[Mapping[str, A
             histogram["edges"],
             histogram["kept"],
             histogram["dropped"],
-            thresholds,
+            policy["threshold"],
             f"Histogram of {valid:,} interactions in {len(histogram['kept'])} bins from 0 to 1. {rows['kept']:,} were "
             f"kept and {rows['dropped']:,} dropped. The figures are in the table below the chart.",
         ),
@@ -140,7 +139,6 @@ def render_report(manifest: Mapping[str, Any], examples: Sequence[Mapping[str, A
 
 def describe_policy(policy: Mapping[str, Any]) -> list[str]:
     """States the decision rule in plain sentences, the rule itself first and its exceptions after it."""
-    fairly = "taken so that genuine interactions are equally safe at every popularity of the item"
     if policy["rule"] == "threshold":
         sentences = [
             f"An interaction is dropped when its noise probability is {_threshold(policy['threshold'])} or more."
@@ -149,13 +147,14 @@ def describe_policy(policy: Mapping[str, Any]) -> list[str]:
         sentences = ["Nothing was to be dropped."]
         if policy["rule"] == "auto":
             sentences = ["What the log holds of noise with some certainty was to be dropped: nothing."]
-    elif policy["rule"] == "auto":
-        rate = _percent(policy["drop_rate"])
-        sentences = [
-            f"What the log holds of noise with some certainty, {rate} of all interactions, is dropped, {fairly}."
-        ]
     else:
-        sentences = [f"{_percent(policy['drop_rate'])} of all interactions were to be dropped, {fairly}."]
+        asked = f"The noisiest {_percent(policy['drop_rate'])} of all interactions were to be dropped"
+        if policy["rule"] == "auto":
+            asked += ", as much as the log holds of noise with some certainty"
+        if policy["threshold"] is None:
+            sentences = [f"{asked}; no threshold in reach does that, so none were."]
+        else:
+            sentences = [f"{asked}: those with a noise probability of {_threshold(policy['threshold'])} or more."]
     if n := policy["min_length"]:
         fewest = "1 interaction; the least noisy is" if n == 1 else f"{n:,} interactions; the least noisy are"
         sentences.append(f"No user is shortened below {fewest} kept to reach it.")

@@ -26,8 +26,7 @@ class Policy:
     """What is dropped, and what is protected."""
 
     drop_rate: float | Literal["auto"] = "auto"
-    """Share of all interactions to drop, in [0, 1), such that genuine ones are equally safe at every popularity; auto:
-    what the log holds of noise with some certainty."""
+    """Share of all interactions to drop, in [0, 1); auto: what the log holds of noise with some certainty."""
     threshold: float | None = None
     """Drop interactions whose noise probability is at least this, in (0, 1]; None: drop by rate."""
     min_length: int = 1
@@ -65,7 +64,7 @@ def decide(
     scores: Scores,
     offsets: np.ndarray,
     policy: Policy,
-    threshold: np.ndarray,
+    threshold: float,
     *,
     known: np.ndarray,
     has_text: np.ndarray,
@@ -76,14 +75,14 @@ def decide(
         scores: Scores of the shard's interactions, in order.
         offsets: int64 [users + 1]; user u owns rows offsets[u] to offsets[u + 1], in time order.
         policy: What is protected.
-        threshold: Drop at or above this noise probability, float32 [rows].
+        threshold: Drop at or above this noise probability.
         known: bool [rows]; the item has a vector in at least one modality.
         has_text: bool [rows]; the item has a semantic vector.
     """
     rows = len(scores.scored)
     lengths = np.diff(offsets)
     user = np.repeat(np.arange(len(lengths)), lengths)
-    noisy = scores.scored & (scores.noise_probability >= threshold)
+    noisy = scores.scored & (scores.noise_probability >= np.float32(threshold))
 
     last = np.arange(rows) >= np.repeat(offsets[1:], lengths) - policy.keep_last
     protected_last = noisy & last

@@ -24,7 +24,7 @@ from .grouping import hash_values
 from .popularity import ItemCounts, SharedItemCounts
 from .schema import InteractionColumns
 from .scoring import ScoredShard
-from .thresholds import ProbabilityHistogram, fair_thresholds, merge_histograms, probability_histogram
+from .thresholds import NOTHING, ProbabilityHistogram, merge_histograms, probability_histogram, threshold_for_rate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Tally:
     """Noise probabilities of one shard, or of many added up."""
 
     histogram: ProbabilityHistogram
-    """Fine, for the thresholds."""
+    """Fine, for the threshold."""
     counts: np.ndarray
     """int64 [GROUPS, buckets, BINS]: scored interactions, for the share of noise."""
 
@@ -47,8 +47,8 @@ class DropPlan:
     """Turns the model's probabilities into this log's; None where the share is not known."""
     drop_rate: float | None
     """Share of all interactions to be dropped; None: whatever the threshold drops."""
-    thresholds: np.ndarray
-    """float32 [buckets], for the probabilities of this log."""
+    threshold: float
+    """What is at or above it goes, by the probabilities of this log."""
 
 
 def tally_shard(scored: ScoredShard, columns: InteractionColumns, item_counts: ItemCounts) -> Tally:
@@ -61,7 +61,7 @@ def tally_shard(scored: ScoredShard, columns: InteractionColumns, item_counts: I
     # Not the bits that chose the shard.
     group = np.repeat((hash_values(users) >> np.uint64(40)).astype(np.int64) % GROUPS, np.diff(offsets))
     counts = count_by_group(probability[judged], group[judged], bucket[judged], buckets)
-    return Tally(probability_histogram(probability, judged, bucket, buckets), counts)
+    return Tally(probability_histogram(probability, judged), counts)
 
 
 def merge_tallies(tallies: list[Tally]) -> Tally:
@@ -70,7 +70,7 @@ def merge_tallies(tallies: list[Tally]) -> Tally:
 
 
 def plan_drops(tally: Tally | None, policy: Policy, reference: np.ndarray) -> DropPlan:
-    """Estimates the log's share of noise, re-bases its probabilities, and finds the thresholds.
+    """Estimates the log's share of noise, re-bases its probabilities, and finds the threshold.
 
     Args:
         tally: Of the whole log; None where it has no usable row.
@@ -78,19 +78,18 @@ def plan_drops(tally: Tally | None, policy: Policy, reference: np.ndarray) -> Dr
         reference: What inserted noise scores, see `models.noise_share`.
     """
     if tally is None:
-        return DropPlan(NoShare("there is nothing to judge"), None, None, np.zeros(0, np.float32))
+        return DropPlan(NoShare("there is nothing to judge"), None, None, NOTHING)
     histogram = tally.histogram
     share = estimate_share(reference, tally.counts)
     known = isinstance(share, NoiseShare)
     recalibration = recalibrate(reference, tally.counts, share.estimate) if known else None
     if policy.threshold is not None:
-        thresholds = np.full(len(histogram.rows), policy.threshold, np.float32)
-        return DropPlan(share, recalibration, None, thresholds)
+        return DropPlan(share, recalibration, None, policy.threshold)
     if policy.drop_rate == "auto":
-        rate = share.lower * float(histogram.counts.sum() / histogram.rows.sum()) if known else 0.0
+        rate = share.lower * float(histogram.counts.sum() / histogram.rows) if known else 0.0
     else:
         rate = policy.drop_rate
-    return DropPlan(share, recalibration, rate, fair_thresholds(histogram, rate, recalibration))
+    return DropPlan(share, recalibration, rate, threshold_for_rate(histogram, rate, recalibration))
 
 
 @dataclasses.dataclass

@@ -133,7 +133,7 @@ def build_manifest(
         "policy": {
             "rule": _rule(policy),
             "drop_rate": None if plan.drop_rate is None else round(plan.drop_rate, 6),
-            "threshold": policy.threshold,
+            "threshold": None if plan.threshold > 1 else round(plan.threshold, 6),
             "min_length": policy.min_length,
             "keep_last": policy.keep_last,
         },
@@ -187,14 +187,12 @@ def _buckets(item_counts: ItemCounts, summary: Summary, plan: DropPlan) -> list[
             "interactions": interactions,
             "dropped": dropped,
             "drop_rate": round(dropped / interactions, 6),
-            "threshold": None if threshold > 1 else round(threshold, 6),
             "expected_genuine_drop_rate": round(lost / genuine, 6) if known and genuine else None,
         }
-        for (low, high, items), interactions, dropped, genuine, lost, threshold in zip(
+        for (low, high, items), interactions, dropped, genuine, lost in zip(
             item_counts.bucket_ranges(),
             *summary.popularity.tolist(),
             *summary.genuine.tolist(),
-            plan.thresholds.tolist(),
             strict=True,
         )
     ]

@@ -58,10 +58,9 @@ def summarise(
     columns: InteractionColumns,
     catalogue: Catalogue,
     bucket: np.ndarray,
-    threshold: np.ndarray,
     buckets: int,
 ) -> Summary:
-    """Counts one shard, given its rows' popularity buckets, int [rows], and thresholds, float32 [rows]."""
+    """Counts one shard, given its rows' popularity buckets, int [rows]."""
     offsets = scored.ordered.offsets
     dropped = ~decisions.keep
     lengths = np.diff(offsets)
@@ -88,7 +87,7 @@ def summarise(
         ),
         lengths=np.stack([_length_histogram(lengths), _length_histogram(after)]),
         seconds=scored.seconds,
-        examples=_examples(scored, decisions, columns, catalogue, threshold),
+        examples=_examples(scored, decisions, columns, catalogue),
     )
 
 
@@ -127,7 +126,6 @@ def _examples(
     decisions: Decisions,
     columns: InteractionColumns,
     catalogue: Catalogue,
-    threshold: np.ndarray,
 ) -> list:
     """Users with at least one dropped interaction; a hash of the id chooses, so that every run shows the same."""
     ordered = scored.ordered
@@ -151,7 +149,7 @@ def _examples(
     return [
         (
             (bool(too_long[number]), int(hashed[number])),
-            {"user_id": str(user), "interactions": _describe(scored, decisions, columns, texts, threshold, rows)},
+            {"user_id": str(user), "interactions": _describe(scored, decisions, columns, texts, rows)},
         )
         for number, user, rows in zip(chosen, users, windows, strict=True)
     ]
@@ -170,7 +168,6 @@ def _describe(
     decisions: Decisions,
     columns: InteractionColumns,
     texts: dict[int, str | None],
-    threshold: np.ndarray,
     rows: slice,
 ) -> list[dict[str, Any]]:
     ordered = scored.ordered
@@ -183,16 +180,14 @@ def _describe(
             "keep": bool(keep),
             "reason": None if reason == NO_REASON else REASONS[reason],
             "noise_probability": round(float(probability), 4),
-            "threshold": round(float(border), 4),
         }
-        for item_id, item, timestamp, keep, reason, probability, border in zip(
+        for item_id, item, timestamp, keep, reason, probability in zip(
             readable_values(ordered.item_ids.take(items)),
             items,
             readable_values(ordered.table[columns.timestamp][rows]),
             decisions.keep[rows],
             decisions.reason[rows],
             scored.scores.noise_probability[rows],
-            threshold[rows],
             strict=True,
         )
     ]

@@ -23,11 +23,11 @@ from .summary import Summary, summarise
 INTERACTIONS, SEQUENCES, REJECTED = "interactions", "sequences", "rejected"
 
 
-def rebase(scored: ScoredShard, bucket: np.ndarray, plan: DropPlan) -> ScoredShard:
-    """Returns the shard with noise probabilities as they are in this log, given its rows' popularity buckets [rows]."""
+def rebase(scored: ScoredShard, plan: DropPlan) -> ScoredShard:
+    """Returns the shard with noise probabilities as they are in this log."""
     if plan.recalibration is None:
         return scored
-    probability = plan.recalibration.apply(scored.scores.noise_probability, bucket)
+    probability = plan.recalibration.apply(scored.scores.noise_probability)
     probability = np.where(scored.scores.scored, probability, np.float32(0))
     return dataclasses.replace(scored, scores=dataclasses.replace(scored.scores, noise_probability=probability))
 
@@ -111,19 +111,18 @@ class _DecideAndWrite(beam.DoFn):
         catalogue = self._shared_catalogue.acquire(lambda: open_catalogue(catalogue_directory))
         self._held = catalogue  # for the same reason as in _ScoreShard
         bucket = counts.bucket(scored.ordered.item_ids)[scored.ordered.items]
-        scored = rebase(scored, bucket, plan)
-        threshold = plan.thresholds[bucket]
+        scored = rebase(scored, plan)
         decisions = decide(
             scored.scores,
             scored.ordered.offsets,
             self._policy,
-            threshold,
+            plan.threshold,
             known=scored.known,
             has_text=scored.has_text,
         )
         name = shard_file(scored.shard, self._shards)
         write_table(join(self._output, INTERACTIONS, name), cleaned_interactions(scored, decisions))
         write_table(join(self._output, SEQUENCES, name), cleaned_sequences(scored, decisions, self._columns))
-        summary = summarise(scored, decisions, self._columns, catalogue, bucket, threshold, len(counts.edges))
+        summary = summarise(scored, decisions, self._columns, catalogue, bucket, len(counts.edges))
         seconds = {**summary.seconds, "decide and write": perf_counter() - started}
         yield dataclasses.replace(summary, seconds=seconds)

@@ -49,10 +49,8 @@ def test_results_are_kept_as_they_come_and_read_back(tmp_path):
     results = Results(path)
     results.add(result("text", 0, 0.8, 1.0))
     results.add(result("iadsr", 0, 0.9, 2.0))
-    fair = replace(
-        result("steam", 0, 0.7, 1.0).detection, calibration_error=0.1, fair_dropping=Dropping(0.5, [0.2] * 6)
-    )
-    probable = replace(result("steam", 0, 0.7, 1.0), detection=fair)
+    detection = replace(result("steam", 0, 0.7, 1.0).detection, calibration_error=0.1)
+    probable = replace(result("steam", 0, 0.7, 1.0), detection=detection)
     results.add(probable)
     read = Results(path)
     assert read[probable.run] == probable

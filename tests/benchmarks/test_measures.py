@@ -21,7 +21,6 @@ def test_measurements_of_a_perfect_and_of_a_useless_scorer():
     assert perfect.auroc == perfect.average_precision == perfect.dropping.recall == 1
     assert perfect.dropping.genuine_drops == [0] * 6
     assert perfect.calibration_error == 0
-    assert perfect.fair_dropping == Dropping(1, [0] * 6)
     useless = measure(noise, popularity, generator.random(6000), probability=True)
     assert useless.auroc == pytest.approx(0.5, abs=0.03)
     assert useless.dropping.recall == pytest.approx(0.2, abs=0.03)
@@ -38,20 +37,6 @@ def test_measurements_by_hand():
     assert found.dropping.recall == 0.5  # one of the two highest is noise
     assert found.dropping.genuine_drops == [0, 1, 0, 0, 0, 0]  # and the other is the second rarest item
     assert found.calibration_error is None
-    assert found.fair_dropping is None
-
-
-def test_thresholds_for_each_bucket_make_a_scorer_that_leans_on_rarity_fair():
-    # Calibrated, but noise is more frequent among rare items, and so a genuine rare item is under suspicion.
-    generator = np.random.default_rng(2)
-    popularity = generator.integers(1, 61, 20_000)
-    share = np.where(popularity <= 10, 0.5, 0.15)
-    noise = generator.random(20_000) < share
-    odds = np.log(share / (1 - share)) + 2 * (2 * noise + generator.normal(size=20_000)) - 2
-    found = measure(noise, popularity, 1 / (1 + np.exp(-odds)), probability=True)
-    assert found.dropping.ratio > 2
-    assert found.fair_dropping is not None
-    assert found.fair_dropping.ratio < 1.5
 
 
 def test_any_decision_can_be_measured():

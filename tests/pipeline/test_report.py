@@ -51,7 +51,6 @@ MANIFEST = {
             "interactions": 0,
             "dropped": 0,
             "drop_rate": None,
-            "threshold": 0.5,
             "expected_genuine_drop_rate": None,
         },
         {
@@ -62,7 +61,6 @@ MANIFEST = {
             "interactions": 34_567,
             "dropped": 4_567,
             "drop_rate": 0.1321,
-            "threshold": 0.5,
             "expected_genuine_drop_rate": 0.06,
         },
         {
@@ -73,7 +71,6 @@ MANIFEST = {
             "interactions": 1_200_000,
             "dropped": 30_000,
             "drop_rate": 0.025,
-            "threshold": 0.5,
             "expected_genuine_drop_rate": 0.01,
         },
     ],
@@ -99,7 +96,6 @@ def interaction(keep: bool = True, reason: str | None = None, probability: float
         "keep": keep,
         "reason": reason,
         "noise_probability": probability,
-        "threshold": 0.5,
         **changes,
     }
 
@@ -226,7 +222,7 @@ def test_every_reason_that_the_policy_gives_has_an_explanation():
 
 def test_tables_below_the_charts_hold_their_numbers(page):
     rows = page.texts("tr")
-    assert "6-20 8,000 34,567 4,567 13.21% 6% 0.5" in rows
+    assert "6-20 8,000 34,567 4,567 13.21% 6%" in rows
     assert "1-5 0 0 0 \u2013 \u2013 0.5" in rows
     assert "3\u20134 22,350 22,340" in rows
     assert "0 to 0.02 1,199,950 0" in rows
@@ -474,9 +470,8 @@ def test_a_run_that_keeps_nothing_renders():
             "An interaction is dropped when its noise probability is 0.5 or more.",
         ),
         (
-            {"rule": "drop_rate", "drop_rate": 0.1, "threshold": None, "min_length": 5, "keep_last": 2},
-            "10% of all interactions were to be dropped, "
-            "taken so that genuine interactions are equally safe at every popularity of the item. "
+            {"rule": "drop_rate", "drop_rate": 0.1, "threshold": 0.43, "min_length": 5, "keep_last": 2},
+            "The noisiest 10% of all interactions were to be dropped: those with a noise probability of 0.43 or more. "
             "No user is shortened below 5 interactions; the least noisy are kept to reach it. "
             "Each user's last 2 interactions are kept.",
         ),
@@ -495,9 +490,13 @@ def test_a_run_that_keeps_nothing_renders():
             "What the log holds of noise with some certainty was to be dropped: nothing.",
         ),
         (
-            {"rule": "auto", "drop_rate": 0.0312, "threshold": None, "min_length": 0, "keep_last": 0},
-            "What the log holds of noise with some certainty, 3.12% of all interactions, is dropped, "
-            "taken so that genuine interactions are equally safe at every popularity of the item.",
+            {"rule": "auto", "drop_rate": 0.0312, "threshold": 0.61, "min_length": 0, "keep_last": 0},
+            "The noisiest 3.12% of all interactions were to be dropped, as much as the log holds of noise with some "
+            "certainty: those with a noise probability of 0.61 or more.",
+        ),
+        (
+            {"rule": "drop_rate", "drop_rate": 0.0001, "threshold": None, "min_length": 0, "keep_last": 0},
+            "The noisiest 0.01% of all interactions were to be dropped; no threshold in reach does that, so none were.",
         ),
     ],
 )

@@ -24,7 +24,7 @@ def run(probabilities, lengths, policy=None, threshold=0.5, *, scored=None, weak
         scores_of(probabilities, scored, weakest),
         np.append(0, np.cumsum(lengths)),
         policy or Policy(),
-        np.full(n, threshold, np.float32),
+        threshold,
         known=np.ones(n, bool) if known is None else np.array(known),
         has_text=np.ones(n, bool) if has_text is None else np.array(has_text),
     )
@@ -39,10 +39,6 @@ def test_at_or_above_the_threshold_is_dropped_and_says_what_agreed_least():
         "noise:long_term_collaborative",
         "noise:short_term",
     ]
-
-
-def test_each_interaction_has_the_threshold_of_its_items_popularity():
-    assert run([0.4, 0.4, 0.8, 0.8], [4], threshold=[0.3, 0.5, 0.7, 0.9]).keep.tolist() == [False, True, False, True]
 
 
 def test_items_that_cannot_be_judged_are_kept_with_a_reason():

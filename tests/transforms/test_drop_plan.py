@@ -35,7 +35,7 @@ def make_tally(share: float, rows: int = 20_000) -> Tally:
     probability = np.where(noise, draw(generator, rows, 1.5), draw(generator, rows, -2.0)) * scored
     place = generator.integers(0, GROUPS, rows) * BUCKETS + bucket
     counts = count_scores(probability[scored], place[scored], GROUPS * BUCKETS)
-    histogram = probability_histogram(probability.astype(np.float32), scored, bucket, BUCKETS)
+    histogram = probability_histogram(probability.astype(np.float32), scored)
     return Tally(histogram, counts.reshape(GROUPS, BUCKETS, BINS))
 
 
@@ -45,7 +45,7 @@ def test_auto_drops_what_the_log_surely_holds():
     assert plan.share.estimate == pytest.approx(0.1, abs=0.02)
     assert plan.drop_rate == pytest.approx(plan.share.lower * 0.9, rel=0.02)
     assert plan.recalibration is not None
-    assert (plan.thresholds < 1).all()
+    assert plan.threshold < 1
 
 
 def test_auto_drops_next_to_nothing_from_a_clean_log():
@@ -58,22 +58,22 @@ def test_without_a_share_auto_drops_nothing_and_a_rate_still_does():
     nothing = plan_drops(make_tally(0.1), Policy(), np.zeros((BUCKETS, BINS)))
     assert isinstance(nothing.share, NoShare)
     assert (nothing.drop_rate, nothing.recalibration) == (0.0, None)
-    assert (nothing.thresholds == NOTHING).all()
+    assert nothing.threshold == NOTHING
     by_hand = plan_drops(make_tally(0.1), Policy(drop_rate=0.1), np.zeros((BUCKETS, BINS)))
     assert by_hand.drop_rate == 0.1
-    assert (by_hand.thresholds < 1).all()
+    assert by_hand.threshold < 1
 
 
-def test_a_threshold_is_the_same_for_all_and_needs_no_rate():
+def test_a_threshold_needs_no_rate():
     plan = plan_drops(make_tally(0.1), Policy(threshold=0.7), REFERENCE)
     assert plan.drop_rate is None
-    assert plan.thresholds.tolist() == [np.float32(0.7)] * BUCKETS
+    assert plan.threshold == 0.7
 
 
 def test_a_log_without_any_usable_row_has_a_plan_too():
     plan = plan_drops(None, Policy(), REFERENCE)
     assert isinstance(plan.share, NoShare)
-    assert len(plan.thresholds) == 0
+    assert plan.threshold == NOTHING
 
 
 ITEMS = ItemCounts(pa.array(["a", "b", "c"]), np.array([1, 3, 9]), bucket_edges(np.array([1, 3, 9])))
@@ -103,9 +103,9 @@ def test_shards_add_up_to_the_whole_however_users_are_dealt(users, cut):
     whole = tally_shard(shard(drawn), columns, ITEMS)
     merged = merge_tallies([tally_shard(shard(part), columns, ITEMS) for part in parts])
     assert (merged.counts == whole.counts).all()
-    for name in ("bins", "counts", "rows"):
+    for name in ("bins", "counts"):
         assert getattr(merged.histogram, name).tolist() == getattr(whole.histogram, name).tolist()
-    assert whole.histogram.rows.sum() == sum(map(len, users.values()))
+    assert merged.histogram.rows == whole.histogram.rows == sum(map(len, users.values()))
     assert whole.counts.sum() == whole.histogram.counts.sum()
 
 
