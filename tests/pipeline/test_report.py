@@ -223,7 +223,7 @@ def test_every_reason_that_the_policy_gives_has_an_explanation():
 def test_tables_below_the_charts_hold_their_numbers(page):
     rows = page.texts("tr")
     assert "6-20 8,000 34,567 4,567 13.21% 6%" in rows
-    assert "1-5 0 0 0 \u2013 \u2013 0.5" in rows
+    assert "1-5 0 0 0 \u2013 \u2013" in rows
     assert "3\u20134 22,350 22,340" in rows
     assert "0 to 0.02 1,199,950 0" in rows
     assert "0.6 to 0.62 50 34,567" in rows
