@@ -1,0 +1,114 @@
+"""Measures the estimate of a log's share of noise on logs where the share is known.
+
+    python -m benchmarks.noise_share DATA... --position-column position --embeddings EMBEDDINGS
+
+No real log is known to be clean, so one is simulated from each: users with the lengths and tastes of real ones, who
+choose among all items by popularity and by nearness to their tastes, and never by accident. Popularity-matched noise is
+then inserted at the rates asked for.
+"""
+
+import argparse
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from iadsr.models.config import IADSRConfig, TrainingConfig
+from iadsr.models.decision import calibration_error
+from iadsr.models.noise import insert_noise
+from iadsr.models.noise_share import GROUPS, NoiseShare, count_by_group, estimate_share, recalibrate
+from iadsr.models.popularity import popularity_buckets
+from iadsr.models.scoring import ItemVectors, score_sequences
+from iadsr.models.sequences import Sequences
+from iadsr.models.training import train
+from iadsr.transforms.schema import InteractionColumns
+
+from .datasets import STREAM, Dataset, read_dataset
+from .peers.simple import co_occurrence_vectors
+
+TASTES = 3
+"""Items of a real user that say what the simulated one likes."""
+DEVOTION = 16.0
+"""How much likelier an item is that is just like a taste, as a logarithm."""
+
+
+def simulate_clean(dataset: Dataset, seed: int) -> Sequences:
+    """Draws a log in which every interaction follows the user's tastes.
+
+    An item's place is its co-occurrence vector beside its text embedding. Each simulated user likes TASTES items of a
+    real one, and draws as many different items as that one has, each in proportion to popularity times the
+    exponential of DEVOTION times the largest cosine to a taste.
+    """
+    generator, sequences = np.random.default_rng([STREAM, seed]), dataset.sequences
+    popularity = np.bincount(sequences.items, minlength=len(dataset.semantic))
+    vectors, present = co_occurrence_vectors(sequences, len(dataset.semantic))
+    texts = dataset.semantic - dataset.semantic[dataset.has_semantic].mean(0)
+    place = (
+        np.concatenate([_unit(vectors * present[:, None]), _unit(texts * dataset.has_semantic[:, None])], 1) / 2**0.5
+    )
+    chosen, lengths = [], []
+    with np.errstate(divide="ignore"):
+        log_popularity = np.log(popularity)  # [V]; minus infinity where an item was never chosen
+    for start, stop in zip(sequences.offsets[:-1], sequences.offsets[1:], strict=True):
+        own = np.unique(sequences.items[start:stop])
+        near = (place @ place[generator.choice(own, TASTES)].T).max(1)  # [V]
+        # The largest of the Gumbel-disturbed logarithms are a draw without replacement.
+        keys = log_popularity + DEVOTION * near + generator.gumbel(size=len(near))
+        drawn = np.argpartition(-keys, len(own) - 1)[: len(own)]
+        chosen.append(generator.permutation(drawn))
+        lengths.append(len(own))
+    return Sequences.from_lengths(np.concatenate(chosen), np.array(lengths))
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+
+
+def measure_share(dataset: Dataset, rate: float, seed: int) -> str:
+    """Inserts noise, trains, estimates the share; returns a row of the table."""
+    noisy = insert_noise(dataset.sequences, rate, uniform_share=0.0, seed=np.random.SeedSequence([STREAM, seed]))
+    sequences = noisy.sequences
+    result = train(sequences, dataset.semantic, dataset.has_semantic, IADSRConfig(), TrainingConfig(seed=seed))
+    vectors = ItemVectors(result.collaborative, dataset.semantic, result.has_collaborative, dataset.has_semantic)
+    probability = score_sequences(result.model, sequences, vectors).noise_probability
+    bucket = popularity_buckets(sequences.items, np.bincount(sequences.items))
+    counts = count_by_group(probability, sequences.users % GROUPS, bucket, int(bucket.max()) + 1)
+    reference = result.model.noise_reference.numpy()
+    share = estimate_share(reference, counts)
+    held_out = result.metrics["held_out_calibration_error"]
+    if not isinstance(share, NoiseShare):
+        return f"| {noisy.inserted.mean():.1%} | not known: {share.reason} | 0.0% | | {held_out:.3f} |"
+    rebased = recalibrate(reference, counts, share.estimate).apply(probability)
+    error = calibration_error(noisy.inserted, rebased, np.ones(len(rebased)))
+    return (
+        f"| {noisy.inserted.mean():.1%} | {share.estimate:.1%} ({share.lower:.1%} to {share.upper:.1%}) "
+        f"| {share.lower:.1%} | {error:.3f} | {held_out:.3f} |"
+    )
+
+
+def main() -> None:
+    """Runs the benchmark from the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.noise_share", description=(__doc__ or "").partition("\n")[0]
+    )
+    add, columns = parser.add_argument, InteractionColumns()
+    add("data", nargs="+", help="directories that hold interactions.parquet and items.parquet")
+    add("--embeddings", help="directory that keeps the item embeddings, one directory per data set")
+    add("--rates", type=float, nargs="+", default=[0.0, 0.05, 0.1, 0.2], help="shares of noise to insert")
+    add("--seed", type=int, default=0)
+    add("--threads", type=int, default=1, help="CPU threads")
+    add("--position-column")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    for directory in options.data:
+        dataset = read_dataset(directory, options.embeddings, replace(columns, position=options.position_column))
+        clean = replace(dataset, sequences=simulate_clean(dataset, options.seed))
+        print(f"\n{dataset.name}, simulated: {len(clean.sequences.items):,} interactions\n")
+        print("| inserted | estimated share (95% interval) | auto drops | calibration error | on held-out users |")
+        print("| --- | --- | --- | --- | --- |")
+        for rate in options.rates:
+            print(measure_share(clean, rate, options.seed), flush=True)
+
+
+if __name__ == "__main__":
+    main()
