@@ -7,6 +7,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from rich.console import Console
 
 from ..models.config import BackboneName
+from ..transforms.deciding import Policy
 from ..transforms.files import join
 from ..transforms.schema import InteractionColumns
 from .clean import CleanOptions, clean
@@ -17,6 +18,8 @@ from .progress import Progress
 from .train import TrainOptions, train
 
 MOVIELENS_COLUMNS = InteractionColumns(position="position")
+DROP_RATE = 0.05
+"""Shows what goes first; by default `clean` drops only what is noise with some certainty, which may be nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +71,9 @@ def run_demo(options: DemoOptions, beam_options: PipelineOptions, progress: Prog
     training_summary = train(
         TrainOptions(interactions, embeddings, model, columns, options.backbone, options.seed, overwrite=True), progress
     )
+    policy = Policy(drop_rate=DROP_RATE)
     manifest = clean(
-        CleanOptions(interactions, embeddings, model, cleaned, columns, overwrite=True), beam_options, progress
+        CleanOptions(interactions, embeddings, model, cleaned, columns, policy, overwrite=True), beam_options, progress
     )
     out.print()
     out.print(describe_embedding(embedding_summary, embeddings))

@@ -174,6 +174,8 @@ def describe_noise_share(share: Mapping[str, Any]) -> str:
         f"Of the interactions that could be judged, {_percent(share['estimate'])} are estimated to be noise "
         f"(95% interval {_percent(share['lower'])} to {_percent(share['upper'])})."
     )
+    if not share["lower"]:
+        return f"{text} None of it is certain, so noise probabilities are for a log with as much as training inserted."
     if share["among_dropped"] is not None:
         text += f" Of those dropped, {_percent(round(share['among_dropped'], 2))} are expected to be."
     return text

@@ -44,7 +44,7 @@ class DropPlan:
     share: NoiseShare | NoShare
     """Of noise, among the interactions that were judged."""
     recalibration: Recalibration | None
-    """Turns the model's probabilities into this log's; None where the share is not known."""
+    """Turns the model's probabilities into this log's; None where no noise is certain."""
     drop_rate: float | None
     """Share of all interactions to be dropped; None: whatever the threshold drops."""
     threshold: float
@@ -82,7 +82,10 @@ def plan_drops(tally: Tally | None, policy: Policy, reference: np.ndarray) -> Dr
     histogram = tally.histogram
     share = estimate_share(reference, tally.counts)
     known = isinstance(share, NoiseShare)
-    recalibration = recalibrate(reference, tally.counts, share.estimate) if known else None
+    # Re-based to no noise at all, probabilities would be nothing but an order of very small numbers.
+    recalibration = None
+    if isinstance(share, NoiseShare) and share.lower > 0:
+        recalibration = recalibrate(reference, tally.counts, share.estimate)
     if policy.threshold is not None:
         return DropPlan(share, recalibration, None, policy.threshold)
     if policy.drop_rate == "auto":

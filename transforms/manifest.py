@@ -164,7 +164,7 @@ def _rule(policy: Policy) -> str:
 
 def _describe_share(plan: DropPlan, summary: Summary) -> dict[str, Any]:
     """The share of noise among judged interactions; where it is unknown, probabilities are for the model's own."""
-    share, dropped = plan.share, summary.dropped
+    share, dropped = plan.share, summary.dropped if plan.recalibration is not None else 0
     if not isinstance(share, NoiseShare):
         return {"estimate": None, "lower": None, "upper": None, "unknown_because": share.reason, "among_dropped": None}
     return {

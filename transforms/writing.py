@@ -32,16 +32,18 @@ def rebase(scored: ScoredShard, plan: DropPlan) -> ScoredShard:
     return dataclasses.replace(scored, scores=dataclasses.replace(scored.scores, noise_probability=probability))
 
 
-def weigh(scored: ScoredShard) -> np.ndarray:
-    """Returns how much each row should count in training, float32 [rows], given probabilities re-based to the log."""
+def weigh(scored: ScoredShard, plan: DropPlan) -> np.ndarray:
+    """Returns how much each row should count in training, float32 [rows]; in full while no noise is certain."""
+    if plan.recalibration is None:
+        return np.ones(len(scored.scores.scored), np.float32)
     return weigh_interactions(scored.scores.noise_probability, scored.scores.scored)
 
 
-def cleaned_interactions(scored: ScoredShard, decisions: Decisions) -> pa.Table:
+def cleaned_interactions(scored: ScoredShard, decisions: Decisions, weight: np.ndarray) -> pa.Table:
     """Returns every interaction of the shard with all its columns and the added ones."""
     scores = scored.scores
     similarities = [pa.array(column, from_pandas=True) for column in scores.similarities.T]  # NaN becomes null
-    decided = [pa.array(decisions.keep), decisions.reason_strings(), pa.array(weigh(scored))]
+    decided = [pa.array(decisions.keep), decisions.reason_strings(), pa.array(weight)]
     added = [pa.array(scores.noise_probability), *decided, *similarities]
     table = scored.ordered.table
     for field, values in zip(ADDED_FIELDS, added, strict=True):
@@ -49,7 +51,9 @@ def cleaned_interactions(scored: ScoredShard, decisions: Decisions) -> pa.Table:
     return table
 
 
-def cleaned_sequences(scored: ScoredShard, decisions: Decisions, columns: InteractionColumns) -> pa.Table:
+def cleaned_sequences(
+    scored: ScoredShard, decisions: Decisions, columns: InteractionColumns, weight: np.ndarray
+) -> pa.Table:
     """Returns `user_id` and lists of every user with a kept interaction: items, times and weights of what is kept."""
     offsets = scored.ordered.offsets
     kept_before = np.append(0, np.cumsum(decisions.keep))  # [rows + 1]
@@ -57,7 +61,7 @@ def cleaned_sequences(scored: ScoredShard, decisions: Decisions, columns: Intera
     users = np.flatnonzero(np.diff(kept_offsets))
     list_offsets = pa.array(np.append(kept_offsets[users], kept_offsets[-1]).astype(np.int32))
     kept = scored.ordered.table.filter(pa.array(decisions.keep))
-    weights = pa.array(weigh(scored)[decisions.keep])
+    weights = pa.array(weight[decisions.keep])
 
     def lists(name: str) -> pa.Array:
         return pa.ListArray.from_arrays(list_offsets, kept[name].combine_chunks())
@@ -120,9 +124,10 @@ class _DecideAndWrite(beam.DoFn):
             known=scored.known,
             has_text=scored.has_text,
         )
+        weight = weigh(scored, plan)
         name = shard_file(scored.shard, self._shards)
-        write_table(join(self._output, INTERACTIONS, name), cleaned_interactions(scored, decisions))
-        write_table(join(self._output, SEQUENCES, name), cleaned_sequences(scored, decisions, self._columns))
+        write_table(join(self._output, INTERACTIONS, name), cleaned_interactions(scored, decisions, weight))
+        write_table(join(self._output, SEQUENCES, name), cleaned_sequences(scored, decisions, self._columns, weight))
         summary = summarise(scored, decisions, self._columns, catalogue, bucket, len(counts.edges))
         seconds = {**summary.seconds, "decide and write": perf_counter() - started}
         yield dataclasses.replace(summary, seconds=seconds)

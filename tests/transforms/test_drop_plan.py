@@ -116,3 +116,10 @@ def test_a_user_is_in_one_group_and_users_are_spread_over_all():
     assert one.counts.sum() == 3
     many = tally_shard(shard([(f"user-{n}", [(0, 0.5)]) for n in range(2000)]), columns, ITEMS)
     assert many.counts.sum((1, 2)).min() > 30
+
+
+def test_where_no_noise_is_certain_probabilities_stay_as_the_model_gives_them():
+    uncertain = plan_drops(make_tally(0.0, rows=3_000), Policy(), REFERENCE)
+    assert isinstance(uncertain.share, NoiseShare)
+    assert uncertain.share.lower == 0
+    assert (uncertain.recalibration, uncertain.drop_rate) == (None, 0.0)
