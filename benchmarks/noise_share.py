@@ -16,7 +16,7 @@ import torch
 from iadsr.models.config import IADSRConfig, TrainingConfig
 from iadsr.models.decision import calibration_error
 from iadsr.models.noise import insert_noise
-from iadsr.models.noise_share import GROUPS, NoiseShare, count_by_group, estimate_share, recalibrate
+from iadsr.models.noise_share import GROUPS, NoiseShare, count_by_group, fit_to_log
 from iadsr.models.popularity import popularity_buckets
 from iadsr.models.scoring import ItemVectors, score_sequences
 from iadsr.models.sequences import Sequences
@@ -73,12 +73,11 @@ def measure_share(dataset: Dataset, rate: float, seed: int) -> str:
     probability = score_sequences(result.model, sequences, vectors).noise_probability
     bucket = popularity_buckets(sequences.items, np.bincount(sequences.items))
     counts = count_by_group(probability, sequences.users % GROUPS, bucket, int(bucket.max()) + 1)
-    reference = result.model.noise_reference.numpy()
-    share = estimate_share(reference, counts)
+    share, recalibration = fit_to_log(result.model.noise_reference.numpy(), counts)
     held_out = result.metrics["held_out_calibration_error"]
     if not isinstance(share, NoiseShare):
         return f"| {noisy.inserted.mean():.1%} | not known: {share.reason} | 0.0% | | {held_out:.3f} |"
-    rebased = recalibrate(reference, counts, share.estimate).apply(probability)
+    rebased = recalibration.apply(probability) if recalibration else probability
     error = calibration_error(noisy.inserted, rebased, np.ones(len(rebased)))
     return (
         f"| {noisy.inserted.mean():.1%} | {share.estimate:.1%} ({share.lower:.1%} to {share.upper:.1%}) "

@@ -7,7 +7,7 @@ import numpy as np
 
 from iadsr.models.config import IADSRConfig, TrainingConfig
 from iadsr.models.iadsr import IADSR
-from iadsr.models.noise_share import GROUPS, NoShare, count_by_group, estimate_share, recalibrate
+from iadsr.models.noise_share import GROUPS, count_by_group, fit_to_log
 from iadsr.models.popularity import popularity_buckets
 from iadsr.models.scoring import ItemVectors, Scores, score_sequences
 from iadsr.models.sequences import Sequences
@@ -53,10 +53,8 @@ def _rebase(model: IADSR, sequences: Sequences, scores: Scores) -> np.ndarray:
     reference, judged, probability = model.noise_reference.numpy(), scores.scored, scores.noise_probability
     group = sequences.users % GROUPS
     counts = count_by_group(probability[judged], group[judged], bucket[judged], int(bucket.max()) + 1)
-    share = estimate_share(reference, counts)
-    if isinstance(share, NoShare):
-        return probability
-    return recalibrate(reference, counts, share.estimate).apply(probability)
+    _, recalibration = fit_to_log(reference, counts)
+    return recalibration.apply(probability) if recalibration else probability
 
 
 def _untrained(score: Callable[[Dataset], np.ndarray]) -> Fit:

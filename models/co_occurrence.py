@@ -17,6 +17,7 @@ from .sequences import Sequences, Windows, cut_windows
 COMPANY = 100
 """Interactions that count as together; longer sequences are cut."""
 _OVERSAMPLED, _PASSES = 16, 4
+_WINDOWS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,6 @@ def _memberships(sequences: Sequences, windows: Windows, catalogue: int) -> Iter
         members.sum_duplicates()
         members.data[:] = 1
         yield members
-
-
-_WINDOWS_AT_ONCE = 1 << 16
 
 
 def _sum(matrices: list[scipy.sparse.csr_array]) -> scipy.sparse.csr_array:

@@ -138,6 +138,23 @@ def recalibrate(reference: np.ndarray, counts: np.ndarray, share: float) -> Reca
     return Recalibration(*_fit_platt(share * rows.sum() * _expected_noise(reference, counts), rows))
 
 
+def fit_to_log(reference: np.ndarray, counts: np.ndarray) -> tuple[NoiseShare | NoShare, Recalibration | None]:
+    """Estimates a log's share of noise, and how probabilities are re-based to it.
+
+    Args:
+        reference: As in `estimate_share`.
+        counts: As in `estimate_share`.
+
+    Returns:
+        The share; and the recalibration, None where no noise is certain: re-based to none at all, probabilities would
+        be nothing but an order of very small numbers.
+    """
+    share = estimate_share(reference, counts)
+    if isinstance(share, NoiseShare) and share.lower > 0:
+        return share, recalibrate(reference, counts, share.estimate)
+    return share, None
+
+
 def _expected_noise(reference: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Returns the distribution of noise's scores, [BINS], were it as frequent in each bucket as interactions are."""
     weight = counts.sum((0, 2)) / max(counts.sum(), 1)  # [k]

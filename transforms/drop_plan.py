@@ -16,8 +16,7 @@ from ..models.noise_share import (
     NoShare,
     Recalibration,
     count_by_group,
-    estimate_share,
-    recalibrate,
+    fit_to_log,
 )
 from .deciding import Policy
 from .grouping import hash_values
@@ -80,16 +79,12 @@ def plan_drops(tally: Tally | None, policy: Policy, reference: np.ndarray) -> Dr
     if tally is None:
         return DropPlan(NoShare("there is nothing to judge"), None, None, NOTHING)
     histogram = tally.histogram
-    share = estimate_share(reference, tally.counts)
-    known = isinstance(share, NoiseShare)
-    # Re-based to no noise at all, probabilities would be nothing but an order of very small numbers.
-    recalibration = None
-    if isinstance(share, NoiseShare) and share.lower > 0:
-        recalibration = recalibrate(reference, tally.counts, share.estimate)
+    share, recalibration = fit_to_log(reference, tally.counts)
     if policy.threshold is not None:
         return DropPlan(share, recalibration, None, policy.threshold)
     if policy.drop_rate == "auto":
-        rate = share.lower * float(histogram.counts.sum() / histogram.rows) if known else 0.0
+        certain = share.lower if isinstance(share, NoiseShare) else 0.0
+        rate = certain * float(histogram.counts.sum() / histogram.rows)
     else:
         rate = policy.drop_rate
     return DropPlan(share, recalibration, rate, threshold_for_rate(histogram, rate, recalibration))
