@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .batch import Batch
 from .config import TrainingConfig
+from .epochs import run_epoch
 from .iadsr import IADSR, Interests
 from .losses import hard_gumbel_sigmoid, info_nce, sampled_softmax
 from .noise import NoisyLog
@@ -65,24 +66,24 @@ def fit_alignment(
     stopping = EarlyStopping(model, training.patience)
     noise = torch.Generator().manual_seed(int(generator.integers(2**62)))
 
+    def loss_of(chosen: np.ndarray, index: np.ndarray, mask: np.ndarray) -> Tensor:
+        items = log.sequences.items[index]
+        negatives = log.sequences.items[generator.integers(0, len(log.inserted), training.negatives)]
+        sample = torch.from_numpy(generator.permutation(int(mask.sum()))[:ALIGNED_POSITIONS])
+        return _loss(model, catalogue, items, mask, negatives, sample, noise, training.temperature)
+
     for epoch in range(1, training.alignment_epochs + 1):
         model.train()
-        done, total = 0, 0.0
-        for chosen, index, mask in batches(windows, training.batch_positions, generator):
-            items = log.sequences.items[index]
-            negatives = log.sequences.items[generator.integers(0, len(log.inserted), training.negatives)]
-            sample = generator.permutation(int(mask.sum()))[:ALIGNED_POSITIONS]
-            loss = _loss(
-                model, catalogue, items, mask, negatives, torch.from_numpy(sample), noise, training.temperature
-            )
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            done += len(chosen)
-            total += loss.item() * len(chosen)
-            report(epoch, done / len(windows), {})
+        training_loss = run_epoch(
+            windows,
+            training.batch_positions,
+            generator,
+            optimiser,
+            loss_of,
+            lambda done, epoch=epoch: report(epoch, done, {}),
+        )
         measured = _paper_auroc(model, log, catalogue, held_out, training.batch_positions)
-        report(epoch, 1.0, {"training_loss": total / max(done, 1), "held_out_auroc": measured})
+        report(epoch, 1.0, {"training_loss": training_loss, "held_out_auroc": measured})
         if stopping.stop_after(epoch, -measured):
             break
     stopping.restore_best()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .config import TrainingConfig
+from .epochs import run_epoch
 from .iadsr import IADSR
 from .losses import sampled_softmax
 from .scoring import BatchReader, CatalogueTensors
@@ -89,15 +90,14 @@ def fit_context(
         left = 1 - (epoch - 1) / training.context_epochs
         for group in optimiser.param_groups:
             group["lr"] = training.context_learning_rate * max(left, _LEAST_RATE)
-        done, total = 0, 0.0
-        for chosen, index, mask in batches(windows, size, generator):
-            loss = loss_of(windows, chosen, index, mask, draw())
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            done += len(chosen)
-            total += loss.item() * len(chosen)
-            report(epoch, done / len(windows), {})
+        training_loss = run_epoch(
+            windows,
+            size,
+            generator,
+            optimiser,
+            lambda chosen, index, mask: loss_of(windows, chosen, index, mask, draw()),
+            lambda done, epoch=epoch: report(epoch, done, {}),
+        )
         model.context.eval()
         with torch.inference_mode():
             parts = [
@@ -105,7 +105,7 @@ def fit_context(
                 for chosen, index, mask in batches(measured, training.batch_positions)
             ]
         loss = sum(value * n for value, n in parts) / max(sum(n for _, n in parts), 1)
-        report(epoch, 1.0, {"training_loss": total / max(done, 1), "held_out_loss": loss})
+        report(epoch, 1.0, {"training_loss": training_loss, "held_out_loss": loss})
         if stopping.stop_after(epoch, loss):
             break
     stopping.restore_best()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from .backbones import make_backbone, read_items
 from .config import IADSRConfig, TrainingConfig
+from .epochs import run_epoch
 from .losses import sampled_softmax
 from .sequences import Sequences, Windows, batches
 from .stopping import EarlyStopping
@@ -92,19 +93,21 @@ def fit_recommender(
             ]
         return sum(float(loss) * n for loss, n in parts) / max(sum(n for _, n in parts), 1)
 
+    def training_loss_of(chosen: np.ndarray, index: np.ndarray, mask: np.ndarray) -> Tensor:
+        return loss_of(index, mask, _draw(sequences, training.negatives, generator), training.ahead_share)[0]
+
     for epoch in range(1, training.collaborative_epochs + 1):
         recommender.train()
-        done, total = 0, 0.0
-        for chosen, index, mask in batches(windows, training.batch_positions, generator):
-            loss, _ = loss_of(index, mask, _draw(sequences, training.negatives, generator), training.ahead_share)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            done += len(chosen)
-            total += loss.item() * len(chosen)
-            report(epoch, done / len(windows), {})
+        training_loss = run_epoch(
+            windows,
+            training.batch_positions,
+            generator,
+            optimiser,
+            training_loss_of,
+            lambda done, epoch=epoch: report(epoch, done, {}),
+        )
         measured = held_out_loss()
-        report(epoch, 1.0, {"training_loss": total / max(done, 1), "held_out_loss": measured})
+        report(epoch, 1.0, {"training_loss": training_loss, "held_out_loss": measured})
         if stopping.stop_after(epoch, measured):
             break
     stopping.restore_best()
