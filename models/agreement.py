@@ -68,13 +68,13 @@ def leave_one_out_max(vectors: Tensor, present: Tensor) -> Tensor:
     Returns:
         [B, T, h]; 0 where no other position is present.
     """
-    if vectors.shape[1] < 2:
-        return torch.zeros_like(vectors)
     lowest = torch.finfo(vectors.dtype).min
-    values, where = vectors.masked_fill(~present[..., None], lowest).topk(2, dim=1)  # [B, 2, h]
-    holds_largest = torch.arange(vectors.shape[1])[:, None] == where[:, :1]  # [B, T, h]
-    others = torch.where(holds_largest, values[:, 1:], values[:, :1])  # [B, T, h]
-    return others.masked_fill(~_has_others(present)[..., None], 0)
+    candidates = vectors.masked_fill(~present[..., None], lowest)
+    largest = candidates.amax(1, keepdim=True)  # [B, 1, h]
+    holds = candidates == largest  # [B, T, h]
+    second = candidates.masked_fill(holds, lowest).amax(1, keepdim=True)
+    second = torch.where(holds.sum(1, keepdim=True) > 1, largest, second)
+    return torch.where(holds, second, largest).masked_fill(~_has_others(present)[..., None], 0)
 
 
 def leave_one_out_mean(vectors: Tensor, present: Tensor) -> Tensor:
@@ -115,12 +115,12 @@ class View:
         return cls(vectors, present, vectors.sum(1), present.sum(1).to(vectors))
 
 
-def sequence_agreement(view: View, chance: Chance) -> tuple[Tensor, Tensor]:
+def sequence_agreement(view: View, chance: Tensor) -> tuple[Tensor, Tensor]:
     """Measures in one view how well each item agrees with the others of its sequence.
 
     Args:
         view: The items.
-        chance: The similarity that chance gives in this view.
+        chance: Mean and deviation of the similarity that chance gives each item in this view, [B, T, 2].
 
     Returns:
         Values [B, T, 11] in the order of AGREEMENTS, 0 where not defined; and bool [B, T, 11], where they are.
@@ -150,7 +150,7 @@ def sequence_agreement(view: View, chance: Chance) -> tuple[Tensor, Tensor]:
     values.append(among_rest)
     defined += [present & (count > 2), present, present]
     known = torch.stack(defined, -1)
-    found = torch.cat([torch.stack(values, -1), chance(vectors)], -1)  # [B, T, 11]
+    found = torch.cat([torch.stack(values, -1), chance], -1)  # [B, T, 11]
     return found.masked_fill(~known, 0), known
 
 

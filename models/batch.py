@@ -1,6 +1,6 @@
 """A batch of padded sequences as the model reads them: vectors of the items, not their numbers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -19,6 +19,8 @@ class Batch:
         has_collaborative: bool [B, T].
         has_semantic: bool [B, T].
         history: Whole histories, where a sequence is a window of a longer one; None where all are whole.
+        readings: What the model makes of each item by itself, by name, each [B, T, ...]; the model computes what is not
+            there, see `IADSR.reading`.
     """
 
     collaborative: Tensor
@@ -28,6 +30,7 @@ class Batch:
     has_collaborative: Tensor
     has_semantic: Tensor
     history: "History | None" = None
+    readings: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def length(self) -> Tensor:

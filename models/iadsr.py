@@ -15,6 +15,7 @@ from .agreement import AGREEMENTS, Chance, View, leave_one_out_max, leave_one_ou
 from .backbones import make_backbone, read_items
 from .batch import Batch
 from .config import IADSRConfig
+from .context import READINGS as CONTEXT_READINGS
 from .context import Context
 from .pretrained import Pretrained
 
@@ -39,6 +40,16 @@ FEATURES = (
 )
 """What the noise head sees of an interaction, besides the log length of its history and which features are defined.
 An item's popularity is deliberately not among them: it would cost the cold items."""
+
+
+PAPER_READINGS = ("short_semantic", "long_semantic")
+"""Of READINGS, what the paper's head needs."""
+
+READINGS = (*PAPER_READINGS, "text", "semantic_chance")
+"""What the model makes of an item by itself, and need compute only once for all who have it."""
+
+READINGS_BY_FOLD = ("co_occurrence_chance", "company_chance", *CONTEXT_READINGS)
+"""Likewise, for each fold of users."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +139,25 @@ class IADSR(Pretrained, nn.Module):
         """
         return (vectors - self.semantic_mean) @ self.semantic_basis
 
+    def reading(self, name: str, batch: Batch) -> Tensor:
+        """Returns what the model makes of each item by itself, [B, T, ...]: one of READINGS or READINGS_BY_FOLD."""
+        if name in batch.readings:
+            return batch.readings[name]
+        match name:
+            case "short_semantic":
+                return self.short_semantic(batch.semantic)
+            case "long_semantic":
+                return self.long_semantic(batch.semantic)
+            case "text":
+                return F.normalize(batch.semantic, dim=-1)
+            case "semantic_chance":
+                return self.chance["semantic"](self.reading("text", batch))
+            case "co_occurrence_chance" | "company_chance":
+                view = name.removesuffix("_chance")
+                return self.chance[view](batch.others[..., VIEWS.index(view), :])
+            case _:
+                return self.context.read_item(name, batch)
+
     def interests(self, batch: Batch) -> Interests:
         """Computes short- and long-term interests of both modalities.
 
@@ -136,17 +166,16 @@ class IADSR(Pretrained, nn.Module):
         """
         known = batch.mask & batch.has_semantic
         collaborative = self.backbone(read_items(batch.collaborative) * batch.has_collaborative[..., None], batch.mask)
-        semantic = self.short_semantic(batch.semantic) * known[..., None]  # [B, T, h]
-        history = batch.semantic * known[..., None]  # [B, T, k]
-        mean_history = history.sum(1) / known.sum(1, keepdim=True).clamp(min=1)  # [B, k]
+        semantic = self.reading("short_semantic", batch) * known[..., None]  # [B, T, h]
+        texts = self.reading("long_semantic", batch) * known[..., None]  # [B, T, h]
+        user_semantic = texts.sum(1) / known.sum(1, keepdim=True).clamp(min=1)  # [B, h]
         user_collaborative = collaborative.masked_fill(~batch.mask[..., None], -torch.inf).amax(1)  # [B, h]
-        user_semantic = self.long_semantic(mean_history)  # [B, h]
         if self.config.head == "paper":
             long_collaborative = user_collaborative[:, None].expand_as(collaborative)
             long_semantic = user_semantic[:, None].expand_as(collaborative)
         else:
             long_collaborative = leave_one_out_max(collaborative, batch.mask)
-            long_semantic = self.long_semantic(leave_one_out_mean(batch.semantic, known))
+            long_semantic = leave_one_out_mean(texts, known)
         return Interests(collaborative, semantic, long_collaborative, long_semantic, user_collaborative, user_semantic)
 
     def similarities(self, interests: Interests, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -178,7 +207,10 @@ class IADSR(Pretrained, nn.Module):
             self.similarities(interests, batch),
             self._forecasts(batch, interests, present, with_text),
             self.context.agreement(batch),
-            *(sequence_agreement(*pair) for pair in zip(self.views(batch), self.chances, strict=True)),
+            *(
+                sequence_agreement(view, self.reading(f"{name}_chance", batch))
+                for name, view in zip(VIEWS, self.views(batch), strict=True)
+            ),
         ]
         values, defined = (torch.cat(tensors, dim=-1) for tensors in zip(*parts, strict=True))
         return values, defined  # [B, T, F]
@@ -191,7 +223,8 @@ class IADSR(Pretrained, nn.Module):
         after = _shift(batch.collaborative, -1)  # the next item, [B, T, d]
         follows = _shift(batch.mask, 1) & batch.mask
         precedes = _shift(present, -1) & batch.mask
-        foreseen, foreseen_with = self.predict(before), self.predict(interests.collaborative)  # [B, T, d]
+        foreseen_with = self.predict(interests.collaborative)  # [B, T, d]
+        foreseen = _shift(foreseen_with, 1)
         values = torch.stack(
             [
                 F.cosine_similarity(foreseen, batch.collaborative, dim=-1),
@@ -207,9 +240,9 @@ class IADSR(Pretrained, nn.Module):
     def views(self, batch: Batch) -> list[View]:
         """Returns the three views in which items are compared, in the order of VIEWS."""
         by_others = batch.others * (batch.mask & batch.has_collaborative)[..., None, None]  # [B, T, 2, d]
-        text = F.normalize(batch.semantic, dim=-1)
         present = [*by_others.any(-1).unbind(-1), batch.mask & batch.has_semantic]
-        views = [View.of_windows(*pair) for pair in zip((*by_others.unbind(-2), text), present, strict=True)]
+        vectors = *by_others.unbind(-2), self.reading("text", batch)
+        views = [View.of_windows(*pair) for pair in zip(vectors, present, strict=True)]
         if batch.history is None:
             return views
         longer, counts = batch.history.longer, batch.history.counts.unbind(-1)

@@ -1,5 +1,6 @@
 """Scores every interaction of a batch of sequences: arrays in, arrays out, the way the pipeline calls the model."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -7,10 +8,12 @@ import torch
 from torch.nn import functional as F
 
 from .batch import Batch, History
-from .iadsr import IADSR, SIMILARITIES
+from .iadsr import IADSR, PAPER_READINGS, READINGS, READINGS_BY_FOLD, SIMILARITIES
 from .sequences import Sequences, batches, cut_windows
 
 BATCH_POSITIONS = 4096
+GROUP_INTERACTIONS = 1 << 17
+"""About as many interactions are scored together: few enough for memory, enough to read each of their items once."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Scores:
 
 
 def score_sequences(
-    model: IADSR, sequences: Sequences, vectors: ItemVectors, *, batch_positions: int = BATCH_POSITIONS
+    model: IADSR, sequences: Sequences, vectors: ItemVectors, *, cells: int = 1, batch_positions: int = BATCH_POSITIONS
 ) -> Scores:
     """Scores every interaction of every sequence, however long.
 
@@ -64,8 +67,40 @@ def score_sequences(
         sequences: Interactions, items being rows of `vectors`; users that the model was trained on under the keys that
             they had then.
         vectors: The catalogue.
+        cells: Users are dealt by their keys into so many cells, which are scored apart. The last bits of a score
+            depend on what it is computed together with, so that a log cut into parts has the scores of the whole if no
+            cell is cut.
         batch_positions: Padded positions per batch.
     """
+    probability = np.zeros(len(sequences.items), np.float32)
+    similarities = np.full((len(sequences.items), len(SIMILARITIES)), np.nan, np.float32)
+    scored = np.zeros(len(sequences.items), bool)
+    weakest = np.zeros(len(sequences.items), np.int8)
+    model.eval()
+    for users in _groups(sequences, cells, model.config.folds):
+        group, rows = sequences.take(users)
+        found = _score_group(model, group, vectors, batch_positions)
+        probability[rows], similarities[rows] = found.noise_probability, found.similarities
+        scored[rows], weakest[rows] = found.scored, found.weakest
+    return Scores(probability, similarities, scored, weakest)
+
+
+def _groups(sequences: Sequences, cells: int, folds: int) -> Iterator[np.ndarray]:
+    """Yields the users to be scored together: those of a cell, or of a large one some, so that memory is bounded.
+
+    Users of the same fold come together, as they share what is made of an item.
+    """
+    assert sequences.keys is not None
+    cell = (sequences.keys % np.uint64(cells)).astype(np.int64)
+    order = np.lexsort((sequences.folds(folds), cell))
+    before = np.cumsum(sequences.lengths[order]) - sequences.lengths[order]
+    first = before[np.searchsorted(cell[order], np.arange(cells), side="left").clip(max=max(len(order) - 1, 0))]
+    part = (before - first[cell[order]]) // GROUP_INTERACTIONS
+    changes = np.flatnonzero((np.diff(cell[order]) != 0) | (np.diff(part) != 0)) + 1
+    yield from (users for users in np.split(order, changes) if len(users))
+
+
+def _score_group(model: IADSR, sequences: Sequences, vectors: ItemVectors, batch_positions: int) -> Scores:
     known = (vectors.has_collaborative | vectors.has_semantic)[sequences.items]
     context = sequences.restrict(known)
     probability = np.zeros(len(sequences.items), np.float32)
@@ -77,10 +112,9 @@ def score_sequences(
     used, items = np.unique(context.items, return_inverse=True)
     context = replace(context, items=items)
     origin = np.flatnonzero(known)
-    reader = BatchReader(model, context, CatalogueTensors.select(model, vectors, used))
-    windows = reader.windows.select(reader.windows.lengths > 1)
-    model.eval()
     with torch.inference_mode():
+        reader = BatchReader(model, context, CatalogueTensors.select(model, vectors, used), read_once=True)
+        windows = reader.windows.select(reader.windows.lengths > 1)
         for chosen, index, mask in batches(windows, batch_positions):
             batch = reader.batch(windows.users[chosen], index, mask)
             noise, values, defined = model(batch)
@@ -132,7 +166,9 @@ class CatalogueTensors:
             torch.from_numpy(has_semantic),
         )
 
-    def batch(self, items: np.ndarray, mask: np.ndarray, folds: np.ndarray | None = None) -> Batch:
+    def batch(
+        self, items: np.ndarray, mask: np.ndarray, folds: np.ndarray | None = None, *, texts: bool = True
+    ) -> Batch:
         """Gathers the vectors of padded sequences of items.
 
         Args:
@@ -140,20 +176,28 @@ class CatalogueTensors:
             mask: bool [B, T], real positions.
             folds: int64 [B], the fold of each sequence's user; None: without the vectors learned from other users,
                 which interests do not read.
+            texts: Whether to gather `semantic`; what has been made of it may do.
         """
-        index, real = torch.from_numpy(items), torch.from_numpy(mask)
+        index, real = torch.from_numpy(items.astype(np.int64)), torch.from_numpy(mask)
         if folds is None:
             others = self.others.new_zeros(()).expand(*index.shape, *self.others.shape[2:])
         else:
-            others = self.others[index, torch.from_numpy(folds)[:, None]]  # [B, T, 2, d]
+            pairs = index * self.others.shape[1] + torch.from_numpy(folds)[:, None]
+            others = gather(self.others.flatten(0, 1), pairs)  # [B, T, 2, d]
+        unread = self.semantic.new_zeros(()).expand(*index.shape, self.semantic.shape[1])
         return Batch(
-            self.collaborative[index],
+            gather(self.collaborative, index),
             others,
-            self.semantic[index],
+            gather(self.semantic, index) if texts else unread,
             real,
             self.has_collaborative[index] & real,
             self.has_semantic[index] & real,
         )
+
+
+def gather(table: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Returns rows of a table, [*index.shape, ...]: what `table[index]` does, but row by row, and so a lot faster."""
+    return table.index_select(0, index.flatten()).view(*index.shape, *table.shape[1:])
 
 
 class BatchReader:
@@ -163,11 +207,21 @@ class BatchReader:
         windows: Of the log, each interaction being judged in one of them.
     """
 
-    def __init__(self, model: IADSR, sequences: Sequences, catalogue: CatalogueTensors):
+    def __init__(self, model: IADSR, sequences: Sequences, catalogue: CatalogueTensors, *, read_once: bool = False):
+        """Cuts the log into windows.
+
+        Args:
+            model: Who reads.
+            sequences: The log.
+            catalogue: The item vectors.
+            read_once: Compute what the model makes of an item by itself once for all windows, not in each batch; for a
+                model that does not change meanwhile.
+        """
         self._sequences, self._catalogue = sequences, catalogue
         # The paper's head knows no other users.
         self._folds = sequences.folds(model.config.folds) if model.config.head == "agreement" else None
         self.windows = cut_windows(sequences, model.config.max_length, model.config.overlap)
+        self._readings = _Readings(model, sequences, catalogue, self._folds) if read_once else None
         long = np.flatnonzero(sequences.lengths > model.config.max_length)
         self._row = np.full(len(sequences), -1, np.int64)
         self._row[long] = np.arange(len(long))
@@ -211,4 +265,45 @@ class BatchReader:
 
     def _gather(self, users: np.ndarray, index: np.ndarray, mask: np.ndarray) -> Batch:
         folds = None if self._folds is None else self._folds[users]
-        return self._catalogue.batch(self._sequences.items[index], mask, folds)
+        items, readings = self._sequences.items[index], self._readings
+        batch = self._catalogue.batch(items, mask, folds, texts=readings is None)
+        return batch if readings is None else replace(batch, readings=readings.gather(index))
+
+
+class _Readings:
+    """What a model makes of each item of a log by itself, computed once."""
+
+    def __init__(self, model: IADSR, sequences: Sequences, catalogue: CatalogueTensors, folds: np.ndarray | None):
+        self._items = torch.from_numpy(sequences.items.astype(np.int64))
+        every = np.arange(len(catalogue.collaborative))
+        if folds is None:
+            self._of_items, self._of_pairs = _read(model, PAPER_READINGS, catalogue, every, None), {}
+            return
+        self._of_items = _read(model, READINGS, catalogue, every, None)
+        # An item is read in as many folds as it has users in.
+        count = model.config.folds
+        pairs, row = np.unique(sequences.items * np.int64(count) + folds[sequences.users], return_inverse=True)
+        self._pairs = torch.from_numpy(row)
+        self._of_pairs = _read(model, READINGS_BY_FOLD, catalogue, pairs // count, pairs % count)
+
+    def gather(self, index: np.ndarray) -> dict[str, torch.Tensor]:
+        """Returns the readings of interactions, [B, T, ...] for each name."""
+        where = torch.from_numpy(index)
+        readings = {name: gather(table, self._items[where]) for name, table in self._of_items.items()}
+        return readings | {name: gather(table, self._pairs[where]) for name, table in self._of_pairs.items()}
+
+
+def _read(
+    model: IADSR, names: tuple[str, ...], catalogue: CatalogueTensors, items: np.ndarray, folds: np.ndarray | None
+) -> dict[str, torch.Tensor]:
+    """Computes readings of items, in some fold each, [n, ...] for each name."""
+    parts: dict[str, list[torch.Tensor]] = {name: [] for name in names}
+    for start in range(0, max(len(items), 1), BATCH_POSITIONS):
+        part = slice(start, start + BATCH_POSITIONS)
+        present = np.ones((len(items[part]), 1), bool)
+        batch = catalogue.batch(items[part, None], present, None if folds is None else folds[part])
+        for name in names:
+            # What is read may be needed to read more.
+            batch.readings[name] = model.reading(name, batch)
+            parts[name].append(batch.readings[name][:, 0])
+    return {name: torch.cat(tensors) for name, tensors in parts.items()}

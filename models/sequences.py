@@ -55,6 +55,14 @@ class Sequences:
         lengths = np.bincount(self.users[keep], minlength=len(self))
         return Sequences.from_lengths(self.items[keep], lengths, self.keys)
 
+    def take(self, users: np.ndarray) -> tuple["Sequences", np.ndarray]:
+        """Returns the sequences of some users, int64 [u], in that order, and where their interactions were, [n]."""
+        assert self.keys is not None
+        lengths = self.lengths[users]
+        begins = np.cumsum(lengths) - lengths
+        rows = np.arange(lengths.sum()) + np.repeat(self.offsets[users] - begins, lengths)
+        return Sequences.from_lengths(self.items[rows], lengths, self.keys[users]), rows
+
     def folds(self, count: int) -> np.ndarray:
         """Deals users into `count` folds of about equal size, int64 [U]: a function of a user's key alone."""
         assert self.keys is not None

@@ -43,7 +43,7 @@ def test_sequence_agreement_agrees_with_brute_force(shape):
     log = torch.tensor(np.random.default_rng(shape[3]).normal(size=(6, shape[2])), dtype=torch.float32)
     chance = Chance(shape[2])
     chance.measure(log, torch.tensor([1.0, 1, 1, 1, 1, 2]))
-    values, defined = sequence_agreement(view, chance)
+    values, defined = sequence_agreement(view, chance(view.vectors))
     assert values.shape == defined.shape == (*shape[:2], len(AGREEMENTS))
     similarity = view.vectors @ view.vectors.transpose(1, 2)
     for b in range(shape[0]):
@@ -68,8 +68,8 @@ def test_a_window_is_judged_by_its_whole_history():
     whole = unit_view((2, 12, 4, 1))
     window = View(whole.vectors[:, 3:8], whole.present[:, 3:8], whole.total, whole.count)
     chance = Chance(4)
-    expected, shown = sequence_agreement(whole, chance)
-    found, defined = sequence_agreement(window, chance)
+    expected, shown = sequence_agreement(whole, chance(whole.vectors))
+    found, defined = sequence_agreement(window, chance(window.vectors))
     for name in ("mean", "rest"):
         column = AGREEMENTS.index(name)
         torch.testing.assert_close(found[..., column], expected[:, 3:8, column])
@@ -89,7 +89,7 @@ def test_a_view_of_whole_histories_adds_up_what_is_present():
 
 def test_an_item_does_not_agree_with_itself():
     view = View.of_windows(torch.eye(3)[None], torch.ones(1, 3, dtype=torch.bool))
-    values, _ = sequence_agreement(view, Chance(3))
+    values, _ = sequence_agreement(view, Chance(3)(view.vectors))
     torch.testing.assert_close(values, torch.zeros(1, 3, len(AGREEMENTS)))
 
 

@@ -144,8 +144,10 @@ def test_a_long_history_cut_into_windows_is_judged_as_if_it_were_one(missing):
             torch.testing.assert_close(found[:, column], expected[:, column], rtol=1e-3, atol=1e-4)
 
 
-def test_each_interaction_gets_the_score_of_the_window_that_judges_it():
-    model, sequences, vectors = random_model(max_length=12), random_sequences([50, 13, 5]), random_vectors()
+@pytest.mark.parametrize("backbone", ["gru4rec", "sasrec"])
+def test_each_interaction_gets_the_score_of_the_window_that_judges_it(backbone):
+    model, sequences = random_model(max_length=12, backbone=backbone), random_sequences([50, 13, 5, 7])
+    vectors = random_vectors(np.arange(ITEMS) % 4 != 0, np.arange(ITEMS) % 4 != 1)
     scores = score_sequences(model, sequences, vectors)
     reader = BatchReader(model, sequences, CatalogueTensors.select(model, vectors, np.arange(ITEMS)))
     for row in range(len(reader.windows)):
@@ -155,7 +157,24 @@ def test_each_interaction_gets_the_score_of_the_window_that_judges_it():
             probability, similarities, _ = model(reader.batch(window.users, index, np.ones(index.shape, bool)))
         judged = np.s_[window.before[0] : window.lengths[0] - window.after[0]]
         np.testing.assert_allclose(scores.noise_probability[index[0, judged]], probability[0, judged], atol=1e-5)
-        np.testing.assert_allclose(scores.similarities[index[0, judged]], similarities[0, judged], atol=1e-5)
+        found = np.nan_to_num(scores.similarities[index[0, judged]])
+        np.testing.assert_allclose(found, similarities[0, judged], atol=1e-5)
+
+
+def test_a_log_cut_at_the_borders_of_cells_has_the_scores_of_the_whole(model, monkeypatch):
+    monkeypatch.setattr("iadsr.models.scoring.GROUP_INTERACTIONS", 40)
+    sequences = random_sequences(np.random.default_rng(5).integers(0, 20, 60), 5)
+    vectors = random_vectors()
+    whole = score_sequences(model, sequences, vectors, cells=4)
+    assert whole.scored.sum() > 400
+    for number in range(2):
+        users = np.flatnonzero(sequences.keys % np.uint64(2) == number)
+        part, rows = sequences.take(users)
+        cut = score_sequences(model, part, vectors, cells=4)
+        for name, values in vars(whole).items():
+            np.testing.assert_array_equal(getattr(cut, name), values[rows], err_msg=name)
+    apart = score_sequences(model, sequences, vectors)
+    np.testing.assert_allclose(apart.noise_probability, whole.noise_probability, atol=1e-5)
 
 
 def test_the_mean_agreement_over_a_long_history_agrees_with_brute_force():
