@@ -17,7 +17,7 @@ from ..models.errors import InputError
 from ..transforms import files
 from ..transforms.deciding import Policy
 from ..transforms.drop_plan import PlanDrops
-from ..transforms.grouping import GroupByUserShard, Shuffle
+from ..transforms.grouping import GroupByUserShard, Sharding, Shuffle
 from ..transforms.joining import BuildCatalogue
 from ..transforms.manifest import MANIFEST, REPORT, FinishRun, RunFacts
 from ..transforms.popularity import CountItems
@@ -84,8 +84,8 @@ def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progre
     description = _describe(options, beam_options, model, embeddings, started)
     facts = RunFacts(plan.rows_by_file, options.policy, model.noise_reference, description)
     pipeline = beam.Pipeline(make_runner(beam_options), options=beam_options)
-    shards = options.shards or plan.default_shards()
-    build_graph(pipeline, options, plan, facts, shards, options.shuffle or ("claim-check" if local else "bytes"))
+    sharding = plan.sharding(options.shards)
+    build_graph(pipeline, options, plan, facts, sharding, options.shuffle or ("claim-check" if local else "bytes"))
     if not local:
         result = pipeline.run()
         if is_template(beam_options):
@@ -96,7 +96,7 @@ def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progre
         staging = files.join(options.output, STAGING)
         steps = [
             (staging, "slices-", len(plan.splits)),
-            (files.join(options.output, INTERACTIONS), "part-", shards),
+            (files.join(options.output, INTERACTIONS), "part-", sharding.shards),
         ]
         with watch_files(progress, "Cleaning", steps, plan.rows):
             run_in_thread(pipeline)
@@ -108,7 +108,7 @@ def build_graph(
     options: CleanOptions,
     plan: InputPlan,
     facts: RunFacts,
-    shards: int,
+    sharding: Sharding,
     shuffle: Shuffle,
 ) -> None:
     """Builds the whole graph: read, validate, group, join, score, decide, write, close.
@@ -133,8 +133,8 @@ def build_graph(
     item_counts = AsSingleton(read.valid | "Popularity" >> CountItems(columns.item, staging))
     scored = (
         read.valid
-        | "Group" >> GroupByUserShard(columns.user, shards, shuffle, staging)
-        | "Score" >> ScoreShards(columns, options.model, catalogue_directory)
+        | "Group" >> GroupByUserShard(columns.user, sharding, shuffle, staging)
+        | "Score" >> ScoreShards(columns, options.model, catalogue_directory, sharding.cells)
     )
     drop_plan = AsSingleton(scored | "Plan drops" >> PlanDrops(columns, policy, facts.noise_reference, item_counts))
     summaries = (
@@ -143,7 +143,7 @@ def build_graph(
         | "Wait for the plan" >> beam.Reshuffle()
         | "Unstage" >> beam.Map(unstage)
         | "Write"
-        >> DecideAndWrite(columns, policy, options.output, shards, drop_plan, item_counts, catalogue_directory)
+        >> DecideAndWrite(columns, policy, options.output, sharding.shards, drop_plan, item_counts, catalogue_directory)
     )
     summary = summaries | "Merge summaries" >> beam.CombineGlobally(MergeSummaries())
     _ = pipeline | "Finish" >> FinishRun(

@@ -31,14 +31,26 @@ class SliceClaim:
     """Bytes."""
 
 
-def user_shard(user_ids: pa.ChunkedArray, shards: int) -> np.ndarray:
-    """Returns the shard of each user, int64 [rows] in [0, shards): a function of the id's value alone."""
+@dataclasses.dataclass(frozen=True)
+class Sharding:
+    """How users are dealt into shards, by the values of their ids alone."""
+
+    shards: int
+    """Groups of users that one worker holds at a time."""
+    cells: int
+    """Smaller groups that no shard cuts, if there are no fewer of them: users are scored cell by cell, so that the
+    number of shards changes no bit of a score."""
+
+
+def user_shard(user_ids: pa.ChunkedArray, sharding: Sharding) -> np.ndarray:
+    """Returns the shard of each user, int64 [rows] in [0, shards)."""
     encoded = pc.dictionary_encode(user_ids).unify_dictionaries()
     if not encoded.num_chunks:
         return np.zeros(0, np.int64)
-    hashed = hash_values(encoded.chunk(0).dictionary) % np.uint64(shards)
+    cell = hash_values(encoded.chunk(0).dictionary) % np.uint64(sharding.cells)
+    shard = cell % np.uint64(sharding.shards)
     codes = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])
-    return hashed.astype(np.int64)[codes]
+    return shard.astype(np.int64)[codes]
 
 
 def hash_values(values: pa.Array) -> np.ndarray:
@@ -69,11 +81,11 @@ def _mix(values: np.ndarray) -> np.ndarray:
     return values ^ (values >> np.uint64(31))
 
 
-def split_by_shard(table: pa.Table, user_column: str, shards: int) -> Iterator[tuple[int, pa.Table]]:
+def split_by_shard(table: pa.Table, user_column: str, sharding: Sharding) -> Iterator[tuple[int, pa.Table]]:
     """Yields (shard, that shard's rows) for every shard that has rows, in ascending order of shard."""
-    shard = user_shard(table[user_column], shards)
-    order = np.argsort(shard.astype(np.uint16) if shards <= 1 << 16 else shard, kind="stable")
-    counts = np.bincount(shard, minlength=shards)
+    shard = user_shard(table[user_column], sharding)
+    order = np.argsort(shard.astype(np.uint16) if sharding.shards <= 1 << 16 else shard, kind="stable")
+    counts = np.bincount(shard, minlength=sharding.shards)
     ordered = table.take(order)
     start = 0
     for number in np.flatnonzero(counts):
@@ -108,7 +120,7 @@ class GroupByUserShard(beam.PTransform):
     """(split index, table) -> (shard, slices of that shard), see `collect`."""
 
     user_column: str
-    shards: int
+    sharding: Sharding
     shuffle: Shuffle
     staging_directory: str
 
@@ -125,7 +137,7 @@ class _SliceByShard(beam.DoFn):
         split_index, table = element
         slices = [
             (shard, to_bytes(part))
-            for shard, part in split_by_shard(table, self._config.user_column, self._config.shards)
+            for shard, part in split_by_shard(table, self._config.user_column, self._config.sharding)
         ]
         if self._config.shuffle == "bytes":
             yield from slices

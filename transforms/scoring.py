@@ -36,7 +36,9 @@ class ScoredShard:
     """Worker seconds spent so far, by step."""
 
 
-def score_shard(shard: int, table: pa.Table, columns: InteractionColumns, catalogue: Catalogue, model) -> ScoredShard:
+def score_shard(
+    shard: int, table: pa.Table, columns: InteractionColumns, catalogue: Catalogue, model, cells: int = 1
+) -> ScoredShard:
     """Orders a shard's interactions and scores every one of them.
 
     Args:
@@ -45,6 +47,7 @@ def score_shard(shard: int, table: pa.Table, columns: InteractionColumns, catalo
         columns: The part that each column plays.
         catalogue: Items and their vectors.
         model: An `iadsr.models.iadsr.IADSR`.
+        cells: See `grouping.Sharding`.
 
     Raises:
         ArtifactError: Item ids in log and catalogue have different types.
@@ -53,7 +56,7 @@ def score_shard(shard: int, table: pa.Table, columns: InteractionColumns, catalo
     ordered = order_interactions(table, columns)
     ordered_at = perf_counter()
     vectors = catalogue.take(catalogue.lookup(ordered.item_ids))  # [V', ...], the shard's own items
-    scores = score_sequences(model, ordered.sequences(columns), vectors)
+    scores = score_sequences(model, ordered.sequences(columns), vectors, cells=cells)
     known = (vectors.has_collaborative | vectors.has_semantic)[ordered.items]
     has_text = vectors.has_semantic[ordered.items]
     seconds = {"order": ordered_at - started, "score": perf_counter() - ordered_at}
@@ -110,16 +113,18 @@ class ScoreShards(beam.PTransform):
     columns: InteractionColumns
     model_directory: str
     catalogue_directory: AsSingleton
+    cells: int
 
     def expand(self, input_or_inputs):
         """Applies the scorer to a PCollection of grouped slices."""
-        score = beam.ParDo(_ScoreShard(self.columns, self.model_directory), self.catalogue_directory)
+        score = beam.ParDo(_ScoreShard(self.columns, self.model_directory, self.cells), self.catalogue_directory)
         return input_or_inputs | "Order, join, score" >> score
 
 
 class _ScoreShard(beam.DoFn):
-    def __init__(self, columns: InteractionColumns, model_directory: str):
+    def __init__(self, columns: InteractionColumns, model_directory: str, cells: int):
         self._columns = columns
+        self._cells = cells
         self._model_directory = model_directory
         self._shared_model, self._shared_catalogue = Shared(), Shared()
         self._held: tuple = ()
@@ -138,7 +143,7 @@ class _ScoreShard(beam.DoFn):
         catalogue = self._shared_catalogue.acquire(lambda: open_catalogue(catalogue_directory))
         # Of all `Shared` objects of a process Beam keeps one alive; these would be loaded again for every shard.
         self._held = model, catalogue
-        yield score_shard(shard, collect(slices), self._columns, catalogue, model)
+        yield score_shard(shard, collect(slices), self._columns, catalogue, model, self._cells)
 
     def _load_model(self):
         from ..models.iadsr import IADSR

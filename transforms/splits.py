@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from ..models.errors import InputError
 from .files import match_files, open_parquet
+from .grouping import Sharding
 from .schema import InteractionColumns, check_file_schema, unify_schemas
 
 SPLIT_BYTES = 64 << 20
@@ -57,6 +58,15 @@ class InputPlan:
     def rows(self) -> int:
         """Rows in the whole input."""
         return sum(self.rows_by_file.values())
+
+    def sharding(self, shards: int | None = None) -> Sharding:
+        """Returns how users are dealt into shards, as many as asked for or `default_shards`.
+
+        Any number up to the default, or MIN_SHARDS, gives the same bits of every score.
+        """
+        default = self.default_shards()
+        shards = shards or default
+        return Sharding(shards, max(default, shards, MIN_SHARDS))
 
     def default_shards(self) -> int:
         """Number of user shards: enough that each fits a small worker's memory, a function of the input alone."""

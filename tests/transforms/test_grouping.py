@@ -8,24 +8,43 @@ from apache_beam.testing.util import assert_that
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iadsr.transforms.grouping import GroupByUserShard, collect, hash_values, split_by_shard, to_bytes, user_shard
+from iadsr.transforms.grouping import (
+    GroupByUserShard,
+    Sharding,
+    collect,
+    hash_values,
+    split_by_shard,
+    to_bytes,
+    user_shard,
+)
 from iadsr.transforms.schema import ROW
+
+
+def test_no_shard_cuts_a_cell():
+    ids = pa.chunked_array([pa.array([f"u{i}" for i in range(200)])])
+    cell = user_shard(ids, Sharding(8, 8))
+    shard = user_shard(ids, Sharding(3, 8))
+    assert set(zip(cell.tolist(), shard.tolist(), strict=True)) == {(number, number % 3) for number in range(8)}
 
 
 def test_the_hash_is_the_same_in_every_release():
     # Shards decide file contents: a change here is a change of every output.
     strings = pa.chunked_array([["u1", "u2", "", "ü", "a long user id"]])
-    assert user_shard(strings, 1000).tolist() == [430, 742, 535, 725, 824]
+    assert user_shard(strings, Sharding(1000, 1000)).tolist() == [430, 742, 535, 725, 824]
     for integer in (pa.int8(), pa.int64()):
-        assert user_shard(pa.chunked_array([pa.array([0, 1, -1], integer)]), 1000).tolist() == [535, 465, 936]
+        assert user_shard(pa.chunked_array([pa.array([0, 1, -1], integer)]), Sharding(1000, 1000)).tolist() == [
+            535,
+            465,
+            936,
+        ]
 
 
 @given(st.lists(st.text(max_size=6), min_size=1), st.integers(0, 5))
 def test_a_users_shard_depends_on_nothing_but_the_id(ids, start):
-    whole = user_shard(pa.chunked_array([ids]), 7)
+    whole = user_shard(pa.chunked_array([ids]), Sharding(7, 7))
     sliced = pa.array(ids).slice(min(start, len(ids) - 1))
     chunks = pa.chunked_array([sliced, pa.array(ids, pa.string())])
-    found = user_shard(chunks, 7)
+    found = user_shard(chunks, Sharding(7, 7))
     assert found.tolist() == [*whole[len(ids) - len(sliced) :], *whole]
 
 
@@ -39,7 +58,7 @@ def test_strings_spread_evenly_and_anagrams_differ():
 
 def test_slices_hold_all_rows_and_only_their_own_bytes():
     table = pa.table({"user_id": [f"u{n}" for n in range(10_000)], ROW: range(10_000), "pad": ["x" * 50] * 10_000})
-    parts = dict(split_by_shard(table, "user_id", 8))
+    parts = dict(split_by_shard(table, "user_id", Sharding(8, 8)))
     assert sum(len(part) for part in parts.values()) == 10_000
     assert len(to_bytes(parts[3])) < 1.5 * len(to_bytes(table)) / 8
 
@@ -56,7 +75,7 @@ def test_both_shuffles_bring_every_row_to_its_users_shard_in_input_order(shuffle
         for shard, slices in groups:
             table = collect(slices)
             assert table[ROW].to_pylist() != []
-            assert (user_shard(table["user_id"], 5) == shard).all()
+            assert (user_shard(table["user_id"], Sharding(5, 5)) == shard).all()
             users = table["user_id"].to_pylist()
             for user in set(users):
                 rows = [r for u, r in zip(users, table[ROW].to_pylist(), strict=True) if u == user]
@@ -65,6 +84,6 @@ def test_both_shuffles_bring_every_row_to_its_users_shard_in_input_order(shuffle
         assert sorted(seen) == list(range(1000))
 
     with beam.Pipeline(runner="apache_beam.runners.portability.fn_api_runner.FnApiRunner") as pipeline:
-        groups = pipeline | beam.Create(splits) | GroupByUserShard("user_id", 5, shuffle, str(tmp_path))
+        groups = pipeline | beam.Create(splits) | GroupByUserShard("user_id", Sharding(5, 5), shuffle, str(tmp_path))
         assert_that(groups, check)
     assert bool(list(tmp_path.iterdir())) == (shuffle == "claim-check")

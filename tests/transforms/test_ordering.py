@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iadsr.transforms.grouping import hash_values, user_shard
+from iadsr.transforms.grouping import Sharding, hash_values, user_shard
 from iadsr.transforms.ordering import order_interactions
 from iadsr.transforms.schema import ROW, TIME, InteractionColumns
 
@@ -96,7 +96,7 @@ def test_integer_users_have_keys_too_whatever_their_width(rows):
 @pytest.mark.parametrize("shards", [16, 60])
 def test_each_shard_holds_users_of_all_folds(shards):
     ids = [f"user-{number}" for number in range(40 * shards)]
-    one = user_shard(pa.chunked_array([ids]), shards) == 3
+    one = user_shard(pa.chunked_array([ids]), Sharding(shards, shards)) == 3
     ordered = order_interactions(
         table_of([(user, "x", 0, 0) for user, here in zip(ids, one, strict=True) if here]), COLUMNS
     )

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from iadsr.transforms.grouping import collect, split_by_shard, to_bytes
+from iadsr.transforms.grouping import Sharding, collect, split_by_shard, to_bytes
 from iadsr.transforms.ordering import order_interactions
 from iadsr.transforms.reading import read_split
 from iadsr.transforms.schema import InteractionColumns
@@ -31,7 +31,7 @@ def test_every_row_of_a_real_log_arrives_in_its_users_order(name):
     for split in plan.splits:
         valid, rejected = read_split(split, COLUMNS, plan.schema)
         assert len(rejected) == 0
-        for shard, part in split_by_shard(valid, "user_id", SHARDS):
+        for shard, part in split_by_shard(valid, "user_id", Sharding(SHARDS, SHARDS)):
             slices[shard].append(to_bytes(part))
     shards = [order_interactions(collect(parts), COLUMNS) for parts in slices.values()]
     found = pa.concat_tables(shard.table for shard in shards)

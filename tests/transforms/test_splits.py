@@ -42,5 +42,14 @@ def test_shards_follow_the_rows(rows, size, shards):
     assert plan.default_shards() == shards
 
 
+@pytest.mark.parametrize(
+    ("rows", "asked", "shards", "cells"),
+    [(10, None, 1, 8), (10, 3, 3, 8), (10, 9, 9, 9), (10**7, None, 20, 20), (10**7, 4, 4, 20)],
+)
+def test_any_number_of_shards_up_to_the_default_cuts_no_cell(rows, asked, shards, cells):
+    sharding = splits.InputPlan((), pa.schema([]), {"a": rows}, 1).sharding(asked)
+    assert (sharding.shards, sharding.cells) == (shards, cells)
+
+
 def test_shards_follow_the_bytes():
     assert splits.InputPlan((), pa.schema([]), {"a": 10}, 100 * splits.SHARD_BYTES).default_shards() == 100
