@@ -1,4 +1,4 @@
-"""Intervals over users: how much a figure would differ had other users of the same kind been measured."""
+"""Intervals over users and trainings: how much a figure would differ with other users, trained anew."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -23,12 +23,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Resampled:
-    """Means over users of several per-user columns, and the same means over users drawn anew with replacement.
+    """Means over trainings and users of several columns, and the same means over both drawn anew with replacement.
 
-    Every column is resampled with the same users, so that differences between columns are paired.
+    Every column is resampled with the same users and seeds, so that differences between columns are paired. A log that
+    differs in next to nothing trains another recommender nevertheless; without the trainings that would be a lift.
 
     Attributes:
-        means: [k], over the users there are.
+        means: [k], over what there is.
         resampled: [RESAMPLES, k].
     """
 
@@ -37,14 +38,21 @@ class Resampled:
 
     @classmethod
     def draw(cls, columns: npt.NDArray[np.float64], seed: int) -> "Resampled":
-        """Resamples the users of per-user figures [U, k]."""
-        users = len(columns)
+        """Resamples figures of trainings and users, [S, U, k]. A single training says nothing of how trainings differ.
+
+        A mean of S draws from S values varies less than one of S new ones, by S - 1 to S in variance; each resample's
+        distance from the mean of its users is stretched by as much.
+        """
+        seeds, users, count = columns.shape
         generator = np.random.default_rng(seed)
-        resampled = np.empty((RESAMPLES, columns.shape[1]))
+        stretch = np.sqrt(seeds / max(seeds - 1, 1))
+        resampled = np.empty((RESAMPLES, count))
         for i in range(RESAMPLES):
             drawn = np.bincount(generator.integers(0, users, users), minlength=users)
-            resampled[i] = drawn @ columns / users
-        return cls(columns.mean(0), resampled)
+            by_seed = np.stack([drawn @ part for part in columns]) / users  # [S, k]
+            centre, chosen = by_seed.mean(0), by_seed[generator.integers(0, seeds, seeds)].mean(0)
+            resampled[i] = centre + stretch * (chosen - centre)
+        return cls(columns.mean((0, 1)), resampled)
 
     def mean(self, column: int) -> Estimate:
         """Estimates a column's mean."""

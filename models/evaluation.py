@@ -131,15 +131,15 @@ def compare_treatments(
         report: Called with the share of the work that is done and a remark.
 
     Returns:
-        HR and NDCG in the order of METRICS of each tested user, mean over the seeds: float [treatments, U, 6].
+        HR and NDCG in the order of METRICS, of each training and tested user: float [treatments, seeds, U, 6].
     """
     log, training = held_out.log, held_out.training
     generator = np.random.default_rng(0)
     stopping = np.sort(generator.permutation(held_out.tested)[:VALIDATION_USERS])
     catalogue = int(log.items.max()) + 1
-    runs = [(seed, place) for seed in seeds for place in range(len(treatments))]
-    figures = np.zeros((len(treatments), len(held_out.tested), 6))
-    for number, (seed, place) in enumerate(runs):
+    runs = [(nth, place) for nth in range(len(seeds)) for place in range(len(treatments))]
+    figures = np.zeros((len(treatments), len(seeds), len(held_out.tested), 6))
+    for number, (nth, place) in enumerate(runs):
         treatment = treatments[place]
         kept = training & treatment.keep
 
@@ -154,8 +154,8 @@ def compare_treatments(
             catalogue,
             held_out.task(treatment.keep, 1, stopping),
             config,
-            seed,
+            seeds[nth],
             tell,
         )
-        figures[place] += recommender.measure(held_out.task(treatment.keep, 0, held_out.tested)) / len(seeds)
+        figures[place, nth] = recommender.measure(held_out.task(treatment.keep, 0, held_out.tested))
     return figures

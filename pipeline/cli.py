@@ -361,8 +361,10 @@ def evaluate(
     ] = None,
     seeds: Annotated[
         int,
-        typer.Option(help="Train the recommender N times on each log; figures are means.", rich_help_panel=_MEASURE),
-    ] = 1,
+        typer.Option(
+            help="Trainings of the recommender on each log; figures are means.", metavar="N", rich_help_panel=_MEASURE
+        ),
+    ] = 3,
     backbone: Backbone = "gru4rec",
     seed: Seed = 0,
     config: Config = None,

@@ -51,7 +51,7 @@ class EvaluateOptions:
     """The recommender whose gain is measured."""
     inject: float | None = None
     """Share of the interactions that are inserted as noise first; None: the log is taken as it is."""
-    seeds: int = 1
+    seeds: int = 3
     """Trainings of the recommender on each log; figures are means over them."""
     seed: int = 0
     """Seed of the detector, of inserted noise and of the first training of the recommender."""
@@ -233,9 +233,9 @@ def _results(
     training: npt.NDArray[np.bool_],
     seed: int,
 ) -> list[TreatmentResult]:
-    """Estimates everything from per-user figures [treatments, U, 6], with the same resampled users throughout."""
-    count, users, metrics = figures.shape
-    resampled = Resampled.draw(figures.transpose(1, 0, 2).reshape(users, count * metrics), seed)
+    """Estimates everything from figures [treatments, seeds, U, 6], all by the same resamples."""
+    count, seeds, users, metrics = figures.shape
+    resampled = Resampled.draw(figures.transpose(1, 2, 0, 3).reshape(seeds, users, count * metrics), seed)
     names = [treatment.name for treatment in treatments]
 
     def column(name: str, metric: str) -> int:

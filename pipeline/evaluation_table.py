@@ -19,11 +19,16 @@ def describe_evaluation(evaluation: Evaluation) -> str:
     """Says how a recommender does on each treatment of the log, and whether cleaning helps."""
     owned = "can be recommended again" if evaluation.recommends_seen else "are left out"
     inserted = f", {evaluation.inserted:,} of them inserted noise" if evaluation.inserted else ""
-    trained = f", mean of {evaluation.seeds} trainings" if evaluation.seeds > 1 else ""
+    several = evaluation.seeds > 1
+    over = (
+        f"users and {evaluation.seeds} trainings"
+        if several
+        else "users; how much trainings differ is not in them, with --seeds 3 it is"
+    )
     introduction = [
         f"{evaluation.recommender} trained on {evaluation.training_interactions:,} interactions{inserted}.",
         f"{evaluation.users:,} users' last item ranked among all {evaluation.items:,}; items they have {owned}.",
-        f"95% intervals over users{trained}.",
+        f"95% intervals over {over}.",
     ]
     words = [_in_words(result) for result in evaluation.treatments]
     return "\n".join([*introduction, "", *_table(evaluation), "", *words])

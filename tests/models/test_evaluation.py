@@ -73,9 +73,10 @@ def test_a_log_without_its_noise_is_worth_more_and_the_order_of_treatments_does_
     clean = Treatment.dropping("clean", noise)
     told = []
     both = compare_treatments(held_out, [raw, clean], CONFIG, [0, 1], lambda done, note: told.append((done, note)))
-    assert both.shape == (2, 300, len(METRICS))
+    assert both.shape == (2, 2, 300, len(METRICS))
+    assert not np.array_equal(both[:, 0], both[:, 1])
     place = METRICS.index("NDCG@5")
-    assert both[1, :, place].mean() > both[0, :, place].mean() + 0.05
+    assert both[1, ..., place].mean() > both[0, ..., place].mean() + 0.05
     np.testing.assert_array_equal(compare_treatments(held_out, [clean, raw], CONFIG, [0, 1]), both[::-1])
     shares = [done for done, _ in told]
     assert shares == sorted(shares)

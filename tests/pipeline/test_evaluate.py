@@ -44,7 +44,7 @@ def test_all_treatments_are_measured_on_every_user(injected):
     assert figures["recommender"] == "sasrec"
     assert figures["users"] == 400
     assert figures["items"] == 40
-    assert figures["seeds"] == 1
+    assert figures["seeds"] == 3
     # 25% of the noisy log: a third of what was there.
     assert figures["inserted"] == pytest.approx(3200 / 3, rel=0.01)
     assert figures["training_interactions"] == 3200 - 2 * 400 + figures["inserted"]
@@ -101,7 +101,7 @@ def test_without_inserted_noise_there_is_no_oracle(world):
     assert all(result.recovered is None for result in evaluation.treatments)
     words = describe_evaluation(evaluation)
     assert words.startswith("gru4rec trained on 2,400 interactions.\n400 users' last item ranked among all 40")
-    assert "mean of 2 trainings" in words
+    assert "95% intervals over users and 2 trainings." in words
     assert "oracle" not in words
 
 
