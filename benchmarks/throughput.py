@@ -1,0 +1,163 @@
+"""Measures how much of the machine's time goes into anything but the work, in CPU seconds of whole processes.
+
+    python -m benchmarks.throughput --work DIRECTORY --rows 1000000
+
+Everything is measured in processes of their own, on one core, in one run. The log is synthetic: Zipf items, users of 1
+to 10,000 interactions. Polars and DuckDB are measured where they are installed.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import throughput_work as work
+
+TITLES = {
+    "clean": "iadsr clean",
+    "clean-bare": "the same work in a bare loop, without Beam",
+    "sequences": "read, validate, group, order, write, in Beam",
+    "sequences-bare": "the same in a bare pyarrow loop, hash-sharded",
+    "sequences-polars": "group, order, write in Polars",
+    "sequences-duckdb": "group, order, write in DuckDB",
+    "score": "scoring alone, sequences in memory",
+    "score-per-item": "scoring user by user and position by position, as the published code does",
+}
+PEERS = {
+    "clean": ("clean-bare",),
+    "sequences": ("sequences-bare", "sequences-polars", "sequences-duckdb"),
+    "score": ("score-per-item",),
+}
+TARGETS = {
+    "clean-bare": 0.97,
+    "sequences-bare": 0.95,
+    "sequences-polars": 1.0,
+    "sequences-duckdb": 1.0,
+    "score-per-item": 100.0,
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a process took."""
+
+    rows: int
+    """Interactions that it went through."""
+    cpu_seconds: float
+    """Of the process and its children."""
+    peak_bytes: int
+    """Largest resident memory."""
+
+    @property
+    def speed(self) -> float:
+        """Interactions per CPU second."""
+        return self.rows / self.cpu_seconds
+
+
+def measure(name: str, options: argparse.Namespace) -> Cost:
+    """Runs one piece of work in a process of its own.
+
+    Raises:
+        RuntimeError: It failed.
+    """
+    output = os.path.join(options.work, "output")
+    shutil.rmtree(output, ignore_errors=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    command = [sys.executable, "-m", "benchmarks.throughput", "--work", options.work, "--child", name]
+    command += ["--rows", str(options.rows), "--items", str(options.items)]
+    process = os.posix_spawn(sys.executable, command, environment)
+    _, status, usage = os.wait4(process, 0)
+    if status:
+        raise RuntimeError(f"{name} ended with {os.waitstatus_to_exitcode(status)}")
+    told = _told(options.work)
+    # What was only needed to get ready, such as reading the log for the scoring alone, does not count.
+    seconds = told.get("seconds", usage.ru_utime + usage.ru_stime)
+    return Cost(told.get("rows", options.rows), seconds, usage.ru_maxrss * 1024)
+
+
+def _told(directory: str) -> dict[str, float]:
+    path = os.path.join(directory, "told.json")
+    if not os.path.exists(path):
+        return {}
+    with open(path, encoding="utf-8") as file:
+        told = json.load(file)
+    os.remove(path)
+    return told
+
+
+def run_child(options: argparse.Namespace) -> None:
+    """Does one piece of work, in a process that is measured from outside."""
+    paths = work.Paths(options.work, options.rows, options.items)
+    told = CHILDREN[options.child](paths)
+    if told:
+        with open(os.path.join(options.work, "told.json"), "w", encoding="utf-8") as file:
+            json.dump(told, file)
+
+
+CHILDREN: dict[str, Callable[[work.Paths], dict[str, float] | None]] = {
+    "clean": work.clean_with_beam,
+    "clean-bare": work.clean_in_a_loop,
+    "sequences": work.sequences_with_beam,
+    "sequences-bare": work.sequences_in_a_loop,
+    "sequences-polars": work.sequences_in_polars,
+    "sequences-duckdb": work.sequences_in_duckdb,
+    "score": work.score,
+    "score-per-item": work.score_per_item,
+}
+
+
+def describe(costs: dict[str, Cost]) -> str:
+    """Formats all costs and ratios as Markdown."""
+    lines = ["| what | interactions per CPU second | peak memory |", "| --- | --- | --- |"]
+    lines += [
+        f"| {TITLES[name]} | {cost.speed:,.0f} | {cost.peak_bytes / 2**20:,.0f} MiB |" for name, cost in costs.items()
+    ]
+    lines += ["", "| ours | against | speed ratio | target |", "| --- | --- | --- | --- |"]
+    for ours, peers in PEERS.items():
+        for peer in peers:
+            if ours in costs and peer in costs:
+                ratio = costs[ours].speed / costs[peer].speed
+                lines.append(f"| {TITLES[ours]} | {TITLES[peer]} | {ratio:.2f} | {TARGETS[peer]:g} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Runs the benchmark from the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.throughput", description=(__doc__ or "").partition("\n")[0]
+    )
+    add = parser.add_argument
+    add(
+        "--work",
+        required=True,
+        help="directory for the synthetic log, the model and the outputs; kept for the next time",
+    )
+    add("--rows", type=int, default=10_000_000, help="interactions; a tenth as many users")
+    add("--items", type=int, default=12_000)
+    add("--only", nargs="+", choices=tuple(CHILDREN), default=list(CHILDREN))
+    add("--child", choices=tuple(CHILDREN), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        run_child(options)
+        return
+    started = time.perf_counter()
+    work.prepare(work.Paths(options.work, options.rows, options.items))
+    print(f"Log and model made in {time.perf_counter() - started:.0f} s.", flush=True)
+    costs: dict[str, Cost] = {}
+    for name in options.only:
+        library = name.partition("-")[2]
+        if library in ("polars", "duckdb") and not importlib.util.find_spec(library):
+            print(f"{TITLES[name]}: not installed", flush=True)
+            continue
+        costs[name] = measure(name, options)
+        print(f"{TITLES[name]}: {costs[name].cpu_seconds:.1f} CPU s", flush=True)
+    print(f"\n{describe(costs)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,365 @@
+"""The pieces of work that `throughput` measures, ours and those of others, each as small as the work allows."""
+
+import dataclasses
+import os
+import sys
+import time
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from iadsr.transforms.schema import InteractionColumns
+
+COLUMNS = InteractionColumns()
+ROW_GROUP = 250_000
+SAMPLE_USERS = 2_000
+"""Users of the log that the model is trained on, for an epoch: what it costs does not depend on what it knows."""
+LONGEST = 10_000
+DIMENSION = 384
+PER_ITEM_USERS = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    """Where everything lies, and how large it is."""
+
+    work: str
+    rows: int
+    items: int
+
+    def _at(self, name: str) -> str:
+        return os.path.join(self.work, name)
+
+    @property
+    def log(self) -> str:
+        """The log, one file."""
+        return self._at(f"log-{self.rows}-{self.items}.parquet")
+
+    @property
+    def embeddings(self) -> str:
+        """Text embeddings, drawn at random."""
+        return self._at(f"embeddings-{self.items}")
+
+    @property
+    def model(self) -> str:
+        """The model."""
+        return self._at(f"model-{self.items}")
+
+    @property
+    def output(self) -> str:
+        """Where the work in progress writes."""
+        return self._at("output")
+
+
+def prepare(paths: Paths) -> None:
+    """Makes the log, the embeddings and the model where they are not there yet."""
+    os.makedirs(paths.work, exist_ok=True)
+    if not os.path.exists(paths.log):
+        pq.write_table(synthetic_log(paths.rows, paths.items), paths.log, row_group_size=ROW_GROUP)
+    if not os.path.exists(paths.embeddings):
+        _write_embeddings(paths)
+    if not os.path.exists(paths.model):
+        _write_model(paths)
+
+
+def synthetic_log(rows: int, items: int, seed: int = 0) -> pa.Table:
+    """Draws a log: item popularity and the lengths of users follow power laws, rows are in order of time.
+
+    Returns:
+        `user_id`, `item_id`, `timestamp`; a tenth as many users as rows, of 1 to LONGEST interactions.
+    """
+    generator = np.random.default_rng(seed)
+    users = max(rows // 10, 1)
+    share = np.minimum(generator.pareto(1.2, users) + 0.3, LONGEST / 4)
+    lengths = np.clip(np.round(share * rows / share.sum()), 1, LONGEST).astype(np.int64)
+    user = generator.permutation(np.repeat(np.arange(users), lengths))
+    user = np.resize(user, rows)
+    popularity = 1 / np.arange(1, items + 1)
+    item = np.searchsorted(np.cumsum(popularity / popularity.sum()), generator.random(rows)).clip(max=items - 1)
+    return pa.table(
+        {
+            "user_id": pc.binary_join_element_wise("user", pa.array(user).cast(pa.string()), "-"),
+            "item_id": pc.binary_join_element_wise("item", pa.array(item).cast(pa.string()), "-"),
+            "timestamp": pa.array(np.sort(generator.integers(1_600_000_000, 1_700_000_000, rows))),
+        }
+    )
+
+
+def _write_embeddings(paths: Paths) -> None:
+    from iadsr.transforms.embedding_table import EmbeddingMetadata, EmbeddingTable
+    from iadsr.transforms.embeddings import write_embeddings
+
+    vectors = np.random.default_rng(1).normal(size=(paths.items, DIMENSION)).astype(np.float32)
+    ids = [f"item-{number}" for number in range(paths.items)]
+    table = EmbeddingTable(
+        item_ids=pa.array(ids),
+        vectors=vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
+        present=np.ones(paths.items, bool),
+        texts=pa.array(ids, pa.large_string()),
+        metadata=EmbeddingMetadata("semantic", "random", "1", "mean", DIMENSION, ("title",)),
+    )
+    write_embeddings(table, paths.embeddings)
+
+
+def _write_model(paths: Paths) -> None:
+    from iadsr.models.config import IADSRConfig, TrainingConfig
+    from iadsr.models.training import train
+    from iadsr.pipeline.train import read_log, write_model
+    from iadsr.transforms.embedding_table import align, fingerprint
+    from iadsr.transforms.embeddings import read_embeddings
+    from iadsr.transforms.splits import plan_input
+
+    log, _ = read_log(plan_input(paths.log, COLUMNS), COLUMNS)
+    sample, _ = log.sequences(COLUMNS).take(np.arange(min(SAMPLE_USERS, len(log.offsets) - 1)))
+    embeddings = read_embeddings(paths.embeddings)
+    semantic, has_semantic = align(embeddings, log.item_ids)
+    once = TrainingConfig(collaborative_epochs=1, alignment_epochs=1, context_epochs=1, head_epochs=1)
+    result = train(sample, semantic, has_semantic, IADSRConfig(), once)
+    result.model.provenance = {
+        "embeddings": embeddings.metadata.to_dict(),
+        "embeddings_fingerprint": fingerprint(embeddings),
+    }
+    write_model(paths.model, result, log.item_ids)
+
+
+def clean_with_beam(paths: Paths) -> None:
+    """Runs `iadsr clean` with its defaults."""
+    from iadsr.pipeline.cli import main
+
+    inputs = ["--interactions", paths.log, "--embeddings", paths.embeddings, "--model", paths.model]
+    sys.argv = ["iadsr", "clean", *inputs, "--output", paths.output]
+    main()
+
+
+def clean_in_a_loop(paths: Paths) -> None:
+    """Does what `iadsr clean` does with the same functions, one after the other, without report and manifest."""
+    import torch
+
+    from iadsr.models.iadsr import IADSR
+    from iadsr.pipeline.artifacts import COLLABORATIVE, read_model_facts
+    from iadsr.transforms import popularity
+    from iadsr.transforms.deciding import Policy, decide
+    from iadsr.transforms.drop_plan import merge_tallies, plan_drops, tally_shard
+    from iadsr.transforms.embeddings import read_embeddings
+    from iadsr.transforms.files import read_arrow, write_arrow, write_table
+    from iadsr.transforms.joining import join_tables, open_catalogue, write_catalogue
+    from iadsr.transforms.reading import read_split
+    from iadsr.transforms.scoring import from_table, score_shard, to_table
+    from iadsr.transforms.splits import plan_input
+    from iadsr.transforms.writing import cleaned_interactions, cleaned_sequences, rebase, weigh
+
+    torch.set_num_threads(1)
+    plan, facts = plan_input(paths.log, COLUMNS), read_model_facts(paths.model)
+    sharding = plan.sharding()
+    os.makedirs(paths.output)
+    collaborative = read_embeddings(os.path.join(paths.model, COLLABORATIVE), kind="collaborative")
+    write_catalogue(
+        join_tables(read_embeddings(paths.embeddings), collaborative), os.path.join(paths.output, "catalogue")
+    )
+    shards, counted = _Shards(paths.output, sharding), []
+    for split in plan.splits:
+        valid, _ = read_split(split, COLUMNS, plan.schema)
+        counted.append(popularity.count_items(valid["item_id"]))
+        shards.add(valid)
+    counts = popularity.merge_counts(counted)
+    counts = counts.take(pc.sort_indices(counts["item_id"])).combine_chunks()
+    number = counts["count"].to_numpy()
+    item_counts = popularity.ItemCounts(counts["item_id"].chunk(0), number, popularity.bucket_edges(number))
+
+    model, catalogue = IADSR.from_pretrained(paths.model), open_catalogue(os.path.join(paths.output, "catalogue"))
+    tallies, staged = [], []
+    for shard, table in shards.tables():
+        scored = score_shard(shard, table, COLUMNS, catalogue, model, sharding.cells)
+        tallies.append(tally_shard(scored, COLUMNS, item_counts))
+        staged.append((shard, os.path.join(paths.output, f"scored-{shard}.arrow")))
+        write_arrow(staged[-1][1], to_table(scored))
+    policy = Policy()
+    drops = plan_drops(merge_tallies(tallies), policy, facts.noise_reference)
+    for shard, path in staged:
+        scored = rebase(from_table(shard, read_arrow(path)), drops)
+        decisions = decide(
+            scored.scores,
+            scored.ordered.offsets,
+            policy,
+            drops.threshold,
+            known=scored.known,
+            has_text=scored.has_text,
+        )
+        weight = weigh(scored, drops)
+        write_table(
+            os.path.join(paths.output, f"interactions-{shard}.parquet"), cleaned_interactions(scored, decisions, weight)
+        )
+        write_table(
+            os.path.join(paths.output, f"sequences-{shard}.parquet"),
+            cleaned_sequences(scored, decisions, COLUMNS, weight),
+        )
+
+
+class _Shards:
+    """Rows dealt into one Arrow file per shard."""
+
+    def __init__(self, directory: str, sharding: Any):
+        self._directory, self._sharding = directory, sharding
+        self._writers: dict[int, Any] = {}
+
+    def add(self, table: pa.Table) -> None:
+        """Appends each row to its shard."""
+        from iadsr.transforms.grouping import split_by_shard
+
+        for shard, part in split_by_shard(table, COLUMNS.user, self._sharding):
+            if shard not in self._writers:
+                self._writers[shard] = pa.ipc.new_file(self._path(shard), part.schema)
+            self._writers[shard].write_table(part)
+
+    def tables(self):
+        """Yields each shard with its rows."""
+        for shard, writer in sorted(self._writers.items()):
+            writer.close()
+            with pa.memory_map(self._path(shard)) as file:
+                yield shard, pa.ipc.open_file(file).read_all()
+
+    def _path(self, shard: int) -> str:
+        return os.path.join(self._directory, f"rows-{shard}.arrow")
+
+
+def sequences_with_beam(paths: Paths) -> None:
+    """Runs the steps of `iadsr clean` up to ordered sequences, and writes them."""
+    import apache_beam as beam
+
+    from iadsr.pipeline.options import beam_options, make_runner
+    from iadsr.transforms.grouping import GroupByUserShard
+    from iadsr.transforms.reading import ReadSplits
+    from iadsr.transforms.splits import plan_input
+
+    plan, options = plan_input(paths.log, COLUMNS), beam_options([])
+    sharding = plan.sharding()
+    os.makedirs(paths.output)
+    with beam.Pipeline(make_runner(options), options=options) as pipeline:
+        read = pipeline | beam.Create(plan.splits) | beam.Reshuffle() | ReadSplits(COLUMNS, plan.schema, paths.output)
+        grouped = read.valid | GroupByUserShard(COLUMNS.user, sharding, "claim-check", paths.output)
+        _ = grouped | beam.Map(_write_ordered, paths.output)
+
+
+def _write_ordered(element: tuple[int, Any], directory: str) -> None:
+    from iadsr.transforms.files import write_table
+    from iadsr.transforms.grouping import collect
+    from iadsr.transforms.ordering import order_interactions
+
+    shard, slices = element
+    ordered = order_interactions(collect(slices), COLUMNS)
+    write_table(os.path.join(directory, f"part-{shard}.parquet"), _sequences(ordered.table, ordered.offsets))
+
+
+def _sequences(table: pa.Table, offsets: np.ndarray) -> pa.Table:
+    lists = {
+        name: pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), table[name].combine_chunks())
+        for name in (COLUMNS.item, COLUMNS.timestamp)
+    }
+    return pa.table({COLUMNS.user: table[COLUMNS.user].take(offsets[:-1]), **lists})
+
+
+def sequences_in_a_loop(paths: Paths) -> None:
+    """Deals rows into shards and orders each, with pyarrow alone and without checking a row."""
+    from iadsr.transforms.files import write_table
+    from iadsr.transforms.splits import plan_input
+
+    os.makedirs(paths.output)
+    shards = _Shards(paths.output, plan_input(paths.log, COLUMNS).sharding())
+    file = pq.ParquetFile(paths.log)
+    for group in range(file.num_row_groups):
+        shards.add(file.read_row_group(group, use_threads=False))
+    for shard, table in shards.tables():
+        keys = [(COLUMNS.user, "ascending"), (COLUMNS.timestamp, "ascending"), (COLUMNS.item, "ascending")]
+        ordered = table.take(pc.sort_indices(table, sort_keys=keys)).combine_chunks()
+        runs = pc.run_end_encode(ordered[COLUMNS.user].combine_chunks())
+        offsets = np.append(0, runs.run_ends.to_numpy())
+        write_table(os.path.join(paths.output, f"part-{shard}.parquet"), _sequences(ordered, offsets))
+
+
+def sequences_in_polars(paths: Paths) -> None:
+    """Groups and orders with Polars."""
+    import polars
+
+    os.makedirs(paths.output)
+    log = polars.scan_parquet(paths.log).sort(COLUMNS.user, COLUMNS.timestamp, COLUMNS.item)
+    sequences = log.group_by(COLUMNS.user, maintain_order=True).agg(COLUMNS.item, COLUMNS.timestamp)
+    sequences.collect().write_parquet(os.path.join(paths.output, "sequences.parquet"))
+
+
+def sequences_in_duckdb(paths: Paths) -> None:
+    """Groups and orders with DuckDB."""
+    import duckdb
+
+    os.makedirs(paths.output)
+    connection = duckdb.connect(config={"threads": 1})
+    order = f"order by {COLUMNS.timestamp}, {COLUMNS.item}"
+    connection.execute(
+        f"copy (select {COLUMNS.user}, list({COLUMNS.item} {order}) as {COLUMNS.item}, "
+        f"list({COLUMNS.timestamp} {order}) as {COLUMNS.timestamp} "
+        f"from '{paths.log}' group by {COLUMNS.user} order by {COLUMNS.user}) "
+        f"to '{os.path.join(paths.output, 'sequences.parquet')}' (format parquet)"
+    )
+
+
+def score(paths: Paths) -> dict[str, float]:
+    """Scores a shard's worth of sequences, in memory."""
+    from iadsr.models.scoring import score_sequences
+    from iadsr.transforms.splits import SHARD_ROWS
+
+    model, sequences, vectors = _in_memory(paths)
+    users = np.searchsorted(sequences.offsets, min(SHARD_ROWS, paths.rows), side="right") - 1
+    sequences, _ = sequences.take(np.arange(max(users, 1)))
+    started = time.process_time()
+    score_sequences(model, sequences, vectors)
+    return {"rows": len(sequences.items), "seconds": time.process_time() - started}
+
+
+def score_per_item(paths: Paths) -> dict[str, float]:
+    """Scores some users one at a time, the similarities position by position, with the backbone alone.
+
+    So does the published code, and it has neither our agreement features nor our head.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    from iadsr.models.backbones import read_items
+    from iadsr.models.scoring import CatalogueTensors
+
+    model, sequences, vectors = _in_memory(paths)
+    catalogue = CatalogueTensors.select(model, vectors, np.arange(len(vectors.semantic)))
+    rows, started = 0, time.process_time()
+    with torch.inference_mode():
+        for start, stop in list(pairwise(sequences.offsets))[:PER_ITEM_USERS]:
+            items = torch.from_numpy(sequences.items[start:stop].astype(np.int64))
+            real = torch.ones(1, len(items), dtype=torch.bool)
+            collaborative = model.backbone(read_items(catalogue.collaborative[items])[None], real)[0]
+            user_collaborative = collaborative.amax(0)
+            user_semantic = model.long_semantic(catalogue.semantic[items].mean(0))
+            for position, item in enumerate(items):
+                semantic = model.short_semantic(catalogue.semantic[item])
+                logit = F.cosine_similarity(user_semantic, collaborative[position], dim=0)
+                logit = logit + F.cosine_similarity(user_collaborative, semantic, dim=0)
+                torch.sigmoid(-logit - F.cosine_similarity(collaborative[position], semantic, dim=0))
+            rows += len(items)
+    return {"rows": rows, "seconds": time.process_time() - started}
+
+
+def _in_memory(paths: Paths):
+    import torch
+
+    from iadsr.models.iadsr import IADSR
+    from iadsr.pipeline.artifacts import COLLABORATIVE
+    from iadsr.pipeline.train import read_log
+    from iadsr.transforms.embeddings import read_embeddings
+    from iadsr.transforms.joining import join_tables
+    from iadsr.transforms.splits import plan_input
+
+    torch.set_num_threads(1)
+    collaborative = read_embeddings(os.path.join(paths.model, COLLABORATIVE), kind="collaborative")
+    catalogue = join_tables(read_embeddings(paths.embeddings), collaborative)
+    log, _ = read_log(plan_input(paths.log, COLUMNS), COLUMNS)
+    return IADSR.from_pretrained(paths.model), log.sequences(COLUMNS), catalogue.take(catalogue.lookup(log.item_ids))
