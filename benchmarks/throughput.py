@@ -77,7 +77,7 @@ def measure(name: str, options: argparse.Namespace) -> Cost:
     told = _told(options.work)
     # What was only needed to get ready, such as reading the log for the scoring alone, does not count.
     seconds = told.get("seconds", usage.ru_utime + usage.ru_stime)
-    return Cost(told.get("rows", options.rows), seconds, usage.ru_maxrss * 1024)
+    return Cost(int(told.get("rows", options.rows)), seconds, usage.ru_maxrss * 1024)
 
 
 def _told(directory: str) -> dict[str, float]:
