@@ -74,10 +74,10 @@ def measure(name: str, options: argparse.Namespace) -> Cost:
     _, status, usage = os.wait4(process, 0)
     if status:
         raise RuntimeError(f"{name} ended with {os.waitstatus_to_exitcode(status)}")
-    told = _told(options.work)
     # What was only needed to get ready, such as reading the log for the scoring alone, does not count.
-    seconds = told.get("seconds", usage.ru_utime + usage.ru_stime)
-    return Cost(int(told.get("rows", options.rows)), seconds, usage.ru_maxrss * 1024)
+    whole = {"rows": options.rows, "seconds": usage.ru_utime + usage.ru_stime}
+    told = whole | _told(options.work)
+    return Cost(int(told["rows"]), told["seconds"], usage.ru_maxrss * 1024)
 
 
 def _told(directory: str) -> dict[str, float]:
