@@ -9,17 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-NEAR = (1, 3, 10)
+NEAR = 3
 """Steps before and after within which interactions count as near in time."""
 
-AGREEMENTS = (
-    "mean",
-    "maximum",
-    *(f"{name}_within_{steps}" for steps in NEAR for name in ("mean", "maximum")),
-    "rest",
-    "chance_mean",
-    "chance_deviation",
-)
+AGREEMENTS = ("mean", "maximum", "near_mean", "near_maximum", "rest", "chance_mean", "chance_deviation")
 """Similarity to the rest of the user's history, its mean, and its maximum within the window; likewise to what is near
 in time; how similar the rest are among themselves; and the similarity that the item has to any interaction of the log.
 Without the last three nobody can say whether a mean is low for this user and for this item."""
@@ -59,8 +52,6 @@ class Chance(nn.Module):
 def leave_one_out_max(vectors: Tensor, present: Tensor) -> Tensor:
     """Returns for each position the element-wise maximum over the other present positions.
 
-    The two largest values of each element are enough: the position that holds the largest gets the second.
-
     Args:
         vectors: [B, T, h].
         present: bool [B, T].
@@ -68,13 +59,14 @@ def leave_one_out_max(vectors: Tensor, present: Tensor) -> Tensor:
     Returns:
         [B, T, h]; 0 where no other position is present.
     """
-    lowest = torch.finfo(vectors.dtype).min
-    candidates = vectors.masked_fill(~present[..., None], lowest)
-    largest = candidates.amax(1, keepdim=True)  # [B, 1, h]
-    holds = candidates == largest  # [B, T, h]
-    second = candidates.masked_fill(holds, lowest).amax(1, keepdim=True)
-    second = torch.where(holds.sum(1, keepdim=True) > 1, largest, second)
-    return torch.where(holds, second, largest).masked_fill(~_has_others(present)[..., None], 0)
+    candidates = vectors.masked_fill(~present[..., None], torch.finfo(vectors.dtype).min)
+    before = [torch.full_like(candidates[:, 0], torch.finfo(vectors.dtype).min)]  # each [B, h]
+    after = before.copy()
+    for step in range(vectors.shape[1] - 1):
+        before.append(torch.maximum(before[-1], candidates[:, step]))
+        after.append(torch.maximum(after[-1], candidates[:, -1 - step]))
+    others = torch.maximum(torch.stack(before, 1), torch.stack(after[::-1], 1))  # [B, T, h]
+    return others.masked_fill_(~_has_others(present)[..., None], 0)
 
 
 def leave_one_out_mean(vectors: Tensor, present: Tensor) -> Tensor:
@@ -123,35 +115,44 @@ def sequence_agreement(view: View, chance: Tensor) -> tuple[Tensor, Tensor]:
         chance: Mean and deviation of the similarity that chance gives each item in this view, [B, T, 2].
 
     Returns:
-        Values [B, T, 11] in the order of AGREEMENTS, 0 where not defined; and bool [B, T, 11], where they are.
+        Values [B, T, 7] in the order of AGREEMENTS, 0 where not defined; and bool [B, T, 7], where they are.
     """
     vectors, present = view.vectors, view.present
-    similarity = vectors @ vectors.transpose(1, 2)  # [B, T, T]
-    steps = torch.arange(present.shape[1])
-    apart = (steps[:, None] - steps).abs()  # [T, T]
-    pairs = present[:, :, None] & present[:, None, :] & (apart > 0)  # [B, T, T]
-
     # An item is as similar to itself as can be, 1, and that is taken out of every sum.
     count = view.count[:, None].expand_as(present)  # [B, T]
     own = (vectors @ view.total[:, :, None])[..., 0] - 1  # [B, T] similarity to all others
     all_pairs = (view.total.square().sum(-1) - view.count)[:, None]  # each pair counts twice
     among_rest = (all_pairs - 2 * own) / ((count - 1) * (count - 2)).clamp(min=1)
 
-    candidates = similarity.masked_fill(~pairs, -torch.inf)
-    maximum = candidates.amax(-1)  # [B, T]
-    values, defined = [own / (count - 1).clamp(min=1), maximum], [present & (count > 1), maximum > -torch.inf]
-    for width in NEAR:
-        near = apart <= width
-        members = (pairs & near).to(similarity)
-        number = members.sum(-1)
-        maximum = candidates.masked_fill(~near, -torch.inf).amax(-1)
-        values += [(similarity * members).sum(-1) / number.clamp(min=1), maximum]
-        defined += [number > 0] * 2
-    values.append(among_rest)
-    defined += [present & (count > 2), present, present]
-    known = torch.stack(defined, -1)
-    found = torch.cat([torch.stack(values, -1), chance], -1)  # [B, T, 11]
+    similarity = vectors @ vectors.transpose(1, 2)  # [B, T, T]
+    similarity += torch.zeros(present.shape).masked_fill_(~present, -torch.inf)[:, None]
+    similarity.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
+    maximum = similarity.amax(-1)  # [B, T]
+    near = _near(similarity)  # [B, T, 2 * NEAR]
+    is_near = near > -torch.inf
+    number = is_near.sum(-1)  # [B, T]
+    values = [
+        own / (count - 1).clamp(min=1),
+        maximum,
+        near.masked_fill(~is_near, 0).sum(-1) / number.clamp(min=1),
+        near.amax(-1),
+        among_rest,
+    ]
+    has_near = present & (number > 0)
+    defined = [present & (count > 1), present & (maximum > -torch.inf), has_near, has_near, present & (count > 2)]
+    known = torch.stack([*defined, present, present], -1)
+    found = torch.cat([torch.stack(values, -1), chance], -1)  # [B, T, 7]
     return found.masked_fill(~known, 0), known
+
+
+def _near(similarity: Tensor) -> Tensor:
+    """Returns similarities to what is near in time, of [B, T, T], as [B, T, 2 * NEAR]; -inf where there is nothing."""
+    rows, length, _ = similarity.shape
+    near = similarity.new_full((rows, length, 2 * NEAR), -torch.inf)
+    for steps in range(1, min(NEAR, length - 1) + 1):
+        near[:, steps:, 2 * steps - 2] = similarity.diagonal(-steps, dim1=1, dim2=2)
+        near[:, :-steps, 2 * steps - 1] = similarity.diagonal(steps, dim1=1, dim2=2)
+    return near
 
 
 def _has_others(present: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Stage 2, second part: interests that leave the item out learn to tell a user's items from others."""
+"""Stage 2, second part: the interest that leaves the item out learns to tell a user's items from others."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,14 +76,10 @@ def fit_context(
         items, folds = drawn
         others = catalogue.batch(items[:, None], np.ones((len(items), 1), bool), folds)
         negatives = model.context.items(others)[:, 0]  # [m, size]
-        vectors, context, interest = model.context(batch)
-        losses = [
-            sampled_softmax(
-                read[judged], vectors[judged], negatives, targets, torch.from_numpy(items), training.temperature
-            )
-            for read in (context, interest)
-        ]
-        return losses[0] + losses[1]
+        vectors, led_to = model.context(batch)
+        return sampled_softmax(
+            led_to[judged], vectors[judged], negatives, targets, torch.from_numpy(items), training.temperature
+        )
 
     for epoch in range(1, training.context_epochs + 1):
         model.context.train()

@@ -26,8 +26,8 @@ FORECASTS = ("expected", "expected_text", "next_with_item", "next_without_item")
 """How well the interest before an item foresees it, by its vector and by its text; and how well the interest foresees
 the next item, having read this one and not."""
 
-INTERESTS = ("context", "interest")
-"""How near the item is to what its neighbours in time, and all of the user's other items, lead to."""
+CONTEXT = "context"
+"""How near the item is to what the items before and after it lead to."""
 
 VIEWS = ("co_occurrence", "company", "semantic")
 """Items compared by which items other users have together, by the texts of those, and by their own texts."""
@@ -35,7 +35,7 @@ VIEWS = ("co_occurrence", "company", "semantic")
 FEATURES = (
     *SIMILARITIES,
     *FORECASTS,
-    *INTERESTS,
+    CONTEXT,
     *(f"{view}_{name}" for view in VIEWS for name in AGREEMENTS),
 )
 """What the noise head sees of an interaction, besides the log length of its history and which features are defined.
@@ -183,11 +183,12 @@ class IADSR(Pretrained, nn.Module):
         known = batch.mask & batch.has_semantic
         others = batch.mask.sum(1, keepdim=True).expand_as(known) > 1
         other_texts = (known.sum(1, keepdim=True) - known.long()) > 0
+        collaborative, semantic = (F.normalize(side, dim=-1) for side in (interests.collaborative, interests.semantic))
         values = torch.stack(
             [
-                F.cosine_similarity(interests.long_semantic, interests.collaborative, dim=-1),
-                F.cosine_similarity(interests.long_collaborative, interests.semantic, dim=-1),
-                F.cosine_similarity(interests.collaborative, interests.semantic, dim=-1),
+                _cosine(interests.long_semantic, collaborative),
+                _cosine(interests.long_collaborative, semantic),
+                (collaborative * semantic).sum(-1),
             ],
             dim=-1,
         )
@@ -219,18 +220,19 @@ class IADSR(Pretrained, nn.Module):
         self, batch: Batch, interests: Interests, present: Tensor, with_text: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Returns the values of FORECASTS and where they are defined."""
-        before = _shift(interests.collaborative, 1)  # c_{t-1}, [B, T, h]
-        after = _shift(batch.collaborative, -1)  # the next item, [B, T, d]
+        before = F.normalize(_shift(interests.collaborative, 1), dim=-1)  # c_{t-1}, [B, T, h]
+        items = F.normalize(batch.collaborative, dim=-1)  # [B, T, d]
+        after = _shift(items, -1)  # the next item
         follows = _shift(batch.mask, 1) & batch.mask
         precedes = _shift(present, -1) & batch.mask
-        foreseen_with = self.predict(interests.collaborative)  # [B, T, d]
+        foreseen_with = F.normalize(self.predict(interests.collaborative), dim=-1)  # [B, T, d]
         foreseen = _shift(foreseen_with, 1)
         values = torch.stack(
             [
-                F.cosine_similarity(foreseen, batch.collaborative, dim=-1),
-                F.cosine_similarity(before, interests.semantic, dim=-1),
-                F.cosine_similarity(foreseen_with, after, dim=-1),
-                F.cosine_similarity(foreseen, after, dim=-1),
+                (foreseen * items).sum(-1),
+                _cosine(interests.semantic, before),
+                (foreseen_with * after).sum(-1),
+                (foreseen * after).sum(-1),
             ],
             dim=-1,
         )
@@ -278,6 +280,11 @@ class IADSR(Pretrained, nn.Module):
         scale, shift = self.calibration
         probability = torch.sigmoid(self.head_logit(features, defined, batch.length) * scale + shift)
         return probability, features[..., : len(SIMILARITIES)], defined[..., : len(SIMILARITIES)]
+
+
+def _cosine(vectors: Tensor, unit: Tensor) -> Tensor:
+    """Returns cosines [...] of vectors to unit vectors, each [..., n]; 0 where one is zero."""
+    return (vectors * unit).sum(-1) / torch.linalg.vector_norm(vectors, dim=-1).clamp(min=1e-8)
 
 
 def _shift(sequence: Tensor, steps: int) -> Tensor:

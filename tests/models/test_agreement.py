@@ -4,7 +4,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from iadsr.models.agreement import AGREEMENTS, Chance, View, leave_one_out_max, leave_one_out_mean, sequence_agreement
+from iadsr.models.agreement import (
+    AGREEMENTS,
+    NEAR,
+    Chance,
+    View,
+    leave_one_out_max,
+    leave_one_out_mean,
+    sequence_agreement,
+)
 
 shapes = st.tuples(st.integers(1, 4), st.integers(1, 7), st.integers(1, 5), st.integers(0, 10_000))
 
@@ -50,7 +58,7 @@ def test_sequence_agreement_agrees_with_brute_force(shape):
         for t in range(shape[1]):
             here = bool(view.present[b, t])
             rest = [u for u in range(shape[1]) if u != t and view.present[b, u] and here]
-            groups = [rest, *([u for u in rest if abs(u - t) <= steps] for steps in (1, 3, 10))]
+            groups = [rest, [u for u in rest if abs(u - t) <= NEAR]]
             expected, shown = [], []
             for group in groups:
                 to_group = similarity[b, t, group]
@@ -66,17 +74,17 @@ def test_sequence_agreement_agrees_with_brute_force(shape):
 
 def test_a_window_is_judged_by_its_whole_history():
     whole = unit_view((2, 12, 4, 1))
-    window = View(whole.vectors[:, 3:8], whole.present[:, 3:8], whole.total, whole.count)
+    window = View(whole.vectors[:, 2:11], whole.present[:, 2:11], whole.total, whole.count)
     chance = Chance(4)
     expected, shown = sequence_agreement(whole, chance(whole.vectors))
     found, defined = sequence_agreement(window, chance(window.vectors))
     for name in ("mean", "rest"):
         column = AGREEMENTS.index(name)
-        torch.testing.assert_close(found[..., column], expected[:, 3:8, column])
-        assert torch.equal(defined[..., column], shown[:, 3:8, column])
-    # The nearest in time of what is not at the edge is in the window.
-    within = AGREEMENTS.index("mean_within_1")
-    torch.testing.assert_close(found[:, 1:-1, within], expected[:, 4:7, within])
+        torch.testing.assert_close(found[..., column], expected[:, 2:11, column])
+        assert torch.equal(defined[..., column], shown[:, 2:11, column])
+    # What is near in time of what is not at the edge is in the window.
+    near, away = AGREEMENTS.index("near_mean"), slice(NEAR, -NEAR)
+    torch.testing.assert_close(found[:, away, near], expected[:, 2:11][:, away, near])
 
 
 def test_a_view_of_whole_histories_adds_up_what_is_present():

@@ -8,7 +8,7 @@ from iadsr.models.agreement import AGREEMENTS, sequence_agreement
 from iadsr.models.backbones import read_items
 from iadsr.models.batch import Batch, History
 from iadsr.models.config import BACKBONES, OVERLAP, IADSRConfig
-from iadsr.models.iadsr import FEATURES, FORECASTS, IADSR, INTERESTS, SIMILARITIES, VIEWS
+from iadsr.models.iadsr import FEATURES, FORECASTS, IADSR, SIMILARITIES, VIEWS
 
 CONFIG = IADSRConfig(
     collaborative_dimension=6, hidden_dimension=8, semantic_dimension=10, head_dimension=8, max_length=9
@@ -98,7 +98,7 @@ def test_items_are_compared_by_other_users_by_their_texts_and_by_their_own():
 
 def test_features_are_the_agreement_in_each_view_in_the_order_of_their_names():
     model, batch = make(), make_batch([5, 9], 9)
-    assert len(FEATURES) == len(set(FEATURES)) == 3 + len(FORECASTS) + len(INTERESTS) + 3 * len(AGREEMENTS)
+    assert len(FEATURES) == len(set(FEATURES)) == 3 + len(FORECASTS) + 1 + 3 * len(AGREEMENTS)
     with torch.no_grad():
         values, defined = model.features(batch, model.interests(batch))
         for view, name, chance in zip(model.views(batch), VIEWS, model.chances, strict=True):
