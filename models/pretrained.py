@@ -87,6 +87,7 @@ class Pretrained:
             wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))[:3]
             raise ArtifactError(
                 f"{path} does not hold the weights that {CONFIG} describes",
+                code="MODEL-WEIGHTS",
                 found="; ".join(f"{name}: {found.get(name, 'absent')}" for name in wrong),
                 expected="; ".join(f"{name}: {expected.get(name, 'absent')}" for name in wrong),
                 fix=_RETRAIN,
@@ -99,6 +100,7 @@ class Pretrained:
         if broken:
             raise ArtifactError(
                 f"{path} holds weights that cannot be computed with",
+                code="MODEL-VALUES",
                 found=", ".join(broken[:3]),
                 expected="finite values, and deviations above 0",
                 fix=_RETRAIN,
@@ -134,6 +136,7 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         raise ArtifactError(
             f"{path.parent} is not a model directory: {path.name} cannot be read",
+            code="MODEL-FILE",
             found=error.strerror or str(error),
             expected=f"{WEIGHTS} and {CONFIG}",
             fix=_RETRAIN,
@@ -150,11 +153,14 @@ def read_description(directory: str | Path) -> dict[str, Any]:
     try:
         described = json.loads(_read(path))
     except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path} is not JSON", found=str(error), expected="a JSON object", fix=_RETRAIN) from error
+        raise ArtifactError(
+            f"{path} is not JSON", code="MODEL-JSON", found=str(error), expected="a JSON object", fix=_RETRAIN
+        ) from error
     version = described.get("format_version") if isinstance(described, dict) else None
     if version != FORMAT_VERSION:
         raise ArtifactError(
             f"{path} was written in a format that this version does not read",
+            code="MODEL-FORMAT",
             found=f"format_version {version!r}",
             expected=f"format_version {FORMAT_VERSION}",
             fix="train again with this version of iadsr",
@@ -162,7 +168,11 @@ def read_description(directory: str | Path) -> dict[str, Any]:
     keys = {"format_version", "config", "training", "metrics", "provenance"}
     if not all(isinstance(described.get(key), dict) for key in keys - {"format_version"}):
         raise ArtifactError(
-            f"{path} is incomplete", found=", ".join(sorted(described)), expected=", ".join(sorted(keys)), fix=_RETRAIN
+            f"{path} is incomplete",
+            code="MODEL-PARTS",
+            found=", ".join(sorted(described)),
+            expected=", ".join(sorted(keys)),
+            fix=_RETRAIN,
         )
     return described
 
@@ -179,6 +189,7 @@ def read_noise_reference(directory: str | Path) -> np.ndarray:
     if name not in tensors or list(tensors[name].shape) != expected:
         raise ArtifactError(
             f"{path} does not say what noise scores",
+            code="MODEL-REFERENCE",
             found="absent" if name not in tensors else str(list(tensors[name].shape)),
             expected=f"{name} of shape {expected}",
             fix="train again with this version of iadsr",
@@ -191,7 +202,11 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         return load(_read(path))
     except SafetensorError as error:
         raise ArtifactError(
-            f"{path} is not a readable safetensors file", found=str(error), expected="a complete file", fix=_RETRAIN
+            f"{path} is not a readable safetensors file",
+            code="MODEL-TENSORS",
+            found=str(error),
+            expected="a complete file",
+            fix=_RETRAIN,
         ) from error
 
 
@@ -200,6 +215,7 @@ def _read_config(directory: Path, described: dict[str, Any]) -> IADSRConfig:
     if config.keys() != known.keys():
         raise ArtifactError(
             f"{directory / CONFIG}: the model's configuration does not have the expected keys",
+            code="MODEL-KEYS",
             found="unknown keys: " + (", ".join(sorted(config.keys() - known.keys())) or "none"),
             expected="also these keys: " + (", ".join(sorted(known.keys() - config.keys())) or "none"),
             fix=_RETRAIN,
@@ -214,13 +230,20 @@ def _read_config(directory: Path, described: dict[str, Any]) -> IADSRConfig:
             usable = 1 <= value <= LARGEST if kind is int else 0 <= value < 1
         if not usable:
             raise ArtifactError(
-                f"{directory / CONFIG}: {name} has no usable value", found=repr(value), expected=expected, fix=_RETRAIN
+                f"{directory / CONFIG}: {name} has no usable value",
+                code="MODEL-VALUE",
+                found=repr(value),
+                expected=expected,
+                fix=_RETRAIN,
             )
     try:
         return IADSRConfig(**config)
     except ValueError as error:
         raise ArtifactError(
-            f"{directory / CONFIG}: the model's configuration cannot be used", found=str(error), fix=_RETRAIN
+            f"{directory / CONFIG}: the model's configuration cannot be used",
+            code="MODEL-CONFIG",
+            found=str(error),
+            fix=_RETRAIN,
         ) from error
 
 

@@ -165,6 +165,7 @@ def _prepare_output(options: CleanOptions, plan: InputPlan) -> None:
         if _absolute(path).startswith(_absolute(output) + "/"):
             raise InputError(
                 f"{path} lies inside the output directory {output}",
+                code="OUTPUT-INSIDE",
                 expected="an output directory apart from everything that is read",
                 fix="choose another --output",
             )
@@ -172,6 +173,7 @@ def _prepare_output(options: CleanOptions, plan: InputPlan) -> None:
     if MANIFEST in names and not options.overwrite:
         raise InputError(
             f"{output} already holds a finished run",
+            code="OUTPUT-FINISHED",
             found=MANIFEST,
             fix="choose another --output, or pass --overwrite to replace it",
         )
@@ -229,6 +231,7 @@ def _refuse_local_output(output: str, beam_options: PipelineOptions) -> None:
     if files.is_local(output) and environment.upper() == "DOCKER":
         raise InputError(
             f"The output {output} is a path of this machine, but workers run in containers",
+            code="OUTPUT-CONTAINER",
             found=f"--output={output} with --environment_type={environment}",
             expected="a path that all workers and this machine share, such as gs://, s3:// or hdfs://",
             fix="name a shared path, or run workers on this machine with --environment_type=LOOPBACK",

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import traceback
 from importlib import metadata
@@ -12,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ..models.errors import ConservationError, IadsrError, UsageError
+from ..models.errors import PREFIX, ConservationError, IadsrError, UsageError
 from .config import read_config
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ app = typer.Typer(
 # No markup: paths may hold brackets.
 _out, _err = Console(highlight=False, soft_wrap=True, markup=False), Console(stderr=True, highlight=False)
 _verbose = False
+# typer brings a click of its own or uses the one that is installed; this is the class of its errors in either.
+_MISTAKE: type[Exception] = next(
+    base for base in typer.BadParameter.__mro__ if issubclass(base, Exception) and base.__name__ == "ClickException"
+)
 
 
 def _load_config(context: typer.Context, path: Path | None) -> Path | None:
@@ -263,7 +268,12 @@ def clean(
         # One on the command line wins over the other in the file.
         given = {name: _is_flag(context, name) for name in ("drop_rate", "threshold")}
         if given["drop_rate"] == given["threshold"]:
-            raise typer.BadParameter("it excludes --threshold: give one of them.", param_hint="--drop-rate")
+            raise UsageError(
+                "--drop-rate excludes --threshold",
+                code="OPTION-BOTH",
+                found=f"--drop-rate {drop_rate} and --threshold {threshold}",
+                fix="give one of them",
+            )
         drop_rate, threshold = (drop_rate, None) if given["drop_rate"] else (None, threshold)
     rate = _rate(drop_rate)
     chosen = _choice("--shuffle", shuffle, ("auto", "claim-check", "bytes"))
@@ -315,7 +325,12 @@ def demo(
 ) -> None:
     """Embed, train and clean in a row, on MovieLens-100K or on your own files. Replaces an earlier demo."""
     if (interactions is None) != (items is None):
-        raise typer.BadParameter("give both, or neither for MovieLens-100K.", param_hint="--interactions and --items")
+        raise UsageError(
+            "--interactions and --items belong together",
+            code="OPTION-PAIR",
+            found="one of them",
+            fix="give both, or neither for MovieLens-100K",
+        )
     chosen = _choice("--backbone", backbone, ("gru4rec", "sasrec", "caser"))
     beam_options = _configure_files(context)
     from ..transforms.schema import InteractionColumns
@@ -430,25 +445,39 @@ def _rate(text: str | None) -> float | Literal["auto"]:
     try:
         return float(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is neither a number nor auto.", param_hint="--drop-rate") from None
+        raise UsageError(
+            "--drop-rate is neither a number nor auto",
+            code="OPTION-NUMBER",
+            found=repr(text),
+            fix="give a share such as 0.05, or auto",
+        ) from None
 
 
 def _choice(flag: str, value: str, choices: tuple[str, ...]) -> Any:
     if value not in choices:
-        raise typer.BadParameter(f"{value!r} is not one of {', '.join(choices)}.", param_hint=flag)
+        raise UsageError(
+            f"{flag} is not one of {', '.join(choices)}",
+            code="OPTION-CHOICE",
+            found=repr(value),
+            fix="choose one of them",
+        )
     return value
 
 
 def _show_error(error: IadsrError) -> None:
-    _err.print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
+    _err.print(Text.assemble(("Error ", "bold red"), str(error)), soft_wrap=True)
 
 
-def _in_short(error: Exception) -> str:
-    """The error without a stack trace; from a worker process Beam brings one text in which the last line names it."""
-    text = f"{type(error).__name__}: {error}"
-    if "Traceback (most recent call last)" in text:
-        text = [line for line in text.splitlines() if line.strip() and not line[0].isspace()][-1]
-    return text[:1000]
+def _bug_in_short(error: BaseException) -> str:
+    """Names an unforeseen error's type and place. Its text may hold a user's id or a row, so it is not shown."""
+    text = "".join(traceback.format_exception(error))
+    name = type(error).__name__
+    if "Traceback (most recent call last)" in str(error):  # Beam brings a worker's stack trace as one text
+        text = str(error)
+        last = [line for line in text.splitlines() if line.strip() and not line[0].isspace()][-1]
+        name = re.split(r"[:\s]", last, maxsplit=1)[0].rpartition(".")[2]
+    places = re.findall(r'File "[^"]*?((?:pipeline|transforms|models)/\w+\.py)", line (\d+)', text)
+    return name + (f" at {places[-1][0]}:{places[-1][1]}" if places else "")
 
 
 def main() -> None:
@@ -458,17 +487,31 @@ def main() -> None:
     # machine that has other work, and none faster.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except IadsrError as error:
         _show_error(error)
         special = {ConservationError: EXIT_CONSERVATION, UsageError: EXIT_USAGE}
         sys.exit(special.get(type(error), EXIT_INPUT))
-    except KeyboardInterrupt:
+    except _MISTAKE as error:
+        _show_error(_usage_error(error))
+        sys.exit(EXIT_USAGE)
+    except (KeyboardInterrupt, typer.Abort):
         _err.print("Interrupted.")
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:
         if _verbose:
             traceback.print_exc()
-        _err.print(Text.assemble(("Unexpected error: ", "bold red"), _in_short(error)), soft_wrap=True)
+        _err.print(Text.assemble(("Error ", "bold red"), f"{PREFIX}BUG: {_bug_in_short(error)}"), soft_wrap=True)
         _err.print("This is a bug of ours. Run again with --verbose for the stack trace, and report it, please.")
         sys.exit(EXIT_BUG)
+
+
+def _usage_error(error: Any) -> UsageError:
+    """Gives a mistake that the parser of the command line found the form of our errors."""
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "iadsr"
+    return UsageError(
+        error.format_message().strip(),
+        code="OPTION",
+        found=f"arguments of {command}",
+        fix=f"see {command} --help",
+    )

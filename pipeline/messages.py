@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..models.printable import printable
 from ..transforms.files import join
 from ..transforms.manifest import REPORT
 from ..transforms.writing import INTERACTIONS, REJECTED, SEQUENCES
@@ -30,13 +31,13 @@ def describe_embedding(summary: EmbedSummary, output: str) -> str:
             f"Left out because the item id was there before: {_count(summary.repeated_rows, 'row')}, "
             f"{summary.conflicting_rows:,} with another text."
         )
-    return "\n".join([*lines, _place("Embeddings", output)])
+    return _text([*lines, _place("Embeddings", output)])
 
 
 def describe_training(summary: TrainSummary, output: str) -> str:
     """Says what the model was trained on, how well it detects noise, and where it lies."""
     metrics = summary.metrics
-    return "\n".join(
+    return _text(
         [
             f"Trained on {_count(metrics['interactions'], 'interaction')} of {_count(metrics['users'], 'user')} "
             f"with {_count(metrics['items'], 'item')}.",
@@ -51,7 +52,7 @@ def describe_training(summary: TrainSummary, output: str) -> str:
 def describe_cleaning(manifest: dict[str, Any] | None, output: str) -> str:
     """Says what was dropped, why, and where the result lies."""
     if manifest is None:
-        return f"The job template is written. A run of it will write to {output}."
+        return f"The job template is written. A run of it will write to {printable(output)}."
     rows, users, policy = manifest["rows"], manifest["users"], manifest["policy"]
     judged = max(rows["read"] - rows["rejected"], 1)
     rule = {
@@ -74,7 +75,7 @@ def describe_cleaning(manifest: dict[str, Any] | None, output: str) -> str:
     ]
     if unknown := kept["unknown_item"]:
         lines.append(f"Kept unjudged, unknown to both embeddings and model: {_count(unknown, 'interaction')}.")
-    return "\n".join(
+    return _text(
         [
             *lines,
             *_rejected(manifest["reasons"]["rejected"], f"see {join(output, REJECTED)}"),
@@ -83,6 +84,11 @@ def describe_cleaning(manifest: dict[str, Any] | None, output: str) -> str:
             _place("Report", join(output, REPORT)),
         ]
     )
+
+
+def _text(lines: list[str]) -> str:
+    """Joins lines, each of them really one: paths, columns and reasons may hold anything."""
+    return "\n".join(map(printable, lines))
 
 
 def _noise_share(share: dict[str, Any], rule: str) -> list[str]:

@@ -128,6 +128,7 @@ def read_log(
     if not len(table):
         raise InputError(
             "No row of the log can be used",
+            code="TRAIN-EMPTY",
             found=", ".join(f"{reason} ({rows:,} rows)" for reason, rows in rejected.most_common()),
             fix="are the right columns named?",
         )
@@ -147,6 +148,7 @@ def check_output(output: str, overwrite: bool) -> None:
     if names and not overwrite:
         raise InputError(
             f"{output} already holds a model",
+            code="OUTPUT-MODEL",
             found=", ".join(names[:3]),
             fix="choose another --output, or pass --overwrite to replace it",
         )
@@ -180,6 +182,7 @@ def _semantic_vectors(item_ids: pa.Array, embeddings: EmbeddingTable, path: str)
     if not present.any():
         raise InputError(
             f"The embeddings {path} know none of the log's items",
+            code="IDS-NONE",
             found=f"such as {item_ids[0].as_py()!r} in the log, {embeddings.item_ids[0].as_py()!r} in the embeddings",
             expected="the same item ids in both",
             fix="embed the catalogue that belongs to this log",

@@ -67,6 +67,7 @@ def match_files(path: str, *, suffix: str = ".parquet") -> list[FileInfo]:
         raise _cannot_list(path, error) from error
     raise InputError(
         f"No file found at {path}",
+        code="FILE-NONE",
         expected=f"a Parquet file, a directory that holds *{suffix} files, or a glob",
         fix="check the spelling, and quote a glob so that the shell does not expand it",
     )
@@ -85,6 +86,7 @@ def open_parquet(path: str) -> pq.ParquetFile:
     except _READ_ERRORS as error:
         raise InputError(
             f"Cannot read {path}",
+            code="FILE-READ",
             found=_first_line(error),
             expected="a complete Parquet file",
             fix="write the file again, or leave it out of the input",
@@ -124,6 +126,7 @@ def write_atomically(path: str, write: Callable[[BinaryIO], object]) -> None:
             raise
         raise InputError(
             f"Cannot write {path}",
+            code="FILE-WRITE",
             found=_first_line(error),
             fix="check that the directory may be written to and that the disk has room",
         ) from error
@@ -226,6 +229,7 @@ def local_copy(directory: str) -> Iterator[str]:
 def _cannot_list(path: str, error: BaseException) -> InputError:
     return InputError(
         f"Cannot list {path}",
+        code="FILE-LIST",
         found=_first_line(error),
         fix="check the path; for a cloud path, install the Beam extra of that cloud (such as apache-beam[gcp])",
     )

@@ -66,6 +66,7 @@ def read_item_texts(
         if ids[-1].type != ids[0].type:
             raise InputError(
                 f"{info.path}: column '{item_column}' has another type than in the files before",
+                code="ITEMS-IDS",
                 found=str(ids[-1].type),
                 expected=str(ids[0].type),
                 fix="write all files with the same type of item id",
@@ -74,6 +75,7 @@ def read_item_texts(
     if all_texts.null_count == len(all_texts):
         raise InputError(
             f"No item of {path} has any text",
+            code="ITEMS-EMPTY",
             found=f"{len(all_ids):,} rows, nothing in {', '.join(text_columns or ())}",
             expected="text in at least one row",
             fix="name the columns that hold text with --text-columns",
@@ -94,6 +96,7 @@ def _first_rows(path: str, ids: pa.Array, texts: pa.Array, text_columns: tuple[s
     if conflicting > len(first):
         raise InputError(
             f"{path} is not an item catalogue",
+            code="ITEMS-REPEATED",
             found=f"{len(ids):,} rows of {len(first):,} items, {conflicting:,} with another text than the item's first",
             expected="one row per item",
             fix="give the catalogue, not the interaction log; or write one row per item",
@@ -107,6 +110,7 @@ def _default_columns(schema: pa.Schema, item_column: str, path: str) -> tuple[st
     if not chosen:
         raise InputError(
             f"{path} has no text column",
+            code="ITEMS-NO-TEXT",
             found=", ".join(f"{field.name} ({field.type})" for field in schema) or "no column at all",
             expected="at least one column of strings beside the item id",
             fix="add the items' titles or descriptions; the semantic half of the method needs text",
@@ -120,6 +124,7 @@ def _check_columns(schema: pa.Schema, item_column: str, text_columns: tuple[str,
             option = "--item-column" if name == item_column else "--text-columns"
             raise InputError(
                 f"{path}: column '{name}' is missing",
+                code="ITEMS-COLUMN",
                 found=f"columns {', '.join(schema.names) or '(none)'}",
                 expected=f"'{item_column}' with the ids, and the text columns {', '.join(text_columns)}",
                 fix=f"name the right column with {option}",
@@ -132,6 +137,7 @@ def _read(file: pq.ParquetFile, columns: list[str], path: str) -> pa.Table:
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             f"{path} cannot be read",
+            code="ITEMS-READ",
             found=str(error).splitlines()[0],
             expected="a complete Parquet file",
             fix="write the file again, it may be truncated",
@@ -160,6 +166,7 @@ def _to_text(column: pa.ChunkedArray, path: str, name: str) -> pa.Array:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise InputError(
             f"{path}: column '{name}' cannot be used as text",
+            code="ITEMS-TEXT",
             found=f"type {column.type}",
             expected="strings, numbers, or lists of them",
             fix="choose other columns with --text-columns",

@@ -62,6 +62,7 @@ def check_conservation(facts: RunFacts, counts: list[SplitCounts], summary: Summ
         if read[path] != rows:
             raise ConservationError(
                 f"Rows of {path} do not add up",
+                code="ROWS-FILE",
                 found=f"{valid[path]:,} valid + {read[path] - valid[path]:,} rejected = {read[path]:,}",
                 expected=f"{rows:,}, as the file's footer says",
                 fix="do not use this output; run again, and report it if it happens again",
@@ -70,12 +71,14 @@ def check_conservation(facts: RunFacts, counts: list[SplitCounts], summary: Summ
         listed = ", ".join(f"{reason} ({rows:,} rows)" for reason, rows in reasons.most_common())
         raise InputError(
             "No row of the input could be used",
+            code="ROWS-NONE",
             found=listed,
             fix="see the rejected/ folder of the output for the rows; are the right columns named?",
         )
     if summary.kept + summary.dropped != valid.total():
         raise ConservationError(
             "Rows were lost or doubled between reading and writing",
+            code="ROWS-TOTAL",
             found=f"{summary.kept:,} kept + {summary.dropped:,} dropped = {summary.kept + summary.dropped:,}",
             expected=f"{valid.total():,} valid rows read",
             fix="do not use this output; run again, and report it if it happens again",

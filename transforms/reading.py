@@ -53,6 +53,7 @@ def read_split(split: Split, columns: InteractionColumns, schema: pa.Schema) -> 
     except (pa.ArrowException, OSError, IndexError) as error:
         raise InputError(
             f"Cannot read row groups {split.row_groups[0]} to {split.row_groups[-1]} of {split.path}",
+            code="LOG-PAGES",
             found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
             expected="intact Parquet data pages",
             fix="write the file again, or leave it out of the input",
@@ -60,6 +61,7 @@ def read_split(split: Split, columns: InteractionColumns, schema: pa.Schema) -> 
     if table.num_rows != split.rows:
         raise InputError(
             f"{split.path} changed while it was being read",
+            code="LOG-CHANGED",
             found=f"{table.num_rows} rows",
             expected=f"{split.rows} rows, as its footer said at the start",
             fix="run again when nothing writes to the input",
@@ -81,6 +83,7 @@ def _cast(column: pa.ChunkedArray, field: pa.Field, path: str) -> pa.ChunkedArra
     except pa.ArrowInvalid as error:
         raise InputError(
             f"Column {field.name!r} of {path} holds a value that the type of all files together cannot hold",
+            code="LOG-VALUE",
             found=f"{str(error).splitlines()[0]} ({column.type} in this file)",
             expected=str(field.type),
             fix="write all files with one type, or clean them separately",

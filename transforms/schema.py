@@ -58,6 +58,7 @@ class InteractionColumns:
         if doubled:
             raise InputError(
                 f"Column {doubled[0]!r} is named for more than one part",
+                code="OPTION-COLUMNS",
                 found=f"user {self.user!r}, item {self.item!r}, timestamp {self.timestamp!r}, "
                 f"position {self.position!r}",
                 expected="a column of its own for each",
@@ -113,11 +114,17 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
     """
     doubled = sorted({name for name in schema.names if schema.names.count(name) > 1})
     if doubled:
-        raise InputError(f"{path} has two columns named {doubled[0]!r}", fix="rename one of them")
+        raise InputError(
+            f"{path} has two columns named {doubled[0]!r}",
+            code="LOG-DOUBLED",
+            found=f"columns {', '.join(schema.names)}",
+            fix="rename one of them",
+        )
     for name in columns.required:
         if name not in schema.names:
             raise InputError(
                 f"{path} has no column {name!r}",
+                code="LOG-COLUMN",
                 found=f"columns {', '.join(schema.names)}",
                 expected=f"columns {', '.join(columns.required)}",
                 fix="name your columns with --user-column, --item-column, --timestamp-column, --position-column",
@@ -126,12 +133,15 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
     if taken:
         raise InputError(
             f"{path} already has a column {taken[0]!r}, which cleaning adds",
+            code="LOG-CLEANED",
+            found=f"columns {', '.join(schema.names)}",
             fix="is this the output of an earlier run? Clean the original log, or rename the column",
         )
     internal = [name for name in schema.names if name.startswith(INTERNAL_PREFIX)]
     if internal:
         raise InputError(
             f"{path} has a column {internal[0]!r}",
+            code="LOG-INTERNAL",
             expected=f"no column that starts with {INTERNAL_PREFIX}, which cleaning uses itself",
             fix="rename the column",
         )
@@ -176,6 +186,7 @@ def _check_promotable(field: pa.Field, merged: pa.Field, path: str, first_path: 
     if not _have_a_joint_type(field.type, merged.type):
         raise InputError(
             f"Column {field.name!r} has different types in {path} and {first_path}",
+            code="LOG-MIXED",
             found=f"{field.type} and {merged.type}",
             expected="one type in all files",
             fix="cast the column in one of them, or clean the files separately",
@@ -199,6 +210,7 @@ def _check_type(schema: pa.Schema, name: str, path: str, usable: bool, expected:
     if not usable:
         raise InputError(
             f"Column {name!r} of {path} has an unusable type",
+            code="LOG-TYPE",
             found=str(schema.field(name).type),
             expected=expected,
             fix="cast the column, or name another one with --user-column, --item-column, --timestamp-column or "

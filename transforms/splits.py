@@ -103,6 +103,8 @@ def plan_input(path: str, columns: InteractionColumns) -> InputPlan:
     if not splits:
         raise InputError(
             f"No rows in {path}",
+            code="LOG-EMPTY",
+            fix="check the path; is this the log?",
             found=f"{len(rows_by_file):,} Parquet file{'s' * (len(rows_by_file) != 1)} with 0 rows",
             expected="at least one interaction",
         )

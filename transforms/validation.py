@@ -77,6 +77,7 @@ def _check_item_range(item_ids: pa.ChunkedArray, name: str, path: str) -> None:
     if highest is not None and highest >= 2**63:
         raise InputError(
             f"Column {name!r} of {path} holds integers beyond int64",
+            code="LOG-RANGE",
             found=str(highest),
             expected=f"at most {2**63 - 1}",
             fix="cast the item ids to strings, here and in the item catalogue",
