@@ -145,6 +145,27 @@ Shuffle = Annotated[
         rich_help_panel=_RUN,
     ),
 ]
+OnBadFile = Annotated[
+    str,
+    typer.Option(
+        help="A file that cannot be used: fail, or skip it, which the manifest then says. Where only some row groups "
+        "of it cannot be read, skip rejects their rows.",
+        metavar="fail|skip",
+        rich_help_panel=_RUN,
+    ),
+]
+MaxRejected = Annotated[
+    float,
+    typer.Option(help="Stop when more than this share of rows is unusable.", metavar="SHARE", rich_help_panel=_RUN),
+]
+ReportUsers = Annotated[
+    str,
+    typer.Option(
+        help="Users in the report's examples: none, hashed (under pseudonyms of this run) or plain.",
+        metavar="none|hashed|plain",
+        rich_help_panel=_RUN,
+    ),
+]
 Config = Annotated[
     Path | None,
     typer.Option(
@@ -224,12 +245,14 @@ def train(
     backbone: Backbone = "gru4rec",
     head: Head = "agreement",
     seed: Seed = 0,
+    on_bad_file: OnBadFile = "fail",
     config: Config = None,
     verbose: Verbose = False,
 ) -> None:
     """Train a noise detector on a log and its item embeddings."""
     chosen = _choice("--backbone", backbone, ("gru4rec", "sasrec", "caser"))
     decides = _choice("--head", head, ("agreement", "paper"))
+    bad_file = _choice("--on-bad-file", on_bad_file, ("fail", "skip"))
     _configure_files(context)
     from ..transforms.schema import InteractionColumns
     from .messages import describe_training
@@ -238,7 +261,7 @@ def train(
     from .train import train as run
 
     columns = InteractionColumns(user_column, item_column, timestamp_column, position_column)
-    options = TrainOptions(interactions, embeddings, output, columns, chosen, seed, overwrite, head=decides)
+    options = TrainOptions(interactions, embeddings, output, columns, chosen, seed, overwrite, decides, bad_file)
     _out.print(describe_training(run(options, Progress(_err)), output))
 
 
@@ -260,6 +283,9 @@ def clean(
     keep_last: KeepLast = 0,
     shards: Shards = None,
     shuffle: Shuffle = "auto",
+    on_bad_file: OnBadFile = "fail",
+    max_rejected: MaxRejected = 0.1,
+    report_users: ReportUsers = "hashed",
     config: Config = None,
     verbose: Verbose = False,
 ) -> None:
@@ -277,6 +303,8 @@ def clean(
         drop_rate, threshold = (drop_rate, None) if given["drop_rate"] else (None, threshold)
     rate = _rate(drop_rate)
     chosen = _choice("--shuffle", shuffle, ("auto", "claim-check", "bytes"))
+    bad_file = _choice("--on-bad-file", on_bad_file, ("fail", "skip"))
+    users = _choice("--report-users", report_users, ("none", "hashed", "plain"))
     beam_options = _configure_files(context)
     from ..transforms.deciding import Policy
     from ..transforms.schema import InteractionColumns
@@ -295,9 +323,30 @@ def clean(
         shards=shards,
         shuffle=None if chosen == "auto" else chosen,
         overwrite=overwrite,
+        on_bad_file=bad_file,
+        report_users=users,
+        max_rejected=max_rejected,
     )
     manifest = run(options, beam_options, Progress(_err))
     _out.print(describe_cleaning(manifest, output))
+
+
+@app.command(context_settings=_SETTINGS, epilog=_BEAM)
+def verify(
+    context: typer.Context,
+    output: Annotated[str, typer.Argument(help="Directory that iadsr clean has written.")],
+    config: Config = None,
+    verbose: Verbose = False,
+) -> None:
+    """Check a finished run from its files: nothing missing, added or changed, all rows accounted for.
+
+    Input files that are unchanged since the run are read again, and held against the output.
+    """
+    _configure_files(context)
+    from ..transforms.verification import verify_output
+    from .messages import describe_verification
+
+    _out.print(describe_verification(verify_output(output), output))
 
 
 @app.command(context_settings=_SETTINGS, epilog=_BEAM)

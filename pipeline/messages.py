@@ -4,7 +4,8 @@ from typing import Any
 
 from ..models.printable import printable
 from ..transforms.files import join
-from ..transforms.manifest import REPORT
+from ..transforms.manifest import MANIFEST, REPORT
+from ..transforms.verification import Verified
 from ..transforms.writing import INTERACTIONS, REJECTED, SEQUENCES
 from .embed import EmbedSummary
 from .train import TrainSummary
@@ -78,6 +79,7 @@ def describe_cleaning(manifest: dict[str, Any] | None, output: str) -> str:
     return _text(
         [
             *lines,
+            *_skipped(manifest["skipped_files"]),
             *_rejected(manifest["reasons"]["rejected"], f"see {join(output, REJECTED)}"),
             _place("Cleaned sequences", join(output, SEQUENCES)),
             _place("Every interaction", join(output, INTERACTIONS)),
@@ -89,6 +91,22 @@ def describe_cleaning(manifest: dict[str, Any] | None, output: str) -> str:
 def _text(lines: list[str]) -> str:
     """Joins lines, each of them really one: paths, columns and reasons may hold anything."""
     return "\n".join(map(printable, lines))
+
+
+def describe_verification(verified: Verified, output: str) -> str:
+    """Says what has been checked and found right."""
+    rows = verified.rows
+    held = verified.inputs_held_against
+    against = "all input files" if held == verified.inputs else f"{held:,} of {_count(verified.inputs, 'input file')}"
+    return _text(
+        [
+            f"{output} is whole: {_count(verified.files, 'file')}, unchanged since they were written.",
+            f"{rows['read']:,} rows read = {rows['kept']:,} kept + {rows['dropped']:,} dropped + "
+            f"{rows['rejected']:,} rejected, in each input file and in total.",
+            f"Interactions of {_count(verified.users, 'user')} are in order; the sequences are exactly the kept ones.",
+            f"Held against {against}" + ("." if held == verified.inputs else "; the others are gone or have changed."),
+        ]
+    )
 
 
 def _noise_share(share: dict[str, Any], rule: str) -> list[str]:
@@ -110,6 +128,13 @@ def _rejected(reasons: dict[str, int], note: str) -> list[str]:
         return []
     listed = ", ".join(f"{reason} {rows:,}" for reason, rows in reasons.items())
     return [f"Unusable, {note}: {_count(sum(reasons.values()), 'row')} ({listed})."]
+
+
+def _skipped(files: list[dict[str, Any]]) -> list[str]:
+    if not files:
+        return []
+    rest = f", and {len(files) - 1:,} more" if len(files) > 1 else ""
+    return [f"Left out: {files[0]['reason']} ({files[0]['code']}){rest}; see {MANIFEST}."]
 
 
 def _count(number: int, noun: str) -> str:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from ..models.printable import printable
 from ..transforms.files import list_names
 
 POLL_SECONDS = 0.5
@@ -30,6 +31,10 @@ class Progress:
             disable=not console.is_terminal,
         )
         self._depth = 0
+
+    def say(self, text: str) -> None:
+        """Prints a line of its own."""
+        self.console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
     def task(self, description: str, total: float | None = None) -> Iterator["Task"]:

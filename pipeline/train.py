@@ -21,7 +21,7 @@ from ..transforms.embeddings import read_embeddings, write_embeddings
 from ..transforms.ordering import OrderedShard, order_interactions
 from ..transforms.reading import read_split
 from ..transforms.schema import InteractionColumns
-from ..transforms.splits import InputPlan, plan_input
+from ..transforms.splits import InputPlan, OnBadFile, plan_input
 from .artifacts import COLLABORATIVE, check_item_types, refuse_foreign
 from .progress import Progress
 
@@ -53,6 +53,8 @@ class TrainOptions:
     """Replace a model in `output`."""
     head: HeadName = "agreement"
     """What turns agreement into a noise probability."""
+    on_bad_file: OnBadFile = "fail"
+    """What to do about files of the log that cannot be used."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,12 +76,12 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
         IadsrError: Log, embeddings, options or the output directory are unusable.
     """
     with progress.task("Reading the log") as task:
-        plan = plan_input(options.interactions, options.columns)
+        plan = plan_input(options.interactions, options.columns, options.on_bad_file)
         check_output(options.output, options.overwrite)
         embeddings = read_embeddings(options.embeddings, kind="semantic")
         item_type = plan.schema.field(options.columns.item).type
         check_item_types(options.embeddings, embeddings.item_ids.type, item_type)
-        log, rejected = read_log(plan, options.columns)
+        log, rejected = read_log(plan, options.columns, on_bad_file=options.on_bad_file)
         item_ids = normalise_item_ids(log.item_ids, file=options.interactions, name=options.columns.item)
         semantic, has_semantic = _semantic_vectors(item_ids, embeddings, options.embeddings)
         task.note = f"{len(log.items):,} interactions, {len(log.offsets) - 1:,} users, {len(log.item_ids):,} items"
@@ -107,7 +109,7 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
 
 
 def read_log(
-    plan: InputPlan, columns: InteractionColumns, also: tuple[str, ...] = ()
+    plan: InputPlan, columns: InteractionColumns, also: tuple[str, ...] = (), on_bad_file: OnBadFile = "fail"
 ) -> tuple[OrderedShard, Counter[str]]:
     """Reads a whole log into memory, the required columns and those in `also`, and orders it.
 
@@ -121,7 +123,7 @@ def read_log(
     tables: list[pa.Table] = []
     rejected: Counter[str] = Counter()
     for split in plan.splits:
-        valid, refused = read_split(split, columns, schema)
+        valid, refused = read_split(split, columns, schema, on_bad_file)
         tables.append(valid)
         rejected.update(refused["reason"].to_pylist())
     table = pa.concat_tables(tables)

@@ -1,5 +1,8 @@
 """Files on any file system that Beam knows: find them, open Parquet, write whole or not at all."""
 
+import dataclasses
+import hashlib
+import io
 import os
 import posixpath
 import re
@@ -7,7 +10,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -19,7 +22,6 @@ from apache_beam.io.filesystems import FileSystems
 from ..models.errors import InputError
 
 TEMPORARY_PREFIX = ".tmp-"
-_READ_ERRORS = (pa.ArrowException, OSError, BeamIOError)
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,22 @@ class FileInfo:
     """Path or URL, as the file system spells it."""
     size: int
     """Bytes."""
+    updated: float = 0.0
+    """Time of the last change, seconds since 1970; 0 where the file system does not tell."""
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """One file of a result, as the manifest lists it and `iadsr verify` checks it."""
+
+    path: str
+    """Path or URL; in a manifest, what is below the output directory."""
+    rows: int
+    """Rows."""
+    size: int
+    """Bytes."""
+    sha256: str
+    """Of its content, in hex."""
 
 
 def is_local(path: str) -> bool:
@@ -57,7 +75,7 @@ def match_files(path: str, *, suffix: str = ".parquet") -> list[FileInfo]:
         patterns = [path] if is_glob else [f"{_literal(root)}/**{suffix}", _literal(path)]
         for pattern in patterns:
             found = [
-                FileInfo(match.path, match.size_in_bytes)
+                FileInfo(match.path, match.size_in_bytes, match.last_updated_in_seconds or 0.0)
                 for match in FileSystems.match([pattern])[0].metadata_list
                 if (is_glob or match.path.startswith(root)) and not _is_hidden(match.path, root)
             ]
@@ -77,13 +95,15 @@ def open_parquet(path: str) -> pq.ParquetFile:
     """Opens a Parquet file on any file system.
 
     Raises:
-        InputError: The file is missing, empty, truncated, or not Parquet.
+        InputError: The file is missing, empty, truncated, encrypted, or not Parquet.
     """
     try:
-        if is_local(path):
-            return pq.ParquetFile(path)
-        return pq.ParquetFile(open_binary(path))
-    except _READ_ERRORS as error:
+        parquet = pq.ParquetFile(path if is_local(path) else open_binary(path), page_checksum_verification=True)
+        # Decoded here, where a name that is not UTF-8 is still the file's fault.
+        assert parquet.schema_arrow.names is not None
+        return parquet
+    # The file is anybody's: what its parser raises cannot be listed.
+    except Exception as error:
         raise InputError(
             f"Cannot read {path}",
             code="FILE-READ",
@@ -104,12 +124,14 @@ def read_bytes(path: str) -> bytes:
         return file.read()
 
 
-def write_atomically(path: str, write: Callable[[BinaryIO], object]) -> None:
+def write_atomically(path: str, write: Callable[[BinaryIO], object], *, durable: bool = False) -> None:
     """Writes a file that appears under `path` only when it is complete, replacing an older one.
 
     Args:
         path: The final name.
         write: Called once with a binary file to write into.
+        durable: On a local disk, wait until the file would survive a power cut. For results; not for what a run may
+            throw away.
 
     Raises:
         InputError: The place cannot be written to.
@@ -119,10 +141,17 @@ def write_atomically(path: str, write: Callable[[BinaryIO], object]) -> None:
     try:
         with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as file:
             write(file)
+            if durable and is_local(path):
+                file.flush()
+                os.fsync(file.fileno())
         _replace(temporary, path)
+        if durable and is_local(path):
+            _sync_directory(directory)
     except BaseException as error:
-        delete(temporary)
-        if not isinstance(error, (OSError, BeamIOError)):
+        # The file system that fails to write may fail to delete as well; what failed first is what the user must know.
+        with suppress(OSError, BeamIOError):
+            delete(temporary)
+        if not isinstance(error, (OSError, BeamIOError, pa.ArrowException)):
             raise
         raise InputError(
             f"Cannot write {path}",
@@ -143,9 +172,70 @@ def _replace(temporary: str, path: str) -> None:
         FileSystems.rename([temporary], [path])
 
 
-def write_table(path: str, table: pa.Table) -> None:
-    """Writes one Parquet file atomically (zstd; equal tables give equal bytes)."""
-    write_atomically(path, lambda file: pq.write_table(table, file, compression="zstd"))
+def _sync_directory(directory: str) -> None:
+    handle = os.open(directory or ".", os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_table(path: str, table: pa.Table) -> WrittenFile:
+    """Writes one Parquet file atomically and durably (zstd; equal tables give equal bytes)."""
+    sink = _Hashed()
+
+    def write(file: BinaryIO) -> None:
+        sink.file = file
+        pq.write_table(table, sink, compression="zstd")
+
+    write_atomically(path, write, durable=True)
+    return WrittenFile(path, len(table), sink.size, sink.digest.hexdigest())
+
+
+class _Hashed(io.RawIOBase):
+    """Passes on what is written, and hashes it on the way."""
+
+    file: BinaryIO
+
+    def __init__(self):
+        self.size, self.digest = 0, hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data) -> int:
+        self.file.write(data)
+        self.digest.update(data)
+        self.size += len(data)
+        return len(data)
+
+
+def describe_file(path: str) -> WrittenFile:
+    """Returns what `write_table` returned for a Parquet file when it was written.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    with open_parquet(path) as parquet:
+        rows = parquet.metadata.num_rows
+    size, digest = 0, hashlib.sha256()
+    with open_binary(path) as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            size += len(block)
+    return WrittenFile(path, rows, size, digest.hexdigest())
+
+
+def is_unchanged(info: FileInfo) -> bool:
+    """Whether a file still has the size and time of change that it had when it was listed."""
+    try:
+        if is_local(info.path):
+            now = os.stat(info.path)
+            return (now.st_size, now.st_mtime) == (info.size, info.updated)
+        now = FileSystems.match([_literal(info.path)])[0].metadata_list
+    except (OSError, BeamIOError, ValueError):
+        return False
+    return any((m.path, m.size_in_bytes, m.last_updated_in_seconds or 0.0) == dataclasses.astuple(info) for m in now)
 
 
 def write_arrow(path: str, table: pa.Table) -> None:

@@ -11,6 +11,8 @@ from ..models.errors import InputError
 from .readable import to_json_rows
 from .schema import REJECTED_SCHEMA, ROW, TIME, InteractionColumns, is_string_type
 
+UNREADABLE = "unreadable"
+"""Why a row is rejected whose row group is damaged."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -70,6 +72,12 @@ def validate(
         schema=REJECTED_SCHEMA,
     )
     return Validated(valid, rejected)
+
+
+def unreadable_rows(path: str, first_row: int, count: int) -> pa.Table:
+    """Returns rejected rows, in REJECTED_SCHEMA, for rows of which nothing is known but that they were there."""
+    columns = (pa.repeat(path, count), pa.array(np.arange(first_row, first_row + count)))
+    return pa.table([*columns, pa.repeat(UNREADABLE, count), pa.repeat("null", count)], schema=REJECTED_SCHEMA)
 
 
 def _check_item_range(item_ids: pa.ChunkedArray, name: str, path: str) -> None:
