@@ -105,7 +105,8 @@ def make_runner(options: PipelineOptions) -> PipelineRunner | str | None:
         return options.view_as(StandardOptions).runner
     if options.view_as(DirectOptions).direct_num_workers == 1:
         return FnApiRunner()
-    command = f"{shlex.quote(sys.executable)} -m {__package__}.worker"
+    # The worker ends when this process does, see `worker`.
+    command = f"IADSR_MAIN_PROCESS={os.getpid()} {shlex.quote(sys.executable)} -m {__package__}.worker"
     # A decorator of Beam's hides the class from type checkers.
     return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))  # pyright: ignore[reportFunctionMemberAccess]
 
