@@ -332,6 +332,48 @@ def clean(
 
 
 @app.command(context_settings=_SETTINGS, epilog=_BEAM)
+def doctor(
+    context: typer.Context,
+    interactions: Annotated[str | None, typer.Option(help="Log to check.", rich_help_panel=_PATHS)] = None,
+    items: Annotated[str | None, typer.Option(help="Item catalogue to check.", rich_help_panel=_PATHS)] = None,
+    embeddings: Annotated[str | None, typer.Option(help="Item embeddings to check.", rich_help_panel=_PATHS)] = None,
+    model: Annotated[str | None, typer.Option(help="Model directory to check.", rich_help_panel=_PATHS)] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Directory that a run would write to.", rich_help_panel=_PATHS)
+    ] = None,
+    user_column: UserColumn = "user_id",
+    item_column: ItemColumn = "item_id",
+    timestamp_column: TimestampColumn = "timestamp",
+    position_column: PositionColumn = None,
+    on_bad_file: OnBadFile = "fail",
+    config: Config = None,
+    verbose: Verbose = False,
+) -> None:
+    """Check the installation, and what a run would read, write and need, before a long run.
+
+    Takes the options of clean, all of them optional. Exits with 1 if there is a problem.
+    """
+    bad_file = _choice("--on-bad-file", on_bad_file, ("fail", "skip"))
+    beam_options = _configure_files(context)
+    from apache_beam.options.pipeline_options import DirectOptions
+
+    from ..transforms.schema import InteractionColumns
+    from .doctor import DoctorOptions, examine
+    from .messages import describe_findings
+
+    columns = InteractionColumns(user_column, item_column, timestamp_column, position_column)
+    workers = beam_options.view_as(DirectOptions).direct_num_workers
+    findings = []
+    for finding in examine(
+        DoctorOptions(interactions, items, embeddings, model, output, columns, bad_file, workers or 1)
+    ):
+        findings.append(finding)
+        _out.print(*describe_findings([finding]))
+    if not all(finding.healthy for finding in findings):
+        raise typer.Exit(EXIT_INPUT)
+
+
+@app.command(context_settings=_SETTINGS, epilog=_BEAM)
 def verify(
     context: typer.Context,
     output: Annotated[str, typer.Argument(help="Directory that iadsr clean has written.")],

@@ -1,6 +1,7 @@
 """What the commands say when they are done: a few lines of plain text each."""
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from ..models.printable import printable
 from ..transforms.files import join
@@ -9,6 +10,9 @@ from ..transforms.verification import Verified
 from ..transforms.writing import INTERACTIONS, REJECTED, SEQUENCES
 from .embed import EmbedSummary
 from .train import TrainSummary
+
+if TYPE_CHECKING:
+    from .doctor import Finding
 
 
 def describe_embedding(summary: EmbedSummary, output: str) -> str:
@@ -86,6 +90,13 @@ def describe_cleaning(manifest: dict[str, Any] | None, output: str) -> str:
             _place("Report", join(output, REPORT)),
         ]
     )
+
+
+def describe_findings(findings: "Iterable[Finding]") -> Iterator[str]:
+    """Says of each thing that was checked whether a run can do with it."""
+    for finding in findings:
+        first, *more = finding.text.splitlines()
+        yield _text([f"{'ok' if finding.healthy else 'PROBLEM':<9}{finding.what:<22}{first}", *more])
 
 
 def _text(lines: list[str]) -> str:
