@@ -19,6 +19,10 @@ from .popularity import BUCKETS
 
 FORMAT_VERSION = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+MOST_BYTES = 16 << 20
+"""Of a configuration; ours take a few thousand."""
+DEEPEST, MOST_ENTRIES = 4, 1000
+"""What training measured and started from is shown to people: nothing of theirs is deeper or longer."""
 LARGEST = 1_000_000
 """Beyond this no size in a configuration is meant; it keeps products of sizes from overflowing."""
 _EXPECTED = {int: f"a whole number from 1 to {LARGEST}", float: "a share in [0, 1)", str: "a name"}
@@ -150,8 +154,17 @@ def read_description(directory: str | Path) -> dict[str, Any]:
         ArtifactError: The file is missing, damaged, or of another format.
     """
     path = Path(directory) / CONFIG
+    content = _read(path)
+    if len(content) > MOST_BYTES:
+        raise ArtifactError(
+            f"{path} is too large for a configuration",
+            code="MODEL-LARGE",
+            found=f"{len(content):,} bytes",
+            expected=f"at most {MOST_BYTES:,}",
+            fix=_RETRAIN,
+        )
     try:
-        described = json.loads(_read(path))
+        described = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise ArtifactError(
             f"{path} is not JSON", code="MODEL-JSON", found=str(error), expected="a JSON object", fix=_RETRAIN
@@ -174,7 +187,24 @@ def read_description(directory: str | Path) -> dict[str, Any]:
             expected=", ".join(sorted(keys)),
             fix=_RETRAIN,
         )
+    for key in ("training", "metrics", "provenance"):
+        if not _is_plain(described[key], DEEPEST):
+            raise ArtifactError(
+                f"{path}: {key} is not what training writes",
+                code="MODEL-DETAILS",
+                found=f"more than {MOST_ENTRIES:,} entries, or values more than {DEEPEST} levels deep",
+                expected="numbers, names, and short lists of them",
+                fix=_RETRAIN,
+            )
     return described
+
+
+def _is_plain(value: Any, levels: int) -> bool:
+    """Whether a value can be shown: not too deep, nothing too long in it."""
+    if isinstance(value, (dict, list)):
+        parts = [*value, *value.values()] if isinstance(value, dict) else value
+        return levels > 0 and len(value) <= MOST_ENTRIES and all(_is_plain(part, levels - 1) for part in parts)
+    return not isinstance(value, str) or len(value) <= MOST_ENTRIES
 
 
 def read_noise_reference(directory: str | Path) -> np.ndarray:
@@ -185,22 +215,24 @@ def read_noise_reference(directory: str | Path) -> np.ndarray:
     """
     path = Path(directory) / WEIGHTS
     tensors = _read_weights(path)
-    name, expected = "noise_reference", [BUCKETS, BINS]
-    if name not in tensors or list(tensors[name].shape) != expected:
+    name, expected = "noise_reference", f"float32{[BUCKETS, BINS]}"
+    if name not in tensors or _describe(tensors[name]) != expected:
         raise ArtifactError(
             f"{path} does not say what noise scores",
             code="MODEL-REFERENCE",
-            found="absent" if name not in tensors else str(list(tensors[name].shape)),
-            expected=f"{name} of shape {expected}",
+            found="absent" if name not in tensors else _describe(tensors[name]),
+            expected=f"{name}: {expected}",
             fix="train again with this version of iadsr",
         )
     return tensors[name].numpy()
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
+    content = _read(path)
     try:
-        return load(_read(path))
-    except SafetensorError as error:
+        return load(content)
+    # What a reader makes of a hostile header is not all of its own kind of error.
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
         raise ArtifactError(
             f"{path} is not a readable safetensors file",
             code="MODEL-TENSORS",

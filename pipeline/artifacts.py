@@ -11,6 +11,7 @@ from ..models.errors import ArtifactError, InputError
 from ..models.pretrained import CONFIG, WEIGHTS, fingerprint, read_description, read_noise_reference
 from ..transforms.embeddings import EmbeddingMetadata, check_fit, read_metadata
 from ..transforms.files import join, list_names, local_copy
+from ..transforms.links import refuse_links
 
 COLLABORATIVE = "collaborative"
 """Folder of a model directory with the collaborative item embeddings of stage 1."""
@@ -41,6 +42,7 @@ def read_model_facts(directory: str) -> ModelFacts:
         ArtifactError: The directory is no model, is damaged, or holds parts of two models.
         InputError: The collaborative embeddings cannot be found.
     """
+    refuse_links(directory)
     if CONFIG not in list_names(directory):
         raise ArtifactError(
             f"{directory} is not a model directory: {CONFIG} is missing",

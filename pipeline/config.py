@@ -9,6 +9,9 @@ import yaml
 from ..models.errors import InputError
 
 BEAM_SECTION = "beam"
+MOST_BYTES = 1 << 16
+DEEPEST = 8
+"""Levels of nesting; two are used."""
 
 
 def read_config(path: Path, command: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -26,7 +29,7 @@ def read_config(path: Path, command: Any) -> tuple[dict[str, Any], dict[str, Any
             value that the option does not take.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = _load(path)
     except OSError as error:
         raise InputError(
             f"Cannot read the configuration {path}",
@@ -34,7 +37,8 @@ def read_config(path: Path, command: Any) -> tuple[dict[str, Any], dict[str, Any
             found=error.strerror,
             fix="check the path given to --config",
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    # Dates that do not exist, and nesting without end, are not errors of YAML's own.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(
             f"The configuration {path} is not YAML",
             code="CONFIG-YAML",
@@ -84,6 +88,22 @@ def read_config(path: Path, command: Any) -> tuple[dict[str, Any], dict[str, Any
     return result, beam
 
 
+def _load(path: Path) -> Any:
+    """Reads plain values only: no tag builds an object, and no anchor makes a small file large."""
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"more than {MOST_BYTES:,} bytes")
+    depth = 0
+    for event in yaml.parse(content, yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("an alias (*name); write the value itself")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(f"more than {DEEPEST} levels of nesting")
+    return yaml.safe_load(content)
+
+
 def _check_value(path: Path, key: str, value: Any, is_flag: bool) -> Any:
     """Returns the value as the command line would give it; a list of names stands for names between commas."""
     if isinstance(value, list) and key.replace("-", "_") == "text_columns":
@@ -92,7 +112,7 @@ def _check_value(path: Path, key: str, value: Any, is_flag: bool) -> Any:
         raise InputError(
             f"The configuration {path} sets {key} to what it does not take",
             code="CONFIG-VALUE",
-            found=f"{value} ({type(value).__name__})",
+            found=f"{str(value)[:100]} ({type(value).__name__})",
             expected="true or false" if is_flag else "one number or text",
             fix="put text that YAML reads as something else between quotes",
         )

@@ -53,12 +53,14 @@ class EmbeddingMetadata:
         """
         if values["kind"] not in ("semantic", "collaborative"):
             raise ValueError(f"kind is {values['kind']!r}")
+        if type(values["dimension"]) is not int or values["dimension"] < 1:
+            raise ValueError(f"dimension is {values['dimension']!r}")
         return cls(
             kind=values["kind"],
             encoder=str(values["encoder"]),
             revision=str(values["revision"]),
             pooling=str(values["pooling"]),
-            dimension=int(values["dimension"]),
+            dimension=values["dimension"],
             text_columns=tuple(str(name) for name in values.get("text_columns", ())),
         )
 

@@ -28,6 +28,7 @@ from .embedding_table import (
     stored_vectors,
 )
 from .files import delete, join, list_names, match_files, open_parquet, write_atomically
+from .links import refuse_links
 
 __all__ = [
     "EmbeddingMetadata",
@@ -106,6 +107,7 @@ def read_metadata(path: str, *, kind: Kind = "semantic") -> tuple[EmbeddingMetad
 
 @contextmanager
 def _open_files(path: str) -> Iterator[list[tuple[str, pq.ParquetFile]]]:
+    refuse_links(path)
     with ExitStack() as stack:
         yield [(info.path, stack.enter_context(open_parquet(info.path))) for info in match_files(path)]
 
@@ -192,12 +194,13 @@ def _row_groups(path: str, file: pq.ParquetFile, columns: list[str]) -> Iterator
     for group in range(file.num_row_groups):
         try:
             yield file.read_row_group(group, columns=columns)
-        except (pa.ArrowException, OSError) as error:
+        # The file is anybody's: what its parser raises cannot be listed.
+        except Exception as error:
             null_list = "Expected all lists to be of size" in str(error)
             raise ArtifactError(
                 f"{path}: row group {group} cannot be read",
                 code="VECTORS-READ",
-                found=str(error).splitlines()[0],
+                found=next(iter(str(error).splitlines()), type(error).__name__),
                 expected=f"{VECTOR_COLUMN} without nulls, or of the type list<float32>" if null_list else None,
                 fix="leave out the items without a vector"
                 if null_list
@@ -250,7 +253,7 @@ def _joint_metadata(files: list[tuple[str, pq.ParquetFile]], kind: Kind, dimensi
                 if "table" in values:
                     whole = parts.setdefault((str(values["table"]), int(values["parts"])), {})
                     whole[int(values["part"])] = path
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
                 raise ArtifactError(
                     f"{path}: the embedding metadata is damaged",
                     code="VECTORS-METADATA",

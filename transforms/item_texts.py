@@ -134,11 +134,12 @@ def _check_columns(schema: pa.Schema, item_column: str, text_columns: tuple[str,
 def _read(file: pq.ParquetFile, columns: list[str], path: str) -> pa.Table:
     try:
         return file.read(columns=list(dict.fromkeys(columns)))
-    except (pa.ArrowException, OSError) as error:
+    # The file is anybody's: what its parser raises cannot be listed.
+    except Exception as error:
         raise InputError(
             f"{path} cannot be read",
             code="ITEMS-READ",
-            found=str(error).splitlines()[0],
+            found=next(iter(str(error).splitlines()), type(error).__name__),
             expected="a complete Parquet file",
             fix="write the file again, it may be truncated",
         ) from error

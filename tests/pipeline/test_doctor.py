@@ -54,14 +54,7 @@ def test_what_is_ill_is_told_with_its_code_and_the_rest_is_checked_all_the_same(
     pq.write_table(pa.table({"user": ["a"], "item_id": ["x"], "timestamp": [1]}), tmp_path / "log.parquet")
     (tmp_path / "file").touch()
     changed = {"interactions": "log.parquet", "model": "", "output": "file"}
-    found = findings(
-        **{
-            **healthy,
-            "interactions": str(tmp_path / "log.parquet"),
-            "model": str(tmp_path),
-            "output": str(tmp_path / "file"),
-        }
-    )
+    found = findings(**healthy | {name: str(tmp_path / path) for name, path in changed.items()})
     ill = {name: finding.text.splitlines()[0].split(":")[0] for name, finding in found.items() if not finding.healthy}
     assert ill == {"Log": "IADSR-LOG-COLUMN", "Model": "IADSR-MODEL-MISSING", "Output": "IADSR-DOCTOR-OUTPUT"}
     text = "\n".join(describe_findings(found.values()))
