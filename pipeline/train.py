@@ -19,6 +19,7 @@ from ..transforms.embedding_table import EmbeddingMetadata, EmbeddingTable, alig
 from ..transforms.embedding_table import fingerprint as embedding_fingerprint
 from ..transforms.embeddings import read_embeddings, write_embeddings
 from ..transforms.ordering import OrderedShard, order_interactions
+from ..transforms.readable import readable_values
 from ..transforms.reading import read_split
 from ..transforms.schema import InteractionColumns
 from ..transforms.splits import InputPlan, OnBadFile, plan_input
@@ -185,7 +186,8 @@ def _semantic_vectors(item_ids: pa.Array, embeddings: EmbeddingTable, path: str)
         raise InputError(
             f"The embeddings {path} know none of the log's items",
             code="IDS-NONE",
-            found=f"such as {item_ids[0].as_py()!r} in the log, {embeddings.item_ids[0].as_py()!r} in the embeddings",
+            found=f"such as {readable_values(item_ids[:1])[0]!r} in the log, "
+            f"{embeddings.item_ids[0].as_py()!r} in the embeddings",
             expected="the same item ids in both",
             fix="embed the catalogue that belongs to this log",
         )

@@ -193,7 +193,10 @@ def _joint_dimension(path: str, files: list[tuple[str, pq.ParquetFile]]) -> int:
 def _row_groups(path: str, file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.Table]:
     for group in range(file.num_row_groups):
         try:
-            yield file.read_row_group(group, columns=columns)
+            table = file.read_row_group(group, columns=columns)
+            table.validate(full=True)
+            if len(table) != file.metadata.row_group(group).num_rows:
+                raise ValueError(f"{len(table):,} rows, where the footer says otherwise")
         # The file is anybody's: what its parser raises cannot be listed.
         except Exception as error:
             null_list = "Expected all lists to be of size" in str(error)
@@ -206,6 +209,7 @@ def _row_groups(path: str, file: pq.ParquetFile, columns: list[str]) -> Iterator
                 if null_list
                 else "write the file again; it may be truncated",
             ) from error
+        yield table
 
 
 def _dimension(path: str, file: pq.ParquetFile) -> int | None:

@@ -99,8 +99,12 @@ def open_parquet(path: str) -> pq.ParquetFile:
     """
     try:
         parquet = pq.ParquetFile(path if is_local(path) else open_binary(path), page_checksum_verification=True)
-        # Decoded here, where a name that is not UTF-8 is still the file's fault.
-        assert parquet.schema_arrow.names is not None
+        # Decoded here, where a name or a time zone that is not UTF-8 is still the file's fault.
+        _ = [(field.name, getattr(field.type, "tz", None)) for field in parquet.schema_arrow]
+        footer = parquet.metadata
+        groups = [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
+        if sum(groups) != footer.num_rows or min(groups, default=0) < 0:
+            raise ValueError(f"{footer.num_rows:,} rows by the footer, {sum(groups):,} in its row groups")
         return parquet
     # The file is anybody's: what its parser raises cannot be listed.
     except Exception as error:

@@ -133,7 +133,9 @@ def _check_columns(schema: pa.Schema, item_column: str, text_columns: tuple[str,
 
 def _read(file: pq.ParquetFile, columns: list[str], path: str) -> pa.Table:
     try:
-        return file.read(columns=list(dict.fromkeys(columns)))
+        table = file.read(columns=list(dict.fromkeys(columns)))
+        table.validate(full=True)
+        return table
     # The file is anybody's: what its parser raises cannot be listed.
     except Exception as error:
         raise InputError(

@@ -88,6 +88,9 @@ def _read(split: Split, row_groups: tuple[int, ...], schema: pa.Schema) -> pa.Ta
             names = [name for name in schema.names if name in parquet.schema_arrow.names]
             table = parquet.read_row_groups(list(row_groups), columns=names, use_threads=False)
         table.validate()
+        for column in table.columns:
+            if pa.types.is_dictionary(column.type):
+                column.validate(full=True)  # an index beyond the dictionary
         return table
     # The file is anybody's: what its parser raises cannot be listed.
     except Exception as error:

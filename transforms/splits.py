@@ -171,14 +171,6 @@ def _read_footer(info: FileInfo, columns: InteractionColumns) -> _Footer:
         schema = check_file_schema(parquet.schema_arrow, columns, info.path) if footer.num_rows else None
         numbers = range(footer.num_row_groups)
         groups = [(footer.row_group(i).num_rows, footer.row_group(i).total_byte_size) for i in numbers]
-    if sum(rows for rows, _ in groups) != footer.num_rows or any(min(group) < 0 for group in groups):
-        raise InputError(
-            f"The footer of {info.path} contradicts itself",
-            code="FILE-FOOTER",
-            found=f"{footer.num_rows:,} rows in all, {sum(rows for rows, _ in groups):,} in its row groups",
-            expected="the same number",
-            fix="write the file again, or leave it out of the input",
-        )
     return _Footer(info, schema, groups)
 
 

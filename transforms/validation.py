@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..models.errors import InputError
-from .readable import to_json_rows
+from .readable import readable_values, to_json_rows
 from .schema import REJECTED_SCHEMA, ROW, TIME, InteractionColumns, is_string_type
 
 UNREADABLE = "unreadable"
@@ -110,7 +110,7 @@ def parse_time(values: pa.ChunkedArray) -> pa.Array:
         return _combined(values.cast(pa.int64()))
     if pa.types.is_floating(data_type):
         return _sortable_bits(_combined(values.cast(pa.float64())))
-    return pa.array([_iso_to_microseconds(text) for text in values.to_pylist()], pa.int64())
+    return pa.array([_iso_to_microseconds(text) for text in readable_values(values)], pa.int64())
 
 
 def _sortable_bits(values: pa.Array) -> pa.Array:
