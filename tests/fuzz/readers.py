@@ -2,8 +2,8 @@
 
     python readers.py DIRECTORY KIND:FIRST:COUNT ...
 
-Prints for each kind the number of cases by how they ended, as a line of JSON. Before each case its kind and number go to
-DIRECTORY/case, so that a crash can be traced. Anything but our errors or a right answer is listed as a failure.
+Prints for each kind the number of cases by how they ended, as a line of JSON. Before each case its kind and number go
+to DIRECTORY/case, so that a crash can be traced. Anything but our errors or a right answer is listed as a failure.
 """
 
 import json
