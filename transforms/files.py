@@ -1,6 +1,5 @@
 """Files on any file system that Beam knows: find them, open Parquet, write whole or not at all."""
 
-import dataclasses
 import hashlib
 import io
 import os
@@ -72,7 +71,7 @@ def match_files(path: str, *, suffix: str = ".parquet") -> list[FileInfo]:
     root = path.rstrip("/")
     try:
         is_glob = any(c in path for c in "*?[") and not FileSystems.exists(path)
-        patterns = [path] if is_glob else [f"{_literal(root)}/**{suffix}", _literal(path)]
+        patterns = [path] if is_glob else [f"{literal(root)}/**{suffix}", literal(path)]
         for pattern in patterns:
             found = [
                 FileInfo(match.path, match.size_in_bytes, match.last_updated_in_seconds or 0.0)
@@ -81,7 +80,7 @@ def match_files(path: str, *, suffix: str = ".parquet") -> list[FileInfo]:
             ]
             if found and not (len(found) == 1 and found[0].path.rstrip("/") == root and _is_directory(root)):
                 return sorted(found, key=lambda file: file.path)
-    except (BeamIOError, ValueError) as error:
+    except (OSError, BeamIOError, ValueError) as error:
         raise _cannot_list(path, error) from error
     raise InputError(
         f"No file found at {path}",
@@ -122,10 +121,30 @@ def open_binary(path: str) -> BinaryIO:
     return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
-def read_bytes(path: str) -> bytes:
-    """Returns the whole content of a file."""
-    with open_binary(path) as file:
-        return file.read()
+def read_bytes(path: str, offset: int = 0, length: int = -1) -> bytes:
+    """Returns the content of a file, or a part of it.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    with reading(path), open_binary(path) as file:
+        if offset:
+            file.seek(offset)
+        return file.read(length)
+
+
+@contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Turns what a file system raises while the block reads a file into an error of ours."""
+    try:
+        yield
+    except (OSError, BeamIOError, ValueError) as error:
+        raise InputError(
+            f"Cannot read {path}",
+            code="FILE-LOAD",
+            found=_first_line(error),
+            fix="check that the file is there and may be read, and run again",
+        ) from error
 
 
 def write_atomically(path: str, write: Callable[[BinaryIO], object], *, durable: bool = False) -> None:
@@ -153,7 +172,7 @@ def write_atomically(path: str, write: Callable[[BinaryIO], object], *, durable:
             _sync_directory(directory)
     except BaseException as error:
         # The file system that fails to write may fail to delete as well; what failed first is what the user must know.
-        with suppress(OSError, BeamIOError):
+        with suppress(InputError):
             delete(temporary)
         if not isinstance(error, (OSError, BeamIOError, pa.ArrowException)):
             raise
@@ -214,34 +233,6 @@ class _Hashed(io.RawIOBase):
         return len(data)
 
 
-def describe_file(path: str) -> WrittenFile:
-    """Returns what `write_table` returned for a Parquet file when it was written.
-
-    Raises:
-        InputError: It cannot be read.
-    """
-    with open_parquet(path) as parquet:
-        rows = parquet.metadata.num_rows
-    size, digest = 0, hashlib.sha256()
-    with open_binary(path) as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-            size += len(block)
-    return WrittenFile(path, rows, size, digest.hexdigest())
-
-
-def is_unchanged(info: FileInfo) -> bool:
-    """Whether a file still has the size and time of change that it had when it was listed."""
-    try:
-        if is_local(info.path):
-            now = os.stat(info.path)
-            return (now.st_size, now.st_mtime) == (info.size, info.updated)
-        now = FileSystems.match([_literal(info.path)])[0].metadata_list
-    except (OSError, BeamIOError, ValueError):
-        return False
-    return any((m.path, m.size_in_bytes, m.last_updated_in_seconds or 0.0) == dataclasses.astuple(info) for m in now)
-
-
 def write_arrow(path: str, table: pa.Table) -> None:
     """Writes one Arrow IPC file atomically, to be read back by this run."""
 
@@ -261,23 +252,39 @@ def exists(path: str) -> bool:
     """Whether a file or directory of that name exists."""
     try:
         return FileSystems.exists(path)
-    except (BeamIOError, ValueError):
+    except (OSError, BeamIOError, ValueError):
         return False
 
 
 def delete(*paths: str) -> None:
-    """Deletes files or directories; those that do not exist are passed over."""
+    """Deletes files or directories; those that do not exist are passed over.
+
+    Raises:
+        InputError: One cannot be deleted.
+    """
     for path in paths:
-        if not is_local(path):
-            # Object stores know no directories: what lies under a name goes file by file.
-            inside = [join(path, name) for name in list_names(path)]
-            if inside or exists(path):
-                FileSystems.delete(inside or [path])
-        # Not by Beam, which would take the path for a glob.
-        elif os.path.isdir(path):
-            shutil.rmtree(path)
-        elif os.path.exists(path):
-            os.remove(path)
+        try:
+            _delete(path)
+        except (OSError, BeamIOError) as error:
+            raise InputError(
+                f"Cannot delete {path}",
+                code="FILE-DELETE",
+                found=_first_line(error),
+                fix="check that the directory may be written to, and run again",
+            ) from error
+
+
+def _delete(path: str) -> None:
+    if not is_local(path):
+        # Object stores know no directories: what lies under a name goes file by file.
+        inside = [join(path, name) for name in list_names(path)]
+        if inside or exists(path):
+            FileSystems.delete(inside or [path])
+    # Not by Beam, which would take the path for a glob.
+    elif os.path.isdir(path):
+        shutil.rmtree(path)
+    elif os.path.exists(path):
+        os.remove(path)
 
 
 def list_names(directory: str) -> list[str]:
@@ -288,15 +295,24 @@ def list_names(directory: str) -> list[str]:
     """
     root = directory.rstrip("/")
     try:
-        matches = FileSystems.match([f"{_literal(root)}/**"])[0].metadata_list
-    except BeamIOError:
-        return []
-    except ValueError as error:
+        matches = FileSystems.match([f"{literal(root)}/**"])[0].metadata_list
+    except (OSError, BeamIOError, ValueError) as error:
+        # Some file systems fail where there is no such directory. To take any failure for that would make a finished
+        # run look like an empty directory.
+        if not isinstance(error, ValueError) and _is_known_to_be_missing(root):
+            return []
         raise _cannot_list(directory, error) from error
     return sorted(match.path[len(root) + 1 :] for match in matches if match.path.startswith(f"{root}/"))
 
 
-def _literal(path: str) -> str:
+def _is_known_to_be_missing(path: str) -> bool:
+    try:
+        return not FileSystems.exists(path)
+    except (OSError, BeamIOError, ValueError):
+        return False
+
+
+def literal(path: str) -> str:
     """A pattern for a path that may hold the characters of a glob; it may match more, to be sifted by the caller."""
     return re.sub(r"[*?[\]]", "?", path)
 
@@ -315,7 +331,8 @@ def local_copy(directory: str) -> Iterator[str]:
         for name in list_names(directory):
             path = os.path.join(target, name)
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open_binary(join(directory, name)) as source, open(path, "wb") as sink:
+            remote = join(directory, name)
+            with reading(remote), open_binary(remote) as source, open(path, "wb") as sink:
                 shutil.copyfileobj(source, sink)
         yield target
 

@@ -13,14 +13,13 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.io.filesystem import BeamIOError
 from apache_beam.pvalue import AsList, AsSingleton
 
 from ..models.errors import ConservationError, InputError
 from ..models.noise_share import NoiseShare
 from .deciding import DROP_REASONS, KEEP_REASONS, Policy
 from .drop_plan import DropPlan
-from .files import FileInfo, WrittenFile, delete, join, read_bytes, write_atomically
+from .files import FileInfo, WrittenFile, delete, exists, join, read_bytes, write_atomically
 from .joining import Catalogue, open_catalogue
 from .popularity import ItemCounts, read_item_counts
 from .pseudonyms import ReportUsers, name_users
@@ -284,10 +283,10 @@ def read_manifest(output: str) -> dict[str, Any]:
     """
     path = join(output, MANIFEST)
     try:
-        manifest = json.loads(read_bytes(path))
+        manifest = json.loads(read_bytes(path)) if exists(path) else None
         if not isinstance(manifest, dict) or manifest.get("format_version") != FORMAT_VERSION:
             raise ValueError(f"no manifest of format {FORMAT_VERSION}")
-    except (OSError, BeamIOError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"{output} holds no finished run",
             code="OUTPUT-UNFINISHED",

@@ -14,7 +14,8 @@ import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
 from ..models.errors import InputError
-from .files import FileInfo, WrittenFile, exists, is_unchanged, join, open_parquet, write_table
+from .files import FileInfo, WrittenFile, exists, join, open_parquet, write_table
+from .fingerprints import is_unchanged
 from .grouping import hash_values
 from .schema import ROW, InteractionColumns
 from .splits import OnBadFile, Split

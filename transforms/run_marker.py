@@ -4,8 +4,6 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
-from apache_beam.io.filesystem import BeamIOError
-
 from ..models.errors import InputError
 from .files import join, read_bytes, write_atomically
 
@@ -48,7 +46,7 @@ def read_marker(output: str) -> RunMarker | None:
         identity = {str(name): str(value) for name, value in values["identity"].items()}
         return RunMarker(identity, str(values["token"]), values["ready"] is True)
     # A file system has errors of its own, and the file may hold anything.
-    except (OSError, BeamIOError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (InputError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

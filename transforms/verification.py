@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from ..models.errors import ArtifactError, ConservationError, InputError
 from .deciding import DROP_REASONS, KEEP_REASONS
-from .files import FileInfo, WrittenFile, describe_file, is_unchanged, join, list_names, open_parquet
+from .files import FileInfo, WrittenFile, join, list_names, open_parquet
+from .fingerprints import describe_file, is_unchanged
 from .grouping import hash_values
 from .manifest import read_manifest
 from .ordering import order_interactions

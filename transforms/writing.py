@@ -13,7 +13,8 @@ from apache_beam.utils.shared import Shared
 from ..models.weighting import weigh_interactions
 from .deciding import Decisions, Policy, decide
 from .drop_plan import DropPlan
-from .files import WrittenFile, describe_file, exists, join, write_table
+from .files import WrittenFile, exists, join, write_table
+from .fingerprints import describe_file
 from .joining import open_catalogue
 from .popularity import SharedItemCounts
 from .schema import ADDED_FIELDS, InteractionColumns

@@ -251,9 +251,9 @@ def test_killed_at_any_moment_a_run_is_finished_or_not_and_a_rerun_completes_it(
     begun = time.monotonic()
     start(tmp_path / "timed").join()
     whole = time.monotonic() - begun
-    finished = killed = 0
+    finished = killed = started = 0
     while killed < KILLS:
-        output = tmp_path / str(killed)
+        output, started = tmp_path / str(started), started + 1
         process = start(output)
         process.join(moments.uniform(0, whole))
         if process.exitcode is not None:
