@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from .batch import Batch
 from .config import IADSRConfig
 
-READINGS = ITEMS, SHARE, FORWARDS, BACKWARDS = "context_items", "context_share", "context_forwards", "context_backwards"
+READINGS = ITEMS, SHARE, SIDES = "context_items", "context_share", "context_sides"
 """What is made of each item by itself, by the names that a batch's `readings` have: its vector, its share in the
-interest, and what it feeds into the two recurrent layers."""
+interest, and what it makes of the states that read both sides in time."""
 _MOST_ATTENTION = 10.0
 """Bounds the logarithm of an item's share in the interest, so that it can be taken out again."""
 
@@ -27,8 +27,10 @@ class Context(nn.Module):
         size = config.context_dimension
         self.dropout = nn.Dropout(config.context_dropout)
         self.enter = nn.Linear(2 * config.collaborative_dimension + components, size)
-        self.forwards = nn.LSTM(size, size, batch_first=True)
-        self.backwards = nn.LSTM(size, size, batch_first=True)
+        self.keep = nn.Linear(size, 2 * size)
+        self.value = nn.Linear(size, 2 * size)
+        with torch.no_grad():  # from states that remember the last item to states that remember a hundred
+            self.keep.bias.copy_(torch.linspace(-1, 4, size).repeat(2))
         self.context = nn.Linear(2 * size, size)
         self.attention = nn.Sequential(nn.Linear(size, size), nn.Tanh(), nn.Linear(size, 1))
         self.interest = nn.Linear(size, size)
@@ -50,7 +52,8 @@ class Context(nn.Module):
         """Returns the items' vectors, and what the context and the other items lead to, each [B, T, c]."""
         vectors, mask = self.items(batch), batch.mask
         read = self.dropout(_scale(vectors))
-        beside = self._beside(read, batch)  # [B, T, 2c]
+        sides = batch.readings[SIDES] if SIDES in batch.readings else self._sides(read)
+        beside = _read_both_sides(sides, mask)  # [B, T, 2c]
         share = batch.readings[SHARE] if SHARE in batch.readings else self._share(read)
         share = share * mask[..., None]  # [B, T, 1]
         given = share * read
@@ -65,33 +68,15 @@ class Context(nn.Module):
         read = _scale(self.items(batch))
         if name == SHARE:
             return self._share(read)
-        return _feed(self.forwards if name == FORWARDS else self.backwards, read)
+        return self._sides(read)
 
     def _share(self, read: Tensor) -> Tensor:
         return self.attention(read).clamp(-_MOST_ATTENTION, _MOST_ATTENTION).exp()
 
-    def _beside(self, read: Tensor, batch: Batch) -> Tensor:
-        """Returns what stands before and what stands after each position, as two layers read it, [B, T, 2c]."""
-        if FORWARDS in batch.readings:
-            return self._beside_fed(batch)
-        row, turn = torch.arange(len(read))[:, None], _reversal(batch.mask)  # [B, 1], [B, T]
-        before, after = self.forwards(read)[0], self.backwards(read[row, turn])[0][row, turn]
-        blank = torch.zeros_like(before[:, :1])
-        followed = F.pad(batch.mask[:, 1:], (0, 1))[..., None]
-        return torch.cat([torch.cat([blank, before[:, :-1]], 1), torch.cat([after[:, 1:], blank], 1) * followed], -1)
-
-    def _beside_fed(self, batch: Batch) -> Tensor:
-        """Does the same where it is known what the items feed into the layers: half of the work, the same for all."""
-        forwards, backwards = batch.readings[FORWARDS], batch.readings[BACKWARDS]
-        (rows, length), size = batch.mask.shape, self.forwards.hidden_size
-        real = batch.mask.to(forwards)[..., None]
-        beside = forwards.new_zeros(rows, length, 2 * size)
-        ahead, behind = _Recurrence(self.forwards, rows), _Recurrence(self.backwards, rows)
-        for step in range(length - 1):
-            beside[:, step + 1, :size] = ahead.read(forwards[:, step], real[:, step])
-        for step in range(length - 1, 0, -1):
-            beside[:, step - 1, size:] = behind.read(backwards[:, step], real[:, step])
-        return beside
+    def _sides(self, read: Tensor) -> Tensor:
+        """Returns what items [..., c] make of a state, [..., 2, 2c]: what they leave of it, and what they add to it."""
+        keep = torch.sigmoid(self.keep(read))
+        return torch.stack([keep, (1 - keep) * self.value(read)], -2)
 
     def agreement(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns the cosines of each item to its context and to the interest [B, T, 2], and where they are defined."""
@@ -106,45 +91,23 @@ def _scale(vectors: Tensor) -> Tensor:
     return vectors * vectors.shape[-1] ** 0.5
 
 
-class _Recurrence:
-    """A recurrent layer that is shown one position after the other, for scoring.
+def _read_both_sides(sides: Tensor, mask: Tensor) -> Tensor:
+    """Returns the states that have read all before and all after each position, [B, T, 2c].
 
-    tanh(x) is 2 sigmoid(2x) - 1, and torch computes that four times as fast.
+    An item leaves so much of a state and adds so much to it whatever the state is (minGRU; Feng et al., "Were RNNs all
+    we needed?", 2024): a recurrent layer whose arithmetic is all in the items, and need be done once for each.
+
+    Args:
+        sides: See `Context._sides`, [B, T, 2, 2c].
+        mask: bool [B, T].
     """
-
-    def __init__(self, layer: nn.LSTM, rows: int):
-        self._weight = _double_value(layer.all_weights[0][1].T.clone(), layer)  # [c, 4c]
-        self._hidden = self._cell = self._weight.new_zeros(rows, layer.hidden_size)
-
-    def read(self, fed: Tensor, real: Tensor) -> Tensor:
-        """Returns the state [B, c] after reading what an item feeds into the layer.
-
-        Args:
-            fed: See `_feed`, [B, 4c].
-            real: 0 or 1, [B, 1]; before the first real position there is no state.
-        """
-        gates = torch.addmm(fed, self._hidden, self._weight).sigmoid_()
-        enter, keep, value, leave = gates.chunk(4, 1)
-        self._cell = torch.addcmul(keep * self._cell, enter, value.mul_(2).sub_(1)).mul_(real)
-        self._hidden = (2 * self._cell).sigmoid_().mul_(2).sub_(1).mul_(leave)
-        return self._hidden
-
-
-def _feed(layer: nn.LSTM, read: Tensor) -> Tensor:
-    """Returns what items [..., c] feed into a recurrent layer's gates, [..., 4c], as `_Recurrence` wants it."""
-    weight, _, bias, recurrent_bias = layer.all_weights[0]
-    return _double_value(F.linear(read, weight, bias + recurrent_bias), layer)
-
-
-def _double_value(gates: Tensor, layer: nn.LSTM) -> Tensor:
-    """Doubles the third of the four gates, the one that is not a sigmoid but a tanh."""
-    size = layer.hidden_size
-    gates[..., 2 * size : 3 * size] *= 2
-    return gates
-
-
-def _reversal(mask: Tensor) -> Tensor:
-    """Returns the positions that turn each sequence round and leave its padding where it is, int64 [B, T]."""
-    steps = torch.arange(mask.shape[1])
-    turned = mask.sum(1, keepdim=True) - 1 - steps  # [B, T]
-    return torch.where(mask, turned, steps)
+    rows, length, _, size = sides.shape
+    keep, add = sides.unbind(2)  # each [B, T, 2c]
+    add = add * mask[..., None]
+    state = add.new_zeros(rows, size // 2)
+    before, after = [state], [state]
+    for step in range(length - 1):
+        before.append(torch.addcmul(add[:, step, : size // 2], keep[:, step, : size // 2], before[-1]))
+    for step in range(length - 1, 0, -1):
+        after.append(torch.addcmul(add[:, step, size // 2 :], keep[:, step, size // 2 :], after[-1]))
+    return torch.cat([torch.stack(before, 1), torch.stack(after[::-1], 1)], -1)
