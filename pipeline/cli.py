@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import traceback
 from importlib import metadata
@@ -12,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ..models.errors import ConservationError, IadsrError, UsageError
+from ..models.errors import PREFIX, ConservationError, IadsrError, UsageError
 from .config import read_config
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ app = typer.Typer(
 # No markup: paths may hold brackets.
 _out, _err = Console(highlight=False, soft_wrap=True, markup=False), Console(stderr=True, highlight=False)
 _verbose = False
+# typer brings a click of its own or uses the one that is installed; this is the class of its errors in either.
+_MISTAKE: type[Exception] = next(
+    base for base in typer.BadParameter.__mro__ if issubclass(base, Exception) and base.__name__ == "ClickException"
+)
 
 
 def _load_config(context: typer.Context, path: Path | None) -> Path | None:
@@ -140,6 +145,27 @@ Shuffle = Annotated[
         rich_help_panel=_RUN,
     ),
 ]
+OnBadFile = Annotated[
+    str,
+    typer.Option(
+        help="A file that cannot be used: fail, or skip it, which the manifest then says. Where only some row groups "
+        "of it cannot be read, skip rejects their rows.",
+        metavar="fail|skip",
+        rich_help_panel=_RUN,
+    ),
+]
+MaxRejected = Annotated[
+    float,
+    typer.Option(help="Stop when more than this share of rows is unusable.", metavar="SHARE", rich_help_panel=_RUN),
+]
+ReportUsers = Annotated[
+    str,
+    typer.Option(
+        help="Users in the report's examples: none, hashed (under pseudonyms of this run) or plain.",
+        metavar="none|hashed|plain",
+        rich_help_panel=_RUN,
+    ),
+]
 Config = Annotated[
     Path | None,
     typer.Option(
@@ -219,12 +245,14 @@ def train(
     backbone: Backbone = "gru4rec",
     head: Head = "agreement",
     seed: Seed = 0,
+    on_bad_file: OnBadFile = "fail",
     config: Config = None,
     verbose: Verbose = False,
 ) -> None:
     """Train a noise detector on a log and its item embeddings."""
     chosen = _choice("--backbone", backbone, ("gru4rec", "sasrec", "caser"))
     decides = _choice("--head", head, ("agreement", "paper"))
+    bad_file = _choice("--on-bad-file", on_bad_file, ("fail", "skip"))
     _configure_files(context)
     from ..transforms.schema import InteractionColumns
     from .messages import describe_training
@@ -233,7 +261,7 @@ def train(
     from .train import train as run
 
     columns = InteractionColumns(user_column, item_column, timestamp_column, position_column)
-    options = TrainOptions(interactions, embeddings, output, columns, chosen, seed, overwrite, head=decides)
+    options = TrainOptions(interactions, embeddings, output, columns, chosen, seed, overwrite, decides, bad_file)
     _out.print(describe_training(run(options, Progress(_err)), output))
 
 
@@ -255,6 +283,9 @@ def clean(
     keep_last: KeepLast = 0,
     shards: Shards = None,
     shuffle: Shuffle = "auto",
+    on_bad_file: OnBadFile = "fail",
+    max_rejected: MaxRejected = 0.1,
+    report_users: ReportUsers = "hashed",
     config: Config = None,
     verbose: Verbose = False,
 ) -> None:
@@ -263,10 +294,17 @@ def clean(
         # One on the command line wins over the other in the file.
         given = {name: _is_flag(context, name) for name in ("drop_rate", "threshold")}
         if given["drop_rate"] == given["threshold"]:
-            raise typer.BadParameter("it excludes --threshold: give one of them.", param_hint="--drop-rate")
+            raise UsageError(
+                "--drop-rate excludes --threshold",
+                code="OPTION-BOTH",
+                found=f"--drop-rate {drop_rate} and --threshold {threshold}",
+                fix="give one of them",
+            )
         drop_rate, threshold = (drop_rate, None) if given["drop_rate"] else (None, threshold)
     rate = _rate(drop_rate)
     chosen = _choice("--shuffle", shuffle, ("auto", "claim-check", "bytes"))
+    bad_file = _choice("--on-bad-file", on_bad_file, ("fail", "skip"))
+    users = _choice("--report-users", report_users, ("none", "hashed", "plain"))
     beam_options = _configure_files(context)
     from ..transforms.deciding import Policy
     from ..transforms.schema import InteractionColumns
@@ -285,9 +323,72 @@ def clean(
         shards=shards,
         shuffle=None if chosen == "auto" else chosen,
         overwrite=overwrite,
+        on_bad_file=bad_file,
+        report_users=users,
+        max_rejected=max_rejected,
     )
     manifest = run(options, beam_options, Progress(_err))
     _out.print(describe_cleaning(manifest, output))
+
+
+@app.command(context_settings=_SETTINGS, epilog=_BEAM)
+def doctor(
+    context: typer.Context,
+    interactions: Annotated[str | None, typer.Option(help="Log to check.", rich_help_panel=_PATHS)] = None,
+    items: Annotated[str | None, typer.Option(help="Item catalogue to check.", rich_help_panel=_PATHS)] = None,
+    embeddings: Annotated[str | None, typer.Option(help="Item embeddings to check.", rich_help_panel=_PATHS)] = None,
+    model: Annotated[str | None, typer.Option(help="Model directory to check.", rich_help_panel=_PATHS)] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Directory that a run would write to.", rich_help_panel=_PATHS)
+    ] = None,
+    user_column: UserColumn = "user_id",
+    item_column: ItemColumn = "item_id",
+    timestamp_column: TimestampColumn = "timestamp",
+    position_column: PositionColumn = None,
+    on_bad_file: OnBadFile = "fail",
+    config: Config = None,
+    verbose: Verbose = False,
+) -> None:
+    """Check the installation, and what a run would read, write and need, before a long run.
+
+    Takes the options of clean, all of them optional. Exits with 1 if there is a problem.
+    """
+    bad_file = _choice("--on-bad-file", on_bad_file, ("fail", "skip"))
+    beam_options = _configure_files(context)
+    from apache_beam.options.pipeline_options import DirectOptions
+
+    from ..transforms.schema import InteractionColumns
+    from .doctor import DoctorOptions, examine
+    from .messages import describe_findings
+
+    columns = InteractionColumns(user_column, item_column, timestamp_column, position_column)
+    workers = beam_options.view_as(DirectOptions).direct_num_workers
+    findings = []
+    for finding in examine(
+        DoctorOptions(interactions, items, embeddings, model, output, columns, bad_file, workers or 1)
+    ):
+        findings.append(finding)
+        _out.print(*describe_findings([finding]))
+    if not all(finding.healthy for finding in findings):
+        raise typer.Exit(EXIT_INPUT)
+
+
+@app.command(context_settings=_SETTINGS, epilog=_BEAM)
+def verify(
+    context: typer.Context,
+    output: Annotated[str, typer.Argument(help="Directory that iadsr clean has written.")],
+    config: Config = None,
+    verbose: Verbose = False,
+) -> None:
+    """Check a finished run from its files: nothing missing, added or changed, all rows accounted for.
+
+    Input files that are unchanged since the run are read again, and held against the output.
+    """
+    _configure_files(context)
+    from ..transforms.verification import verify_output
+    from .messages import describe_verification
+
+    _out.print(describe_verification(verify_output(output), output))
 
 
 @app.command(context_settings=_SETTINGS, epilog=_BEAM)
@@ -315,7 +416,12 @@ def demo(
 ) -> None:
     """Embed, train and clean in a row, on MovieLens-100K or on your own files. Replaces an earlier demo."""
     if (interactions is None) != (items is None):
-        raise typer.BadParameter("give both, or neither for MovieLens-100K.", param_hint="--interactions and --items")
+        raise UsageError(
+            "--interactions and --items belong together",
+            code="OPTION-PAIR",
+            found="one of them",
+            fix="give both, or neither for MovieLens-100K",
+        )
     chosen = _choice("--backbone", backbone, ("gru4rec", "sasrec", "caser"))
     beam_options = _configure_files(context)
     from ..transforms.schema import InteractionColumns
@@ -430,25 +536,39 @@ def _rate(text: str | None) -> float | Literal["auto"]:
     try:
         return float(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is neither a number nor auto.", param_hint="--drop-rate") from None
+        raise UsageError(
+            "--drop-rate is neither a number nor auto",
+            code="OPTION-NUMBER",
+            found=repr(text),
+            fix="give a share such as 0.05, or auto",
+        ) from None
 
 
 def _choice(flag: str, value: str, choices: tuple[str, ...]) -> Any:
     if value not in choices:
-        raise typer.BadParameter(f"{value!r} is not one of {', '.join(choices)}.", param_hint=flag)
+        raise UsageError(
+            f"{flag} is not one of {', '.join(choices)}",
+            code="OPTION-CHOICE",
+            found=repr(value),
+            fix="choose one of them",
+        )
     return value
 
 
 def _show_error(error: IadsrError) -> None:
-    _err.print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
+    _err.print(Text.assemble(("Error ", "bold red"), str(error)), soft_wrap=True)
 
 
-def _in_short(error: Exception) -> str:
-    """The error without a stack trace; from a worker process Beam brings one text in which the last line names it."""
-    text = f"{type(error).__name__}: {error}"
-    if "Traceback (most recent call last)" in text:
-        text = [line for line in text.splitlines() if line.strip() and not line[0].isspace()][-1]
-    return text[:1000]
+def _bug_in_short(error: BaseException) -> str:
+    """Names an unforeseen error's type and place. Its text may hold a user's id or a row, so it is not shown."""
+    text = "".join(traceback.format_exception(error))
+    name = type(error).__name__
+    if "Traceback (most recent call last)" in str(error):  # Beam brings a worker's stack trace as one text
+        text = str(error)
+        last = [line for line in text.splitlines() if line.strip() and not line[0].isspace()][-1]
+        name = re.split(r"[:\s]", last, maxsplit=1)[0].rpartition(".")[2]
+    places = re.findall(r'File "[^"]*?((?:pipeline|transforms|models)/\w+\.py)", line (\d+)', text)
+    return name + (f" at {places[-1][0]}:{places[-1][1]}" if places else "")
 
 
 def main() -> None:
@@ -458,17 +578,31 @@ def main() -> None:
     # machine that has other work, and none faster.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except IadsrError as error:
         _show_error(error)
         special = {ConservationError: EXIT_CONSERVATION, UsageError: EXIT_USAGE}
         sys.exit(special.get(type(error), EXIT_INPUT))
-    except KeyboardInterrupt:
+    except _MISTAKE as error:
+        _show_error(_usage_error(error))
+        sys.exit(EXIT_USAGE)
+    except (KeyboardInterrupt, typer.Abort):
         _err.print("Interrupted.")
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:
         if _verbose:
             traceback.print_exc()
-        _err.print(Text.assemble(("Unexpected error: ", "bold red"), _in_short(error)), soft_wrap=True)
+        _err.print(Text.assemble(("Error ", "bold red"), f"{PREFIX}BUG: {_bug_in_short(error)}"), soft_wrap=True)
         _err.print("This is a bug of ours. Run again with --verbose for the stack trace, and report it, please.")
         sys.exit(EXIT_BUG)
+
+
+def _usage_error(error: Any) -> UsageError:
+    """Gives a mistake that the parser of the command line found the form of our errors."""
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "iadsr"
+    return UsageError(
+        error.format_message().strip(),
+        code="OPTION",
+        found=f"arguments of {command}",
+        fix=f"see {command} --help",
+    )

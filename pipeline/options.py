@@ -43,6 +43,7 @@ def beam_options(flags: list[str], own: Iterable[str] = ()) -> PipelineOptions:
     except SystemExit as error:
         raise UsageError(
             "Beam cannot read its options",
+            code="BEAM-OPTIONS",
             found=usage.getvalue().strip().rpartition("error: ")[2] or " ".join(flags),
             fix="give Beam flags as --name=value; see Beam's documentation of PipelineOptions",
         ) from error
@@ -52,17 +53,24 @@ def beam_options(flags: list[str], own: Iterable[str] = ()) -> PipelineOptions:
         close = difflib.get_close_matches(flag, [*own, *(f"--{name}" for name in known)], n=1)
         raise UsageError(
             f"No such option: {flag}",
+            code="OPTION-UNKNOWN",
             expected="an option of this command (see --help) or one of Beam's",
             fix=f"did you mean {close[0]}?" if close else "check the spelling",
         )
     stray = [flag for flag in flags if not flag.startswith("-") and not _is_value(flag, flags)]
     if stray:
-        raise UsageError(f"Unexpected argument: {stray[0]}", fix="every input is named by an option; see --help")
+        raise UsageError(
+            f"Unexpected argument: {stray[0]}",
+            code="OPTION-STRAY",
+            found=stray[0],
+            fix="every input is named by an option; see --help",
+        )
 
     direct = options.view_as(DirectOptions)
     if direct.direct_running_mode == "multi_threading":
         raise UsageError(
             "Beam's multi_threading mode loses rows and is refused",
+            code="BEAM-THREADS",
             found="--direct_running_mode=multi_threading",
             fix="use --direct_num_workers=N alone: it runs N processes",
         )
@@ -81,6 +89,7 @@ def _check_runner(name: str) -> None:
     except (ValueError, ImportError, AttributeError) as error:
         raise UsageError(
             f"Beam cannot use the runner {name}",
+            code="BEAM-RUNNER",
             found=str(error).splitlines()[0],
             fix="check the spelling; a runner may need an extra of Beam, such as apache-beam[gcp] for DataflowRunner",
         ) from error
@@ -96,7 +105,8 @@ def make_runner(options: PipelineOptions) -> PipelineRunner | str | None:
         return options.view_as(StandardOptions).runner
     if options.view_as(DirectOptions).direct_num_workers == 1:
         return FnApiRunner()
-    command = f"{shlex.quote(sys.executable)} -m {__package__}.worker"
+    # The worker ends when this process does, see `worker`.
+    command = f"IADSR_MAIN_PROCESS={os.getpid()} {shlex.quote(sys.executable)} -m {__package__}.worker"
     # A decorator of Beam's hides the class from type checkers.
     return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))  # pyright: ignore[reportFunctionMemberAccess]
 

@@ -2,12 +2,14 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from ..models.errors import IadsrError
+from ..models.printable import printable
 from ..transforms.files import list_names
 
 POLL_SECONDS = 0.5
@@ -30,6 +32,10 @@ class Progress:
             disable=not console.is_terminal,
         )
         self._depth = 0
+
+    def say(self, text: str) -> None:
+        """Prints a line of its own."""
+        self.console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
     def task(self, description: str, total: float | None = None) -> Iterator["Task"]:
@@ -97,8 +103,10 @@ def watch_files(progress: Progress, description: str, steps: list[tuple[str, str
 
         def poll() -> None:
             while not stop.wait(POLL_SECONDS):
-                done = sum(name.startswith(prefix) for path, prefix, _ in steps for name in list_names(path))
-                task.update(done)
+                # What cannot be listed now is listed the next time; a run that cannot go on says so itself.
+                with suppress(IadsrError):
+                    done = sum(name.startswith(prefix) for path, prefix, _ in steps for name in list_names(path))
+                    task.update(done)
 
         thread = threading.Thread(target=poll, daemon=True)
         thread.start()

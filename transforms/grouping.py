@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .files import join, open_binary, write_atomically
+from .files import join, read_bytes, write_atomically
 from .schema import ROW, is_string_type
 
 Shuffle = Literal["claim-check", "bytes"]
@@ -106,9 +106,7 @@ def collect(slices: Iterable[SliceClaim | bytes]) -> pa.Table:
     tables = []
     for part in slices:
         if isinstance(part, SliceClaim):
-            with open_binary(part.path) as file:
-                file.seek(part.offset)
-                part = file.read(part.length)
+            part = read_bytes(part.path, part.offset, part.length)
         tables.append(pa.ipc.open_stream(part).read_all())
     # Slices hold rows of one split in ascending order, so ordering the slices orders the rows.
     tables.sort(key=lambda table: table[ROW][0].as_py())

@@ -47,6 +47,7 @@ class Catalogue:
         if pa.types.is_integer(item_ids.type) != pa.types.is_integer(self.item_ids.type):
             raise ArtifactError(
                 "Item ids in the log and in the embeddings have different types",
+                code="IDS-LOG",
                 found=f"{item_ids.type} in the log, {self.item_ids.type} in the embeddings",
                 expected="strings in both or integers in both",
                 fix="cast the ids on one side",
@@ -76,6 +77,7 @@ def join_tables(semantic: EmbeddingTable, collaborative: EmbeddingTable) -> Cata
     if semantic.item_ids.type != collaborative.item_ids.type:
         raise ArtifactError(
             "Item ids in the embeddings and in the model have different types",
+            code="IDS-MODEL",
             found=f"{semantic.item_ids.type} in the embeddings, {collaborative.item_ids.type} in the model",
             expected="the ids that the model was trained with",
             fix="embed the catalogue with the ids of the log, and train again",

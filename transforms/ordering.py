@@ -22,6 +22,8 @@ class OrderedShard(NamedTuple):
     """The shard's distinct items, ascending."""
     items: np.ndarray
     """int32 [rows]; index into item_ids."""
+    rows: np.ndarray
+    """int64 [rows]; number of each row in the whole input."""
 
     def sequences(self, columns: InteractionColumns) -> Sequences:
         """Returns the interactions as models read them, each user under the hash of the id."""
@@ -40,10 +42,11 @@ def order_interactions(table: pa.Table, columns: InteractionColumns) -> OrderedS
     items, item_ids = _ranked(table[columns.item])
     time = table[TIME].to_numpy()
     tie_break = table[columns.position].to_numpy() if columns.position else items
-    order = _sort(users, time, tie_break, table[ROW].to_numpy())
+    rows = table[ROW].to_numpy()
+    order = _sort(users, time, tie_break, rows)
     offsets = np.zeros(len(user_ids) + 1, np.int64)
     np.cumsum(np.bincount(users, minlength=len(user_ids)), out=offsets[1:])
-    return OrderedShard(table.drop_columns([ROW, TIME]).take(order), offsets, item_ids, items[order])
+    return OrderedShard(table.drop_columns([ROW, TIME]).take(order), offsets, item_ids, items[order], rows[order])
 
 
 def _ranked(ids: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:

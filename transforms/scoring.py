@@ -11,11 +11,11 @@ from apache_beam.pvalue import AsSingleton
 from apache_beam.utils.shared import Shared
 
 from ..models.scoring import Scores, score_sequences
-from .files import join, local_copy, read_arrow, write_arrow
+from .files import exists, join, local_copy, read_arrow, write_arrow
 from .grouping import SliceClaim, collect
 from .joining import Catalogue, open_catalogue
 from .ordering import OrderedShard, order_interactions
-from .schema import INTERNAL_PREFIX, SIMILARITY_COLUMNS, InteractionColumns
+from .schema import INTERNAL_PREFIX, ROW, SIMILARITY_COLUMNS, InteractionColumns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,7 @@ def score_shard(
 _ITEM, _USER, _SCORED, _WEAKEST, _KNOWN, _HAS_TEXT = (
     f"{INTERNAL_PREFIX}{name}" for name in ("item", "user", "scored", "weakest", "known", "has_text")
 )
-_INTERNAL = (_ITEM, _USER, "noise_probability", *SIMILARITY_COLUMNS, _SCORED, _WEAKEST, _KNOWN, _HAS_TEXT)
+_INTERNAL = (_ITEM, _USER, ROW, "noise_probability", *SIMILARITY_COLUMNS, _SCORED, _WEAKEST, _KNOWN, _HAS_TEXT)
 
 
 def to_table(scored: ScoredShard) -> pa.Table:
@@ -76,6 +76,7 @@ def to_table(scored: ScoredShard) -> pa.Table:
     internal = (
         pa.DictionaryArray.from_arrays(pa.array(ordered.items), ordered.item_ids),
         np.repeat(np.arange(len(lengths)), lengths),
+        ordered.rows,
         scores.noise_probability,
         *scores.similarities.T,
         scores.scored,
@@ -96,7 +97,8 @@ def from_table(shard: int, table: pa.Table) -> ScoredShard:
     values = {name: array.to_numpy(zero_copy_only=False) for name, array in column.items() if name != _ITEM}
     offsets = np.append(0, np.cumsum(np.bincount(values[_USER]))).astype(np.int64)
     items = column[_ITEM]
-    ordered = OrderedShard(table.drop_columns(list(_INTERNAL)), offsets, items.dictionary, items.indices.to_numpy())
+    data = table.drop_columns(list(_INTERNAL))
+    ordered = OrderedShard(data, offsets, items.dictionary, items.indices.to_numpy(), values[ROW])
     scores = Scores(
         noise_probability=values["noise_probability"],
         similarities=np.stack([values[name] for name in SIMILARITY_COLUMNS], axis=1),
@@ -108,24 +110,27 @@ def from_table(shard: int, table: pa.Table) -> ScoredShard:
 
 @dataclasses.dataclass
 class ScoreShards(beam.PTransform):
-    """(shard, slices) -> ScoredShard, given the catalogue's directory as a side input."""
+    """(shard, slices) -> ScoredShard, given the catalogue's directory as a side input.
+
+    A shard that `StageShards` has written already, in a run that was cut off, is read and not scored again.
+    """
 
     columns: InteractionColumns
     model_directory: str
     catalogue_directory: AsSingleton
     cells: int
+    staging_directory: str
 
     def expand(self, input_or_inputs):
         """Applies the scorer to a PCollection of grouped slices."""
-        score = beam.ParDo(_ScoreShard(self.columns, self.model_directory, self.cells), self.catalogue_directory)
+        score = beam.ParDo(_ScoreShard(self), self.catalogue_directory)
         return input_or_inputs | "Order, join, score" >> score
 
 
 class _ScoreShard(beam.DoFn):
-    def __init__(self, columns: InteractionColumns, model_directory: str, cells: int):
-        self._columns = columns
-        self._cells = cells
-        self._model_directory = model_directory
+    def __init__(self, config: ScoreShards):
+        self._columns, self._cells = config.columns, config.cells
+        self._model_directory, self._staging_directory = config.model_directory, config.staging_directory
         self._shared_model, self._shared_catalogue = Shared(), Shared()
         self._held: tuple = ()
 
@@ -139,6 +144,10 @@ class _ScoreShard(beam.DoFn):
         self, element: tuple[int, Iterable[SliceClaim | bytes]], catalogue_directory: str
     ) -> Iterator[ScoredShard]:
         shard, slices = element
+        path = staged_path(self._staging_directory, shard)
+        if exists(path):
+            yield unstage((shard, path, {}))
+            return
         model = self._shared_model.acquire(self._load_model)
         catalogue = self._shared_catalogue.acquire(lambda: open_catalogue(catalogue_directory))
         # Of all `Shared` objects of a process Beam keeps one alive; these would be loaded again for every shard.
@@ -163,9 +172,15 @@ class StageShards(beam.PTransform):
         return input_or_inputs | "Stage" >> beam.Map(self._write)
 
     def _write(self, scored: ScoredShard) -> tuple[int, str, dict[str, float]]:
-        path = join(self.staging_directory, f"scored-{scored.shard:05d}.arrow")
-        write_arrow(path, to_table(scored))
+        path = staged_path(self.staging_directory, scored.shard)
+        if not exists(path):
+            write_arrow(path, to_table(scored))
         return scored.shard, path, scored.seconds
+
+
+def staged_path(staging_directory: str, shard: int) -> str:
+    """Name of a scored shard's file."""
+    return join(staging_directory, f"scored-{shard:05d}.arrow")
 
 
 def unstage(element: tuple[int, str, dict[str, float]]) -> ScoredShard:

@@ -8,9 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..models.errors import InputError
-from .readable import to_json_rows
+from .readable import readable_values, to_json_rows
 from .schema import REJECTED_SCHEMA, ROW, TIME, InteractionColumns, is_string_type
 
+UNREADABLE = "unreadable"
+"""Why a row is rejected whose row group is damaged."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -72,11 +74,18 @@ def validate(
     return Validated(valid, rejected)
 
 
+def unreadable_rows(path: str, first_row: int, count: int) -> pa.Table:
+    """Returns rejected rows, in REJECTED_SCHEMA, for rows of which nothing is known but that they were there."""
+    columns = (pa.repeat(path, count), pa.array(np.arange(first_row, first_row + count)))
+    return pa.table([*columns, pa.repeat(UNREADABLE, count), pa.repeat("null", count)], schema=REJECTED_SCHEMA)
+
+
 def _check_item_range(item_ids: pa.ChunkedArray, name: str, path: str) -> None:
     highest = pc.max(item_ids).as_py() if pa.types.is_uint64(item_ids.type) else None
     if highest is not None and highest >= 2**63:
         raise InputError(
             f"Column {name!r} of {path} holds integers beyond int64",
+            code="LOG-RANGE",
             found=str(highest),
             expected=f"at most {2**63 - 1}",
             fix="cast the item ids to strings, here and in the item catalogue",
@@ -101,7 +110,7 @@ def parse_time(values: pa.ChunkedArray) -> pa.Array:
         return _combined(values.cast(pa.int64()))
     if pa.types.is_floating(data_type):
         return _sortable_bits(_combined(values.cast(pa.float64())))
-    return pa.array([_iso_to_microseconds(text) for text in values.to_pylist()], pa.int64())
+    return pa.array([_iso_to_microseconds(text) for text in readable_values(values)], pa.int64())
 
 
 def _sortable_bits(values: pa.Array) -> pa.Array:

@@ -1,7 +1,7 @@
 """Decides on and writes one shard: its interactions with their decisions, and its users' cleaned sequences."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import perf_counter
 
 import apache_beam as beam
@@ -13,7 +13,8 @@ from apache_beam.utils.shared import Shared
 from ..models.weighting import weigh_interactions
 from .deciding import Decisions, Policy, decide
 from .drop_plan import DropPlan
-from .files import join, write_table
+from .files import WrittenFile, exists, join, write_table
+from .fingerprints import describe_file
 from .joining import open_catalogue
 from .popularity import SharedItemCounts
 from .schema import ADDED_FIELDS, InteractionColumns
@@ -81,6 +82,11 @@ def shard_file(shard: int, shards: int) -> str:
     return f"part-{shard:05d}-of-{shards:05d}.parquet"
 
 
+def _write_once(path: str, table: Callable[[], pa.Table]) -> WrittenFile:
+    """Writes a file unless a run that was cut off has: what lies under a result's name is whole, and of this run."""
+    return describe_file(path) if exists(path) else write_table(path, table())
+
+
 @dataclasses.dataclass
 class DecideAndWrite(beam.PTransform):
     """ScoredShard -> Summary; writes the shard's files on the way."""
@@ -89,21 +95,24 @@ class DecideAndWrite(beam.PTransform):
     policy: Policy
     output: str
     shards: int
+    first_rows: np.ndarray
+    """int64 [files], ascending: number in the whole input of each file's first row."""
     plan: AsSingleton
     item_counts: AsSingleton
     catalogue_directory: AsSingleton
 
     def expand(self, input_or_inputs):
         """Applies the policy and the writers to a PCollection of ScoredShard."""
-        write = _DecideAndWrite(self.columns, self.policy, self.output, self.shards)
+        write = _DecideAndWrite(self)
         return input_or_inputs | "Decide and write" >> beam.ParDo(
             write, self.plan, self.item_counts, self.catalogue_directory
         )
 
 
 class _DecideAndWrite(beam.DoFn):
-    def __init__(self, columns: InteractionColumns, policy: Policy, output: str, shards: int):
-        self._columns, self._policy, self._output, self._shards = columns, policy, output, shards
+    def __init__(self, config: DecideAndWrite):
+        self._columns, self._policy, self._output = config.columns, config.policy, config.output
+        self._shards, self._first_rows = config.shards, config.first_rows
         self._counts, self._shared_catalogue = SharedItemCounts(), Shared()
         self._held: object = None
 
@@ -126,8 +135,13 @@ class _DecideAndWrite(beam.DoFn):
         )
         weight = weigh(scored, plan)
         name = shard_file(scored.shard, self._shards)
-        write_table(join(self._output, INTERACTIONS, name), cleaned_interactions(scored, decisions, weight))
-        write_table(join(self._output, SEQUENCES, name), cleaned_sequences(scored, decisions, self._columns, weight))
-        summary = summarise(scored, decisions, self._columns, catalogue, bucket, len(counts.edges))
+        tables = {
+            INTERACTIONS: lambda: cleaned_interactions(scored, decisions, weight),
+            SEQUENCES: lambda: cleaned_sequences(scored, decisions, self._columns, weight),
+        }
+        written = [_write_once(join(self._output, folder, name), table) for folder, table in tables.items()]
+        summary = summarise(
+            scored, decisions, self._columns, catalogue, bucket, len(counts.edges), self._first_rows, written
+        )
         seconds = {**summary.seconds, "decide and write": perf_counter() - started}
         yield dataclasses.replace(summary, seconds=seconds)

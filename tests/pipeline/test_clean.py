@@ -18,6 +18,7 @@ from iadsr.pipeline.options import beam_options
 from iadsr.pipeline.progress import Progress
 from iadsr.transforms import scoring, writing
 from iadsr.transforms.deciding import Policy
+from iadsr.transforms.run_marker import RunMarker, write_marker
 from iadsr.transforms.schema import InteractionColumns
 
 ADDED = [
@@ -270,9 +271,7 @@ def test_an_unfinished_run_is_replaced_and_foreign_files_are_left_alone(world, t
     stale = tmp_path / "out" / "interactions" / "part-00099-of-00100.parquet"
     stale.parent.mkdir(parents=True)
     stale.write_bytes(b"left behind")
-    started = tmp_path / "out" / ".staging" / "started"
-    started.parent.mkdir()
-    started.touch()
+    write_marker(str(tmp_path / "out"), RunMarker({"input": "another"}, "token", ready=True))
     run(world, tmp_path / "out")
     assert not stale.exists()
     (tmp_path / "foreign").mkdir()

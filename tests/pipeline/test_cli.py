@@ -56,8 +56,12 @@ finally:
     ("arguments", "code", "words"),
     [
         (["clean"], 2, "Missing option '--interactions'"),
-        (["sweep"], 2, "No such command"),
-        (["clean", "--drop-rate", "0.1", "--threshold", "0.5"], 2, "excludes --threshold"),
+        (["sweep"], 2, "IADSR-OPTION: No such command"),
+        (
+            ["clean", "--drop-rate", "0.1", "--threshold", "0.5"],
+            2,
+            "IADSR-OPTION-BOTH: --drop-rate excludes --threshold",
+        ),
         (["clean", "--drop-rate", "much"], 2, "neither a number nor auto"),
         (["clean", "--shuffle", "cards"], 2, "is not one of auto, claim-check, bytes"),
         (["train", "--backbone", "bert"], 2, "is not one of gru4rec, sasrec, caser"),
@@ -172,10 +176,20 @@ def test_a_failure_in_a_worker_process_is_told_once_and_without_a_stack_trace(wo
     assert "Traceback" not in result.stderr
 
 
-def test_a_bug_is_told_in_short():
-    trace = "Traceback (most recent call last):\n  File 'x', line 1, in f\nKeyError: 'b' [while running 'Score']\n"
-    assert cli._in_short(RuntimeError(trace)) == "KeyError: 'b' [while running 'Score']"
-    assert cli._in_short(ValueError("no")) == "ValueError: no"
+def test_a_bug_is_told_by_type_and_place_and_never_by_its_text_which_may_hold_a_user():
+    frame = "File '/x/iadsr/transforms/scoring.py', line 88, in f".replace("'", '"')
+    trace = f"Traceback (most recent call last)\n  {frame}\nKeyError: 'anna' [while running 'Score']\n"
+    assert cli._bug_in_short(RuntimeError(trace)) == "KeyError at transforms/scoring.py:88"
+    assert cli._bug_in_short(ValueError("anna")) == "ValueError"
+    chained = f"Traceback (most recent call last)\n  {frame}\npyarrow.lib.ArrowInvalid: user anna"
+    assert cli._bug_in_short(RuntimeError(chained)) == "ArrowInvalid at transforms/scoring.py:88"
+
+
+def test_control_characters_in_a_path_do_not_reach_the_terminal(tmp_path):
+    result = iadsr("clean", "--interactions", "a\n\x1b[31mb", "--embeddings", "e", "--model", "m", "--output", "o")
+    assert result.returncode == 1
+    assert "IADSR-FILE-NONE: No file found at a\\n\\x1b[31mb" in flat(result.stderr)
+    assert "\x1b" not in result.stderr
 
 
 def test_paths_with_brackets_are_printed_as_they_are(capsys):

@@ -33,7 +33,7 @@ def test_a_directory_may_be_named_like_a_file(tmp_path):
 
 def test_one_file_and_a_glob(tmp_path):
     one, two = touch(tmp_path / "1.parquet", b"12345"), touch(tmp_path / "2.pq")
-    assert files.match_files(one) == [files.FileInfo(one, 5)]
+    assert files.match_files(one) == [files.FileInfo(one, 5, os.stat(one).st_mtime)]
     assert paths(files.match_files(two)) == [two]
     assert paths(files.match_files(str(tmp_path / "*.p*"))) == [one, two]
 

@@ -8,7 +8,9 @@ from iadsr.transforms.scoring import ScoredShard, StageShards, unstage
 
 def test_a_shard_survives_staging_to_the_bit(tmp_path):
     table = pa.table({"user_id": ["a", "a", "b"], "item_id": ["y", "x", "x"], "timestamp": [1, 2, 1]})
-    ordered = OrderedShard(table, np.array([0, 2, 3]), pa.array(["x", "y"]), np.array([1, 0, 0], np.int32))
+    ordered = OrderedShard(
+        table, np.array([0, 2, 3]), pa.array(["x", "y"]), np.array([1, 0, 0], np.int32), np.arange(3)
+    )
     scores = Scores(
         noise_probability=np.array([0.1, 0.2, 0.0], np.float32),
         similarities=np.array([[0.1, 0.2, 0.3], [-1, np.nan, 1], [np.nan] * 3], np.float32),
