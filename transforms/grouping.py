@@ -11,12 +11,13 @@ from typing import Literal
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from .files import join, open_binary, write_atomically
 from .schema import ROW, is_string_type
 
 Shuffle = Literal["claim-check", "bytes"]
+_HASHED_TOGETHER = 1 << 15
+"""Strings hashed at a time: few enough for the cache."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,13 +45,8 @@ class Sharding:
 
 def user_shard(user_ids: pa.ChunkedArray, sharding: Sharding) -> np.ndarray:
     """Returns the shard of each user, int64 [rows] in [0, shards)."""
-    encoded = pc.dictionary_encode(user_ids).unify_dictionaries()
-    if not encoded.num_chunks:
-        return np.zeros(0, np.int64)
-    cell = hash_values(encoded.chunk(0).dictionary) % np.uint64(sharding.cells)
-    shard = cell % np.uint64(sharding.shards)
-    codes = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])
-    return shard.astype(np.int64)[codes]
+    hashes = np.concatenate([np.zeros(0, np.uint64), *(hash_values(chunk) for chunk in user_ids.chunks)])
+    return (hashes % np.uint64(sharding.cells) % np.uint64(sharding.shards)).astype(np.int64)
 
 
 def hash_values(values: pa.Array) -> np.ndarray:
@@ -60,17 +56,26 @@ def hash_values(values: pa.Array) -> np.ndarray:
     values = values.cast(pa.large_string())
     _, offsets_buffer, data_buffer = values.buffers()
     offsets = np.frombuffer(offsets_buffer, np.int64)[values.offset : values.offset + len(values) + 1]
-    lengths = np.diff(offsets)
-    result = np.zeros(len(values), np.uint64)
-    if data_buffer is None or not lengths.sum():
-        return _mix(result)
-    data = np.frombuffer(data_buffer, np.uint8)[offsets[0] : offsets[-1]]
-    # Sum of byte * odd multiplier of its place in the string, modulo 2^64: a multilinear hash in one pass.
-    place = np.arange(len(data)) - np.repeat(offsets[:-1] - offsets[0], lengths)
-    weighted = (data.astype(np.uint64) + np.uint64(1)) * (_mix(place.astype(np.uint64)) | np.uint64(1))
-    filled = lengths > 0
-    result[filled] = np.add.reduceat(weighted, (offsets[:-1] - offsets[0])[filled])
-    return _mix(result + lengths.astype(np.uint64))
+    data = np.frombuffer(data_buffer or b"", np.uint8)
+    result = np.empty(len(values), np.uint64)
+    for start in range(0, len(values), _HASHED_TOGETHER):
+        block = slice(start, start + _HASHED_TOGETHER)
+        result[block] = _hash_strings(data, offsets[:-1][block], np.diff(offsets[start : start + _HASHED_TOGETHER + 1]))
+    return result
+
+
+def _hash_strings(data: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Hashes strings by their bytes: a multilinear hash, modulo 2^64, one pass for each place in the strings."""
+    multipliers = _mix(np.arange(int(lengths.max()), dtype=np.uint64)) | np.uint64(1)
+    total = lengths.astype(np.uint64)
+    shortest = int(lengths.min())
+    for place in range(shortest):
+        total += (data[starts + place].astype(np.uint64) + np.uint64(1)) * multipliers[place]
+    longer = np.flatnonzero(lengths > shortest)
+    for place in range(shortest, len(multipliers)):
+        longer = longer[lengths[longer] > place]
+        total[longer] += (data[starts[longer] + place].astype(np.uint64) + np.uint64(1)) * multipliers[place]
+    return _mix(total)
 
 
 def _mix(values: np.ndarray) -> np.ndarray:
