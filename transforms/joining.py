@@ -7,6 +7,7 @@ cold to have been trained) borrows one from its nearest semantic neighbours, onc
 import dataclasses
 import json
 import os
+from typing import TYPE_CHECKING
 
 import apache_beam as beam
 import numpy as np
@@ -14,11 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..models.errors import ArtifactError
-from ..models.neighbours import borrow_collaborative
-from ..models.scoring import ItemVectors
 from .embedding_table import EmbeddingTable, align
 from .embeddings import fingerprint, read_embeddings
 from .files import join, local_copy, write_arrow, write_atomically
+
+if TYPE_CHECKING:
+    from ..models.scoring import ItemVectors
 
 _ITEMS, _SEMANTIC, _COLLABORATIVE, _DESCRIPTION = "items.arrow", "semantic.npy", "collaborative.npy", "description.json"
 
@@ -31,7 +33,7 @@ class Catalogue:
     """string or int64 [V]."""
     texts: pa.Array
     """large_string [V]; the text that was embedded, null where unknown."""
-    vectors: ItemVectors
+    vectors: "ItemVectors"
     """[V, ...]; the large arrays are memory-mapped."""
     borrowed: np.ndarray
     """bool [V]; the collaborative vector comes from semantic neighbours."""
@@ -54,8 +56,10 @@ class Catalogue:
         rows = pc.index_in(item_ids.cast(self.item_ids.type), value_set=self.item_ids)
         return rows.fill_null(-1).to_numpy().astype(np.int64)
 
-    def take(self, rows: np.ndarray) -> ItemVectors:
+    def take(self, rows: np.ndarray) -> "ItemVectors":
         """Returns the vectors of the given rows, -1 standing for an item without any."""
+        from ..models.scoring import ItemVectors
+
         known = rows >= 0
         rows = np.where(known, rows, 0)
         source = self.vectors
@@ -73,6 +77,9 @@ def join_tables(semantic: EmbeddingTable, collaborative: EmbeddingTable) -> Cata
     Raises:
         ArtifactError: The tables' item ids have different types.
     """
+    from ..models.neighbours import borrow_collaborative
+    from ..models.scoring import ItemVectors
+
     if semantic.item_ids.type != collaborative.item_ids.type:
         raise ArtifactError(
             "Item ids in the embeddings and in the model have different types",
@@ -120,6 +127,8 @@ def write_catalogue(catalogue: Catalogue, directory: str) -> None:
 
 def open_catalogue(directory: str) -> Catalogue:
     """Opens a catalogue written by `write_catalogue`; a remote one is first copied to this machine."""
+    from ..models.scoring import ItemVectors
+
     # The memory maps outlive the names of a copy's files.
     with local_copy(directory) as local:
         with pa.memory_map(os.path.join(local, _ITEMS)) as source:

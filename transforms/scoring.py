@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Iterator
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import apache_beam as beam
 import numpy as np
@@ -10,12 +11,14 @@ import pyarrow as pa
 from apache_beam.pvalue import AsSingleton
 from apache_beam.utils.shared import Shared
 
-from ..models.scoring import Scores, score_sequences
 from .files import join, local_copy, read_arrow, write_arrow
 from .grouping import SliceClaim, collect
 from .joining import Catalogue, open_catalogue
 from .ordering import OrderedShard, order_interactions
 from .schema import INTERNAL_PREFIX, SIMILARITY_COLUMNS, InteractionColumns
+
+if TYPE_CHECKING:
+    from ..models.scoring import Scores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +29,7 @@ class ScoredShard:
     """Number of the shard."""
     ordered: OrderedShard
     """The interactions."""
-    scores: Scores
+    scores: "Scores"
     """Their scores, entry by entry."""
     known: np.ndarray
     """bool [rows]; the item has a vector in at least one modality."""
@@ -52,6 +55,8 @@ def score_shard(
     Raises:
         ArtifactError: Item ids in log and catalogue have different types.
     """
+    from ..models.scoring import score_sequences
+
     started = perf_counter()
     ordered = order_interactions(table, columns)
     ordered_at = perf_counter()
@@ -92,6 +97,8 @@ def to_table(scored: ScoredShard) -> pa.Table:
 
 def from_table(shard: int, table: pa.Table) -> ScoredShard:
     """Returns the scored shard that `to_table` turned into a table."""
+    from ..models.scoring import Scores
+
     column = {name: table[name].combine_chunks() for name in _INTERNAL}
     values = {name: array.to_numpy(zero_copy_only=False) for name, array in column.items() if name != _ITEM}
     offsets = np.append(0, np.cumsum(np.bincount(values[_USER]))).astype(np.int64)
