@@ -22,7 +22,7 @@ TITLES = {
     "clean": "iadsr clean",
     "clean-bare": "the same work in a bare loop, without Beam",
     "sequences": "read, validate, group, order, write, in Beam",
-    "sequences-bare": "the same in a bare pyarrow loop, hash-sharded",
+    "sequences-bare": "the same in a bare pyarrow loop, hash-sharded, without checking rows",
     "sequences-polars": "group, order, write in Polars",
     "sequences-duckdb": "group, order, write in DuckDB",
     "score": "scoring alone, sequences in memory",

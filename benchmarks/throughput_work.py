@@ -263,8 +263,9 @@ def _sequences(table: pa.Table, offsets: np.ndarray) -> pa.Table:
 
 
 def sequences_in_a_loop(paths: Paths) -> None:
-    """Deals rows into shards and orders each, with pyarrow alone and without checking a row."""
+    """Does the same with the same functions, one after the other, and without checking a row."""
     from iadsr.transforms.files import write_table
+    from iadsr.transforms.ordering import order_interactions
     from iadsr.transforms.splits import plan_input
 
     os.makedirs(paths.output)
@@ -273,11 +274,8 @@ def sequences_in_a_loop(paths: Paths) -> None:
     for group in range(file.num_row_groups):
         shards.add(file.read_row_group(group, use_threads=False))
     for shard, table in shards.tables():
-        keys = [(COLUMNS.user, "ascending"), (COLUMNS.timestamp, "ascending"), (COLUMNS.item, "ascending")]
-        ordered = table.take(pc.sort_indices(table, sort_keys=keys)).combine_chunks()
-        runs = pc.run_end_encode(ordered[COLUMNS.user].combine_chunks())
-        offsets = np.append(0, runs.run_ends.to_numpy())
-        write_table(os.path.join(paths.output, f"part-{shard}.parquet"), _sequences(ordered, offsets))
+        ordered = order_interactions(table, COLUMNS)
+        write_table(os.path.join(paths.output, f"part-{shard}.parquet"), _sequences(ordered.table, ordered.offsets))
 
 
 def sequences_in_polars(paths: Paths) -> None:

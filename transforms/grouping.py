@@ -6,14 +6,14 @@ that all workers see and sends only (file, offset, length) through Beam; `bytes`
 
 import dataclasses
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
 from .files import join, open_binary, write_atomically
-from .schema import ROW, is_string_type
+from .schema import is_string_type
 
 Shuffle = Literal["claim-check", "bytes"]
 _HASHED_TOGETHER = 1 << 15
@@ -30,6 +30,16 @@ class SliceClaim:
     """First byte."""
     length: int
     """Bytes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Slice:
+    """One shard's rows of one split, in the order of the input."""
+
+    split: int
+    """Number of the split."""
+    content: SliceClaim | bytes
+    """The rows, as an Arrow stream, or where that lies."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,32 +101,28 @@ def split_by_shard(table: pa.Table, user_column: str, sharding: Sharding) -> Ite
     shard = user_shard(table[user_column], sharding)
     order = np.argsort(shard.astype(np.uint16) if sharding.shards <= 1 << 16 else shard, kind="stable")
     counts = np.bincount(shard, minlength=sharding.shards)
-    ordered = table.take(order)
     start = 0
     for number in np.flatnonzero(counts):
-        yield int(number), ordered.slice(start, counts[number])
+        yield int(number), table.take(order[start : start + counts[number]])
         start += counts[number]
 
 
-def to_bytes(table: pa.Table) -> bytes:
-    """Serialises a table, or a slice of one, without the rest of its buffers."""
-    sink = pa.BufferOutputStream()
+def write_stream(table: pa.Table, sink: BinaryIO | pa.NativeFile) -> None:
+    """Appends a table to a file as an Arrow stream of one batch."""
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table.combine_chunks())
-    return sink.getvalue().to_pybytes()
 
 
-def collect(slices: Iterable[SliceClaim | bytes]) -> pa.Table:
+def collect(slices: Iterable[Slice]) -> pa.Table:
     """Returns one shard's rows as one table, in the order of the input whatever the order of arrival."""
     tables = []
-    for part in slices:
-        if isinstance(part, SliceClaim):
-            with open_binary(part.path) as file:
-                file.seek(part.offset)
-                part = file.read(part.length)
-        tables.append(pa.ipc.open_stream(part).read_all())
-    # Slices hold rows of one split in ascending order, so ordering the slices orders the rows.
-    tables.sort(key=lambda table: table[ROW][0].as_py())
+    for part in sorted(slices, key=lambda part: part.split):
+        content = part.content
+        if isinstance(content, SliceClaim):
+            with open_binary(content.path) as file:
+                file.seek(content.offset)
+                content = file.read(content.length)
+        tables.append(pa.ipc.open_stream(content).read_all())
     return pa.concat_tables(tables)
 
 
@@ -138,18 +144,24 @@ class _SliceByShard(beam.DoFn):
     def __init__(self, config: GroupByUserShard):
         self._config = config
 
-    def process(self, element: tuple[int, pa.Table]) -> Iterator[tuple[int, SliceClaim | bytes]]:
-        split_index, table = element
-        slices = [
-            (shard, to_bytes(part))
-            for shard, part in split_by_shard(table, self._config.user_column, self._config.sharding)
-        ]
+    def process(self, element: tuple[int, pa.Table]) -> Iterator[tuple[int, Slice]]:
+        split, table = element
+        parts = split_by_shard(table, self._config.user_column, self._config.sharding)
         if self._config.shuffle == "bytes":
-            yield from slices
+            for shard, part in parts:
+                sink = pa.BufferOutputStream()
+                write_stream(part, sink)
+                yield shard, Slice(split, sink.getvalue().to_pybytes())
             return
-        path = join(self._config.staging_directory, f"slices-{split_index:05d}.arrow")
-        write_atomically(path, lambda file: file.writelines(part for _, part in slices))
-        offset = 0
-        for shard, part in slices:
-            yield shard, SliceClaim(path, offset, len(part))
-            offset += len(part)
+        path = join(self._config.staging_directory, f"slices-{split:05d}.arrow")
+        claims: list[tuple[int, SliceClaim]] = []
+
+        def write(file: BinaryIO) -> None:
+            for shard, part in parts:
+                start = file.tell()
+                write_stream(part, file)
+                claims.append((shard, SliceClaim(path, start, file.tell() - start)))
+
+        write_atomically(path, write)
+        for shard, claim in claims:
+            yield shard, Slice(split, claim)

@@ -11,10 +11,8 @@ from ..models.errors import InputError
 
 INTERNAL_PREFIX = "__iadsr_"
 """No column of a user's may start with this."""
-ROW = f"{INTERNAL_PREFIX}row"
-"""Internal column: number of the row in the whole input (files in sorted order), int64."""
 TIME = f"{INTERNAL_PREFIX}time"
-"""Internal column: the timestamp as an int64 that sorts like it."""
+"""Internal column, where timestamps are strings: the timestamp as an int64 that sorts like it."""
 
 SIMILARITIES = ("long_term_semantic", "long_term_collaborative", "short_term")
 """As `models.iadsr` names them, stated here because torch, which that imports, takes seconds to load."""

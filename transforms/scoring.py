@@ -12,7 +12,7 @@ from apache_beam.pvalue import AsSingleton
 from apache_beam.utils.shared import Shared
 
 from .files import join, local_copy, read_arrow, write_arrow
-from .grouping import SliceClaim, collect
+from .grouping import Slice, collect
 from .joining import Catalogue, open_catalogue
 from .ordering import OrderedShard, order_interactions
 from .schema import INTERNAL_PREFIX, SIMILARITY_COLUMNS, InteractionColumns
@@ -46,7 +46,7 @@ def score_shard(
 
     Args:
         shard: Number of the shard.
-        table: Valid rows with the internal columns.
+        table: Valid rows, as `collect` gives them.
         columns: The part that each column plays.
         catalogue: Items and their vectors.
         model: An `iadsr.models.iadsr.IADSR`.
@@ -142,9 +142,7 @@ class _ScoreShard(beam.DoFn):
         # More threads than cores in all workers together cost far more than they bring.
         torch.set_num_threads(1)
 
-    def process(
-        self, element: tuple[int, Iterable[SliceClaim | bytes]], catalogue_directory: str
-    ) -> Iterator[ScoredShard]:
+    def process(self, element: tuple[int, Iterable[Slice]], catalogue_directory: str) -> Iterator[ScoredShard]:
         shard, slices = element
         model = self._shared_model.acquire(self._load_model)
         catalogue = self._shared_catalogue.acquire(lambda: open_catalogue(catalogue_directory))

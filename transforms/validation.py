@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from ..models.errors import InputError
 from .readable import to_json_rows
-from .schema import REJECTED_SCHEMA, ROW, TIME, InteractionColumns, is_string_type
+from .schema import REJECTED_SCHEMA, TIME, InteractionColumns, is_string_type
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -18,14 +18,12 @@ class Validated(NamedTuple):
     """Result of `validate`; every input row is in exactly one of the two."""
 
     valid: pa.Table
-    """Usable rows with all their columns, plus the internal columns ROW and TIME."""
+    """Usable rows with all their columns in the order of the input, plus the internal column TIME for `time_of`."""
     rejected: pa.Table
     """The others, in REJECTED_SCHEMA."""
 
 
-def validate(
-    table: pa.Table, columns: InteractionColumns, path: str, first_row: int = 0, file_first_row: int = 0
-) -> Validated:
+def validate(table: pa.Table, columns: InteractionColumns, path: str, first_row: int = 0) -> Validated:
     """Checks every row of one table against the contract.
 
     A row is rejected for the first of: a null or empty id, a null or unparsable timestamp, a null position.
@@ -35,7 +33,6 @@ def validate(
         columns: The part that each column plays.
         path: File that the rows come from.
         first_row: Number in the file of the first row.
-        file_first_row: Number in the whole input of the file's first row.
 
     Raises:
         InputError: An item id is an integer beyond int64, the widest that embeddings hold.
@@ -56,7 +53,8 @@ def validate(
     for number in reversed(range(len(problems))):
         code[problems[number][1].to_numpy(zero_copy_only=False).astype(bool)] = number
     numbers = np.arange(first_row, first_row + table.num_rows)
-    valid = table.append_column(ROW, pa.array(file_first_row + numbers)).append_column(TIME, time)
+    # Strings take long to read, everything else no longer than to carry along.
+    valid = table.append_column(TIME, time) if is_string_type(table[columns.timestamp].type) else table
     bad = np.flatnonzero(code >= 0)
     if len(bad):
         valid = valid.filter(pa.array(code < 0))
@@ -81,6 +79,12 @@ def _check_item_range(item_ids: pa.ChunkedArray, name: str, path: str) -> None:
             expected=f"at most {2**63 - 1}",
             fix="cast the item ids to strings, here and in the item catalogue",
         )
+
+
+def time_of(valid: pa.Table, columns: InteractionColumns) -> np.ndarray:
+    """Returns the times of valid rows as integers that sort like them, int64 [rows]."""
+    time = valid[TIME] if TIME in valid.column_names else parse_time(valid[columns.timestamp])
+    return time.to_numpy()
 
 
 def parse_time(values: pa.ChunkedArray) -> pa.Array:
