@@ -145,12 +145,19 @@ def clean_in_a_loop(paths: Paths) -> None:
     from iadsr.transforms.deciding import Policy, decide
     from iadsr.transforms.drop_plan import merge_tallies, plan_drops, tally_shard
     from iadsr.transforms.embeddings import read_embeddings
-    from iadsr.transforms.files import read_arrow, write_arrow, write_table
+    from iadsr.transforms.files import read_arrow, write_arrow
     from iadsr.transforms.joining import join_tables, open_catalogue, write_catalogue
     from iadsr.transforms.reading import read_split
     from iadsr.transforms.scoring import from_table, score_shard, to_table
     from iadsr.transforms.splits import plan_input
-    from iadsr.transforms.writing import cleaned_interactions, cleaned_sequences, rebase, weigh
+    from iadsr.transforms.writing import (
+        cleaned_interactions,
+        cleaned_sequences,
+        rebase,
+        weigh,
+        write_interactions,
+        write_sequences,
+    )
 
     torch.set_num_threads(1)
     plan, facts = plan_input(paths.log, COLUMNS), read_model_facts(paths.model)
@@ -190,10 +197,12 @@ def clean_in_a_loop(paths: Paths) -> None:
             has_text=scored.has_text,
         )
         weight = weigh(scored, drops)
-        write_table(
-            os.path.join(paths.output, f"interactions-{shard}.parquet"), cleaned_interactions(scored, decisions, weight)
+        write_interactions(
+            os.path.join(paths.output, f"interactions-{shard}.parquet"),
+            cleaned_interactions(scored, decisions, weight),
+            COLUMNS,
         )
-        write_table(
+        write_sequences(
             os.path.join(paths.output, f"sequences-{shard}.parquet"),
             cleaned_sequences(scored, decisions, COLUMNS, weight),
         )
@@ -251,7 +260,11 @@ def _write_ordered(element: tuple[int, Any], directory: str) -> None:
 
     shard, slices = element
     ordered = order_interactions(collect(slices), COLUMNS)
-    write_table(os.path.join(directory, f"part-{shard}.parquet"), _sequences(ordered.table, ordered.offsets))
+    write_table(
+        os.path.join(directory, f"part-{shard}.parquet"),
+        _sequences(ordered.table, ordered.offsets),
+        varied=(COLUMNS.user, COLUMNS.timestamp),
+    )
 
 
 def _sequences(table: pa.Table, offsets: np.ndarray) -> pa.Table:
@@ -275,7 +288,11 @@ def sequences_in_a_loop(paths: Paths) -> None:
         shards.add(file.read_row_group(group, use_threads=False))
     for shard, table in shards.tables():
         ordered = order_interactions(table, COLUMNS)
-        write_table(os.path.join(paths.output, f"part-{shard}.parquet"), _sequences(ordered.table, ordered.offsets))
+        write_table(
+            os.path.join(paths.output, f"part-{shard}.parquet"),
+            _sequences(ordered.table, ordered.offsets),
+            varied=(COLUMNS.user, COLUMNS.timestamp),
+        )
 
 
 def sequences_in_polars(paths: Paths) -> None:

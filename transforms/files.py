@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -102,6 +102,17 @@ def read_bytes(path: str) -> bytes:
         return file.read()
 
 
+def read_range(path: str, offset: int, length: int) -> pa.Buffer:
+    """Returns some bytes of a file; of a local one without copying them."""
+    if is_local(path):
+        with pa.memory_map(path) as source:
+            source.seek(offset)
+            return source.read_buffer(length)
+    with open_binary(path) as file:
+        file.seek(offset)
+        return pa.py_buffer(file.read(length))
+
+
 def write_atomically(path: str, write: Callable[[BinaryIO], object]) -> None:
     """Writes a file that appears under `path` only when it is complete, replacing an older one.
 
@@ -140,9 +151,36 @@ def _replace(temporary: str, path: str) -> None:
         FileSystems.rename([temporary], [path])
 
 
-def write_table(path: str, table: pa.Table) -> None:
-    """Writes one Parquet file atomically (zstd; equal tables give equal bytes)."""
-    write_atomically(path, lambda file: pq.write_table(table, file, compression="zstd"))
+def write_table(path: str, table: pa.Table, *, varied: tuple[str, ...] = ()) -> None:
+    """Writes one Parquet file atomically (zstd; equal tables give equal bytes).
+
+    Args:
+        path: The file.
+        table: Its content.
+        varied: Columns whose values seldom come twice: a dictionary of them would be built only to be thrown away.
+    """
+    leaves = [(field.name, leaf) for field in table.schema for leaf in _leaves(field.type, field.name)]
+    settings: dict[str, Any] = {
+        "compression": "zstd",
+        "use_dictionary": [leaf for name, leaf in leaves if name not in varied],
+        # Readers skip row groups by them, which nobody can by the least of all lists' elements.
+        "write_statistics": [leaf for name, leaf in leaves if leaf == name],
+    }
+    write_atomically(path, lambda file: pq.write_table(table, file, **settings))
+
+
+def _leaves(data_type: pa.DataType, path: str) -> Iterator[str]:
+    """Yields the paths by which Parquet knows the values of a column: more than one where it is nested."""
+    if pa.types.is_struct(data_type):
+        for field in data_type.fields:
+            yield from _leaves(field.type, f"{path}.{field.name}")
+    elif pa.types.is_map(data_type):
+        yield from _leaves(data_type.key_type, f"{path}.key_value.key")
+        yield from _leaves(data_type.item_type, f"{path}.key_value.value")
+    elif pa.types.is_nested(data_type) and not pa.types.is_union(data_type):
+        yield from _leaves(data_type.value_type, f"{path}.list.element")
+    else:
+        yield path
 
 
 def write_arrow(path: str, table: pa.Table) -> None:

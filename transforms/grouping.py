@@ -12,7 +12,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from .files import join, open_binary, write_atomically
+from .files import join, read_range, write_atomically
 from .schema import is_string_type
 
 Shuffle = Literal["claim-check", "bytes"]
@@ -119,9 +119,7 @@ def collect(slices: Iterable[Slice]) -> pa.Table:
     for part in sorted(slices, key=lambda part: part.split):
         content = part.content
         if isinstance(content, SliceClaim):
-            with open_binary(content.path) as file:
-                file.seek(content.offset)
-                content = file.read(content.length)
+            content = read_range(content.path, content.offset, content.length)
         tables.append(pa.ipc.open_stream(content).read_all())
     return pa.concat_tables(tables)
 

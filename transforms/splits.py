@@ -14,7 +14,7 @@ from .files import match_files, open_parquet
 from .grouping import Sharding
 from .schema import InteractionColumns, check_file_schema, unify_schemas
 
-SPLIT_BYTES = 64 << 20
+SPLIT_BYTES = 32 << 20
 """Uncompressed bytes of row groups that one split takes together."""
 SHARD_BYTES = 64 << 20
 SHARD_ROWS = 500_000

@@ -39,35 +39,47 @@ def validate(table: pa.Table, columns: InteractionColumns, path: str, first_row:
     """
     _check_item_range(table[columns.item], columns.item, path)
     time = parse_time(table[columns.timestamp])
-    problems: list[tuple[str, pa.ChunkedArray | pa.Array]] = []
+    problems: list[tuple[str, np.ndarray]] = []  # reason, and bool [rows] which rows have it
     for name in (columns.user, columns.item):
-        problems.append((f"null {name}", pc.is_null(table[name])))
-        if is_string_type(table[name].type):
-            problems.append((f"empty {name}", pc.fill_null(pc.equal(pc.binary_length(table[name]), 0), False)))
-    problems.append((f"null {columns.timestamp}", pc.is_null(table[columns.timestamp])))
-    problems.append((f"unparsable {columns.timestamp}", pc.is_null(time)))
+        problems += _nulls(f"null {name}", table[name]) + _empty(f"empty {name}", table[name])
+    problems += _nulls(f"null {columns.timestamp}", table[columns.timestamp])
+    problems += _nulls(f"unparsable {columns.timestamp}", time)
     if columns.position:
-        problems.append((f"null {columns.position}", pc.is_null(table[columns.position])))
+        problems += _nulls(f"null {columns.position}", table[columns.position])
 
     code = np.full(table.num_rows, -1, np.int8)  # [rows]; index into problems, -1 = usable
     for number in reversed(range(len(problems))):
-        code[problems[number][1].to_numpy(zero_copy_only=False).astype(bool)] = number
-    numbers = np.arange(first_row, first_row + table.num_rows)
+        code[problems[number][1]] = number
     # Strings take long to read, everything else no longer than to carry along.
     valid = table.append_column(TIME, time) if is_string_type(table[columns.timestamp].type) else table
-    bad = np.flatnonzero(code >= 0)
+    bad = np.flatnonzero(code >= 0) if problems else np.zeros(0, np.int64)
     if len(bad):
         valid = valid.filter(pa.array(code < 0))
     rejected = pa.table(
         {
             "file": pa.repeat(pa.scalar(path), len(bad)),
-            "row_number": pa.array(numbers[bad]),
+            "row_number": pa.array(first_row + bad),
             "reason": pa.array([problems[i][0] for i in code[bad]], pa.string()),
             "row": pa.array(to_json_rows(table.take(bad)), pa.string()),
         },
         schema=REJECTED_SCHEMA,
     )
     return Validated(valid, rejected)
+
+
+def _nulls(reason: str, values: pa.ChunkedArray | pa.Array) -> list[tuple[str, np.ndarray]]:
+    """Returns the reason and which values are null; nothing when none is, as a count that Arrow keeps tells."""
+    return [(reason, values.is_null().to_numpy(zero_copy_only=False))] if values.null_count else []
+
+
+def _empty(reason: str, values: pa.ChunkedArray) -> list[tuple[str, np.ndarray]]:
+    """Returns the reason and which strings are empty; nothing for other types, or when none is."""
+    if not is_string_type(values.type):
+        return []
+    lengths = pc.binary_length(values)
+    if pc.min(lengths).as_py() != 0:
+        return []
+    return [(reason, pc.fill_null(pc.equal(lengths, 0), False).to_numpy(zero_copy_only=False))]
 
 
 def _check_item_range(item_ids: pa.ChunkedArray, name: str, path: str) -> None:

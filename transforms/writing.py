@@ -16,7 +16,7 @@ from .drop_plan import DropPlan
 from .files import join, write_table
 from .joining import open_catalogue
 from .popularity import SharedItemCounts
-from .schema import ADDED_FIELDS, InteractionColumns
+from .schema import ADDED_FIELDS, SIMILARITY_COLUMNS, InteractionColumns
 from .scoring import ScoredShard
 from .summary import Summary, summarise
 
@@ -76,6 +76,16 @@ def cleaned_sequences(
     )
 
 
+def write_interactions(path: str, table: pa.Table, columns: InteractionColumns) -> None:
+    """Writes what `cleaned_interactions` returns."""
+    write_table(path, table, varied=(columns.timestamp, "noise_probability", *SIMILARITY_COLUMNS))
+
+
+def write_sequences(path: str, table: pa.Table) -> None:
+    """Writes what `cleaned_sequences` returns."""
+    write_table(path, table, varied=("user_id", "timestamps"))
+
+
 def shard_file(shard: int, shards: int) -> str:
     """Name of a shard's files: the same for every try, so that a retried bundle replaces what it left behind."""
     return f"part-{shard:05d}-of-{shards:05d}.parquet"
@@ -126,8 +136,12 @@ class _DecideAndWrite(beam.DoFn):
         )
         weight = weigh(scored, plan)
         name = shard_file(scored.shard, self._shards)
-        write_table(join(self._output, INTERACTIONS, name), cleaned_interactions(scored, decisions, weight))
-        write_table(join(self._output, SEQUENCES, name), cleaned_sequences(scored, decisions, self._columns, weight))
+        write_interactions(
+            join(self._output, INTERACTIONS, name), cleaned_interactions(scored, decisions, weight), self._columns
+        )
+        write_sequences(
+            join(self._output, SEQUENCES, name), cleaned_sequences(scored, decisions, self._columns, weight)
+        )
         summary = summarise(scored, decisions, self._columns, catalogue, bucket, len(counts.edges))
         seconds = {**summary.seconds, "decide and write": perf_counter() - started}
         yield dataclasses.replace(summary, seconds=seconds)
