@@ -1,15 +1,18 @@
 """What the commands say when they are done: a few lines of plain text each."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..transforms.files import join
 from ..transforms.manifest import REPORT
 from ..transforms.writing import INTERACTIONS, REJECTED, SEQUENCES
-from .embed import EmbedSummary
-from .train import TrainSummary
+
+if TYPE_CHECKING:
+    # What each command runs on takes seconds to load, and the others have no use for it.
+    from .embed import EmbedSummary
+    from .train import TrainSummary
 
 
-def describe_embedding(summary: EmbedSummary, output: str) -> str:
+def describe_embedding(summary: "EmbedSummary", output: str) -> str:
     """Says how many items were embedded, reused, or have no text."""
     columns = " and ".join(summary.metadata.text_columns)
     lines = [f"Embedded {columns} of {_count(summary.items, 'item')} with {summary.metadata}."]
@@ -33,7 +36,7 @@ def describe_embedding(summary: EmbedSummary, output: str) -> str:
     return "\n".join([*lines, _place("Embeddings", output)])
 
 
-def describe_training(summary: TrainSummary, output: str) -> str:
+def describe_training(summary: "TrainSummary", output: str) -> str:
     """Says what the model was trained on, how well it detects noise, and where it lies."""
     metrics = summary.metrics
     return "\n".join(

@@ -1,6 +1,7 @@
 """Scores one shard of users: order, join, score; and parks scored shards on disk while a threshold is found."""
 
 import dataclasses
+import pickle
 from collections.abc import Iterable, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -8,9 +9,12 @@ from typing import TYPE_CHECKING
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+from apache_beam.coders.coders import Coder
+from apache_beam.coders.typecoders import registry
 from apache_beam.pvalue import AsSingleton
 from apache_beam.utils.shared import Shared
 
+from .coders import TableCoder
 from .files import join, local_copy, read_arrow, write_arrow
 from .grouping import Slice, collect
 from .joining import Catalogue, open_catalogue
@@ -111,6 +115,26 @@ def from_table(shard: int, table: pa.Table) -> ScoredShard:
         weakest=values[_WEAKEST],
     )
     return ScoredShard(shard, ordered, scores, values[_KNOWN], values[_HAS_TEXT], {})
+
+
+class ScoredShardCoder(Coder):
+    """Scored shards as Arrow streams; see `coders` for why they have a coder."""
+
+    def encode(self, value: ScoredShard) -> bytes:
+        """Returns the bytes of a shard."""
+        return pickle.dumps((value.shard, value.seconds, TableCoder().encode(to_table(value))))
+
+    def decode(self, encoded: bytes) -> ScoredShard:
+        """Returns the shard."""
+        shard, seconds, table = pickle.loads(encoded)
+        return dataclasses.replace(from_table(shard, TableCoder().decode(table)), seconds=seconds)
+
+    def estimate_size(self, value: ScoredShard) -> int:
+        """Returns about how many bytes `encode` would."""
+        return value.ordered.table.nbytes + value.scores.similarities.nbytes
+
+
+registry.register_coder(ScoredShard, ScoredShardCoder)
 
 
 @dataclasses.dataclass
