@@ -30,7 +30,7 @@ from ..transforms.writing import INTERACTIONS, REJECTED, SEQUENCES, DecideAndWri
 from .artifacts import COLLABORATIVE, ModelFacts, check_embeddings, read_model_facts, refuse_foreign
 from .execution import run_in_thread, translated_errors
 from .options import is_local, is_template, make_runner
-from .progress import Progress, watch_files
+from .progress import FileStep, Progress, watch_files
 from .report import render_report
 
 STAGING = ".staging"
@@ -95,8 +95,9 @@ def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progre
     else:
         staging = files.join(options.output, STAGING)
         steps = [
-            (staging, "slices-", len(plan.splits)),
-            (files.join(options.output, INTERACTIONS), "part-", sharding.shards),
+            FileStep(staging, "slices-", len(plan.splits), share=0.05),
+            FileStep(staging, "scored-", sharding.shards, share=0.85),
+            FileStep(files.join(options.output, INTERACTIONS), "part-", sharding.shards, share=0.1),
         ]
         with watch_files(progress, "Cleaning", steps, plan.rows):
             run_in_thread(pipeline)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..models.errors import ConservationError, IadsrError, UsageError
+from .beam_flags import refuse_unknown
 from .config import read_config
 
 if TYPE_CHECKING:
@@ -267,9 +268,12 @@ def clean(
         drop_rate, threshold = (drop_rate, None) if given["drop_rate"] else (None, threshold)
     rate = _rate(drop_rate)
     chosen = _choice("--shuffle", shuffle, ("auto", "claim-check", "bytes"))
-    beam_options = _configure_files(context)
     from ..transforms.deciding import Policy
     from ..transforms.schema import InteractionColumns
+
+    columns = InteractionColumns(user_column, item_column, timestamp_column, position_column)
+    policy = Policy(rate, threshold, min_length, keep_last)
+    beam_options = _configure_files(context)
     from .clean import CleanOptions
     from .clean import clean as run
     from .messages import describe_cleaning
@@ -280,8 +284,8 @@ def clean(
         embeddings=embeddings,
         model=model,
         output=output,
-        columns=InteractionColumns(user_column, item_column, timestamp_column, position_column),
-        policy=Policy(rate, threshold, min_length, keep_last),
+        columns=columns,
+        policy=policy,
         shards=shards,
         shuffle=None if chosen == "auto" else chosen,
         overwrite=overwrite,
@@ -404,12 +408,13 @@ def evaluate(
 
 def _configure_files(context: typer.Context) -> "PipelineOptions":
     """Parses the flags that are Beam's, and hands them to its file systems too, which may hold credentials there."""
+    own = [flag for parameter in context.command.params for flag in parameter.opts if flag.startswith("--")]
+    refuse_unknown(context.args, own)
     from apache_beam.io.filesystems import FileSystems
 
     from .options import beam_options, flags_from_config
 
     # argparse lets the last one win, so flags from the command line come after those of the file.
-    own = [flag for parameter in context.command.params for flag in parameter.opts if flag.startswith("--")]
     options = beam_options([*flags_from_config(context.meta.get("beam", {})), *context.args], own)
     FileSystems.set_options(options)
     return options

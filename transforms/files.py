@@ -228,6 +228,9 @@ def list_names(directory: str) -> list[str]:
         InputError: Beam knows no such file system.
     """
     root = directory.rstrip("/")
+    if is_local(root):
+        found = (os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names)
+        return sorted(path[len(root) + 1 :] for path in found)
     try:
         matches = FileSystems.match([f"{_literal(root)}/**"])[0].metadata_list
     except BeamIOError:
