@@ -55,11 +55,13 @@ class Paths:
         return self._at("output")
 
 
-def prepare(paths: Paths) -> None:
-    """Makes the log, the embeddings and the model where they are not there yet."""
+def prepare(paths: Paths, *, scores: bool = True) -> None:
+    """Makes the log where it is not there yet, and where something `scores` it the embeddings and the model."""
     os.makedirs(paths.work, exist_ok=True)
     if not os.path.exists(paths.log):
         pq.write_table(synthetic_log(paths.rows, paths.items), paths.log, row_group_size=ROW_GROUP)
+    if not scores:
+        return
     if not os.path.exists(paths.embeddings):
         _write_embeddings(paths)
     if not os.path.exists(paths.model):
