@@ -5,6 +5,7 @@ that all workers see and sends only (file, offset, length) through Beam; `bytes`
 """
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Literal
 
@@ -18,6 +19,8 @@ from .schema import is_string_type
 Shuffle = Literal["claim-check", "bytes"]
 _HASHED_TOGETHER = 1 << 15
 """Strings hashed at a time: few enough for the cache."""
+_ROWS_DEALT_TOGETHER = 1 << 17
+"""Likewise."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,13 +101,19 @@ def _mix(values: np.ndarray) -> np.ndarray:
 
 def split_by_shard(table: pa.Table, user_column: str, sharding: Sharding) -> Iterator[tuple[int, pa.Table]]:
     """Yields (shard, that shard's rows) for every shard that has rows, in ascending order of shard."""
-    shard = user_shard(table[user_column], sharding)
-    order = np.argsort(shard.astype(np.uint16) if sharding.shards <= 1 << 16 else shard, kind="stable")
-    counts = np.bincount(shard, minlength=sharding.shards)
-    start = 0
-    for number in np.flatnonzero(counts):
-        yield int(number), table.take(order[start : start + counts[number]])
-        start += counts[number]
+    parts: dict[int, list[pa.Table]] = defaultdict(list)
+    for start in range(0, len(table), _ROWS_DEALT_TOGETHER):
+        block = table.slice(start, _ROWS_DEALT_TOGETHER)
+        shard = user_shard(block[user_column], sharding)
+        ordered = block.take(
+            np.argsort(shard.astype(np.uint16 if sharding.shards <= 1 << 16 else np.int64), kind="stable")
+        )
+        counts = np.bincount(shard, minlength=sharding.shards)
+        begins = np.cumsum(counts) - counts
+        for number in np.flatnonzero(counts):
+            parts[int(number)].append(ordered.slice(begins[number], counts[number]))
+    for number in sorted(parts):
+        yield number, pa.concat_tables(parts.pop(number))
 
 
 def write_stream(table: pa.Table, sink: BinaryIO | pa.NativeFile) -> None:
