@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from ..models.sequences import Sequences
 from .grouping import hash_values
-from .schema import TIME, InteractionColumns
+from .schema import ROW, TIME, InteractionColumns
 from .validation import time_of
 
 
@@ -43,8 +43,8 @@ def order_interactions(table: pa.Table, columns: InteractionColumns) -> OrderedS
     order = _sort(users, time_of(table, columns), tie_break)
     offsets = np.zeros(len(user_ids) + 1, np.int64)
     np.cumsum(np.bincount(users, minlength=len(user_ids)), out=offsets[1:])
-    rows = table.drop_columns([TIME]) if TIME in table.column_names else table
-    return OrderedShard(rows.take(order), offsets, item_ids, items[order])
+    data = table.drop_columns([name for name in (ROW, TIME) if name in table.column_names])
+    return OrderedShard(data.take(order), offsets, item_ids, items[order])
 
 
 def _ranked(ids: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:

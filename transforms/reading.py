@@ -65,7 +65,7 @@ def read_split(split: Split, columns: InteractionColumns, schema: pa.Schema) -> 
             expected=f"{split.rows} rows, as its footer said at the start",
             fix="run again when nothing writes to the input",
         )
-    return validate(_conform(table, schema, split.path), columns, split.path, split.first_row)
+    return validate(_conform(table, schema, split.path), columns, split.path, split.first_row, split.file_first_row)
 
 
 def _conform(table: pa.Table, schema: pa.Schema, path: str) -> pa.Table:

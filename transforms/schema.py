@@ -11,6 +11,8 @@ from ..models.errors import InputError
 
 INTERNAL_PREFIX = "__iadsr_"
 """No column of a user's may start with this."""
+ROW = f"{INTERNAL_PREFIX}row"
+"""Internal column: number of the row in the whole input (files in sorted order), int64."""
 TIME = f"{INTERNAL_PREFIX}time"
 """Internal column, where timestamps are strings: the timestamp as an int64 that sorts like it."""
 

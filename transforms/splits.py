@@ -35,6 +35,8 @@ class Split:
     """Row groups to read, ascending."""
     first_row: int
     """Number in its file of the split's first row."""
+    file_first_row: int
+    """Number in the whole input of the file's first row."""
     rows: int
     """Rows in the split, by the footer."""
 
@@ -94,9 +96,10 @@ def plan_input(path: str, columns: InteractionColumns) -> InputPlan:
                 (parquet.metadata.row_group(i).num_rows, parquet.metadata.row_group(i).total_byte_size)
                 for i in range(parquet.metadata.num_row_groups)
             ]
+        file_first_row = sum(rows_by_file.values())
         rows_by_file[file.path] = sum(rows for rows, _ in groups)
         total_bytes += sum(size for _, size in groups)
-        splits += _split_file(file.path, groups, len(splits))
+        splits += _split_file(file.path, groups, file_first_row, len(splits))
     if not splits:
         raise InputError(
             f"No rows in {path}",
@@ -106,17 +109,17 @@ def plan_input(path: str, columns: InteractionColumns) -> InputPlan:
     return InputPlan(tuple(splits), unify_schemas(schemas, columns), rows_by_file, total_bytes)
 
 
-def _split_file(path: str, groups: list[tuple[int, int]], first_index: int) -> list[Split]:
+def _split_file(path: str, groups: list[tuple[int, int]], file_first_row: int, first_index: int) -> list[Split]:
     splits: list[Split] = []
     row_groups: list[int] = []
     first_row = rows = size = 0
     for number, (group_rows, group_bytes) in enumerate(groups):
         if rows and size + group_bytes > SPLIT_BYTES:
-            splits.append(Split(first_index + len(splits), path, tuple(row_groups), first_row, rows))
+            splits.append(Split(first_index + len(splits), path, tuple(row_groups), first_row, file_first_row, rows))
             first_row, row_groups, rows, size = first_row + rows, [], 0, 0
         row_groups.append(number)
         rows += group_rows
         size += group_bytes
     if rows:
-        splits.append(Split(first_index + len(splits), path, tuple(row_groups), first_row, rows))
+        splits.append(Split(first_index + len(splits), path, tuple(row_groups), first_row, file_first_row, rows))
     return splits

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from ..models.errors import InputError
 from .readable import to_json_rows
-from .schema import REJECTED_SCHEMA, TIME, InteractionColumns, is_string_type
+from .schema import REJECTED_SCHEMA, ROW, TIME, InteractionColumns, is_string_type
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -18,12 +18,14 @@ class Validated(NamedTuple):
     """Result of `validate`; every input row is in exactly one of the two."""
 
     valid: pa.Table
-    """Usable rows with all their columns in the order of the input, plus the internal column TIME for `time_of`."""
+    """Usable rows with all their columns in the order of the input, plus ROW, and TIME for `time_of`."""
     rejected: pa.Table
     """The others, in REJECTED_SCHEMA."""
 
 
-def validate(table: pa.Table, columns: InteractionColumns, path: str, first_row: int = 0) -> Validated:
+def validate(
+    table: pa.Table, columns: InteractionColumns, path: str, first_row: int = 0, file_first_row: int = 0
+) -> Validated:
     """Checks every row of one table against the contract.
 
     A row is rejected for the first of: a null or empty id, a null or unparsable timestamp, a null position.
@@ -33,6 +35,7 @@ def validate(table: pa.Table, columns: InteractionColumns, path: str, first_row:
         columns: The part that each column plays.
         path: File that the rows come from.
         first_row: Number in the file of the first row.
+        file_first_row: Number in the whole input of the file's first row.
 
     Raises:
         InputError: An item id is an integer beyond int64, the widest that embeddings hold.
@@ -52,6 +55,8 @@ def validate(table: pa.Table, columns: InteractionColumns, path: str, first_row:
         code[problems[number][1]] = number
     # Strings take long to read, everything else no longer than to carry along.
     valid = table.append_column(TIME, time) if is_string_type(table[columns.timestamp].type) else table
+    first = file_first_row + first_row
+    valid = valid.append_column(ROW, pa.array(np.arange(first, first + table.num_rows)))
     bad = np.flatnonzero(code >= 0) if problems else np.zeros(0, np.int64)
     if len(bad):
         valid = valid.filter(pa.array(code < 0))

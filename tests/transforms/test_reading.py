@@ -6,7 +6,7 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from iadsr.models.errors import InputError
 from iadsr.transforms.reading import ReadSplits, read_split
-from iadsr.transforms.schema import InteractionColumns
+from iadsr.transforms.schema import ROW, InteractionColumns
 from iadsr.transforms.splits import plan_input
 
 COLUMNS = InteractionColumns()
@@ -30,6 +30,7 @@ def test_files_are_read_in_one_schema_without_the_unusable_rows(log):
     assert table["user_id"].to_pylist() == ["a", "b", "c"]
     assert table["item_id"].type == pa.int64()
     assert table["rating"].to_pylist() == [None, None, 5.0]
+    assert table[ROW].to_pylist() == [0, 2, 3]
 
 
 def test_dictionary_columns_are_carried_as_their_values(tmp_path):

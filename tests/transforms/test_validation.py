@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iadsr.models.errors import InputError
-from iadsr.transforms.schema import TIME, InteractionColumns
+from iadsr.transforms.schema import ROW, TIME, InteractionColumns
 from iadsr.transforms.validation import parse_time, time_of, validate
 
 COLUMNS = InteractionColumns()
@@ -29,8 +29,9 @@ def test_each_problem_is_rejected_with_its_reason_and_the_row_as_json():
             "note": ["ok", "p", "q", "r", "s", "t"],
         }
     )
-    valid, rejected = validate(table, COLUMNS, "log.parquet", first_row=100)
+    valid, rejected = validate(table, COLUMNS, "log.parquet", first_row=100, file_first_row=1000)
     assert valid["note"].to_pylist() == ["ok"]
+    assert valid[ROW].to_pylist() == [1100]
     assert rejected["row_number"].to_pylist() == [101, 102, 103, 104, 105]
     assert rejected["reason"].to_pylist() == [
         "null user_id",
