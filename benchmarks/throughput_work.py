@@ -242,7 +242,7 @@ def sequences_with_beam(paths: Paths) -> None:
     import apache_beam as beam
 
     from iadsr.pipeline.options import beam_options, make_runner
-    from iadsr.transforms.grouping import GroupByUserShard
+    from iadsr.transforms.grouping import SliceByUserShard
     from iadsr.transforms.reading import ReadSplits
     from iadsr.transforms.splits import plan_input
 
@@ -251,8 +251,8 @@ def sequences_with_beam(paths: Paths) -> None:
     os.makedirs(paths.output)
     with beam.Pipeline(make_runner(options), options=options) as pipeline:
         read = pipeline | beam.Create(plan.splits) | beam.Reshuffle() | ReadSplits(COLUMNS, plan.schema, paths.output)
-        grouped = read.valid | GroupByUserShard(COLUMNS.user, sharding, "claim-check", paths.output)
-        _ = grouped | beam.Map(_write_ordered, paths.output)
+        slices = read.valid | SliceByUserShard(COLUMNS.user, sharding, "claim-check", paths.output)
+        _ = slices | beam.GroupByKey() | beam.Map(_write_ordered, paths.output)
 
 
 def _write_ordered(element: tuple[int, Any], directory: str) -> None:

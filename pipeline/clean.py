@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import platform
 import re
@@ -17,13 +18,15 @@ from ..models.errors import InputError
 from ..transforms import files
 from ..transforms.deciding import Policy
 from ..transforms.drop_plan import PlanDrops
-from ..transforms.grouping import GroupByUserShard, Sharding, Shuffle
-from ..transforms.joining import BuildCatalogue
+from ..transforms.embeddings import vector_bytes
+from ..transforms.grouping import Sharding, Shuffle, SliceByUserShard
+from ..transforms.joining import BROADCAST_BYTES, ITEM_SHARD_BYTES, BuildCatalogue, Join
 from ..transforms.manifest import MANIFEST, REPORT, FinishRun, RunFacts
 from ..transforms.popularity import CountItems
 from ..transforms.reading import ReadSplits
 from ..transforms.schema import InteractionColumns
 from ..transforms.scoring import ScoreShards, StageShards, unstage
+from ..transforms.shuffle_join import FetchVectors
 from ..transforms.splits import InputPlan, plan_input
 from ..transforms.summary import MergeSummaries
 from ..transforms.writing import INTERACTIONS, REJECTED, SEQUENCES, DecideAndWrite
@@ -62,6 +65,8 @@ class CleanOptions:
     """How slices travel; None: claim-check when the pipeline runs locally, else bytes."""
     overwrite: bool = False
     """Replace a finished run in `output`."""
+    join: Join | None = None
+    """How items meet their vectors; None: by a shuffle where these are too large to be copied to every machine."""
 
 
 def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progress) -> dict[str, Any] | None:
@@ -121,8 +126,9 @@ def build_graph(
     staging = files.join(options.output, STAGING)
     collaborative = files.join(options.model, COLLABORATIVE)
 
+    item_shards = _item_shards(options.join, vector_bytes(options.embeddings) + vector_bytes(collaborative))
     catalogue = pipeline | "Catalogue" >> BuildCatalogue(
-        options.embeddings, collaborative, files.join(staging, "catalogue")
+        options.embeddings, collaborative, files.join(staging, "catalogue"), item_shards
     )
     read = (
         pipeline
@@ -132,11 +138,11 @@ def build_graph(
     )
     catalogue_directory = AsSingleton(catalogue)
     item_counts = AsSingleton(read.valid | "Popularity" >> CountItems(columns.item, staging))
-    scored = (
-        read.valid
-        | "Group" >> GroupByUserShard(columns.user, sharding, shuffle, staging)
-        | "Score" >> ScoreShards(columns, options.model, catalogue_directory, sharding.cells)
-    )
+    grouped = {"rows": read.valid | "Slice" >> SliceByUserShard(columns.user, sharding, shuffle, staging)}
+    if item_shards is not None:
+        fetch = FetchVectors(columns, sharding, item_shards, shuffle, staging, catalogue_directory)
+        grouped["vectors"] = read.valid | "Fetch vectors" >> fetch
+    scored = grouped | "Score" >> ScoreShards(columns, options.model, catalogue_directory, sharding.cells)
     drop_plan = AsSingleton(scored | "Plan drops" >> PlanDrops(columns, policy, facts.noise_reference, item_counts))
     summaries = (
         scored
@@ -158,6 +164,13 @@ def build_graph(
         item_counts=item_counts,
         catalogue_directory=catalogue_directory,
     )
+
+
+def _item_shards(join: Join | None, catalogue_bytes: int) -> int | None:
+    """How many parts the catalogue is cut into, by its size alone; None where every machine gets it whole."""
+    if join == "broadcast" or (join is None and catalogue_bytes <= BROADCAST_BYTES):
+        return None
+    return math.ceil(catalogue_bytes / ITEM_SHARD_BYTES)
 
 
 def _prepare_output(options: CleanOptions, plan: InputPlan) -> None:

@@ -141,6 +141,14 @@ Shuffle = Annotated[
         rich_help_panel=_RUN,
     ),
 ]
+Join = Annotated[
+    str,
+    typer.Option(
+        help="How items meet their vectors: broadcast (a copy on every machine), shuffle (each machine gets what it "
+        "needs), or auto: shuffle from 64 GiB on.",
+        rich_help_panel=_RUN,
+    ),
+]
 Config = Annotated[
     Path | None,
     typer.Option(
@@ -256,6 +264,7 @@ def clean(
     keep_last: KeepLast = 0,
     shards: Shards = None,
     shuffle: Shuffle = "auto",
+    join: Join = "auto",
     config: Config = None,
     verbose: Verbose = False,
 ) -> None:
@@ -268,6 +277,7 @@ def clean(
         drop_rate, threshold = (drop_rate, None) if given["drop_rate"] else (None, threshold)
     rate = _rate(drop_rate)
     chosen = _choice("--shuffle", shuffle, ("auto", "claim-check", "bytes"))
+    joined = _choice("--join", join, ("auto", "broadcast", "shuffle"))
     from ..transforms.deciding import Policy
     from ..transforms.schema import InteractionColumns
 
@@ -289,6 +299,7 @@ def clean(
         shards=shards,
         shuffle=None if chosen == "auto" else chosen,
         overwrite=overwrite,
+        join=None if joined == "auto" else joined,
     )
     manifest = run(options, beam_options, Progress(_err))
     _out.print(describe_cleaning(manifest, output))

@@ -195,7 +195,8 @@ def write_arrow(path: str, table: pa.Table) -> None:
 
 def read_arrow(path: str) -> pa.Table:
     """Reads what `write_arrow` wrote."""
-    return pa.ipc.open_file(pa.py_buffer(read_bytes(path))).read_all()
+    source = pa.memory_map(path) if is_local(path) else pa.py_buffer(read_bytes(path))
+    return pa.ipc.open_file(source).read_all()
 
 
 def exists(path: str) -> bool:

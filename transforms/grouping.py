@@ -40,7 +40,7 @@ class Slice:
     """One shard's rows of one split, in the order of the input."""
 
     split: int
-    """Number of the split."""
+    """Number of the split, or of whatever else the slices of a shard are ordered by."""
     content: SliceClaim | bytes
     """The rows, as an Arrow stream, or where that lies."""
 
@@ -133,9 +133,39 @@ def collect(slices: Iterable[Slice]) -> pa.Table:
     return pa.concat_tables(tables)
 
 
+def ship(
+    parts: Iterable[tuple[int, pa.Table]], source: int, path: str, shuffle: Shuffle
+) -> Iterator[tuple[int, Slice]]:
+    """Yields (shard, slice) for each (shard, table), by way of a file or as bytes.
+
+    Args:
+        parts: What goes to which shard.
+        source: Number of the split or shard that it comes from.
+        path: The file, where one is written.
+        shuffle: Which way.
+    """
+    if shuffle == "bytes":
+        for shard, part in parts:
+            sink = pa.BufferOutputStream()
+            write_stream(part, sink)
+            yield shard, Slice(source, sink.getvalue().to_pybytes())
+        return
+    claims: list[tuple[int, SliceClaim]] = []
+
+    def write(file: BinaryIO) -> None:
+        for shard, part in parts:
+            start = file.tell()
+            write_stream(part, file)
+            claims.append((shard, SliceClaim(path, start, file.tell() - start)))
+
+    write_atomically(path, write)
+    for shard, claim in claims:
+        yield shard, Slice(source, claim)
+
+
 @dataclasses.dataclass
-class GroupByUserShard(beam.PTransform):
-    """(split index, table) -> (shard, slices of that shard), see `collect`."""
+class SliceByUserShard(beam.PTransform):
+    """(split index, table) -> (shard, slice of that shard); grouped by shard, they are for `collect`."""
 
     user_column: str
     sharding: Sharding
@@ -143,32 +173,17 @@ class GroupByUserShard(beam.PTransform):
     staging_directory: str
 
     def expand(self, input_or_inputs):
-        """Applies the shuffle to a PCollection of valid tables."""
-        return input_or_inputs | "Slice by user shard" >> beam.ParDo(_SliceByShard(self)) | beam.GroupByKey()
+        """Applies the cut to a PCollection of valid tables."""
+        return input_or_inputs | "Slice by user shard" >> beam.ParDo(_SliceByShard(self))
 
 
 class _SliceByShard(beam.DoFn):
-    def __init__(self, config: GroupByUserShard):
+    def __init__(self, config: SliceByUserShard):
         self._config = config
 
     def process(self, element: tuple[int, pa.Table]) -> Iterator[tuple[int, Slice]]:
         split, table = element
         parts = split_by_shard(table, self._config.user_column, self._config.sharding)
-        if self._config.shuffle == "bytes":
-            for shard, part in parts:
-                sink = pa.BufferOutputStream()
-                write_stream(part, sink)
-                yield shard, Slice(split, sink.getvalue().to_pybytes())
-            return
-        path = join(self._config.staging_directory, f"slices-{split:05d}.arrow")
-        claims: list[tuple[int, SliceClaim]] = []
-
-        def write(file: BinaryIO) -> None:
-            for shard, part in parts:
-                start = file.tell()
-                write_stream(part, file)
-                claims.append((shard, SliceClaim(path, start, file.tell() - start)))
-
-        write_atomically(path, write)
-        for shard, claim in claims:
-            yield shard, Slice(split, claim)
+        yield from ship(
+            parts, split, join(self._config.staging_directory, f"slices-{split:05d}.arrow"), self._config.shuffle
+        )

@@ -20,7 +20,7 @@ from ..models.noise_share import NoiseShare
 from .deciding import DROP_REASONS, KEEP_REASONS, Policy
 from .drop_plan import DropPlan
 from .files import delete, join, write_atomically
-from .joining import Catalogue, open_catalogue
+from .joining import Catalogue, open_items
 from .popularity import ItemCounts, read_item_counts
 from .reading import SplitCounts
 from .summary import HISTOGRAM_BINS, Summary, length_labels
@@ -233,7 +233,7 @@ class _Finish(beam.DoFn):
     def process(self, _, counts, summary, plan, item_counts, catalogue_directory):
         check_conservation(self._facts, counts, summary)
         manifest = build_manifest(
-            self._facts, counts, summary, plan, read_item_counts(item_counts), open_catalogue(catalogue_directory)
+            self._facts, counts, summary, plan, read_item_counts(item_counts), open_items(catalogue_directory)
         )
         report = self._render(manifest, [example for _, example in summary.examples])
         _write_text(join(self._output, REPORT), report)

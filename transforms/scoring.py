@@ -20,6 +20,7 @@ from .grouping import Slice, collect
 from .joining import Catalogue, open_catalogue
 from .ordering import OrderedShard, order_interactions
 from .schema import INTERNAL_PREFIX, SIMILARITY_COLUMNS, InteractionColumns
+from .shuffle_join import collect_catalogue
 
 if TYPE_CHECKING:
     from ..models.scoring import Scores
@@ -139,7 +140,10 @@ registry.register_coder(ScoredShard, ScoredShardCoder)
 
 @dataclasses.dataclass
 class ScoreShards(beam.PTransform):
-    """(shard, slices) -> ScoredShard, given the catalogue's directory as a side input."""
+    """Slices of the log -> ScoredShard, given the catalogue's directory as a side input.
+
+    Where vectors are fetched by `shuffle_join`, they come as a second input, and no worker opens the catalogue.
+    """
 
     columns: InteractionColumns
     model_directory: str
@@ -147,9 +151,9 @@ class ScoreShards(beam.PTransform):
     cells: int
 
     def expand(self, input_or_inputs):
-        """Applies the scorer to a PCollection of grouped slices."""
+        """Applies the scorer to a dictionary of `rows` and perhaps `vectors`, both (user shard, Slice)."""
         score = beam.ParDo(_ScoreShard(self.columns, self.model_directory, self.cells), self.catalogue_directory)
-        return input_or_inputs | "Order, join, score" >> score
+        return input_or_inputs | "Group by user shard" >> beam.CoGroupByKey() | "Order, join, score" >> score
 
 
 class _ScoreShard(beam.DoFn):
@@ -166,13 +170,20 @@ class _ScoreShard(beam.DoFn):
         # More threads than cores in all workers together cost far more than they bring.
         torch.set_num_threads(1)
 
-    def process(self, element: tuple[int, Iterable[Slice]], catalogue_directory: str) -> Iterator[ScoredShard]:
+    def process(
+        self, element: tuple[int, dict[str, Iterable[Slice]]], catalogue_directory: str
+    ) -> Iterator[ScoredShard]:
         shard, slices = element
         model = self._shared_model.acquire(self._load_model)
-        catalogue = self._shared_catalogue.acquire(lambda: open_catalogue(catalogue_directory))
+        table = collect(slices["rows"])
+        if "vectors" in slices:
+            widths = model.config.collaborative_width, model.config.semantic_dimension
+            catalogue = collect_catalogue(slices["vectors"], table[self._columns.item].type, widths)
+        else:
+            catalogue = self._shared_catalogue.acquire(lambda: open_catalogue(catalogue_directory))
         # Of all `Shared` objects of a process Beam keeps one alive; these would be loaded again for every shard.
         self._held = model, catalogue
-        yield score_shard(shard, collect(slices), self._columns, catalogue, model, self._cells)
+        yield score_shard(shard, table, self._columns, catalogue, model, self._cells)
 
     def _load_model(self):
         from ..models.iadsr import IADSR

@@ -14,7 +14,7 @@ from ..models.weighting import weigh_interactions
 from .deciding import Decisions, Policy, decide
 from .drop_plan import DropPlan
 from .files import join, write_table
-from .joining import open_catalogue
+from .joining import open_items
 from .popularity import SharedItemCounts
 from .schema import ADDED_FIELDS, SIMILARITY_COLUMNS, InteractionColumns
 from .scoring import ScoredShard
@@ -122,7 +122,7 @@ class _DecideAndWrite(beam.DoFn):
     ) -> Iterator[Summary]:
         started = perf_counter()
         counts = self._counts.read(item_counts)
-        catalogue = self._shared_catalogue.acquire(lambda: open_catalogue(catalogue_directory))
+        catalogue = self._shared_catalogue.acquire(lambda: open_items(catalogue_directory))
         self._held = catalogue  # for the same reason as in _ScoreShard
         bucket = counts.bucket(scored.ordered.item_ids)[scored.ordered.items]
         scored = rebase(scored, plan)
