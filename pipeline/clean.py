@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 import platform
 import re
 from datetime import UTC, datetime
@@ -12,13 +13,14 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsList, AsSingleton
 
-from ..models.errors import InputError, UsageError
+from ..models.errors import InputError
 from ..transforms import files
 from ..transforms.deciding import Policy
 from ..transforms.drop_plan import PlanDrops
+from ..transforms.embeddings import vector_bytes
 from ..transforms.files import match_files as match
-from ..transforms.grouping import GroupByUserShard, Sharding, Shuffle
-from ..transforms.joining import BuildCatalogue
+from ..transforms.grouping import Sharding, Shuffle, SliceByUserShard
+from ..transforms.joining import BROADCAST_BYTES, ITEM_SHARD_BYTES, BuildCatalogue, Join
 from ..transforms.manifest import FinishRun, RunFacts, check_rejected, read_manifest
 from ..transforms.popularity import CountItems
 from ..transforms.pseudonyms import ReportUsers
@@ -26,18 +28,18 @@ from ..transforms.reading import ReadSplits, SplitCounts
 from ..transforms.run_marker import STAGING, RunMarker
 from ..transforms.schema import InteractionColumns
 from ..transforms.scoring import ScoreShards, StageShards, unstage
+from ..transforms.shuffle_join import FetchVectors
 from ..transforms.splits import InputPlan, OnBadFile, plan_input
 from ..transforms.summary import MergeSummaries
+from ..transforms.validation import MAX_REJECTED, check_max_rejected
 from ..transforms.writing import INTERACTIONS, REJECTED, DecideAndWrite
 from .artifacts import COLLABORATIVE, ModelFacts, check_embeddings, read_model_facts
 from .execution import run_in_thread, translated_errors
 from .options import is_local, is_template, make_runner
 from .output_directory import locked, prepare_output
-from .progress import Progress, watch_files
+from .progress import FileStep, Progress, watch_files
 from .report import render_report
 
-MAX_REJECTED = 0.1
-"""More unusable rows than one in ten are a wrong column, or a log that somebody should look at first."""
 _SECRET = re.compile("secret|password|token|credential|key|connection_string")
 _VERSIONED = ("apache-beam", "pyarrow", "torch", "numpy", "faiss-cpu", "transformers")
 
@@ -64,6 +66,8 @@ class CleanOptions:
     """How slices travel; None: claim-check when the pipeline runs locally, else bytes."""
     overwrite: bool = False
     """Replace a finished run in `output`."""
+    join: Join | None = None
+    """How items meet their vectors; None: by a shuffle where these are too large to be copied to every machine."""
     on_bad_file: OnBadFile = "fail"
     """What to do about files that cannot be used."""
     report_users: ReportUsers = "hashed"
@@ -73,14 +77,7 @@ class CleanOptions:
 
     def __post_init__(self):
         """Refuses values outside their range."""
-        if not 0 <= self.max_rejected <= 1:
-            raise UsageError(
-                "--max-rejected is out of range",
-                code="OPTION-REJECTED",
-                found=f"{self.max_rejected:g}",
-                expected="0 <= share <= 1",
-                fix="give --max-rejected a share such as 0.1",
-            )
+        check_max_rejected(self.max_rejected)
 
 
 def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progress) -> dict[str, Any] | None:
@@ -142,8 +139,9 @@ def _run(
             result.wait_until_finish()
     else:
         steps = [
-            (staging, "slices-", len(plan.splits)),
-            (files.join(options.output, INTERACTIONS), "part-", sharding.shards),
+            FileStep(staging, "slices-", len(plan.splits), share=0.05),
+            FileStep(staging, "scored-", sharding.shards, share=0.85),
+            FileStep(files.join(options.output, INTERACTIONS), "part-", sharding.shards, share=0.1),
         ]
         with watch_files(progress, "Cleaning", steps, plan.rows):
             run_in_thread(pipeline)
@@ -167,8 +165,11 @@ def build_graph(
     columns, policy = options.columns, options.policy
     collaborative = files.join(options.model, COLLABORATIVE)
 
+    item_shards = _item_shards(options.join, vector_bytes(options.embeddings) + vector_bytes(collaborative))
+    # Under names of their own, so that a run may be gone on with by the other join.
+    catalogue_place = files.join(staging, "catalogue" if item_shards is None else "item_shards")
     catalogue = pipeline | "Catalogue" >> BuildCatalogue(
-        options.embeddings, collaborative, files.join(staging, "catalogue")
+        options.embeddings, collaborative, catalogue_place, item_shards
     )
     read = (
         pipeline
@@ -179,11 +180,11 @@ def build_graph(
     # Scoring needs the catalogue, and so waits until it is known that not too many rows were rejected.
     catalogue_directory = AsSingleton(catalogue | "Check rejected" >> beam.Map(_pass_on, facts, AsList(read.counts)))
     item_counts = AsSingleton(read.valid | "Popularity" >> CountItems(columns.item, staging))
-    scored = (
-        read.valid
-        | "Group" >> GroupByUserShard(columns.user, sharding, shuffle, staging)
-        | "Score" >> ScoreShards(columns, options.model, catalogue_directory, sharding.cells, staging)
-    )
+    grouped = {"rows": read.valid | "Slice" >> SliceByUserShard(columns.user, sharding, shuffle, staging)}
+    if item_shards is not None:
+        fetch = FetchVectors(columns, sharding, item_shards, shuffle, staging, catalogue_directory)
+        grouped["vectors"] = read.valid | "Fetch vectors" >> fetch
+    scored = grouped | "Score" >> ScoreShards(columns, options.model, catalogue_directory, sharding.cells, staging)
     drop_plan = AsSingleton(scored | "Plan drops" >> PlanDrops(columns, policy, facts.noise_reference, item_counts))
     summaries = (
         scored
@@ -214,6 +215,13 @@ def build_graph(
         item_counts=item_counts,
         catalogue_directory=catalogue_directory,
     )
+
+
+def _item_shards(join: Join | None, catalogue_bytes: int) -> int | None:
+    """How many parts the catalogue is cut into, by its size alone; None where every machine gets it whole."""
+    if join == "broadcast" or (join is None and catalogue_bytes <= BROADCAST_BYTES):
+        return None
+    return max(math.ceil(catalogue_bytes / ITEM_SHARD_BYTES), 1)
 
 
 def _pass_on(directory: str, facts: RunFacts, counts: list[SplitCounts]) -> str:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..models.errors import PREFIX, ConservationError, IadsrError, UsageError
+from .beam_flags import refuse_unknown
 from .config import read_config
 
 if TYPE_CHECKING:
@@ -166,6 +167,14 @@ ReportUsers = Annotated[
         rich_help_panel=_RUN,
     ),
 ]
+Join = Annotated[
+    str,
+    typer.Option(
+        help="How items meet their vectors: broadcast (a copy on every machine), shuffle (each machine gets what it "
+        "needs), or auto: shuffle from 64 GiB on.",
+        rich_help_panel=_RUN,
+    ),
+]
 Config = Annotated[
     Path | None,
     typer.Option(
@@ -283,6 +292,7 @@ def clean(
     keep_last: KeepLast = 0,
     shards: Shards = None,
     shuffle: Shuffle = "auto",
+    join: Join = "auto",
     on_bad_file: OnBadFile = "fail",
     max_rejected: MaxRejected = 0.1,
     report_users: ReportUsers = "hashed",
@@ -303,11 +313,17 @@ def clean(
         drop_rate, threshold = (drop_rate, None) if given["drop_rate"] else (None, threshold)
     rate = _rate(drop_rate)
     chosen = _choice("--shuffle", shuffle, ("auto", "claim-check", "bytes"))
+    joined = _choice("--join", join, ("auto", "broadcast", "shuffle"))
     bad_file = _choice("--on-bad-file", on_bad_file, ("fail", "skip"))
     users = _choice("--report-users", report_users, ("none", "hashed", "plain"))
-    beam_options = _configure_files(context)
     from ..transforms.deciding import Policy
     from ..transforms.schema import InteractionColumns
+    from ..transforms.validation import check_max_rejected
+
+    columns = InteractionColumns(user_column, item_column, timestamp_column, position_column)
+    policy = Policy(rate, threshold, min_length, keep_last)
+    check_max_rejected(max_rejected)
+    beam_options = _configure_files(context)
     from .clean import CleanOptions
     from .clean import clean as run
     from .messages import describe_cleaning
@@ -318,11 +334,12 @@ def clean(
         embeddings=embeddings,
         model=model,
         output=output,
-        columns=InteractionColumns(user_column, item_column, timestamp_column, position_column),
-        policy=Policy(rate, threshold, min_length, keep_last),
+        columns=columns,
+        policy=policy,
         shards=shards,
         shuffle=None if chosen == "auto" else chosen,
         overwrite=overwrite,
+        join=None if joined == "auto" else joined,
         on_bad_file=bad_file,
         report_users=users,
         max_rejected=max_rejected,
@@ -510,12 +527,13 @@ def evaluate(
 
 def _configure_files(context: typer.Context) -> "PipelineOptions":
     """Parses the flags that are Beam's, and hands them to its file systems too, which may hold credentials there."""
+    own = [flag for parameter in context.command.params for flag in parameter.opts if flag.startswith("--")]
+    refuse_unknown(context.args, own)
     from apache_beam.io.filesystems import FileSystems
 
     from .options import beam_options, flags_from_config
 
     # argparse lets the last one win, so flags from the command line come after those of the file.
-    own = [flag for parameter in context.command.params for flag in parameter.opts if flag.startswith("--")]
     options = beam_options([*flags_from_config(context.meta.get("beam", {})), *context.args], own)
     FileSystems.set_options(options)
     return options

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Any
 from ..models.printable import printable
 from ..transforms.files import join
 from ..transforms.manifest import MANIFEST, REPORT
-from ..transforms.verification import Verified
 from ..transforms.writing import INTERACTIONS, REJECTED, SEQUENCES
-from .embed import EmbedSummary
-from .train import TrainSummary
 
 if TYPE_CHECKING:
+    # What each command runs on takes seconds to load, and the others have no use for it.
+    from ..transforms.verification import Verified
     from .doctor import Finding
+    from .embed import EmbedSummary
+    from .train import TrainSummary
 
 
-def describe_embedding(summary: EmbedSummary, output: str) -> str:
+def describe_embedding(summary: "EmbedSummary", output: str) -> str:
     """Says how many items were embedded, reused, or have no text."""
     columns = " and ".join(summary.metadata.text_columns)
     lines = [f"Embedded {columns} of {_count(summary.items, 'item')} with {summary.metadata}."]
@@ -39,7 +40,7 @@ def describe_embedding(summary: EmbedSummary, output: str) -> str:
     return _text([*lines, _place("Embeddings", output)])
 
 
-def describe_training(summary: TrainSummary, output: str) -> str:
+def describe_training(summary: "TrainSummary", output: str) -> str:
     """Says what the model was trained on, how well it detects noise, and where it lies."""
     metrics = summary.metrics
     return _text(
@@ -104,7 +105,7 @@ def _text(lines: list[str]) -> str:
     return "\n".join(map(printable, lines))
 
 
-def describe_verification(verified: Verified, output: str) -> str:
+def describe_verification(verified: "Verified", output: str) -> str:
     """Says what has been checked and found right."""
     rows = verified.rows
     held = verified.inputs_held_against

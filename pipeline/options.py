@@ -1,7 +1,6 @@
 """Beam's own flags: which are known, which runner they name, and which of them lose data."""
 
 import contextlib
-import difflib
 import io
 import os
 import shlex
@@ -20,6 +19,7 @@ from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from ..models.errors import UsageError
+from .beam_flags import no_such_option
 
 _LOCAL_RUNNERS = {"DirectRunner", "FnApiRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner"}
 
@@ -49,14 +49,7 @@ def beam_options(flags: list[str], own: Iterable[str] = ()) -> PipelineOptions:
         ) from error
     for name in everything.keys() - known.keys():
         flag = next((f for f in flags if f.lstrip("-").split("=")[0].replace("-", "_") == name), f"--{name}")
-        flag = flag.split("=")[0]
-        close = difflib.get_close_matches(flag, [*own, *(f"--{name}" for name in known)], n=1)
-        raise UsageError(
-            f"No such option: {flag}",
-            code="OPTION-UNKNOWN",
-            expected="an option of this command (see --help) or one of Beam's",
-            fix=f"did you mean {close[0]}?" if close else "check the spelling",
-        )
+        raise no_such_option(flag.split("=")[0], own, (f"--{name}" for name in known))
     stray = [flag for flag in flags if not flag.startswith("-") and not _is_value(flag, flags)]
     if stray:
         raise UsageError(

@@ -5,13 +5,16 @@ null, or why an interaction was protected or could not be judged.
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from ..models.errors import UsageError
-from ..models.scoring import SIMILARITIES, Scores
+from .schema import SIMILARITIES
+
+if TYPE_CHECKING:
+    from ..models.scoring import Scores
 
 COLLABORATIVE_ONLY = "collaborative_only"
 DROP_REASONS = tuple(f"noise:{name}" for name in (*SIMILARITIES, COLLABORATIVE_ONLY))
@@ -79,7 +82,7 @@ class Decisions(NamedTuple):
 
 
 def decide(
-    scores: Scores,
+    scores: "Scores",
     offsets: np.ndarray,
     policy: Policy,
     threshold: float,

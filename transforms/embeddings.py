@@ -38,6 +38,7 @@ __all__ = [
     "normalise_item_ids",
     "read_embeddings",
     "read_metadata",
+    "vector_bytes",
     "write_embeddings",
 ]
 
@@ -103,6 +104,17 @@ def read_metadata(path: str, *, kind: Kind = "semantic") -> tuple[EmbeddingMetad
     with _open_files(path) as files:
         metadata = _joint_metadata(files, kind, _joint_dimension(path, files))
         return metadata, normalise_item_ids(files[0][1].schema_arrow.empty_table()[ITEM_COLUMN], file=files[0][0]).type
+
+
+def vector_bytes(path: str) -> int:
+    """Returns how many bytes a table's vectors take, by the files' footers.
+
+    Raises:
+        InputError: There is no such file, or one is unreadable.
+        ArtifactError: Columns break the contract.
+    """
+    with _open_files(path) as files:
+        return _joint_dimension(path, files) * sum(file.metadata.num_rows for _, file in files) * 4
 
 
 @contextmanager

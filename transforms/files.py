@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -121,16 +121,30 @@ def open_binary(path: str) -> BinaryIO:
     return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
-def read_bytes(path: str, offset: int = 0, length: int = -1) -> bytes:
-    """Returns the content of a file, or a part of it.
+def read_bytes(path: str) -> bytes:
+    """Returns the whole content of a file.
 
     Raises:
         InputError: It cannot be read.
     """
     with reading(path), open_binary(path) as file:
-        if offset:
+        return file.read()
+
+
+def read_range(path: str, offset: int, length: int) -> pa.Buffer:
+    """Returns some bytes of a file; of a local one without copying them.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    with reading(path):
+        if is_local(path):
+            with pa.memory_map(path) as source:
+                source.seek(offset)
+                return source.read_buffer(length)
+        with open_binary(path) as file:
             file.seek(offset)
-        return file.read(length)
+            return pa.py_buffer(file.read(length))
 
 
 @contextmanager
@@ -203,16 +217,43 @@ def _sync_directory(directory: str) -> None:
         os.close(handle)
 
 
-def write_table(path: str, table: pa.Table) -> WrittenFile:
-    """Writes one Parquet file atomically and durably (zstd; equal tables give equal bytes)."""
+def write_table(path: str, table: pa.Table, *, varied: tuple[str, ...] = ()) -> WrittenFile:
+    """Writes one Parquet file atomically and durably (zstd; equal tables give equal bytes).
+
+    Args:
+        path: The file.
+        table: Its content.
+        varied: Columns whose values seldom come twice: a dictionary of them would be built only to be thrown away.
+    """
+    leaves = [(field.name, leaf) for field in table.schema for leaf in _leaves(field.type, field.name)]
+    settings: dict[str, Any] = {
+        "compression": "zstd",
+        "use_dictionary": [leaf for name, leaf in leaves if name not in varied],
+        # Readers skip row groups by them, which nobody can by the least of all lists' elements.
+        "write_statistics": [leaf for name, leaf in leaves if leaf == name],
+    }
     sink = _Hashed()
 
     def write(file: BinaryIO) -> None:
         sink.file = file
-        pq.write_table(table, sink, compression="zstd")
+        pq.write_table(table, sink, **settings)
 
     write_atomically(path, write, durable=True)
     return WrittenFile(path, len(table), sink.size, sink.digest.hexdigest())
+
+
+def _leaves(data_type: pa.DataType, path: str) -> Iterator[str]:
+    """Yields the paths by which Parquet knows the values of a column: more than one where it is nested."""
+    if pa.types.is_struct(data_type):
+        for field in data_type.fields:
+            yield from _leaves(field.type, f"{path}.{field.name}")
+    elif pa.types.is_map(data_type):
+        yield from _leaves(data_type.key_type, f"{path}.key_value.key")
+        yield from _leaves(data_type.item_type, f"{path}.key_value.value")
+    elif pa.types.is_nested(data_type) and not pa.types.is_union(data_type):
+        yield from _leaves(data_type.value_type, f"{path}.list.element")
+    else:
+        yield path
 
 
 class _Hashed(io.RawIOBase):
@@ -244,8 +285,14 @@ def write_arrow(path: str, table: pa.Table) -> None:
 
 
 def read_arrow(path: str) -> pa.Table:
-    """Reads what `write_arrow` wrote."""
-    return pa.ipc.open_file(pa.py_buffer(read_bytes(path))).read_all()
+    """Reads what `write_arrow` wrote.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    with reading(path):
+        source = pa.memory_map(path) if is_local(path) else pa.py_buffer(read_bytes(path))
+        return pa.ipc.open_file(source).read_all()
 
 
 def exists(path: str) -> bool:
@@ -291,10 +338,14 @@ def list_names(directory: str) -> list[str]:
     """Returns the paths of all files under `directory`, relative to it, sorted; empty when there is none.
 
     Raises:
-        InputError: Beam knows no such file system.
+        InputError: It cannot be listed.
     """
     root = directory.rstrip("/")
     try:
+        if is_local(root):
+            walk = os.walk(root or directory, onerror=_unless_missing)
+            found = [os.path.join(folder, name) for folder, _, names in walk for name in names]
+            return sorted(path[len(root) + 1 :] for path in found)
         matches = FileSystems.match([f"{literal(root)}/**"])[0].metadata_list
     except (OSError, BeamIOError, ValueError) as error:
         # Some file systems fail where there is no such directory. To take any failure for that would make a finished
@@ -303,6 +354,11 @@ def list_names(directory: str) -> list[str]:
             return []
         raise _cannot_list(directory, error) from error
     return sorted(match.path[len(root) + 1 :] for match in matches if match.path.startswith(f"{root}/"))
+
+
+def _unless_missing(error: OSError) -> None:
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        raise error
 
 
 def _is_known_to_be_missing(path: str) -> bool:

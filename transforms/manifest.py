@@ -20,7 +20,7 @@ from ..models.noise_share import NoiseShare
 from .deciding import DROP_REASONS, KEEP_REASONS, Policy
 from .drop_plan import DropPlan
 from .files import FileInfo, WrittenFile, delete, exists, join, read_bytes, write_atomically
-from .joining import Catalogue, open_catalogue
+from .joining import Catalogue, open_items
 from .popularity import ItemCounts, read_item_counts
 from .pseudonyms import ReportUsers, name_users
 from .reading import SplitCounts, check_unchanged
@@ -340,7 +340,7 @@ class _Finish(beam.DoFn):
             summary,
             plan,
             read_item_counts(item_counts),
-            open_catalogue(catalogue_directory),
+            open_items(catalogue_directory),
             self._output,
         )
         examples = name_users([example for _, example in summary.examples], self._facts.report_users)

@@ -14,6 +14,7 @@ import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
 from ..models.errors import InputError
+from . import coders  # noqa: F401 (tables need it)
 from .files import FileInfo, WrittenFile, exists, join, open_parquet, write_table
 from .fingerprints import is_unchanged
 from .grouping import hash_values
@@ -175,9 +176,8 @@ class ReadSplits(beam.PTransform):
 
     def expand(self, input_or_inputs):
         """Applies the reader to a PCollection of Split."""
-        return input_or_inputs | "Read and validate" >> beam.ParDo(_ReadSplit(self)).with_outputs(
-            "counts", main="valid"
-        )
+        read = beam.ParDo(_ReadSplit(self)).with_output_types(tuple[int, pa.Table])
+        return input_or_inputs | "Read and validate" >> read.with_outputs("counts", main="valid")
 
 
 class _ReadSplit(beam.DoFn):

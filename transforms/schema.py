@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from ..models.errors import InputError
-from ..models.scoring import SIMILARITIES
 
 INTERNAL_PREFIX = "__iadsr_"
 """No column of a user's may start with this."""
 ROW = f"{INTERNAL_PREFIX}row"
 """Internal column: number of the row in the whole input (files in sorted order), int64."""
 TIME = f"{INTERNAL_PREFIX}time"
-"""Internal column: the timestamp as an int64 that sorts like it."""
+"""Internal column, where timestamps are strings: the timestamp as an int64 that sorts like it."""
 
+SIMILARITIES = ("long_term_semantic", "long_term_collaborative", "short_term")
+"""As `models.iadsr` names them, stated here because torch, which that imports, takes seconds to load."""
 SIMILARITY_COLUMNS = tuple(f"{name}_similarity" for name in SIMILARITIES)
 
 ADDED_FIELDS = (

@@ -1,21 +1,29 @@
 """Scores one shard of users: order, join, score; and parks scored shards on disk while a threshold is found."""
 
 import dataclasses
+import json
 from collections.abc import Iterable, Iterator
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+from apache_beam.coders.coders import Coder
+from apache_beam.coders.typecoders import registry
 from apache_beam.pvalue import AsSingleton
 from apache_beam.utils.shared import Shared
 
-from ..models.scoring import Scores, score_sequences
+from .coders import TableCoder
 from .files import exists, join, local_copy, read_arrow, write_arrow
-from .grouping import SliceClaim, collect
+from .grouping import Slice, collect
 from .joining import Catalogue, open_catalogue
 from .ordering import OrderedShard, order_interactions
 from .schema import INTERNAL_PREFIX, ROW, SIMILARITY_COLUMNS, InteractionColumns
+from .shuffle_join import collect_catalogue
+
+if TYPE_CHECKING:
+    from ..models.scoring import Scores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +34,7 @@ class ScoredShard:
     """Number of the shard."""
     ordered: OrderedShard
     """The interactions."""
-    scores: Scores
+    scores: "Scores"
     """Their scores, entry by entry."""
     known: np.ndarray
     """bool [rows]; the item has a vector in at least one modality."""
@@ -43,7 +51,7 @@ def score_shard(
 
     Args:
         shard: Number of the shard.
-        table: Valid rows with the internal columns.
+        table: Valid rows, as `collect` gives them.
         columns: The part that each column plays.
         catalogue: Items and their vectors.
         model: An `iadsr.models.iadsr.IADSR`.
@@ -52,6 +60,8 @@ def score_shard(
     Raises:
         ArtifactError: Item ids in log and catalogue have different types.
     """
+    from ..models.scoring import score_sequences
+
     started = perf_counter()
     ordered = order_interactions(table, columns)
     ordered_at = perf_counter()
@@ -93,6 +103,8 @@ def to_table(scored: ScoredShard) -> pa.Table:
 
 def from_table(shard: int, table: pa.Table) -> ScoredShard:
     """Returns the scored shard that `to_table` turned into a table."""
+    from ..models.scoring import Scores
+
     column = {name: table[name].combine_chunks() for name in _INTERNAL}
     values = {name: array.to_numpy(zero_copy_only=False) for name, array in column.items() if name != _ITEM}
     offsets = np.append(0, np.cumsum(np.bincount(values[_USER]))).astype(np.int64)
@@ -108,11 +120,34 @@ def from_table(shard: int, table: pa.Table) -> ScoredShard:
     return ScoredShard(shard, ordered, scores, values[_KNOWN], values[_HAS_TEXT], {})
 
 
+class ScoredShardCoder(Coder):
+    """Scored shards as Arrow streams behind a few numbers in JSON; see `coders` for why they have a coder."""
+
+    def encode(self, value: ScoredShard) -> bytes:
+        """Returns the bytes of a shard."""
+        numbers = json.dumps([value.shard, value.seconds]).encode()
+        return len(numbers).to_bytes(4) + numbers + TableCoder().encode(to_table(value))
+
+    def decode(self, encoded: bytes) -> ScoredShard:
+        """Returns the shard."""
+        begin = 4 + int.from_bytes(encoded[:4])
+        shard, seconds = json.loads(encoded[4:begin])
+        return dataclasses.replace(from_table(shard, TableCoder().decode(encoded[begin:])), seconds=seconds)
+
+    def estimate_size(self, value: ScoredShard) -> int:
+        """Returns about how many bytes `encode` would."""
+        return value.ordered.table.nbytes + value.scores.similarities.nbytes
+
+
+registry.register_coder(ScoredShard, ScoredShardCoder)
+
+
 @dataclasses.dataclass
 class ScoreShards(beam.PTransform):
-    """(shard, slices) -> ScoredShard, given the catalogue's directory as a side input.
+    """Slices of the log -> ScoredShard, given the catalogue's directory as a side input.
 
-    A shard that `StageShards` has written already, in a run that was cut off, is read and not scored again.
+    Where vectors are fetched by `shuffle_join`, they come as a second input, and no worker opens the catalogue. A shard
+    that `StageShards` has written already, in a run that was cut off, is read and not scored again.
     """
 
     columns: InteractionColumns
@@ -122,9 +157,9 @@ class ScoreShards(beam.PTransform):
     staging_directory: str
 
     def expand(self, input_or_inputs):
-        """Applies the scorer to a PCollection of grouped slices."""
+        """Applies the scorer to a dictionary of `rows` and perhaps `vectors`, both (user shard, Slice)."""
         score = beam.ParDo(_ScoreShard(self), self.catalogue_directory)
-        return input_or_inputs | "Order, join, score" >> score
+        return input_or_inputs | "Group by user shard" >> beam.CoGroupByKey() | "Order, join, score" >> score
 
 
 class _ScoreShard(beam.DoFn):
@@ -141,7 +176,7 @@ class _ScoreShard(beam.DoFn):
         torch.set_num_threads(1)
 
     def process(
-        self, element: tuple[int, Iterable[SliceClaim | bytes]], catalogue_directory: str
+        self, element: tuple[int, dict[str, Iterable[Slice]]], catalogue_directory: str
     ) -> Iterator[ScoredShard]:
         shard, slices = element
         path = staged_path(self._staging_directory, shard)
@@ -149,10 +184,15 @@ class _ScoreShard(beam.DoFn):
             yield unstage((shard, path, {}))
             return
         model = self._shared_model.acquire(self._load_model)
-        catalogue = self._shared_catalogue.acquire(lambda: open_catalogue(catalogue_directory))
+        table = collect(slices["rows"])
+        if "vectors" in slices:
+            widths = model.config.collaborative_width, model.config.semantic_dimension
+            catalogue = collect_catalogue(slices["vectors"], table[self._columns.item].type, widths)
+        else:
+            catalogue = self._shared_catalogue.acquire(lambda: open_catalogue(catalogue_directory))
         # Of all `Shared` objects of a process Beam keeps one alive; these would be loaded again for every shard.
         self._held = model, catalogue
-        yield score_shard(shard, collect(slices), self._columns, catalogue, model, self._cells)
+        yield score_shard(shard, table, self._columns, catalogue, model, self._cells)
 
     def _load_model(self):
         from ..models.iadsr import IADSR

@@ -18,7 +18,7 @@ from .schema import InteractionColumns, check_file_schema, find_odd_schemas, uni
 OnBadFile = Literal["fail", "skip"]
 """What to do about a file that cannot be used: stop, or go on without it and say so."""
 
-SPLIT_BYTES = 64 << 20
+SPLIT_BYTES = 32 << 20
 """Uncompressed bytes of row groups that one split takes together."""
 SHARD_BYTES = 64 << 20
 SHARD_ROWS = 500_000

@@ -19,7 +19,7 @@ from .fingerprints import describe_file, is_unchanged
 from .grouping import hash_values
 from .manifest import read_manifest
 from .ordering import order_interactions
-from .schema import ADDED_FIELDS, REJECTED_SCHEMA, ROW, TIME, InteractionColumns
+from .schema import ADDED_FIELDS, REJECTED_SCHEMA, InteractionColumns
 from .validation import parse_time
 from .writing import INTERACTIONS, REJECTED, SEQUENCES
 
@@ -170,12 +170,7 @@ def _check_shards(output: str, manifest: dict[str, Any], columns: InteractionCol
             expected = ", ".join(field.name for field in ADDED_FIELDS)
             raise _broken(path, "the schema", str(table.schema.names), f"one schema that ends with {expected}")
         _check_values(path, table)
-        ordered = order_interactions(
-            table.append_column(ROW, pa.array(np.arange(len(table)))).append_column(
-                TIME, parse_time(table[columns.timestamp])
-            ),
-            columns,
-        )
+        ordered = order_interactions(table, columns)
         if not np.array_equal(ordered.rows, np.arange(len(table))):
             row = int((ordered.rows != np.arange(len(table))).argmax())
             raise _broken(path, "the order", f"row {row} out of place", "users together, each in time order")

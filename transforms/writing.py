@@ -15,9 +15,9 @@ from .deciding import Decisions, Policy, decide
 from .drop_plan import DropPlan
 from .files import WrittenFile, exists, join, write_table
 from .fingerprints import describe_file
-from .joining import open_catalogue
+from .joining import open_items
 from .popularity import SharedItemCounts
-from .schema import ADDED_FIELDS, InteractionColumns
+from .schema import ADDED_FIELDS, SIMILARITY_COLUMNS, InteractionColumns
 from .scoring import ScoredShard
 from .summary import Summary, summarise
 
@@ -77,14 +77,24 @@ def cleaned_sequences(
     )
 
 
+def write_interactions(path: str, table: pa.Table, columns: InteractionColumns) -> WrittenFile:
+    """Writes what `cleaned_interactions` returns."""
+    return write_table(path, table, varied=(columns.timestamp, "noise_probability", *SIMILARITY_COLUMNS))
+
+
+def write_sequences(path: str, table: pa.Table) -> WrittenFile:
+    """Writes what `cleaned_sequences` returns."""
+    return write_table(path, table, varied=("user_id", "timestamps"))
+
+
 def shard_file(shard: int, shards: int) -> str:
     """Name of a shard's files: the same for every try, so that a retried bundle replaces what it left behind."""
     return f"part-{shard:05d}-of-{shards:05d}.parquet"
 
 
-def _write_once(path: str, table: Callable[[], pa.Table]) -> WrittenFile:
+def _once(path: str, write: Callable[[str], WrittenFile]) -> WrittenFile:
     """Writes a file unless a run that was cut off has: what lies under a result's name is whole, and of this run."""
-    return describe_file(path) if exists(path) else write_table(path, table())
+    return describe_file(path) if exists(path) else write(path)
 
 
 @dataclasses.dataclass
@@ -121,7 +131,7 @@ class _DecideAndWrite(beam.DoFn):
     ) -> Iterator[Summary]:
         started = perf_counter()
         counts = self._counts.read(item_counts)
-        catalogue = self._shared_catalogue.acquire(lambda: open_catalogue(catalogue_directory))
+        catalogue = self._shared_catalogue.acquire(lambda: open_items(catalogue_directory))
         self._held = catalogue  # for the same reason as in _ScoreShard
         bucket = counts.bucket(scored.ordered.item_ids)[scored.ordered.items]
         scored = rebase(scored, plan)
@@ -135,11 +145,17 @@ class _DecideAndWrite(beam.DoFn):
         )
         weight = weigh(scored, plan)
         name = shard_file(scored.shard, self._shards)
-        tables = {
-            INTERACTIONS: lambda: cleaned_interactions(scored, decisions, weight),
-            SEQUENCES: lambda: cleaned_sequences(scored, decisions, self._columns, weight),
-        }
-        written = [_write_once(join(self._output, folder, name), table) for folder, table in tables.items()]
+        interactions, sequences = (join(self._output, folder, name) for folder in (INTERACTIONS, SEQUENCES))
+        written = [
+            _once(
+                interactions,
+                lambda path: write_interactions(path, cleaned_interactions(scored, decisions, weight), self._columns),
+            ),
+            _once(
+                sequences,
+                lambda path: write_sequences(path, cleaned_sequences(scored, decisions, self._columns, weight)),
+            ),
+        ]
         summary = summarise(
             scored, decisions, self._columns, catalogue, bucket, len(counts.edges), self._first_rows, written
         )

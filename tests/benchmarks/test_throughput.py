@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import throughput_work as work
-from benchmarks.throughput import Cost, describe
+from benchmarks.throughput import Cost, describe, describe_growth
 
 KEYS = [("user_id", "ascending"), ("timestamp", "ascending"), ("item_id", "ascending")]
 
@@ -72,6 +72,11 @@ def test_scoring_alone_says_what_it_took(paths):
         told = way(paths)
         assert 0 < told["rows"] <= 3000
         assert told["seconds"] > 0
+
+
+def test_growth_is_the_ratio_of_peaks():
+    words = describe_growth({"clean": Cost(25, 1.0, 100 << 20)}, {"clean": Cost(100, 4.0, 110 << 20)})
+    assert words.splitlines()[-1] == "| iadsr clean | 100 MiB | 110 MiB | 1.10 | at most 1.2 |"
 
 
 def test_ratios_are_of_speed():

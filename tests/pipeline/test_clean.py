@@ -18,6 +18,7 @@ from iadsr.pipeline.options import beam_options
 from iadsr.pipeline.progress import Progress
 from iadsr.transforms import scoring, writing
 from iadsr.transforms.deciding import Policy
+from iadsr.transforms.embeddings import EmbeddingTable, read_embeddings, write_embeddings
 from iadsr.transforms.run_marker import RunMarker, write_marker
 from iadsr.transforms.schema import InteractionColumns
 
@@ -131,6 +132,44 @@ def test_bytes_do_not_depend_on_shuffle_or_workers(world, cleaned, tmp_path, opt
     output, _ = cleaned
     run(world, tmp_path / "again", policy=Policy(threshold=0.4), **options)
     assert contents(tmp_path / "again") == contents(output)
+
+
+@pytest.mark.parametrize("settings", [{}, {"shuffle": "bytes"}, {"flags": ["--direct_num_workers=2"]}])
+def test_both_joins_agree_to_the_bit(world, cleaned, tmp_path, monkeypatch, settings):
+    output, manifest = cleaned
+    monkeypatch.setattr(clean_module, "ITEM_SHARD_BYTES", 500)  # more parts than one, of this tiny catalogue
+    again = run(world, tmp_path / "again", policy=Policy(threshold=0.4), join="shuffle", **settings)
+    assert contents(tmp_path / "again") == contents(output)
+    assert again["items"] == manifest["items"]
+    assert "Thing item-" in (tmp_path / "again" / "report.html").read_text()
+
+
+def test_joins_agree_where_the_catalogue_knows_no_item_of_a_shard_or_only_new_ones(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(clean_module, "ITEM_SHARD_BYTES", 500)
+    semantic = read_embeddings(world.embeddings)
+    ids = pa.array([*semantic.item_ids.to_pylist(), "brand-new"])
+    vectors = np.concatenate([semantic.vectors, semantic.vectors[:1]])
+    texts = pa.array([*(semantic.texts or []), "New"], pa.large_string())
+    wider = EmbeddingTable(ids, vectors, np.ones(len(ids), bool), texts, semantic.metadata)
+    write_embeddings(wider, str(tmp_path / "embeddings"))
+    users = {"a": ["nobody-knows"], "b": ["brand-new", "item-01"], "c": ["item-02", "nobody-knows", "item-03"]}
+    rows = [(user, item, time) for user, items in users.items() for time, item in enumerate(items)]
+    log = pa.table(dict(zip(("user_id", "item_id", "timestamp"), map(list, zip(*rows, strict=True)), strict=True)))
+    pq.write_table(log, tmp_path / "log.parquet")
+    settings = {"interactions": str(tmp_path / "log.parquet"), "embeddings": str(tmp_path / "embeddings"), "shards": 4}
+    manifests = {join: run(world, tmp_path / join, join=join, **settings) for join in ("broadcast", "shuffle")}
+    assert contents(tmp_path / "broadcast") == contents(tmp_path / "shuffle")
+    assert manifests["shuffle"]["items"] == manifests["broadcast"]["items"]
+    assert manifests["shuffle"]["items"]["borrowed"] == 1
+    assert manifests["shuffle"]["items"]["unknown"] == 1
+
+
+def test_the_join_is_chosen_by_the_size_of_the_catalogue_and_by_who_asks(monkeypatch):
+    choose = clean_module._item_shards
+    assert choose(None, 64 << 30) is None
+    assert choose(None, (64 << 30) + 1) == 257
+    assert choose("shuffle", 1000) == 1
+    assert choose("broadcast", 1 << 50) is None
 
 
 def test_no_bit_depends_on_the_number_of_shards(world, tmp_path):
@@ -341,9 +380,9 @@ def test_an_object_store_serves_for_input_model_and_output(world, store):
 
 def test_model_and_vectors_are_loaded_once_and_not_for_every_shard(world, tmp_path, monkeypatch):
     loads = []
-    for module in (scoring, writing):
-        opened = module.open_catalogue
-        monkeypatch.setattr(module, "open_catalogue", lambda path, opened=opened: loads.append(path) or opened(path))
+    for module, name in ((scoring, "open_catalogue"), (writing, "open_items")):
+        opened = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda path, opened=opened: loads.append(path) or opened(path))
     monkeypatch.setattr(IADSR, "from_pretrained", _counting(IADSR.from_pretrained, loads))
     run(world, tmp_path / "out", shards=5)
     assert len(loads) == 3  # the model, and the catalogue for scoring and for writing

@@ -37,6 +37,36 @@ def test_the_command_line_alone_imports_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        ["--no-such-flag"],
+        ["--drop-rate=2"],
+        ["--user-column=item_id"],
+        ["--shuffle=boat"],
+        ["--join=glue"],
+        ["--on-bad-file=mend"],
+        ["--report-users=all"],
+        ["--max-rejected=2"],
+        ["--direct_num_worker=2"],
+    ],
+)
+def test_mistakes_in_options_are_told_before_anything_heavy_is_loaded(mistake):
+    arguments = ["clean", *(f"--{name}=x" for name in ("interactions", "embeddings", "model", "output")), *mistake]
+    code = f"""
+import sys
+from iadsr.pipeline.cli import main
+sys.argv[1:] = {arguments!r}
+try:
+    main()
+except SystemExit as exit:
+    print(exit.code, [m for m in ("torch", "apache_beam") if m in sys.modules])
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout in ("1 []\n", "2 []\n")
+    assert "Error" in result.stderr
+
+
 def test_torch_is_told_not_to_spin_unless_the_user_says_otherwise():
     code = """
 import os, sys

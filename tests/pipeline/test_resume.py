@@ -98,6 +98,17 @@ def test_a_rerun_writes_only_the_files_that_were_not_written(world, undisturbed,
     verify_output(str(tmp_path / "out"))
 
 
+@pytest.mark.parametrize("joins", [("shuffle", "shuffle"), ("shuffle", "broadcast"), ("broadcast", "shuffle")])
+def test_a_run_is_gone_on_with_whichever_way_items_met_their_vectors(world, undisturbed, tmp_path, monkeypatch, joins):
+    monkeypatch.setattr("iadsr.pipeline.clean.ITEM_SHARD_BYTES", 500)  # more parts than one, of this tiny catalogue
+    cut_off(world, tmp_path / "out", scoring, "write_arrow", 2, join=joins[0])
+    scored = stop_after(monkeypatch, scoring, "score_shard", 99)
+    run(world, tmp_path / "out", join=joins[1])
+    assert len(scored) == SHARDS - 2
+    assert contents(tmp_path / "out") == undisturbed
+    verify_output(str(tmp_path / "out"))
+
+
 @pytest.mark.parametrize("changes", [{"policy": Policy(drop_rate=0.2)}, {"shards": 5}, {"interactions": "other"}])
 def test_a_rerun_with_other_arguments_or_input_starts_afresh_and_says_so(world, tmp_path, monkeypatch, capsys, changes):
     cut_off(world, tmp_path / "out", writing, "write_table", 3)
@@ -351,7 +362,7 @@ def test_the_manifest_is_the_last_file_of_all(world, tmp_path, monkeypatch):
 
 
 def test_an_unknown_failure_is_never_taken_for_success(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(writing, "write_table", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(writing, "write_table", lambda *arguments, **settings: 1 / 0)
     with pytest.raises(Exception, match="division"):
         run(world, tmp_path / "out")
     with pytest.raises(IadsrError):

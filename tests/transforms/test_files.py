@@ -108,6 +108,19 @@ def test_a_path_with_the_characters_of_a_glob_is_taken_as_it_is_where_it_exists(
     assert os.path.exists(other)
 
 
+def test_a_directory_that_cannot_be_listed_is_not_taken_for_an_empty_one(tmp_path, monkeypatch):
+    touch(tmp_path / "d" / "f")
+    assert files.list_names(str(tmp_path / "d" / "f")) == []
+    assert files.list_names(str(tmp_path / "missing")) == []
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match="Cannot list"):
+        files.list_names(str(tmp_path))
+
+
 def test_a_write_that_breaks_off_for_any_reason_leaves_nothing(tmp_path):
     with pytest.raises(ZeroDivisionError):
         files.write_atomically(str(tmp_path / "f"), lambda file: 1 // 0)

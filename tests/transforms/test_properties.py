@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from iadsr.transforms.grouping import Sharding, collect, split_by_shard, to_bytes
+from iadsr.transforms.grouping import Sharding, Slice, collect, ship, split_by_shard
 from iadsr.transforms.ordering import OrderedShard, order_interactions
 from iadsr.transforms.readable import readable_values
 from iadsr.transforms.reading import read_split, row_checksum
@@ -89,11 +89,11 @@ def read(directory: Path):
 
 
 def shuffle(tables: list[pa.Table], sharding: Sharding) -> list[OrderedShard]:
-    slices: dict[int, list[bytes]] = {}
-    for table in tables:
+    slices: dict[int, list[Slice]] = {}
+    for split, table in enumerate(tables):
         if len(table):
-            for shard, part in split_by_shard(table, "user_id", sharding):
-                slices.setdefault(shard, []).append(to_bytes(part))
+            for shard, part in ship(split_by_shard(table, "user_id", sharding), split, "", "bytes"):
+                slices.setdefault(shard, []).append(part)
     return [order_interactions(collect(parts), COLUMNS) for _, parts in sorted(slices.items())]
 
 

@@ -23,7 +23,7 @@ def log(tmp_path):
     return folder
 
 
-def test_files_are_read_in_one_schema_with_rows_numbered_through(log):
+def test_files_are_read_in_one_schema_without_the_unusable_rows(log):
     plan = plan_input(str(log), COLUMNS)
     tables = [read_split(split, COLUMNS, plan.schema).valid for split in plan.splits]
     table = pa.concat_tables(tables)
