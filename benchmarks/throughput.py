@@ -73,7 +73,7 @@ def measure(name: str, options: argparse.Namespace, rows: int | None = None) -> 
     shutil.rmtree(output, ignore_errors=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     command = [sys.executable, "-m", "benchmarks.throughput", "--work", options.work, "--child", name]
-    command += ["--rows", str(rows), "--items", str(options.items)]
+    command += ["--rows", str(rows), "--items", str(options.items), *["--skew"] * options.skew]
     process = os.posix_spawn(sys.executable, command, environment)
     _, status, usage = os.wait4(process, 0)
     if status:
@@ -96,7 +96,7 @@ def _told(directory: str) -> dict[str, float]:
 
 def run_child(options: argparse.Namespace) -> None:
     """Does one piece of work, in a process that is measured from outside."""
-    paths = work.Paths(options.work, options.rows, options.items)
+    paths = work.Paths(options.work, options.rows, options.items, options.skew)
     told = CHILDREN[options.child](paths)
     if told:
         with open(os.path.join(options.work, "told.json"), "w", encoding="utf-8") as file:
@@ -160,6 +160,7 @@ def main() -> None:
     add(
         "--repeat", type=int, default=1, help="measure all in turn so often, and take the run of least CPU time of each"
     )
+    add("--skew", action="store_true", help="a log of which one user has a tenth, and one item half")
     add("--growth", action="store_true", help="measure the memory of ours on a quarter of the log too")
     add("--child", choices=tuple(CHILDREN), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -170,7 +171,7 @@ def main() -> None:
     scores = any(not name.startswith("sequences") for name in options.only)
     quarter = options.rows // 4
     for rows in (options.rows, quarter) if options.growth else (options.rows,):
-        work.prepare(work.Paths(options.work, rows, options.items), scores=scores)
+        work.prepare(work.Paths(options.work, rows, options.items, options.skew), scores=scores)
     print(f"Log and model made in {time.perf_counter() - started:.0f} s.", flush=True)
     costs: dict[str, Cost] = {}
     for name in options.only * options.repeat:

@@ -30,6 +30,7 @@ class Paths:
     work: str
     rows: int
     items: int
+    skewed: bool = False
 
     def _at(self, name: str) -> str:
         return os.path.join(self.work, name)
@@ -37,7 +38,7 @@ class Paths:
     @property
     def log(self) -> str:
         """The log, one file."""
-        return self._at(f"log-{self.rows}-{self.items}.parquet")
+        return self._at(f"log-{self.rows}-{self.items}{'-skewed' * self.skewed}.parquet")
 
     @property
     def embeddings(self) -> str:
@@ -59,7 +60,7 @@ def prepare(paths: Paths, *, scores: bool = True) -> None:
     """Makes the log where it is not there yet, and where something `scores` it the embeddings and the model."""
     os.makedirs(paths.work, exist_ok=True)
     if not os.path.exists(paths.log):
-        pq.write_table(synthetic_log(paths.rows, paths.items), paths.log, row_group_size=ROW_GROUP)
+        pq.write_table(synthetic_log(paths.rows, paths.items, skewed=paths.skewed), paths.log, row_group_size=ROW_GROUP)
     if not scores:
         return
     if not os.path.exists(paths.embeddings):
@@ -68,8 +69,10 @@ def prepare(paths: Paths, *, scores: bool = True) -> None:
         _write_model(paths)
 
 
-def synthetic_log(rows: int, items: int, seed: int = 0) -> pa.Table:
+def synthetic_log(rows: int, items: int, seed: int = 0, *, skewed: bool = False) -> pa.Table:
     """Draws a log: item popularity and the lengths of users follow power laws, rows are in order of time.
+
+    A skewed log has one user with a tenth of all interactions, and one item in half of them.
 
     Returns:
         `user_id`, `item_id`, `timestamp`; a tenth as many users as rows, of 1 to LONGEST interactions.
@@ -82,6 +85,9 @@ def synthetic_log(rows: int, items: int, seed: int = 0) -> pa.Table:
     user = np.resize(user, rows)
     popularity = 1 / np.arange(1, items + 1)
     item = np.searchsorted(np.cumsum(popularity / popularity.sum()), generator.random(rows)).clip(max=items - 1)
+    if skewed:
+        user[generator.random(rows) < 0.1] = 0
+        item[generator.random(rows) < 0.5] = 0
     return pa.table(
         {
             "user_id": pc.binary_join_element_wise("user", pa.array(user).cast(pa.string()), "-"),

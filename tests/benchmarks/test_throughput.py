@@ -41,6 +41,12 @@ def test_the_synthetic_log_is_skewed_and_in_order_of_time():
     assert log.equals(work.synthetic_log(20_000, 500))
 
 
+def test_a_skewed_log_has_one_large_user_and_one_popular_item():
+    log = work.synthetic_log(20_000, 500, skewed=True)
+    shares = [log[name].value_counts().field("counts").to_numpy().max() / 20_000 for name in ("user_id", "item_id")]
+    assert shares == pytest.approx([0.1, 0.57], abs=0.02)
+
+
 def test_all_ways_to_group_give_the_same_sequences(paths):
     ways = {"beam": work.sequences_with_beam, "bare": work.sequences_in_a_loop}
     for library, way in {"polars": work.sequences_in_polars, "duckdb": work.sequences_in_duckdb}.items():

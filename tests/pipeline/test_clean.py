@@ -182,6 +182,25 @@ def test_no_bit_depends_on_the_number_of_shards(world, tmp_path):
     assert tables[0].equals(tables[2])
 
 
+def test_a_user_of_thousands_and_an_item_in_half_of_all_rows_lose_nothing(world, tmp_path):
+    log = world.log()
+    users, items = log["user_id"].to_pylist(), log["item_id"].to_pylist()
+    users[::2] = ["user-007"] * len(users[::2])
+    items[::4] = items[1::4] = ["item-03"] * len(items[::4])
+    log = log.set_column(0, "user_id", pa.array(users)).set_column(1, "item_id", pa.array(items))
+    pq.write_table(log, tmp_path / "log.parquet", row_group_size=300)
+    found = []
+    for shards in (1, 8):
+        manifest = run(world, tmp_path / str(shards), interactions=str(tmp_path / "log.parquet"), shards=shards)
+        assert manifest["rows"]["read"] == len(log) == manifest["rows"]["kept"] + manifest["rows"]["dropped"]
+        found.append(read(tmp_path / str(shards), "interactions"))
+        assert pc.sum(pc.equal(found[-1]["user_id"], "user-007")).as_py() >= 1600
+        key = [(name, "ascending") for name in log.column_names]
+        assert found[-1].select(log.column_names).sort_by(key).equals(log.sort_by(key))
+    one, eight = (table.sort_by([(name, "ascending") for name in log.column_names]) for table in found)
+    assert one.equals(eight)
+
+
 def test_a_drop_rate_drops_the_worst_of_all_shards_together(world, tmp_path):
     manifest = run(world, tmp_path / "out", policy=Policy(drop_rate=0.1), shards=5)
     rows = read(tmp_path / "out", "interactions").to_pylist()
