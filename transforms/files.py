@@ -70,6 +70,8 @@ def match_files(path: str, *, suffix: str = ".parquet") -> list[FileInfo]:
     """
     root = path.rstrip("/")
     try:
+        if not path:
+            raise ValueError("the path is empty")
         is_glob = any(c in path for c in "*?[") and not FileSystems.exists(path)
         patterns = [path] if is_glob else [f"{literal(root)}/**{suffix}", literal(path)]
         for pattern in patterns:
@@ -97,6 +99,8 @@ def open_parquet(path: str) -> pq.ParquetFile:
         InputError: The file is missing, empty, truncated, encrypted, or not Parquet.
     """
     try:
+        if is_local(path) and os.path.exists(path) and not os.path.isfile(path):
+            raise ValueError("a directory, a pipe or a device")  # to open a pipe would wait for ever
         parquet = pq.ParquetFile(path if is_local(path) else open_binary(path), page_checksum_verification=True)
         # Decoded here, where a name or a time zone that is not UTF-8 is still the file's fault.
         _ = [(field.name, getattr(field.type, "tz", None)) for field in parquet.schema_arrow]
@@ -295,6 +299,8 @@ def list_names(directory: str) -> list[str]:
     """
     root = directory.rstrip("/")
     try:
+        if not directory:
+            raise ValueError("the path is empty")
         matches = FileSystems.match([f"{literal(root)}/**"])[0].metadata_list
     except (OSError, BeamIOError, ValueError) as error:
         # Some file systems fail where there is no such directory. To take any failure for that would make a finished
@@ -347,6 +353,8 @@ def _cannot_list(path: str, error: BaseException) -> InputError:
 
 
 def _is_directory(path: str) -> bool:
+    if is_local(path):
+        return os.path.isdir(path)
     try:
         with open_binary(path):
             return False
