@@ -36,7 +36,7 @@ from ..transforms.writing import INTERACTIONS, REJECTED, DecideAndWrite
 from .artifacts import COLLABORATIVE, ModelFacts, check_embeddings, read_model_facts
 from .execution import run_in_thread, translated_errors
 from .options import is_local, is_template, make_runner
-from .output_directory import locked, prepare_output
+from .output_directory import check_place, locked, prepare_output
 from .progress import FileStep, Progress, watch_files
 from .report import render_report
 
@@ -94,10 +94,11 @@ def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progre
         item_type = plan.schema.field(options.columns.item).type
         embeddings = check_embeddings(options.embeddings, model, item_type)
     sharding = plan.sharding(options.shards)
+    reads = (*plan.rows_by_file, *(file.path for file in plan.skipped), options.embeddings, options.model)
+    check_place(options.output, options.interactions, reads)
+    identity = _identity(options, plan, model, sharding)
     with locked(options.output):
-        reads = (*plan.rows_by_file, *(file.path for file in plan.skipped), options.embeddings, options.model)
-        identity = _identity(options, plan, model, sharding)
-        marker = prepare_output(options.output, reads, identity, overwrite=options.overwrite, say=progress.say)
+        marker = prepare_output(options.output, identity, overwrite=options.overwrite, say=progress.say)
         if marker is None:
             return read_manifest(options.output)
         return _run(options, beam_options, progress, plan, model, embeddings, marker, sharding)

@@ -65,6 +65,7 @@ def _set_verbose(value: bool) -> bool:
 
 _PATHS, _COLUMNS, _POLICY, _RUN = "Input and output", "Columns of the log", "What is dropped", "Running"
 _MEASURE = "What is measured"
+_MOST = 2**31 - 1
 Interactions = Annotated[
     str, typer.Option(help="Interaction log: Parquet file, directory or glob.", rich_help_panel=_PATHS)
 ]
@@ -98,7 +99,9 @@ Head = Annotated[
         rich_help_panel=_RUN,
     ),
 ]
-Seed = Annotated[int, typer.Option(help="Same data and seed give the same model.", rich_help_panel=_RUN)]
+Seed = Annotated[
+    int, typer.Option(help="Same data and seed give the same model.", min=0, max=2**63 - 1, rich_help_panel=_RUN)
+]
 TextColumns = Annotated[
     str | None,
     typer.Option(
@@ -128,15 +131,23 @@ Threshold = Annotated[
     ),
 ]
 MinLength = Annotated[
-    int, typer.Option(help="Never shorten a user below N interactions.", metavar="N", rich_help_panel=_POLICY)
+    int,
+    typer.Option(help="Never shorten a user below N interactions.", max=_MOST, metavar="N", rich_help_panel=_POLICY),
 ]
 KeepLast = Annotated[
-    int, typer.Option(help="Never drop one of a user's last N interactions.", metavar="N", rich_help_panel=_POLICY)
+    int,
+    typer.Option(
+        help="Never drop one of a user's last N interactions.", max=_MOST, metavar="N", rich_help_panel=_POLICY
+    ),
 ]
 Shards = Annotated[
     int | None,
     typer.Option(
-        help="Number of user shards. Default: from the size of the log.", min=1, metavar="N", rich_help_panel=_RUN
+        help="Number of user shards. Default: from the size of the log.",
+        min=1,
+        max=1 << 16,
+        metavar="N",
+        rich_help_panel=_RUN,
     ),
 ]
 Shuffle = Annotated[

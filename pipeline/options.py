@@ -67,6 +67,14 @@ def beam_options(flags: list[str], own: Iterable[str] = ()) -> PipelineOptions:
             found="--direct_running_mode=multi_threading",
             fix="use --direct_num_workers=N alone: it runs N processes",
         )
+    if direct.direct_num_workers < 0:
+        raise UsageError(
+            "--direct_num_workers is negative",
+            code="BEAM-WORKERS",
+            found=str(direct.direct_num_workers),
+            expected="1 or more, or 0 for one on each core",
+            fix="give --direct_num_workers a number such as 2",
+        )
     if is_local(options):
         direct.direct_num_workers = direct.direct_num_workers or os.cpu_count() or 1  # 0 stands for all cores
         # The worker processes are ours to start (`make_runner`): Beam's own modes choose another program for them.

@@ -63,13 +63,12 @@ def locked(output: str) -> Iterator[None]:
 
 
 def prepare_output(
-    output: str, reads: Iterable[str], identity: dict[str, str], *, overwrite: bool, say: Callable[[str], None]
+    output: str, identity: dict[str, str], *, overwrite: bool, say: Callable[[str], None]
 ) -> RunMarker | None:
     """Makes an output directory ready for a run: empty, or with what an unfinished run of the same identity has done.
 
     Args:
         output: The directory.
-        reads: Paths that the run reads; none may lie in the directory.
         identity: Fingerprints of all that the result depends on.
         overwrite: Replace a finished run.
         say: Told what becomes of an unfinished run.
@@ -81,7 +80,6 @@ def prepare_output(
     Raises:
         InputError: The directory holds something that must not be replaced, or cannot be written to.
     """
-    _check_place(output, reads)
     names = files.list_names(output)
     marker = read_marker(output)
     finished = MANIFEST in names
@@ -100,7 +98,8 @@ def prepare_output(
         )
     # Only a run of ours is replaced: folders named as ours may well be somebody's data.
     ours = OUTPUTS if finished or MARKER in names else ()
-    own = [name for name in names if not name.startswith(files.TEMPORARY_PREFIX)]
+    # A run that was cut off while it set its mark has left a temporary file and nothing else.
+    own = [name for name in names if not name.rpartition("/")[2].startswith(files.TEMPORARY_PREFIX)]
     refuse_foreign(output, sorted({name.split("/")[0] for name in own} - set(ours)))
 
     new = RunMarker(identity, secrets.token_hex(16), ready=True)
@@ -126,7 +125,25 @@ def prepare_output(
     return new
 
 
-def _check_place(output: str, reads: Iterable[str]) -> None:
+def check_place(output: str, log: str, reads: Iterable[str]) -> None:
+    """Checks where an output directory lies, before it is created.
+
+    Args:
+        output: The directory.
+        log: The log as the user names it; the output must not lie in it.
+        reads: Paths that the run reads; none may lie in the directory.
+
+    Raises:
+        InputError: It lies in the log, holds something that is read, or a part of it is a link to elsewhere.
+    """
+    if _absolute(output).startswith(_absolute(log) + "/"):
+        raise InputError(
+            f"The output directory {output} lies inside the log {log}",
+            code="OUTPUT-INPUT",
+            found=output,
+            expected="a directory apart from the log, which would be read as part of it by the next run",
+            fix="choose another --output",
+        )
     for path in reads:
         if _absolute(path).startswith(_absolute(output) + "/"):
             raise InputError(

@@ -70,6 +70,8 @@ def match_files(path: str, *, suffix: str = ".parquet") -> list[FileInfo]:
     """
     root = path.rstrip("/")
     try:
+        if not path:
+            raise ValueError("the path is empty")
         is_glob = any(c in path for c in "*?[") and not FileSystems.exists(path)
         patterns = [path] if is_glob else [f"{literal(root)}/**{suffix}", literal(path)]
         for pattern in patterns:
@@ -97,6 +99,8 @@ def open_parquet(path: str) -> pq.ParquetFile:
         InputError: The file is missing, empty, truncated, encrypted, or not Parquet.
     """
     try:
+        if is_local(path) and os.path.exists(path) and not os.path.isfile(path):
+            raise ValueError("a directory, a pipe or a device")  # to open a pipe would wait for ever
         parquet = pq.ParquetFile(path if is_local(path) else open_binary(path), page_checksum_verification=True)
         # Decoded here, where a name or a time zone that is not UTF-8 is still the file's fault.
         _ = [(field.name, getattr(field.type, "tz", None)) for field in parquet.schema_arrow]
@@ -342,6 +346,8 @@ def list_names(directory: str) -> list[str]:
     """
     root = directory.rstrip("/")
     try:
+        if not directory:
+            raise ValueError("the path is empty")
         if is_local(root):
             walk = os.walk(root or directory, onerror=_unless_missing)
             found = [os.path.join(folder, name) for folder, _, names in walk for name in names]
@@ -403,6 +409,8 @@ def _cannot_list(path: str, error: BaseException) -> InputError:
 
 
 def _is_directory(path: str) -> bool:
+    if is_local(path):
+        return os.path.isdir(path)
     try:
         with open_binary(path):
             return False

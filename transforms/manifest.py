@@ -281,9 +281,11 @@ def read_manifest(output: str) -> dict[str, Any]:
     Raises:
         InputError: There is none, or it is damaged.
     """
-    path = join(output, MANIFEST)
     try:
-        manifest = json.loads(read_bytes(path)) if exists(path) else None
+        path = join(output, MANIFEST)
+        if not exists(path):
+            raise ValueError("there is none")
+        manifest = json.loads(read_bytes(path))
         if not isinstance(manifest, dict) or manifest.get("format_version") != FORMAT_VERSION:
             raise ValueError(f"no manifest of format {FORMAT_VERSION}")
     except (ValueError, RecursionError) as error:

@@ -22,7 +22,7 @@ def flat(text: str) -> str:
     return " ".join(text.split())
 
 
-@pytest.mark.parametrize("command", ["", "embed", "train", "clean", "demo", "evaluate"])
+@pytest.mark.parametrize("command", ["", "embed", "train", "clean", "demo", "evaluate", "verify", "doctor"])
 def test_help_teaches_and_exits_with_zero(command):
     result = iadsr(*([command] if command else []), "--help", env={"COLUMNS": "200"})
     assert result.returncode == 0
@@ -99,6 +99,8 @@ finally:
         (["demo", "--items", "x"], 2, "give both"),
         (["clean", "--drop-rate", "2"], 2, "--drop-rate is out of range"),
         (["clean", "--direct_running_mode=multi_threading"], 2, "loses rows"),
+        (["train", "--seed", "-1"], 2, "IADSR-OPTION: Invalid value for '--seed'"),
+        (["verify", "nowhere"], 1, "IADSR-OUTPUT-UNFINISHED: nowhere holds no finished run"),
         (["clean", "--no-such-flag"], 2, "No such option: --no-such-flag"),
         (["clean"], 1, "No file found at nowhere"),
         (["clean", "--config", "nowhere.yaml"], 1, "Cannot read the configuration"),

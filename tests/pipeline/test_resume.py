@@ -150,6 +150,13 @@ def test_a_run_that_was_killed_after_its_manifest_is_finished_by_a_rerun(world, 
         run(world, tmp_path / "out")
 
 
+def test_a_run_that_was_killed_while_it_set_its_mark_is_not_taken_for_somebody_elses(world, undisturbed, tmp_path):
+    (tmp_path / "out" / ".staging").mkdir(parents=True)
+    (tmp_path / "out" / ".staging" / ".tmp-0123456789abcdef-run.json").write_bytes(b"{")
+    run(world, tmp_path / "out")
+    assert contents(tmp_path / "out") == undisturbed
+
+
 def test_two_runs_into_one_directory_one_is_refused(world, undisturbed, tmp_path):
     with locked(str(tmp_path / "out")):
         with pytest.raises(InputError, match="Another run is writing into") as error:
@@ -191,6 +198,12 @@ def test_where_nothing_can_be_locked_a_run_that_was_taken_over_does_not_close(wo
     with pytest.raises(InputError, match="has taken memory://b/out over"):
         run(world, "memory://b/out", **settings)
     assert "memory://b/out/manifest.json" not in store.files
+
+
+def test_an_output_inside_the_log_is_refused(world, tmp_path):
+    with pytest.raises(InputError, match="lies inside the log"):
+        run(world, Path(world.interactions) / "out")
+    assert not (Path(world.interactions) / "out").exists()
 
 
 def test_an_output_that_is_a_file_or_holds_links_is_refused(world, tmp_path):

@@ -56,6 +56,20 @@ def test_what_is_not_parquet_is_named(tmp_path, content):
         files.open_parquet(path)
 
 
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "log.parquet")
+    for path in (tmp_path, tmp_path / "log.parquet"):
+        (info,) = files.match_files(str(path))
+        with pytest.raises(InputError, match="a pipe or a device"):
+            files.open_parquet(info.path)
+
+
+def test_an_empty_path_does_not_stand_for_the_whole_machine():
+    for find in (files.match_files, files.list_names):
+        with pytest.raises(InputError, match="the path is empty"):
+            find("")
+
+
 def test_a_truncated_file_is_named(tmp_path):
     whole = tmp_path / "whole.parquet"
     pq.write_table(pa.table({"a": range(1000)}), whole)
