@@ -589,7 +589,7 @@ def main() -> None:
     # machine that has other work, and none faster.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        sys.exit(app(standalone_mode=False))
+        sys.exit(app(standalone_mode=False) or 0)
     except IadsrError as error:
         _show_error(error)
         special = {ConservationError: EXIT_CONSERVATION, UsageError: EXIT_USAGE}
