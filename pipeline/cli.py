@@ -558,7 +558,7 @@ def _rate(text: str | None) -> float | Literal["auto"]:
 def _choice(flag: str, value: str, choices: tuple[str, ...]) -> Any:
     if value not in choices:
         raise UsageError(
-            f"{flag} is not one of {', '.join(choices)}",
+            f"{flag}: {value!r} is not one of {', '.join(choices)}",
             code="OPTION-CHOICE",
             found=repr(value),
             fix="choose one of them",
