@@ -25,7 +25,7 @@ from ..transforms.manifest import FinishRun, RunFacts, check_rejected, read_mani
 from ..transforms.popularity import CountItems
 from ..transforms.pseudonyms import ReportUsers
 from ..transforms.reading import ReadSplits, SplitCounts
-from ..transforms.run_marker import STAGING, RunMarker
+from ..transforms.run_marker import STAGING
 from ..transforms.schema import InteractionColumns
 from ..transforms.scoring import ScoreShards, StageShards, unstage
 from ..transforms.shuffle_join import FetchVectors
@@ -86,6 +86,7 @@ def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progre
     Raises:
         IadsrError: Input, artifacts, options or the output directory are unusable, or rows do not add up.
     """
+    started = datetime.now(UTC)
     if not is_local(beam_options):
         _refuse_local_output(options.output, beam_options)
     with progress.task("Checking input"):
@@ -101,7 +102,19 @@ def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progre
         marker = prepare_output(options.output, identity, overwrite=options.overwrite, say=progress.say)
         if marker is None:
             return read_manifest(options.output)
-        return _run(options, beam_options, progress, plan, model, embeddings, marker, sharding)
+        facts = RunFacts(
+            plan.rows_by_file,
+            options.policy,
+            model.noise_reference,
+            _describe(options, beam_options, model, embeddings, started),
+            inputs=plan.files,
+            skipped=plan.skipped,
+            max_rejected=options.max_rejected,
+            report_users=options.report_users,
+            token=marker.token,
+        )
+        staging = files.join(options.output, *marker.staging.split("/"))
+        return _run(options, beam_options, progress, plan, facts, sharding, staging)
 
 
 def _run(
@@ -109,27 +122,12 @@ def _run(
     beam_options: PipelineOptions,
     progress: Progress,
     plan: InputPlan,
-    model: ModelFacts,
-    embeddings: dict[str, Any],
-    marker: RunMarker,
+    facts: RunFacts,
     sharding: Sharding,
+    staging: str,
 ) -> dict[str, Any] | None:
-    started = datetime.now(UTC)
     local = is_local(beam_options)
-    description = _describe(options, beam_options, model, embeddings, started)
-    facts = RunFacts(
-        plan.rows_by_file,
-        options.policy,
-        model.noise_reference,
-        description,
-        inputs=plan.files,
-        skipped=plan.skipped,
-        max_rejected=options.max_rejected,
-        report_users=options.report_users,
-        token=marker.token,
-    )
     pipeline = beam.Pipeline(make_runner(beam_options), options=beam_options)
-    staging = files.join(options.output, *marker.staging.split("/"))
     shuffle = options.shuffle or ("claim-check" if local else "bytes")
     build_graph(pipeline, options, plan, facts, sharding, shuffle, staging)
     if not local:

@@ -576,7 +576,7 @@ def _rate(text: str | None) -> float | Literal["auto"]:
 def _choice(flag: str, value: str, choices: tuple[str, ...]) -> Any:
     if value not in choices:
         raise UsageError(
-            f"{flag} is not one of {', '.join(choices)}",
+            f"{flag}: {value!r} is not one of {', '.join(choices)}",
             code="OPTION-CHOICE",
             found=repr(value),
             fix="choose one of them",
@@ -607,7 +607,7 @@ def main() -> None:
     # machine that has other work, and none faster.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        sys.exit(app(standalone_mode=False))
+        sys.exit(app(standalone_mode=False) or 0)
     except IadsrError as error:
         _show_error(error)
         special = {ConservationError: EXIT_CONSERVATION, UsageError: EXIT_USAGE}

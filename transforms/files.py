@@ -369,7 +369,8 @@ def _unless_missing(error: OSError) -> None:
 
 def _is_known_to_be_missing(path: str) -> bool:
     try:
-        return not FileSystems.exists(path)
+        # On an object store no directory exists, whatever lies under its name.
+        return FileSystems.get_filesystem(path).has_dirs() and not FileSystems.exists(path)
     except (OSError, BeamIOError, ValueError):
         return False
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-CASES = {"log": 6000, "embeddings": 2000, "catalogue": 1000, "weights": 600, "config": 1200, "manifest": 1200}
+CASES = {"log": 5000, "embeddings": 1800, "catalogue": 900, "weights": 500, "config": 1000, "manifest": 1000}
 TIMES = int(os.environ.get("IADSR_FUZZ", "1"))
 
 

@@ -30,7 +30,7 @@ ERRORS = (
     lambda path: BeamIOError("request failed", {path: ConnectionResetError("reset by peer")}),
     lambda path: TimeoutError("timed out"),
 )
-STRIDE = int(os.environ.get("IADSR_FAULTS", "24"))
+STRIDE = int(os.environ.get("IADSR_FAULTS", "48"))
 PATCHED = ("create", "open", "rename", "exists", "delete", "_list", "size", "last_updated", "metadata")
 
 

@@ -25,7 +25,7 @@ from iadsr.transforms.verification import verify_output
 
 SHARDS = 6
 # CI tries a few; `IADSR_KILLS=50 pytest tests/pipeline/test_resume.py` is what docs/reliability.md reports.
-KILLS = int(os.environ.get("IADSR_KILLS", "5"))
+KILLS = int(os.environ.get("IADSR_KILLS", "4"))
 
 
 def options(world, output, **changes) -> CleanOptions:
