@@ -28,6 +28,7 @@ setup(
         "jinja2>=3.1,<4",
         "matplotlib>=3.9,<4",
         "numpy>=2,<3",
+        "packaging>=22",
         "pyarrow>=18",
         "pyyaml>=6,<7",
         "rich>=13.7",

@@ -120,6 +120,7 @@ def read_dataset(
     if column and column not in plan.schema.names:
         raise InputError(
             f"{path} has no column {column!r}",
+            code="BENCHMARK-FILE",
             found=", ".join(plan.schema.names),
             expected="the column of the label",
             fix="correct --label",
@@ -141,6 +142,7 @@ def _parse_label(label: str) -> tuple[str, str, float]:
     if not found:
         raise InputError(
             "The label cannot be read",
+            code="BENCHMARK-COLUMN",
             found=repr(label),
             expected="a boolean column, or a column, < or >, and a number",
             fix="write it like rating<3",

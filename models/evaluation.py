@@ -72,6 +72,7 @@ class HeldOutLog:
         if len(tested) < FEWEST_USERS:
             raise InputError(
                 "the log is too small to evaluate on",
+                code="EVALUATE-SMALL",
                 found=f"{len(tested)} users with more than {HELD_OUT} interactions",
                 expected=f"{FEWEST_USERS} at least: the last {HELD_OUT} of each are kept back, the rest is learnt from",
                 fix="give a larger log",

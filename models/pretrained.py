@@ -19,6 +19,10 @@ from .popularity import BUCKETS
 
 FORMAT_VERSION = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+MOST_BYTES = 16 << 20
+"""Of a configuration; ours take a few thousand."""
+DEEPEST, MOST_ENTRIES = 4, 1000
+"""What training measured and started from is shown to people: nothing of theirs is deeper or longer."""
 LARGEST = 1_000_000
 """Beyond this no size in a configuration is meant; it keeps products of sizes from overflowing."""
 _EXPECTED = {int: f"a whole number from 1 to {LARGEST}", float: "a share in [0, 1)", str: "a name"}
@@ -87,6 +91,7 @@ class Pretrained:
             wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))[:3]
             raise ArtifactError(
                 f"{path} does not hold the weights that {CONFIG} describes",
+                code="MODEL-WEIGHTS",
                 found="; ".join(f"{name}: {found.get(name, 'absent')}" for name in wrong),
                 expected="; ".join(f"{name}: {expected.get(name, 'absent')}" for name in wrong),
                 fix=_RETRAIN,
@@ -99,6 +104,7 @@ class Pretrained:
         if broken:
             raise ArtifactError(
                 f"{path} holds weights that cannot be computed with",
+                code="MODEL-VALUES",
                 found=", ".join(broken[:3]),
                 expected="finite values, and deviations above 0",
                 fix=_RETRAIN,
@@ -134,6 +140,7 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         raise ArtifactError(
             f"{path.parent} is not a model directory: {path.name} cannot be read",
+            code="MODEL-FILE",
             found=error.strerror or str(error),
             expected=f"{WEIGHTS} and {CONFIG}",
             fix=_RETRAIN,
@@ -147,14 +154,26 @@ def read_description(directory: str | Path) -> dict[str, Any]:
         ArtifactError: The file is missing, damaged, or of another format.
     """
     path = Path(directory) / CONFIG
+    content = _read(path)
+    if len(content) > MOST_BYTES:
+        raise ArtifactError(
+            f"{path} is too large for a configuration",
+            code="MODEL-LARGE",
+            found=f"{len(content):,} bytes",
+            expected=f"at most {MOST_BYTES:,}",
+            fix=_RETRAIN,
+        )
     try:
-        described = json.loads(_read(path))
+        described = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path} is not JSON", found=str(error), expected="a JSON object", fix=_RETRAIN) from error
+        raise ArtifactError(
+            f"{path} is not JSON", code="MODEL-JSON", found=str(error), expected="a JSON object", fix=_RETRAIN
+        ) from error
     version = described.get("format_version") if isinstance(described, dict) else None
     if version != FORMAT_VERSION:
         raise ArtifactError(
             f"{path} was written in a format that this version does not read",
+            code="MODEL-FORMAT",
             found=f"format_version {version!r}",
             expected=f"format_version {FORMAT_VERSION}",
             fix="train again with this version of iadsr",
@@ -162,9 +181,30 @@ def read_description(directory: str | Path) -> dict[str, Any]:
     keys = {"format_version", "config", "training", "metrics", "provenance"}
     if not all(isinstance(described.get(key), dict) for key in keys - {"format_version"}):
         raise ArtifactError(
-            f"{path} is incomplete", found=", ".join(sorted(described)), expected=", ".join(sorted(keys)), fix=_RETRAIN
+            f"{path} is incomplete",
+            code="MODEL-PARTS",
+            found=", ".join(sorted(described)),
+            expected=", ".join(sorted(keys)),
+            fix=_RETRAIN,
         )
+    for key in ("training", "metrics", "provenance"):
+        if not _is_plain(described[key], DEEPEST):
+            raise ArtifactError(
+                f"{path}: {key} is not what training writes",
+                code="MODEL-DETAILS",
+                found=f"more than {MOST_ENTRIES:,} entries, or values more than {DEEPEST} levels deep",
+                expected="numbers, names, and short lists of them",
+                fix=_RETRAIN,
+            )
     return described
+
+
+def _is_plain(value: Any, levels: int) -> bool:
+    """Whether a value can be shown: not too deep, nothing too long in it."""
+    if isinstance(value, (dict, list)):
+        parts = [*value, *value.values()] if isinstance(value, dict) else value
+        return levels > 0 and len(value) <= MOST_ENTRIES and all(_is_plain(part, levels - 1) for part in parts)
+    return not isinstance(value, str) or len(value) <= MOST_ENTRIES
 
 
 def read_noise_reference(directory: str | Path) -> np.ndarray:
@@ -175,23 +215,30 @@ def read_noise_reference(directory: str | Path) -> np.ndarray:
     """
     path = Path(directory) / WEIGHTS
     tensors = _read_weights(path)
-    name, expected = "noise_reference", [BUCKETS, BINS]
-    if name not in tensors or list(tensors[name].shape) != expected:
+    name, expected = "noise_reference", f"float32{[BUCKETS, BINS]}"
+    if name not in tensors or _describe(tensors[name]) != expected:
         raise ArtifactError(
             f"{path} does not say what noise scores",
-            found="absent" if name not in tensors else str(list(tensors[name].shape)),
-            expected=f"{name} of shape {expected}",
+            code="MODEL-REFERENCE",
+            found="absent" if name not in tensors else _describe(tensors[name]),
+            expected=f"{name}: {expected}",
             fix="train again with this version of iadsr",
         )
     return tensors[name].numpy()
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
+    content = _read(path)
     try:
-        return load(_read(path))
-    except SafetensorError as error:
+        return load(content)
+    # What a reader makes of a hostile header is not all of its own kind of error.
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
         raise ArtifactError(
-            f"{path} is not a readable safetensors file", found=str(error), expected="a complete file", fix=_RETRAIN
+            f"{path} is not a readable safetensors file",
+            code="MODEL-TENSORS",
+            found=str(error),
+            expected="a complete file",
+            fix=_RETRAIN,
         ) from error
 
 
@@ -200,6 +247,7 @@ def _read_config(directory: Path, described: dict[str, Any]) -> IADSRConfig:
     if config.keys() != known.keys():
         raise ArtifactError(
             f"{directory / CONFIG}: the model's configuration does not have the expected keys",
+            code="MODEL-KEYS",
             found="unknown keys: " + (", ".join(sorted(config.keys() - known.keys())) or "none"),
             expected="also these keys: " + (", ".join(sorted(known.keys() - config.keys())) or "none"),
             fix=_RETRAIN,
@@ -214,13 +262,20 @@ def _read_config(directory: Path, described: dict[str, Any]) -> IADSRConfig:
             usable = 1 <= value <= LARGEST if kind is int else 0 <= value < 1
         if not usable:
             raise ArtifactError(
-                f"{directory / CONFIG}: {name} has no usable value", found=repr(value), expected=expected, fix=_RETRAIN
+                f"{directory / CONFIG}: {name} has no usable value",
+                code="MODEL-VALUE",
+                found=repr(value),
+                expected=expected,
+                fix=_RETRAIN,
             )
     try:
         return IADSRConfig(**config)
     except ValueError as error:
         raise ArtifactError(
-            f"{directory / CONFIG}: the model's configuration cannot be used", found=str(error), fix=_RETRAIN
+            f"{directory / CONFIG}: the model's configuration cannot be used",
+            code="MODEL-CONFIG",
+            found=str(error),
+            fix=_RETRAIN,
         ) from error
 
 

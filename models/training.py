@@ -192,6 +192,7 @@ def _check_size(sequences: Sequences) -> None:
     if active < FEWEST_USERS:
         raise InputError(
             "the log is too small to train on",
+            code="TRAIN-SMALL",
             found=f"{active} users with two or more interactions",
             expected=f"{FEWEST_USERS} at least: some are held out, to know when to stop",
             fix="give a larger log, or use a model trained on another log of the same catalogue",

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from ..models.errors import ArtifactError, InputError
-from ..models.pretrained import CONFIG, WEIGHTS, fingerprint, read_description, read_noise_reference
 from ..transforms.embeddings import EmbeddingMetadata, check_fit, read_metadata
 from ..transforms.files import join, list_names, local_copy
+from ..transforms.links import refuse_links
 
 COLLABORATIVE = "collaborative"
 """Folder of a model directory with the collaborative item embeddings of stage 1."""
@@ -41,9 +41,14 @@ def read_model_facts(directory: str) -> ModelFacts:
         ArtifactError: The directory is no model, is damaged, or holds parts of two models.
         InputError: The collaborative embeddings cannot be found.
     """
+    # Not before the log has been looked at: mistakes in what was asked for are told before torch is loaded.
+    from ..models.pretrained import CONFIG, WEIGHTS, fingerprint, read_description, read_noise_reference
+
+    refuse_links(directory)
     if CONFIG not in list_names(directory):
         raise ArtifactError(
             f"{directory} is not a model directory: {CONFIG} is missing",
+            code="MODEL-MISSING",
             expected=f"{WEIGHTS}, {CONFIG} and {COLLABORATIVE}/",
             fix="point --model at a directory written by `iadsr train`",
         )
@@ -56,6 +61,7 @@ def read_model_facts(directory: str) -> ModelFacts:
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(
             f"{directory} does not say which embeddings it was trained on",
+            code="MODEL-ORIGIN",
             found=json.dumps(described["provenance"])[:200],
             expected="provenance.embeddings in config.json",
             fix="point --model at a directory written by `iadsr train`",
@@ -64,6 +70,7 @@ def read_model_facts(directory: str) -> ModelFacts:
     if collaborative.revision != own:
         raise ArtifactError(
             f"The collaborative embeddings in {directory} belong to another model",
+            code="MODEL-MIXED",
             found=f"model {collaborative.revision[:12]}",
             expected=f"model {own[:12]}",
             fix="copy the whole model directory, or train again",
@@ -93,6 +100,7 @@ def check_item_types(path: str, item_type: pa.DataType, log_item_type: pa.DataTy
     if pa.types.is_integer(item_type) != pa.types.is_integer(log_item_type):
         raise ArtifactError(
             f"Item ids in the log and in the embeddings {path} have different types",
+            code="IDS-EMBEDDINGS",
             found=f"{log_item_type} in the log, {item_type} in the embeddings",
             expected="integers in both, or strings in both",
             fix="cast the ids on one side, so that equal items have equal ids",
@@ -108,6 +116,7 @@ def refuse_foreign(output: str, foreign: list[str]) -> None:
     if foreign:
         raise InputError(
             f"{output} holds files that are not ours",
+            code="OUTPUT-FOREIGN",
             found=", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else ""),
             expected="a new or empty directory, or one with an earlier result",
             fix="choose another --output",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from markupsafe import Markup, escape
 from matplotlib import style
 from matplotlib.axes import Axes
@@ -73,14 +74,14 @@ def noise_probability_chart(
     def plot(axes: Axes) -> None:
         log = needs_log_scale([*kept, *dropped])
         foot = _LOG_FOOT if log else 0
-        for left, right, n_kept, n_dropped in zip(edges[:-1], edges[1:], kept, dropped, strict=True):
-            # Side by side where a bin holds both: stacked bars cannot be read on a logarithmic axis.
-            width, gap = right - left, 0.08 * (right - left)
-            share = (width - gap) / (2 if n_kept and n_dropped else 1)
-            if n_kept:
-                axes.bar(left, n_kept - foot, share, foot, align="edge", color=KEPT)
-            if n_dropped:
-                axes.bar(right - gap - share, n_dropped - foot, share, foot, align="edge", color=DROPPED)
+        # Side by side where a bin holds both: stacked bars cannot be read on a logarithmic axis.
+        left, width = np.asarray(edges[:-1]), np.diff(edges)
+        heights = {KEPT: np.asarray(kept), DROPPED: np.asarray(dropped)}
+        share = 0.92 * width / np.where((heights[KEPT] > 0) & (heights[DROPPED] > 0), 2, 1)
+        starts = {KEPT: left, DROPPED: left + 0.92 * width - share}
+        for colour, height in heights.items():
+            bins = height > 0
+            axes.bar(starts[colour][bins], height[bins] - foot, share[bins], foot, align="edge", color=colour)
         _count_axis(axes, log=log)
         axes.set_xlim(edges[0], edges[-1])
         axes.set_xlabel("noise probability")

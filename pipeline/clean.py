@@ -1,8 +1,8 @@
 """The clean command: checks everything that can be checked beforehand, builds the Beam graph, runs it."""
 
 import dataclasses
-import json
-import os
+import hashlib
+import math
 import platform
 import re
 from datetime import UTC, datetime
@@ -17,25 +17,29 @@ from ..models.errors import InputError
 from ..transforms import files
 from ..transforms.deciding import Policy
 from ..transforms.drop_plan import PlanDrops
-from ..transforms.grouping import GroupByUserShard, Sharding, Shuffle
-from ..transforms.joining import BuildCatalogue
-from ..transforms.manifest import MANIFEST, REPORT, FinishRun, RunFacts
+from ..transforms.embeddings import vector_bytes
+from ..transforms.files import match_files as match
+from ..transforms.grouping import Sharding, Shuffle, SliceByUserShard
+from ..transforms.joining import BROADCAST_BYTES, ITEM_SHARD_BYTES, BuildCatalogue, Join
+from ..transforms.manifest import FinishRun, RunFacts, check_rejected, read_manifest
 from ..transforms.popularity import CountItems
-from ..transforms.reading import ReadSplits
+from ..transforms.pseudonyms import ReportUsers
+from ..transforms.reading import ReadSplits, SplitCounts
+from ..transforms.run_marker import STAGING
 from ..transforms.schema import InteractionColumns
 from ..transforms.scoring import ScoreShards, StageShards, unstage
-from ..transforms.splits import InputPlan, plan_input
+from ..transforms.shuffle_join import FetchVectors
+from ..transforms.splits import InputPlan, OnBadFile, plan_input
 from ..transforms.summary import MergeSummaries
-from ..transforms.writing import INTERACTIONS, REJECTED, SEQUENCES, DecideAndWrite
-from .artifacts import COLLABORATIVE, ModelFacts, check_embeddings, read_model_facts, refuse_foreign
+from ..transforms.validation import MAX_REJECTED, check_max_rejected
+from ..transforms.writing import INTERACTIONS, REJECTED, DecideAndWrite
+from .artifacts import COLLABORATIVE, ModelFacts, check_embeddings, read_model_facts
 from .execution import run_in_thread, translated_errors
 from .options import is_local, is_template, make_runner
-from .progress import Progress, watch_files
+from .output_directory import check_place, locked, prepare_output
+from .progress import FileStep, Progress, watch_files
 from .report import render_report
 
-STAGING = ".staging"
-_OUTPUTS = (INTERACTIONS, SEQUENCES, REJECTED, MANIFEST, REPORT, STAGING)
-_STARTED = f"{STAGING}/started"
 _SECRET = re.compile("secret|password|token|credential|key|connection_string")
 _VERSIONED = ("apache-beam", "pyarrow", "torch", "numpy", "faiss-cpu", "transformers")
 
@@ -62,6 +66,18 @@ class CleanOptions:
     """How slices travel; None: claim-check when the pipeline runs locally, else bytes."""
     overwrite: bool = False
     """Replace a finished run in `output`."""
+    join: Join | None = None
+    """How items meet their vectors; None: by a shuffle where these are too large to be copied to every machine."""
+    on_bad_file: OnBadFile = "fail"
+    """What to do about files that cannot be used."""
+    report_users: ReportUsers = "hashed"
+    """Who the users in the report's examples are called."""
+    max_rejected: float = MAX_REJECTED
+    """Share of rejected rows above which the run stops."""
+
+    def __post_init__(self):
+        """Refuses values outside their range."""
+        check_max_rejected(self.max_rejected)
 
 
 def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progress) -> dict[str, Any] | None:
@@ -71,21 +87,49 @@ def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progre
         IadsrError: Input, artifacts, options or the output directory are unusable, or rows do not add up.
     """
     started = datetime.now(UTC)
-    local = is_local(beam_options)
-    if not local:
+    if not is_local(beam_options):
         _refuse_local_output(options.output, beam_options)
     with progress.task("Checking input"):
-        plan = plan_input(options.interactions, options.columns)
+        plan = plan_input(options.interactions, options.columns, options.on_bad_file)
         model = read_model_facts(options.model)
         item_type = plan.schema.field(options.columns.item).type
         embeddings = check_embeddings(options.embeddings, model, item_type)
-        _prepare_output(options, plan)
-
-    description = _describe(options, beam_options, model, embeddings, started)
-    facts = RunFacts(plan.rows_by_file, options.policy, model.noise_reference, description)
-    pipeline = beam.Pipeline(make_runner(beam_options), options=beam_options)
     sharding = plan.sharding(options.shards)
-    build_graph(pipeline, options, plan, facts, sharding, options.shuffle or ("claim-check" if local else "bytes"))
+    reads = (*plan.rows_by_file, *(file.path for file in plan.skipped), options.embeddings, options.model)
+    check_place(options.output, options.interactions, reads)
+    identity = _identity(options, plan, model, sharding)
+    with locked(options.output):
+        marker = prepare_output(options.output, identity, overwrite=options.overwrite, say=progress.say)
+        if marker is None:
+            return read_manifest(options.output)
+        facts = RunFacts(
+            plan.rows_by_file,
+            options.policy,
+            model.noise_reference,
+            _describe(options, beam_options, model, embeddings, started),
+            inputs=plan.files,
+            skipped=plan.skipped,
+            max_rejected=options.max_rejected,
+            report_users=options.report_users,
+            token=marker.token,
+        )
+        staging = files.join(options.output, *marker.staging.split("/"))
+        return _run(options, beam_options, progress, plan, facts, sharding, staging)
+
+
+def _run(
+    options: CleanOptions,
+    beam_options: PipelineOptions,
+    progress: Progress,
+    plan: InputPlan,
+    facts: RunFacts,
+    sharding: Sharding,
+    staging: str,
+) -> dict[str, Any] | None:
+    local = is_local(beam_options)
+    pipeline = beam.Pipeline(make_runner(beam_options), options=beam_options)
+    shuffle = options.shuffle or ("claim-check" if local else "bytes")
+    build_graph(pipeline, options, plan, facts, sharding, shuffle, staging)
     if not local:
         result = pipeline.run()
         if is_template(beam_options):
@@ -93,14 +137,14 @@ def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progre
         with progress.task("Running on " + type(pipeline.runner).__name__), translated_errors():
             result.wait_until_finish()
     else:
-        staging = files.join(options.output, STAGING)
         steps = [
-            (staging, "slices-", len(plan.splits)),
-            (files.join(options.output, INTERACTIONS), "part-", sharding.shards),
+            FileStep(staging, "slices-", len(plan.splits), share=0.05),
+            FileStep(staging, "scored-", sharding.shards, share=0.85),
+            FileStep(files.join(options.output, INTERACTIONS), "part-", sharding.shards, share=0.1),
         ]
         with watch_files(progress, "Cleaning", steps, plan.rows):
             run_in_thread(pipeline)
-    return json.loads(files.read_bytes(files.join(options.output, MANIFEST)))
+    return read_manifest(options.output)
 
 
 def build_graph(
@@ -110,6 +154,7 @@ def build_graph(
     facts: RunFacts,
     sharding: Sharding,
     shuffle: Shuffle,
+    staging: str,
 ) -> None:
     """Builds the whole graph: read, validate, group, join, score, decide, write, close.
 
@@ -117,25 +162,28 @@ def build_graph(
     decided by the whole log.
     """
     columns, policy = options.columns, options.policy
-    staging = files.join(options.output, STAGING)
     collaborative = files.join(options.model, COLLABORATIVE)
 
+    item_shards = _item_shards(options.join, vector_bytes(options.embeddings) + vector_bytes(collaborative))
+    # Under names of their own, so that a run may be gone on with by the other join.
+    catalogue_place = files.join(staging, "catalogue" if item_shards is None else "item_shards")
     catalogue = pipeline | "Catalogue" >> BuildCatalogue(
-        options.embeddings, collaborative, files.join(staging, "catalogue")
+        options.embeddings, collaborative, catalogue_place, item_shards
     )
     read = (
         pipeline
         | "Splits" >> beam.Create(plan.splits)
         | "Spread splits" >> beam.Reshuffle()
-        | "Read" >> ReadSplits(columns, plan.schema, files.join(options.output, REJECTED))
+        | "Read" >> ReadSplits(columns, plan.schema, files.join(options.output, REJECTED), options.on_bad_file)
     )
-    catalogue_directory = AsSingleton(catalogue)
+    # Scoring needs the catalogue, and so waits until it is known that not too many rows were rejected.
+    catalogue_directory = AsSingleton(catalogue | "Check rejected" >> beam.Map(_pass_on, facts, AsList(read.counts)))
     item_counts = AsSingleton(read.valid | "Popularity" >> CountItems(columns.item, staging))
-    scored = (
-        read.valid
-        | "Group" >> GroupByUserShard(columns.user, sharding, shuffle, staging)
-        | "Score" >> ScoreShards(columns, options.model, catalogue_directory, sharding.cells)
-    )
+    grouped = {"rows": read.valid | "Slice" >> SliceByUserShard(columns.user, sharding, shuffle, staging)}
+    if item_shards is not None:
+        fetch = FetchVectors(columns, sharding, item_shards, shuffle, staging, catalogue_directory)
+        grouped["vectors"] = read.valid | "Fetch vectors" >> fetch
+    scored = grouped | "Score" >> ScoreShards(columns, options.model, catalogue_directory, sharding.cells, staging)
     drop_plan = AsSingleton(scored | "Plan drops" >> PlanDrops(columns, policy, facts.noise_reference, item_counts))
     summaries = (
         scored
@@ -143,13 +191,22 @@ def build_graph(
         | "Wait for the plan" >> beam.Reshuffle()
         | "Unstage" >> beam.Map(unstage)
         | "Write"
-        >> DecideAndWrite(columns, policy, options.output, sharding.shards, drop_plan, item_counts, catalogue_directory)
+        >> DecideAndWrite(
+            columns,
+            policy,
+            options.output,
+            sharding.shards,
+            facts.first_rows,
+            drop_plan,
+            item_counts,
+            catalogue_directory,
+        )
     )
     summary = summaries | "Merge summaries" >> beam.CombineGlobally(MergeSummaries())
     _ = pipeline | "Finish" >> FinishRun(
         facts,
         options.output,
-        staging,
+        files.join(options.output, STAGING),
         render_report,
         counts=AsList(read.counts),
         summary=AsSingleton(summary),
@@ -159,35 +216,43 @@ def build_graph(
     )
 
 
-def _prepare_output(options: CleanOptions, plan: InputPlan) -> None:
-    output = options.output
-    for path in (*plan.rows_by_file, options.embeddings, options.model):
-        if _absolute(path).startswith(_absolute(output) + "/"):
-            raise InputError(
-                f"{path} lies inside the output directory {output}",
-                expected="an output directory apart from everything that is read",
-                fix="choose another --output",
-            )
-    names = [name for name in files.list_names(output) if not name.startswith(files.TEMPORARY_PREFIX)]
-    if MANIFEST in names and not options.overwrite:
-        raise InputError(
-            f"{output} already holds a finished run",
-            found=MANIFEST,
-            fix="choose another --output, or pass --overwrite to replace it",
-        )
-    # Only a run of ours is replaced: folders named as ours may well be somebody's data.
-    ours = _OUTPUTS if MANIFEST in names or _STARTED in names else ()
-    foreign = sorted({name.split("/")[0] for name in names} - set(ours))
-    refuse_foreign(output, foreign)
-    # The mark comes first and the manifest goes next: what is left is known to be ours, and to be unfinished.
-    files.write_atomically(files.join(output, _STARTED), lambda file: None)
-    files.delete(files.join(output, MANIFEST))
-    stale = [name for name in names if name.startswith(f"{STAGING}/") and name != _STARTED]
-    files.delete(*(files.join(output, name) for name in (INTERACTIONS, SEQUENCES, REJECTED, REPORT, *stale)))
+def _item_shards(join: Join | None, catalogue_bytes: int) -> int | None:
+    """How many parts the catalogue is cut into, by its size alone; None where every machine gets it whole."""
+    if join == "broadcast" or (join is None and catalogue_bytes <= BROADCAST_BYTES):
+        return None
+    return max(math.ceil(catalogue_bytes / ITEM_SHARD_BYTES), 1)
 
 
-def _absolute(path: str) -> str:
-    return os.path.realpath(path) if files.is_local(path) else path.rstrip("/")
+def _pass_on(directory: str, facts: RunFacts, counts: list[SplitCounts]) -> str:
+    check_rejected(facts, counts)
+    return directory
+
+
+def _identity(options: CleanOptions, plan: InputPlan, model: ModelFacts, sharding: Sharding) -> dict[str, str]:
+    """Fingerprints of all that the bytes of a result depend on: a run that was cut off goes on if none has changed."""
+    artifacts = [
+        info for path in (options.embeddings, files.join(options.model, COLLABORATIVE)) for info in match(path)
+    ]
+    parts = {
+        "input": [*plan.files, *plan.skipped],
+        "options": [options.columns, options.policy, options.on_bad_file, sharding],
+        "model": [model.fingerprint],
+        "embeddings": artifacts,
+        "versions": [metadata.version(name) for name in ("iadsr", *_VERSIONED)] + [platform.python_version()],
+        # After a crash of the machine, files that were not waited for may be empty; another processor may round
+        # otherwise.
+        "machine": [_boot() if files.is_local(options.output) else "", platform.machine()],
+    }
+    return {name: hashlib.sha256(repr(part).encode(errors="replace")).hexdigest() for name, part in parts.items()}
+
+
+def _boot() -> str:
+    """Names the machine's present uptime, where it has a name."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return platform.node()
 
 
 def _describe(
@@ -229,6 +294,7 @@ def _refuse_local_output(output: str, beam_options: PipelineOptions) -> None:
     if files.is_local(output) and environment.upper() == "DOCKER":
         raise InputError(
             f"The output {output} is a path of this machine, but workers run in containers",
+            code="OUTPUT-CONTAINER",
             found=f"--output={output} with --environment_type={environment}",
             expected="a path that all workers and this machine share, such as gs://, s3:// or hdfs://",
             fix="name a shared path, or run workers on this machine with --environment_type=LOOPBACK",

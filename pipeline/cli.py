@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import traceback
 from importlib import metadata
@@ -12,7 +13,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ..models.errors import ConservationError, IadsrError, UsageError
+from ..models.errors import PREFIX, ConservationError, IadsrError, UsageError
+from .beam_flags import refuse_unknown
 from .config import read_config
 
 if TYPE_CHECKING:
@@ -41,6 +43,10 @@ app = typer.Typer(
 # No markup: paths may hold brackets.
 _out, _err = Console(highlight=False, soft_wrap=True, markup=False), Console(stderr=True, highlight=False)
 _verbose = False
+# typer brings a click of its own or uses the one that is installed; this is the class of its errors in either.
+_MISTAKE: type[Exception] = next(
+    base for base in typer.BadParameter.__mro__ if issubclass(base, Exception) and base.__name__ == "ClickException"
+)
 
 
 def _load_config(context: typer.Context, path: Path | None) -> Path | None:
@@ -59,6 +65,7 @@ def _set_verbose(value: bool) -> bool:
 
 _PATHS, _COLUMNS, _POLICY, _RUN = "Input and output", "Columns of the log", "What is dropped", "Running"
 _MEASURE = "What is measured"
+_MOST = 2**31 - 1
 Interactions = Annotated[
     str, typer.Option(help="Interaction log: Parquet file, directory or glob.", rich_help_panel=_PATHS)
 ]
@@ -92,7 +99,9 @@ Head = Annotated[
         rich_help_panel=_RUN,
     ),
 ]
-Seed = Annotated[int, typer.Option(help="Same data and seed give the same model.", rich_help_panel=_RUN)]
+Seed = Annotated[
+    int, typer.Option(help="Same data and seed give the same model.", min=0, max=2**63 - 1, rich_help_panel=_RUN)
+]
 TextColumns = Annotated[
     str | None,
     typer.Option(
@@ -122,21 +131,58 @@ Threshold = Annotated[
     ),
 ]
 MinLength = Annotated[
-    int, typer.Option(help="Never shorten a user below N interactions.", metavar="N", rich_help_panel=_POLICY)
+    int,
+    typer.Option(help="Never shorten a user below N interactions.", max=_MOST, metavar="N", rich_help_panel=_POLICY),
 ]
 KeepLast = Annotated[
-    int, typer.Option(help="Never drop one of a user's last N interactions.", metavar="N", rich_help_panel=_POLICY)
+    int,
+    typer.Option(
+        help="Never drop one of a user's last N interactions.", max=_MOST, metavar="N", rich_help_panel=_POLICY
+    ),
 ]
 Shards = Annotated[
     int | None,
     typer.Option(
-        help="Number of user shards. Default: from the size of the log.", min=1, metavar="N", rich_help_panel=_RUN
+        help="Number of user shards. Default: from the size of the log.",
+        min=1,
+        max=1 << 16,
+        metavar="N",
+        rich_help_panel=_RUN,
     ),
 ]
 Shuffle = Annotated[
     str,
     typer.Option(
         help="How data moves between workers: claim-check (files in the output directory), bytes, or auto.",
+        rich_help_panel=_RUN,
+    ),
+]
+OnBadFile = Annotated[
+    str,
+    typer.Option(
+        help="A file that cannot be used: fail, or skip it, which the manifest then says. Where only some row groups "
+        "of it cannot be read, skip rejects their rows.",
+        metavar="fail|skip",
+        rich_help_panel=_RUN,
+    ),
+]
+MaxRejected = Annotated[
+    float,
+    typer.Option(help="Stop when more than this share of rows is unusable.", metavar="SHARE", rich_help_panel=_RUN),
+]
+ReportUsers = Annotated[
+    str,
+    typer.Option(
+        help="Users in the report's examples: none, hashed (under pseudonyms of this run) or plain.",
+        metavar="none|hashed|plain",
+        rich_help_panel=_RUN,
+    ),
+]
+Join = Annotated[
+    str,
+    typer.Option(
+        help="How items meet their vectors: broadcast (a copy on every machine), shuffle (each machine gets what it "
+        "needs), or auto: shuffle from 64 GiB on.",
         rich_help_panel=_RUN,
     ),
 ]
@@ -219,12 +265,14 @@ def train(
     backbone: Backbone = "gru4rec",
     head: Head = "agreement",
     seed: Seed = 0,
+    on_bad_file: OnBadFile = "fail",
     config: Config = None,
     verbose: Verbose = False,
 ) -> None:
     """Train a noise detector on a log and its item embeddings."""
     chosen = _choice("--backbone", backbone, ("gru4rec", "sasrec", "caser"))
     decides = _choice("--head", head, ("agreement", "paper"))
+    bad_file = _choice("--on-bad-file", on_bad_file, ("fail", "skip"))
     _configure_files(context)
     from ..transforms.schema import InteractionColumns
     from .messages import describe_training
@@ -233,7 +281,7 @@ def train(
     from .train import train as run
 
     columns = InteractionColumns(user_column, item_column, timestamp_column, position_column)
-    options = TrainOptions(interactions, embeddings, output, columns, chosen, seed, overwrite, head=decides)
+    options = TrainOptions(interactions, embeddings, output, columns, chosen, seed, overwrite, decides, bad_file)
     _out.print(describe_training(run(options, Progress(_err)), output))
 
 
@@ -255,6 +303,10 @@ def clean(
     keep_last: KeepLast = 0,
     shards: Shards = None,
     shuffle: Shuffle = "auto",
+    join: Join = "auto",
+    on_bad_file: OnBadFile = "fail",
+    max_rejected: MaxRejected = 0.1,
+    report_users: ReportUsers = "hashed",
     config: Config = None,
     verbose: Verbose = False,
 ) -> None:
@@ -263,13 +315,26 @@ def clean(
         # One on the command line wins over the other in the file.
         given = {name: _is_flag(context, name) for name in ("drop_rate", "threshold")}
         if given["drop_rate"] == given["threshold"]:
-            raise typer.BadParameter("it excludes --threshold: give one of them.", param_hint="--drop-rate")
+            raise UsageError(
+                "--drop-rate excludes --threshold",
+                code="OPTION-BOTH",
+                found=f"--drop-rate {drop_rate} and --threshold {threshold}",
+                fix="give one of them",
+            )
         drop_rate, threshold = (drop_rate, None) if given["drop_rate"] else (None, threshold)
     rate = _rate(drop_rate)
     chosen = _choice("--shuffle", shuffle, ("auto", "claim-check", "bytes"))
-    beam_options = _configure_files(context)
+    joined = _choice("--join", join, ("auto", "broadcast", "shuffle"))
+    bad_file = _choice("--on-bad-file", on_bad_file, ("fail", "skip"))
+    users = _choice("--report-users", report_users, ("none", "hashed", "plain"))
     from ..transforms.deciding import Policy
     from ..transforms.schema import InteractionColumns
+    from ..transforms.validation import check_max_rejected
+
+    columns = InteractionColumns(user_column, item_column, timestamp_column, position_column)
+    policy = Policy(rate, threshold, min_length, keep_last)
+    check_max_rejected(max_rejected)
+    beam_options = _configure_files(context)
     from .clean import CleanOptions
     from .clean import clean as run
     from .messages import describe_cleaning
@@ -280,14 +345,78 @@ def clean(
         embeddings=embeddings,
         model=model,
         output=output,
-        columns=InteractionColumns(user_column, item_column, timestamp_column, position_column),
-        policy=Policy(rate, threshold, min_length, keep_last),
+        columns=columns,
+        policy=policy,
         shards=shards,
         shuffle=None if chosen == "auto" else chosen,
         overwrite=overwrite,
+        join=None if joined == "auto" else joined,
+        on_bad_file=bad_file,
+        report_users=users,
+        max_rejected=max_rejected,
     )
     manifest = run(options, beam_options, Progress(_err))
     _out.print(describe_cleaning(manifest, output))
+
+
+@app.command(context_settings=_SETTINGS, epilog=_BEAM)
+def doctor(
+    context: typer.Context,
+    interactions: Annotated[str | None, typer.Option(help="Log to check.", rich_help_panel=_PATHS)] = None,
+    items: Annotated[str | None, typer.Option(help="Item catalogue to check.", rich_help_panel=_PATHS)] = None,
+    embeddings: Annotated[str | None, typer.Option(help="Item embeddings to check.", rich_help_panel=_PATHS)] = None,
+    model: Annotated[str | None, typer.Option(help="Model directory to check.", rich_help_panel=_PATHS)] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Directory that a run would write to.", rich_help_panel=_PATHS)
+    ] = None,
+    user_column: UserColumn = "user_id",
+    item_column: ItemColumn = "item_id",
+    timestamp_column: TimestampColumn = "timestamp",
+    position_column: PositionColumn = None,
+    on_bad_file: OnBadFile = "fail",
+    config: Config = None,
+    verbose: Verbose = False,
+) -> None:
+    """Check the installation, and what a run would read, write and need, before a long run.
+
+    Takes the options of clean, all of them optional. Exits with 1 if there is a problem.
+    """
+    bad_file = _choice("--on-bad-file", on_bad_file, ("fail", "skip"))
+    beam_options = _configure_files(context)
+    from apache_beam.options.pipeline_options import DirectOptions
+
+    from ..transforms.schema import InteractionColumns
+    from .doctor import DoctorOptions, examine
+    from .messages import describe_findings
+
+    columns = InteractionColumns(user_column, item_column, timestamp_column, position_column)
+    workers = beam_options.view_as(DirectOptions).direct_num_workers
+    findings = []
+    for finding in examine(
+        DoctorOptions(interactions, items, embeddings, model, output, columns, bad_file, workers or 1)
+    ):
+        findings.append(finding)
+        _out.print(*describe_findings([finding]))
+    if not all(finding.healthy for finding in findings):
+        raise typer.Exit(EXIT_INPUT)
+
+
+@app.command(context_settings=_SETTINGS, epilog=_BEAM)
+def verify(
+    context: typer.Context,
+    output: Annotated[str, typer.Argument(help="Directory that iadsr clean has written.")],
+    config: Config = None,
+    verbose: Verbose = False,
+) -> None:
+    """Check a finished run from its files: nothing missing, added or changed, all rows accounted for.
+
+    Input files that are unchanged since the run are read again, and held against the output.
+    """
+    _configure_files(context)
+    from ..transforms.verification import verify_output
+    from .messages import describe_verification
+
+    _out.print(describe_verification(verify_output(output), output))
 
 
 @app.command(context_settings=_SETTINGS, epilog=_BEAM)
@@ -315,7 +444,12 @@ def demo(
 ) -> None:
     """Embed, train and clean in a row, on MovieLens-100K or on your own files. Replaces an earlier demo."""
     if (interactions is None) != (items is None):
-        raise typer.BadParameter("give both, or neither for MovieLens-100K.", param_hint="--interactions and --items")
+        raise UsageError(
+            "--interactions and --items belong together",
+            code="OPTION-PAIR",
+            found="one of them",
+            fix="give both, or neither for MovieLens-100K",
+        )
     chosen = _choice("--backbone", backbone, ("gru4rec", "sasrec", "caser"))
     beam_options = _configure_files(context)
     from ..transforms.schema import InteractionColumns
@@ -404,12 +538,13 @@ def evaluate(
 
 def _configure_files(context: typer.Context) -> "PipelineOptions":
     """Parses the flags that are Beam's, and hands them to its file systems too, which may hold credentials there."""
+    own = [flag for parameter in context.command.params for flag in parameter.opts if flag.startswith("--")]
+    refuse_unknown(context.args, own)
     from apache_beam.io.filesystems import FileSystems
 
     from .options import beam_options, flags_from_config
 
     # argparse lets the last one win, so flags from the command line come after those of the file.
-    own = [flag for parameter in context.command.params for flag in parameter.opts if flag.startswith("--")]
     options = beam_options([*flags_from_config(context.meta.get("beam", {})), *context.args], own)
     FileSystems.set_options(options)
     return options
@@ -430,25 +565,39 @@ def _rate(text: str | None) -> float | Literal["auto"]:
     try:
         return float(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is neither a number nor auto.", param_hint="--drop-rate") from None
+        raise UsageError(
+            "--drop-rate is neither a number nor auto",
+            code="OPTION-NUMBER",
+            found=repr(text),
+            fix="give a share such as 0.05, or auto",
+        ) from None
 
 
 def _choice(flag: str, value: str, choices: tuple[str, ...]) -> Any:
     if value not in choices:
-        raise typer.BadParameter(f"{value!r} is not one of {', '.join(choices)}.", param_hint=flag)
+        raise UsageError(
+            f"{flag}: {value!r} is not one of {', '.join(choices)}",
+            code="OPTION-CHOICE",
+            found=repr(value),
+            fix="choose one of them",
+        )
     return value
 
 
 def _show_error(error: IadsrError) -> None:
-    _err.print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
+    _err.print(Text.assemble(("Error ", "bold red"), str(error)), soft_wrap=True)
 
 
-def _in_short(error: Exception) -> str:
-    """The error without a stack trace; from a worker process Beam brings one text in which the last line names it."""
-    text = f"{type(error).__name__}: {error}"
-    if "Traceback (most recent call last)" in text:
-        text = [line for line in text.splitlines() if line.strip() and not line[0].isspace()][-1]
-    return text[:1000]
+def _bug_in_short(error: BaseException) -> str:
+    """Names an unforeseen error's type and place. Its text may hold a user's id or a row, so it is not shown."""
+    text = "".join(traceback.format_exception(error))
+    name = type(error).__name__
+    if "Traceback (most recent call last)" in str(error):  # Beam brings a worker's stack trace as one text
+        text = str(error)
+        last = [line for line in text.splitlines() if line.strip() and not line[0].isspace()][-1]
+        name = re.split(r"[:\s]", last, maxsplit=1)[0].rpartition(".")[2]
+    places = re.findall(r'File "[^"]*?((?:pipeline|transforms|models)/\w+\.py)", line (\d+)', text)
+    return name + (f" at {places[-1][0]}:{places[-1][1]}" if places else "")
 
 
 def main() -> None:
@@ -458,17 +607,31 @@ def main() -> None:
     # machine that has other work, and none faster.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or 0)
     except IadsrError as error:
         _show_error(error)
         special = {ConservationError: EXIT_CONSERVATION, UsageError: EXIT_USAGE}
         sys.exit(special.get(type(error), EXIT_INPUT))
-    except KeyboardInterrupt:
+    except _MISTAKE as error:
+        _show_error(_usage_error(error))
+        sys.exit(EXIT_USAGE)
+    except (KeyboardInterrupt, typer.Abort):
         _err.print("Interrupted.")
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:
         if _verbose:
             traceback.print_exc()
-        _err.print(Text.assemble(("Unexpected error: ", "bold red"), _in_short(error)), soft_wrap=True)
+        _err.print(Text.assemble(("Error ", "bold red"), f"{PREFIX}BUG: {_bug_in_short(error)}"), soft_wrap=True)
         _err.print("This is a bug of ours. Run again with --verbose for the stack trace, and report it, please.")
         sys.exit(EXIT_BUG)
+
+
+def _usage_error(error: Any) -> UsageError:
+    """Gives a mistake that the parser of the command line found the form of our errors."""
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "iadsr"
+    return UsageError(
+        error.format_message().strip(),
+        code="OPTION",
+        found=f"arguments of {command}",
+        fix=f"see {command} --help",
+    )

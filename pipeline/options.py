@@ -1,7 +1,6 @@
 """Beam's own flags: which are known, which runner they name, and which of them lose data."""
 
 import contextlib
-import difflib
 import io
 import os
 import shlex
@@ -20,6 +19,7 @@ from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from ..models.errors import UsageError
+from .beam_flags import no_such_option
 
 _LOCAL_RUNNERS = {"DirectRunner", "FnApiRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner"}
 
@@ -43,28 +43,37 @@ def beam_options(flags: list[str], own: Iterable[str] = ()) -> PipelineOptions:
     except SystemExit as error:
         raise UsageError(
             "Beam cannot read its options",
+            code="BEAM-OPTIONS",
             found=usage.getvalue().strip().rpartition("error: ")[2] or " ".join(flags),
             fix="give Beam flags as --name=value; see Beam's documentation of PipelineOptions",
         ) from error
     for name in everything.keys() - known.keys():
         flag = next((f for f in flags if f.lstrip("-").split("=")[0].replace("-", "_") == name), f"--{name}")
-        flag = flag.split("=")[0]
-        close = difflib.get_close_matches(flag, [*own, *(f"--{name}" for name in known)], n=1)
-        raise UsageError(
-            f"No such option: {flag}",
-            expected="an option of this command (see --help) or one of Beam's",
-            fix=f"did you mean {close[0]}?" if close else "check the spelling",
-        )
+        raise no_such_option(flag.split("=")[0], own, (f"--{name}" for name in known))
     stray = [flag for flag in flags if not flag.startswith("-") and not _is_value(flag, flags)]
     if stray:
-        raise UsageError(f"Unexpected argument: {stray[0]}", fix="every input is named by an option; see --help")
+        raise UsageError(
+            f"Unexpected argument: {stray[0]}",
+            code="OPTION-STRAY",
+            found=stray[0],
+            fix="every input is named by an option; see --help",
+        )
 
     direct = options.view_as(DirectOptions)
     if direct.direct_running_mode == "multi_threading":
         raise UsageError(
             "Beam's multi_threading mode loses rows and is refused",
+            code="BEAM-THREADS",
             found="--direct_running_mode=multi_threading",
             fix="use --direct_num_workers=N alone: it runs N processes",
+        )
+    if direct.direct_num_workers < 0:
+        raise UsageError(
+            "--direct_num_workers is negative",
+            code="BEAM-WORKERS",
+            found=str(direct.direct_num_workers),
+            expected="1 or more, or 0 for one on each core",
+            fix="give --direct_num_workers a number such as 2",
         )
     if is_local(options):
         direct.direct_num_workers = direct.direct_num_workers or os.cpu_count() or 1  # 0 stands for all cores
@@ -81,6 +90,7 @@ def _check_runner(name: str) -> None:
     except (ValueError, ImportError, AttributeError) as error:
         raise UsageError(
             f"Beam cannot use the runner {name}",
+            code="BEAM-RUNNER",
             found=str(error).splitlines()[0],
             fix="check the spelling; a runner may need an extra of Beam, such as apache-beam[gcp] for DataflowRunner",
         ) from error
@@ -96,7 +106,8 @@ def make_runner(options: PipelineOptions) -> PipelineRunner | str | None:
         return options.view_as(StandardOptions).runner
     if options.view_as(DirectOptions).direct_num_workers == 1:
         return FnApiRunner()
-    command = f"{shlex.quote(sys.executable)} -m {__package__}.worker"
+    # The worker ends when this process does, see `worker`.
+    command = f"IADSR_MAIN_PROCESS={os.getpid()} {shlex.quote(sys.executable)} -m {__package__}.worker"
     # A decorator of Beam's hides the class from type checkers.
     return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))  # pyright: ignore[reportFunctionMemberAccess]
 

@@ -1,16 +1,20 @@
 """Live progress on the terminal: bars for work that can be counted, a spinner for the rest, lines when piped."""
 
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from ..models.errors import IadsrError
+from ..models.printable import printable
 from ..transforms.files import list_names
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 1.0
 
 
 class Progress:
@@ -27,9 +31,14 @@ class Progress:
             TimeRemainingColumn(elapsed_when_finished=False),
             TextColumn("[dim]{task.fields[note]}[/dim]"),
             console=console,
+            speed_estimate_period=300,  # a shard of a large log takes a while
             disable=not console.is_terminal,
         )
         self._depth = 0
+
+    def say(self, text: str) -> None:
+        """Prints a line of its own."""
+        self.console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
     def task(self, description: str, total: float | None = None) -> Iterator["Task"]:
@@ -81,30 +90,53 @@ class Task:
         self._bars.update(self._id, total=total, completed=total, note=self.note)
 
 
+class FileStep(NamedTuple):
+    """A step of a pipeline as the files that it leaves behind."""
+
+    directory: str
+    """Where they lie."""
+    prefix: str
+    """How their names begin."""
+    files: int
+    """How many there are when the step is done."""
+    share: float
+    """Of the pipeline's time, about; all steps' together make 1."""
+
+
 @contextmanager
-def watch_files(progress: Progress, description: str, steps: list[tuple[str, str, int]], rows: int) -> Iterator[None]:
+def watch_files(progress: Progress, description: str, steps: list[FileStep], rows: int) -> Iterator[None]:
     """Shows the progress of a pipeline that tells nothing while it runs, by counting the files that it has finished.
 
     Args:
         progress: Where to show it.
         description: What is being done.
-        steps: (directory, prefix of its files, number of files when done) of each step; a step counts as one file each.
-        rows: Rows in the whole input, for the remark.
+        steps: The steps, whose shares make the bar move evenly.
+        rows: Rows in the whole input.
     """
-    total = sum(count for _, _, count in steps)
     stop = threading.Event()
-    with progress.task(description, total) as task:
+    started = time.monotonic()
+    with progress.task(description, total=rows) as task:
+
+        def show(done: float) -> None:
+            speed = done / max(time.monotonic() - started, 1e-9)
+            task.update(done, f"{rows:,} rows, {speed:,.0f} a second")
 
         def poll() -> None:
             while not stop.wait(POLL_SECONDS):
-                done = sum(name.startswith(prefix) for path, prefix, _ in steps for name in list_names(path))
-                task.update(done)
+                # What cannot be listed now is listed the next time; a run that cannot go on says so itself.
+                with suppress(IadsrError):
+                    names = {directory: list_names(directory) for directory in {step.directory for step in steps}}
+                    finished = (sum(name.startswith(s.prefix) for name in names[s.directory]) / s.files for s in steps)
+                    show(rows * sum(min(part, 1) * step.share for part, step in zip(finished, steps, strict=True)))
 
         thread = threading.Thread(target=poll, daemon=True)
-        thread.start()
+        # Listing files costs something, and nobody looks at a pipe.
+        if progress.console.is_terminal:
+            thread.start()
         try:
             yield
         finally:
             stop.set()
-            thread.join()
-        task.update(total, f"{rows:,} rows")
+            if thread.ident is not None:
+                thread.join()
+        show(rows)

@@ -128,6 +128,7 @@ def render_report(manifest: Mapping[str, Any], examples: Sequence[Mapping[str, A
         examples=[_example(example) for example in examples],
         unix_times=any(read_unix_time(entry["timestamp"]) for user in examples for entry in user["interactions"]),
         shown_files=manifest["files"][:MAX_SHOWN_FILES],
+        max_files=MAX_SHOWN_FILES,
         hidden_files=len(manifest["files"]) - MAX_SHOWN_FILES,
         metrics=_flatten(manifest["model"]["metrics"], _figure),
         embeddings=_flatten(manifest["embeddings"], _option),

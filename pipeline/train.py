@@ -19,9 +19,10 @@ from ..transforms.embedding_table import EmbeddingMetadata, EmbeddingTable, alig
 from ..transforms.embedding_table import fingerprint as embedding_fingerprint
 from ..transforms.embeddings import read_embeddings, write_embeddings
 from ..transforms.ordering import OrderedShard, order_interactions
+from ..transforms.readable import readable_values
 from ..transforms.reading import read_split
 from ..transforms.schema import InteractionColumns
-from ..transforms.splits import InputPlan, plan_input
+from ..transforms.splits import InputPlan, OnBadFile, plan_input
 from .artifacts import COLLABORATIVE, check_item_types, refuse_foreign
 from .progress import Progress
 
@@ -53,6 +54,8 @@ class TrainOptions:
     """Replace a model in `output`."""
     head: HeadName = "agreement"
     """What turns agreement into a noise probability."""
+    on_bad_file: OnBadFile = "fail"
+    """What to do about files of the log that cannot be used."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,12 +77,12 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
         IadsrError: Log, embeddings, options or the output directory are unusable.
     """
     with progress.task("Reading the log") as task:
-        plan = plan_input(options.interactions, options.columns)
+        plan = plan_input(options.interactions, options.columns, options.on_bad_file)
         check_output(options.output, options.overwrite)
         embeddings = read_embeddings(options.embeddings, kind="semantic")
         item_type = plan.schema.field(options.columns.item).type
         check_item_types(options.embeddings, embeddings.item_ids.type, item_type)
-        log, rejected = read_log(plan, options.columns)
+        log, rejected = read_log(plan, options.columns, on_bad_file=options.on_bad_file)
         item_ids = normalise_item_ids(log.item_ids, file=options.interactions, name=options.columns.item)
         semantic, has_semantic = _semantic_vectors(item_ids, embeddings, options.embeddings)
         task.note = f"{len(log.items):,} interactions, {len(log.offsets) - 1:,} users, {len(log.item_ids):,} items"
@@ -107,7 +110,7 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
 
 
 def read_log(
-    plan: InputPlan, columns: InteractionColumns, also: tuple[str, ...] = ()
+    plan: InputPlan, columns: InteractionColumns, also: tuple[str, ...] = (), on_bad_file: OnBadFile = "fail"
 ) -> tuple[OrderedShard, Counter[str]]:
     """Reads a whole log into memory, the required columns and those in `also`, and orders it.
 
@@ -121,13 +124,14 @@ def read_log(
     tables: list[pa.Table] = []
     rejected: Counter[str] = Counter()
     for split in plan.splits:
-        valid, refused = read_split(split, columns, schema)
+        valid, refused = read_split(split, columns, schema, on_bad_file)
         tables.append(valid)
         rejected.update(refused["reason"].to_pylist())
     table = pa.concat_tables(tables)
     if not len(table):
         raise InputError(
             "No row of the log can be used",
+            code="TRAIN-EMPTY",
             found=", ".join(f"{reason} ({rows:,} rows)" for reason, rows in rejected.most_common()),
             fix="are the right columns named?",
         )
@@ -147,6 +151,7 @@ def check_output(output: str, overwrite: bool) -> None:
     if names and not overwrite:
         raise InputError(
             f"{output} already holds a model",
+            code="OUTPUT-MODEL",
             found=", ".join(names[:3]),
             fix="choose another --output, or pass --overwrite to replace it",
         )
@@ -180,7 +185,9 @@ def _semantic_vectors(item_ids: pa.Array, embeddings: EmbeddingTable, path: str)
     if not present.any():
         raise InputError(
             f"The embeddings {path} know none of the log's items",
-            found=f"such as {item_ids[0].as_py()!r} in the log, {embeddings.item_ids[0].as_py()!r} in the embeddings",
+            code="IDS-NONE",
+            found=f"such as {readable_values(item_ids[:1])[0]!r} in the log, "
+            f"{embeddings.item_ids[0].as_py()!r} in the embeddings",
             expected="the same item ids in both",
             fix="embed the catalogue that belongs to this log",
         )

@@ -5,13 +5,16 @@ null, or why an interaction was protected or could not be judged.
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from ..models.errors import UsageError
-from ..models.scoring import SIMILARITIES, Scores
+from .schema import SIMILARITIES
+
+if TYPE_CHECKING:
+    from ..models.scoring import Scores
 
 COLLABORATIVE_ONLY = "collaborative_only"
 DROP_REASONS = tuple(f"noise:{name}" for name in (*SIMILARITIES, COLLABORATIVE_ONLY))
@@ -38,12 +41,30 @@ class Policy:
     def __post_init__(self):
         """Refuses values outside their range."""
         if self.drop_rate != "auto" and not 0 <= self.drop_rate < 1:
-            raise UsageError("--drop-rate is out of range", found=f"{self.drop_rate:g}", expected="0 <= rate < 1")
+            raise UsageError(
+                "--drop-rate is out of range",
+                code="OPTION-RATE",
+                fix="give --drop-rate a share such as 0.05, or auto",
+                found=f"{self.drop_rate:g}",
+                expected="0 <= rate < 1",
+            )
         if self.threshold is not None and not 0 < self.threshold <= 1:
-            raise UsageError("--threshold is out of range", found=f"{self.threshold:g}", expected="0 < threshold <= 1")
+            raise UsageError(
+                "--threshold is out of range",
+                code="OPTION-THRESHOLD",
+                fix="give --threshold a probability such as 0.5",
+                found=f"{self.threshold:g}",
+                expected="0 < threshold <= 1",
+            )
         for name, value in (("--min-length", self.min_length), ("--keep-last", self.keep_last)):
             if value < 0:
-                raise UsageError(f"{name} is negative", found=str(value), expected="0 or more")
+                raise UsageError(
+                    f"{name} is negative",
+                    code="OPTION-NEGATIVE",
+                    fix=f"give {name} a whole number such as 1",
+                    found=str(value),
+                    expected="0 or more",
+                )
 
 
 class Decisions(NamedTuple):
@@ -61,7 +82,7 @@ class Decisions(NamedTuple):
 
 
 def decide(
-    scores: Scores,
+    scores: "Scores",
     offsets: np.ndarray,
     policy: Policy,
     threshold: float,

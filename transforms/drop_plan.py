@@ -25,6 +25,8 @@ from .schema import InteractionColumns
 from .scoring import ScoredShard
 from .thresholds import NOTHING, ProbabilityHistogram, merge_histograms, probability_histogram, threshold_for_rate
 
+_FEW_BINS = 1 << 20
+
 
 @dataclasses.dataclass(frozen=True)
 class Tally:
@@ -119,15 +121,22 @@ class _TallyShard(beam.DoFn):
 
 
 class _MergeTallies(beam.CombineFn):
+    """Adds up only when what has gathered is as large as the sum before: each bin is sorted a few times in all."""
+
     def create_accumulator(self) -> list[Tally]:
         return []
 
     def add_input(self, accumulator: list[Tally], element: Tally) -> list[Tally]:
-        return [merge_tallies([*accumulator, element])]
+        accumulator.append(element)
+        sizes = [len(tally.histogram.bins) for tally in accumulator]
+        return self.compact(accumulator) if sum(sizes[1:]) > max(sizes[0], _FEW_BINS) else accumulator
 
     def merge_accumulators(self, accumulators) -> list[Tally]:
-        tallies = [tally for accumulator in accumulators for tally in accumulator]
-        return [merge_tallies(tallies)] if tallies else []
+        return self.compact([tally for accumulator in accumulators for tally in accumulator])
+
+    def compact(self, accumulator: list[Tally]) -> list[Tally]:
+        return [merge_tallies(accumulator)] if len(accumulator) > 1 else accumulator
 
     def extract_output(self, accumulator: list[Tally]) -> Tally | None:
-        return accumulator[0] if accumulator else None
+        merged = self.compact(accumulator)
+        return merged[0] if merged else None

@@ -53,12 +53,14 @@ class EmbeddingMetadata:
         """
         if values["kind"] not in ("semantic", "collaborative"):
             raise ValueError(f"kind is {values['kind']!r}")
+        if type(values["dimension"]) is not int or values["dimension"] < 1:
+            raise ValueError(f"dimension is {values['dimension']!r}")
         return cls(
             kind=values["kind"],
             encoder=str(values["encoder"]),
             revision=str(values["revision"]),
             pooling=str(values["pooling"]),
-            dimension=int(values["dimension"]),
+            dimension=values["dimension"],
             text_columns=tuple(str(name) for name in values.get("text_columns", ())),
         )
 
@@ -135,6 +137,7 @@ def check_fit(expected: EmbeddingMetadata, found: EmbeddingMetadata, *, model: s
     if expected.space != found.space:
         raise ArtifactError(
             f"The model {model} and the embeddings {embeddings} do not belong together",
+            code="MODEL-FIT",
             found=f"{found.kind} vectors of {found}",
             expected=f"{expected.kind} vectors of {expected}, as the model was trained on",
             fix=f"embed the items with --encoder {expected.encoder}, or train a new model on these embeddings",
@@ -155,6 +158,7 @@ def normalise_item_ids(column: pa.Array | pa.ChunkedArray, *, file: str, name: s
     if not is_id_type(type_):
         raise InputError(
             f"{file}: column '{name}' cannot hold item ids",
+            code="IDS-TYPE",
             found=f"type {type_}",
             expected="string or integer",
             fix=f"cast {name} to string or int64 before writing the file",
@@ -163,6 +167,7 @@ def normalise_item_ids(column: pa.Array | pa.ChunkedArray, *, file: str, name: s
         row = pc.index(column.is_null(), True).as_py()
         raise InputError(
             f"{file}: column '{name}' has {column.null_count:,} null item ids",
+            code="IDS-NULL",
             found=f"the first in row {row}",
             expected="an id in every row",
             fix="remove those rows",
@@ -170,7 +175,12 @@ def normalise_item_ids(column: pa.Array | pa.ChunkedArray, *, file: str, name: s
     try:
         return column.cast(pa.string() if is_string_type(type_) else pa.int64())
     except pa.ArrowInvalid as error:
-        raise InputError(f"{file}: column '{name}' cannot be read as item ids", found=str(error)) from error
+        raise InputError(
+            f"{file}: column '{name}' cannot be read as item ids",
+            code="IDS-RANGE",
+            fix="cast the ids to int64 or to strings, here and in the log",
+            found=str(error),
+        ) from error
 
 
 def stored_vectors(table: EmbeddingTable, rows: slice) -> np.ndarray:

@@ -28,6 +28,7 @@ from .embedding_table import (
     stored_vectors,
 )
 from .files import delete, join, list_names, match_files, open_parquet, write_atomically
+from .links import refuse_links
 
 __all__ = [
     "EmbeddingMetadata",
@@ -37,6 +38,7 @@ __all__ = [
     "normalise_item_ids",
     "read_embeddings",
     "read_metadata",
+    "vector_bytes",
     "write_embeddings",
 ]
 
@@ -104,8 +106,20 @@ def read_metadata(path: str, *, kind: Kind = "semantic") -> tuple[EmbeddingMetad
         return metadata, normalise_item_ids(files[0][1].schema_arrow.empty_table()[ITEM_COLUMN], file=files[0][0]).type
 
 
+def vector_bytes(path: str) -> int:
+    """Returns how many bytes a table's vectors take, by the files' footers.
+
+    Raises:
+        InputError: There is no such file, or one is unreadable.
+        ArtifactError: Columns break the contract.
+    """
+    with _open_files(path) as files:
+        return _joint_dimension(path, files) * sum(file.metadata.num_rows for _, file in files) * 4
+
+
 @contextmanager
 def _open_files(path: str) -> Iterator[list[tuple[str, pq.ParquetFile]]]:
+    refuse_links(path)
     with ExitStack() as stack:
         yield [(info.path, stack.enter_context(open_parquet(info.path))) for info in match_files(path)]
 
@@ -170,6 +184,7 @@ def _joint_dimension(path: str, files: list[tuple[str, pq.ParquetFile]]) -> int:
     if not known:
         raise ArtifactError(
             f"{path} holds no item with a vector",
+            code="VECTORS-NONE",
             found=f"{sum(file.metadata.num_rows for _, file in files):,} rows in {len(files)} files",
             expected="at least one embedding",
             fix="run `iadsr embed` on an item catalogue that has text",
@@ -179,6 +194,7 @@ def _joint_dimension(path: str, files: list[tuple[str, pq.ParquetFile]]) -> int:
         if size != dimension:
             raise ArtifactError(
                 f"{file_path}: column '{VECTOR_COLUMN}' has vectors of another length than {first}",
+                code="VECTORS-LENGTH",
                 found=f"{size} values per vector",
                 expected=f"{dimension}",
                 fix="keep one encoder's embeddings per directory: delete the odd files, or run `iadsr embed` again",
@@ -189,17 +205,23 @@ def _joint_dimension(path: str, files: list[tuple[str, pq.ParquetFile]]) -> int:
 def _row_groups(path: str, file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.Table]:
     for group in range(file.num_row_groups):
         try:
-            yield file.read_row_group(group, columns=columns)
-        except (pa.ArrowException, OSError) as error:
+            table = file.read_row_group(group, columns=columns)
+            table.validate(full=True)
+            if len(table) != file.metadata.row_group(group).num_rows:
+                raise ValueError(f"{len(table):,} rows, where the footer says otherwise")
+        # The file is anybody's: what its parser raises cannot be listed.
+        except Exception as error:
             null_list = "Expected all lists to be of size" in str(error)
             raise ArtifactError(
                 f"{path}: row group {group} cannot be read",
-                found=str(error).splitlines()[0],
+                code="VECTORS-READ",
+                found=next(iter(str(error).splitlines()), type(error).__name__),
                 expected=f"{VECTOR_COLUMN} without nulls, or of the type list<float32>" if null_list else None,
                 fix="leave out the items without a vector"
                 if null_list
                 else "write the file again; it may be truncated",
             ) from error
+        yield table
 
 
 def _dimension(path: str, file: pq.ParquetFile) -> int | None:
@@ -209,6 +231,7 @@ def _dimension(path: str, file: pq.ParquetFile) -> int | None:
         if name not in schema.names:
             raise ArtifactError(
                 f"{path}: column '{name}' is missing",
+                code="VECTORS-COLUMN",
                 found=f"columns {', '.join(schema.names) or '(none)'}",
                 expected=f"{ITEM_COLUMN} and {VECTOR_COLUMN}",
                 fix="give the directory that `iadsr embed` wrote, or rename the file's columns",
@@ -218,6 +241,7 @@ def _dimension(path: str, file: pq.ParquetFile) -> int | None:
     if not is_list or not pa.types.is_floating(type_.value_type):
         raise ArtifactError(
             f"{path}: column '{VECTOR_COLUMN}' cannot hold vectors",
+            code="VECTORS-TYPE",
             found=f"type {type_}",
             expected="fixed-size list of float32",
             fix=f"cast {VECTOR_COLUMN} to a list of float32",
@@ -245,9 +269,10 @@ def _joint_metadata(files: list[tuple[str, pq.ParquetFile]], kind: Kind, dimensi
                 if "table" in values:
                     whole = parts.setdefault((str(values["table"]), int(values["parts"])), {})
                     whole[int(values["part"])] = path
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
                 raise ArtifactError(
                     f"{path}: the embedding metadata is damaged",
+                    code="VECTORS-METADATA",
                     found=raw[:200].decode(errors="replace"),
                     expected="a JSON object with kind, encoder, revision, pooling and dimension",
                     fix="run `iadsr embed` again",
@@ -257,6 +282,7 @@ def _joint_metadata(files: list[tuple[str, pq.ParquetFile]], kind: Kind, dimensi
         if metadata != first:
             raise ArtifactError(
                 f"{path} and {first_path} were not made by the same encoder from the same columns",
+                code="VECTORS-MIXED",
                 found=f"{metadata}, text columns {', '.join(metadata.text_columns) or '(none)'}",
                 expected=f"{first}, text columns {', '.join(first.text_columns) or '(none)'}",
                 fix="keep one encoder's embeddings per directory: delete the odd files, or run `iadsr embed` again",
@@ -264,6 +290,7 @@ def _joint_metadata(files: list[tuple[str, pq.ParquetFile]], kind: Kind, dimensi
     if first.kind != kind:
         raise ArtifactError(
             f"{first_path} holds {first.kind} embeddings",
+            code="VECTORS-KIND",
             found=f"{first.kind} vectors of {first}",
             expected=f"{kind} vectors",
             fix="give the directory that `iadsr embed` wrote"
@@ -273,6 +300,7 @@ def _joint_metadata(files: list[tuple[str, pq.ParquetFile]], kind: Kind, dimensi
     if first.dimension != dimension:
         raise ArtifactError(
             f"{first_path}: the metadata and the column '{VECTOR_COLUMN}' disagree",
+            code="VECTORS-DIMENSION",
             found=f"{dimension} values per vector",
             expected=f"{first.dimension}, as the metadata says",
             fix="run `iadsr embed` again",
@@ -281,6 +309,7 @@ def _joint_metadata(files: list[tuple[str, pq.ParquetFile]], kind: Kind, dimensi
         if len(present) != count:
             raise ArtifactError(
                 f"{next(iter(present.values()))} is one of {count} parts and others are missing or of another table",
+                code="VECTORS-PARTS",
                 found=f"{len(present)} of {count} parts",
                 expected="all parts of one table; an interrupted or partial copy leaves fewer",
                 fix="run `iadsr embed` again, or copy the whole directory",
@@ -311,6 +340,7 @@ def _fill(out: np.ndarray, column: Any, ids: pa.Array, path: str) -> None:
 def _bad_vector(path: str, item: pa.Scalar, found: str, expected: str) -> ArtifactError:
     return ArtifactError(
         f"{path}: column '{VECTOR_COLUMN}' of item {item.as_py()!r} is not a usable vector",
+        code="VECTORS-VALUES",
         found=found,
         expected=expected,
         fix="correct the file, or make the embeddings with `iadsr embed`",
@@ -322,7 +352,11 @@ def _text_column(column: pa.ChunkedArray, path: str) -> pa.Array:
         return column.combine_chunks().cast(pa.large_string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise ArtifactError(
-            f"{path}: column '{TEXT_COLUMN}' cannot hold text", found=f"type {column.type}", expected="string"
+            f"{path}: column '{TEXT_COLUMN}' cannot hold text",
+            code="VECTORS-TEXT",
+            fix="cast the column to string, or leave it out",
+            found=f"type {column.type}",
+            expected="string",
         ) from error
 
 
@@ -330,6 +364,7 @@ def _unique_ids(path: str, ids: list[pa.Array]) -> pa.Array:
     if len({chunk.type for chunk in ids}) > 1:
         raise ArtifactError(
             f"{path}: column '{ITEM_COLUMN}' has different types in different files",
+            code="VECTORS-IDS",
             found=" and ".join(sorted({str(chunk.type) for chunk in ids})),
             expected="one type, as in the interactions",
             fix="write all files with the same type of item id",
@@ -340,6 +375,7 @@ def _unique_ids(path: str, ids: list[pa.Array]) -> pa.Array:
     if len(repeated):
         raise ArtifactError(
             f"{path}: column '{ITEM_COLUMN}' has {len(repeated):,} ids more than once",
+            code="VECTORS-DOUBLED",
             found=f"item {repeated[0]['values'].as_py()!r} in {repeated[0]['counts'].as_py()} rows",
             expected="one row per item",
             fix="remove the repeated rows",

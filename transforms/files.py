@@ -1,5 +1,7 @@
 """Files on any file system that Beam knows: find them, open Parquet, write whole or not at all."""
 
+import hashlib
+import io
 import os
 import posixpath
 import re
@@ -7,9 +9,9 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,7 +21,6 @@ from apache_beam.io.filesystems import FileSystems
 from ..models.errors import InputError
 
 TEMPORARY_PREFIX = ".tmp-"
-_READ_ERRORS = (pa.ArrowException, OSError, BeamIOError)
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,22 @@ class FileInfo:
     """Path or URL, as the file system spells it."""
     size: int
     """Bytes."""
+    updated: float = 0.0
+    """Time of the last change, seconds since 1970; 0 where the file system does not tell."""
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """One file of a result, as the manifest lists it and `iadsr verify` checks it."""
+
+    path: str
+    """Path or URL; in a manifest, what is below the output directory."""
+    rows: int
+    """Rows."""
+    size: int
+    """Bytes."""
+    sha256: str
+    """Of its content, in hex."""
 
 
 def is_local(path: str) -> bool:
@@ -53,20 +70,23 @@ def match_files(path: str, *, suffix: str = ".parquet") -> list[FileInfo]:
     """
     root = path.rstrip("/")
     try:
+        if not path:
+            raise ValueError("the path is empty")
         is_glob = any(c in path for c in "*?[") and not FileSystems.exists(path)
-        patterns = [path] if is_glob else [f"{_literal(root)}/**{suffix}", _literal(path)]
+        patterns = [path] if is_glob else [f"{literal(root)}/**{suffix}", literal(path)]
         for pattern in patterns:
             found = [
-                FileInfo(match.path, match.size_in_bytes)
+                FileInfo(match.path, match.size_in_bytes, match.last_updated_in_seconds or 0.0)
                 for match in FileSystems.match([pattern])[0].metadata_list
                 if (is_glob or match.path.startswith(root)) and not _is_hidden(match.path, root)
             ]
             if found and not (len(found) == 1 and found[0].path.rstrip("/") == root and _is_directory(root)):
                 return sorted(found, key=lambda file: file.path)
-    except (BeamIOError, ValueError) as error:
+    except (OSError, BeamIOError, ValueError) as error:
         raise _cannot_list(path, error) from error
     raise InputError(
         f"No file found at {path}",
+        code="FILE-NONE",
         expected=f"a Parquet file, a directory that holds *{suffix} files, or a glob",
         fix="check the spelling, and quote a glob so that the shell does not expand it",
     )
@@ -76,15 +96,24 @@ def open_parquet(path: str) -> pq.ParquetFile:
     """Opens a Parquet file on any file system.
 
     Raises:
-        InputError: The file is missing, empty, truncated, or not Parquet.
+        InputError: The file is missing, empty, truncated, encrypted, or not Parquet.
     """
     try:
-        if is_local(path):
-            return pq.ParquetFile(path)
-        return pq.ParquetFile(open_binary(path))
-    except _READ_ERRORS as error:
+        if is_local(path) and os.path.exists(path) and not os.path.isfile(path):
+            raise ValueError("a directory, a pipe or a device")  # to open a pipe would wait for ever
+        parquet = pq.ParquetFile(path if is_local(path) else open_binary(path), page_checksum_verification=True)
+        # Decoded here, where a name or a time zone that is not UTF-8 is still the file's fault.
+        _ = [(field.name, getattr(field.type, "tz", None)) for field in parquet.schema_arrow]
+        footer = parquet.metadata
+        groups = [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
+        if sum(groups) != footer.num_rows or min(groups, default=0) < 0:
+            raise ValueError(f"{footer.num_rows:,} rows by the footer, {sum(groups):,} in its row groups")
+        return parquet
+    # The file is anybody's: what its parser raises cannot be listed.
+    except Exception as error:
         raise InputError(
             f"Cannot read {path}",
+            code="FILE-READ",
             found=_first_line(error),
             expected="a complete Parquet file",
             fix="write the file again, or leave it out of the input",
@@ -97,17 +126,53 @@ def open_binary(path: str) -> BinaryIO:
 
 
 def read_bytes(path: str) -> bytes:
-    """Returns the whole content of a file."""
-    with open_binary(path) as file:
+    """Returns the whole content of a file.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    with reading(path), open_binary(path) as file:
         return file.read()
 
 
-def write_atomically(path: str, write: Callable[[BinaryIO], object]) -> None:
+def read_range(path: str, offset: int, length: int) -> pa.Buffer:
+    """Returns some bytes of a file; of a local one without copying them.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    with reading(path):
+        if is_local(path):
+            with pa.memory_map(path) as source:
+                source.seek(offset)
+                return source.read_buffer(length)
+        with open_binary(path) as file:
+            file.seek(offset)
+            return pa.py_buffer(file.read(length))
+
+
+@contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Turns what a file system raises while the block reads a file into an error of ours."""
+    try:
+        yield
+    except (OSError, BeamIOError, ValueError) as error:
+        raise InputError(
+            f"Cannot read {path}",
+            code="FILE-LOAD",
+            found=_first_line(error),
+            fix="check that the file is there and may be read, and run again",
+        ) from error
+
+
+def write_atomically(path: str, write: Callable[[BinaryIO], object], *, durable: bool = False) -> None:
     """Writes a file that appears under `path` only when it is complete, replacing an older one.
 
     Args:
         path: The final name.
         write: Called once with a binary file to write into.
+        durable: On a local disk, wait until the file would survive a power cut. For results; not for what a run may
+            throw away.
 
     Raises:
         InputError: The place cannot be written to.
@@ -117,13 +182,21 @@ def write_atomically(path: str, write: Callable[[BinaryIO], object]) -> None:
     try:
         with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as file:
             write(file)
+            if durable and is_local(path):
+                file.flush()
+                os.fsync(file.fileno())
         _replace(temporary, path)
+        if durable and is_local(path):
+            _sync_directory(directory)
     except BaseException as error:
-        delete(temporary)
-        if not isinstance(error, (OSError, BeamIOError)):
+        # The file system that fails to write may fail to delete as well; what failed first is what the user must know.
+        with suppress(InputError):
+            delete(temporary)
+        if not isinstance(error, (OSError, BeamIOError, pa.ArrowException)):
             raise
         raise InputError(
             f"Cannot write {path}",
+            code="FILE-WRITE",
             found=_first_line(error),
             fix="check that the directory may be written to and that the disk has room",
         ) from error
@@ -140,9 +213,69 @@ def _replace(temporary: str, path: str) -> None:
         FileSystems.rename([temporary], [path])
 
 
-def write_table(path: str, table: pa.Table) -> None:
-    """Writes one Parquet file atomically (zstd; equal tables give equal bytes)."""
-    write_atomically(path, lambda file: pq.write_table(table, file, compression="zstd"))
+def _sync_directory(directory: str) -> None:
+    handle = os.open(directory or ".", os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_table(path: str, table: pa.Table, *, varied: tuple[str, ...] = ()) -> WrittenFile:
+    """Writes one Parquet file atomically and durably (zstd; equal tables give equal bytes).
+
+    Args:
+        path: The file.
+        table: Its content.
+        varied: Columns whose values seldom come twice: a dictionary of them would be built only to be thrown away.
+    """
+    leaves = [(field.name, leaf) for field in table.schema for leaf in _leaves(field.type, field.name)]
+    settings: dict[str, Any] = {
+        "compression": "zstd",
+        "use_dictionary": [leaf for name, leaf in leaves if name not in varied],
+        # Readers skip row groups by them, which nobody can by the least of all lists' elements.
+        "write_statistics": [leaf for name, leaf in leaves if leaf == name],
+    }
+    sink = _Hashed()
+
+    def write(file: BinaryIO) -> None:
+        sink.file = file
+        pq.write_table(table, sink, **settings)
+
+    write_atomically(path, write, durable=True)
+    return WrittenFile(path, len(table), sink.size, sink.digest.hexdigest())
+
+
+def _leaves(data_type: pa.DataType, path: str) -> Iterator[str]:
+    """Yields the paths by which Parquet knows the values of a column: more than one where it is nested."""
+    if pa.types.is_struct(data_type):
+        for field in data_type.fields:
+            yield from _leaves(field.type, f"{path}.{field.name}")
+    elif pa.types.is_map(data_type):
+        yield from _leaves(data_type.key_type, f"{path}.key_value.key")
+        yield from _leaves(data_type.item_type, f"{path}.key_value.value")
+    elif pa.types.is_nested(data_type) and not pa.types.is_union(data_type):
+        yield from _leaves(data_type.value_type, f"{path}.list.element")
+    else:
+        yield path
+
+
+class _Hashed(io.RawIOBase):
+    """Passes on what is written, and hashes it on the way."""
+
+    file: BinaryIO
+
+    def __init__(self):
+        self.size, self.digest = 0, hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data) -> int:
+        self.file.write(data)
+        self.digest.update(data)
+        self.size += len(data)
+        return len(data)
 
 
 def write_arrow(path: str, table: pa.Table) -> None:
@@ -156,50 +289,93 @@ def write_arrow(path: str, table: pa.Table) -> None:
 
 
 def read_arrow(path: str) -> pa.Table:
-    """Reads what `write_arrow` wrote."""
-    return pa.ipc.open_file(pa.py_buffer(read_bytes(path))).read_all()
+    """Reads what `write_arrow` wrote.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    with reading(path):
+        source = pa.memory_map(path) if is_local(path) else pa.py_buffer(read_bytes(path))
+        return pa.ipc.open_file(source).read_all()
 
 
 def exists(path: str) -> bool:
     """Whether a file or directory of that name exists."""
     try:
         return FileSystems.exists(path)
-    except (BeamIOError, ValueError):
+    except (OSError, BeamIOError, ValueError):
         return False
 
 
 def delete(*paths: str) -> None:
-    """Deletes files or directories; those that do not exist are passed over."""
+    """Deletes files or directories; those that do not exist are passed over.
+
+    Raises:
+        InputError: One cannot be deleted.
+    """
     for path in paths:
-        if not is_local(path):
-            # Object stores know no directories: what lies under a name goes file by file.
-            inside = [join(path, name) for name in list_names(path)]
-            if inside or exists(path):
-                FileSystems.delete(inside or [path])
-        # Not by Beam, which would take the path for a glob.
-        elif os.path.isdir(path):
-            shutil.rmtree(path)
-        elif os.path.exists(path):
-            os.remove(path)
+        try:
+            _delete(path)
+        except (OSError, BeamIOError) as error:
+            raise InputError(
+                f"Cannot delete {path}",
+                code="FILE-DELETE",
+                found=_first_line(error),
+                fix="check that the directory may be written to, and run again",
+            ) from error
+
+
+def _delete(path: str) -> None:
+    if not is_local(path):
+        # Object stores know no directories: what lies under a name goes file by file.
+        inside = [join(path, name) for name in list_names(path)]
+        if inside or exists(path):
+            FileSystems.delete(inside or [path])
+    # Not by Beam, which would take the path for a glob.
+    elif os.path.isdir(path):
+        shutil.rmtree(path)
+    elif os.path.exists(path):
+        os.remove(path)
 
 
 def list_names(directory: str) -> list[str]:
     """Returns the paths of all files under `directory`, relative to it, sorted; empty when there is none.
 
     Raises:
-        InputError: Beam knows no such file system.
+        InputError: It cannot be listed.
     """
     root = directory.rstrip("/")
     try:
-        matches = FileSystems.match([f"{_literal(root)}/**"])[0].metadata_list
-    except BeamIOError:
-        return []
-    except ValueError as error:
+        if not directory:
+            raise ValueError("the path is empty")
+        if is_local(root):
+            walk = os.walk(root or directory, onerror=_unless_missing)
+            found = [os.path.join(folder, name) for folder, _, names in walk for name in names]
+            return sorted(path[len(root) + 1 :] for path in found)
+        matches = FileSystems.match([f"{literal(root)}/**"])[0].metadata_list
+    except (OSError, BeamIOError, ValueError) as error:
+        # Some file systems fail where there is no such directory. To take any failure for that would make a finished
+        # run look like an empty directory.
+        if not isinstance(error, ValueError) and _is_known_to_be_missing(root):
+            return []
         raise _cannot_list(directory, error) from error
     return sorted(match.path[len(root) + 1 :] for match in matches if match.path.startswith(f"{root}/"))
 
 
-def _literal(path: str) -> str:
+def _unless_missing(error: OSError) -> None:
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        raise error
+
+
+def _is_known_to_be_missing(path: str) -> bool:
+    try:
+        # On an object store no directory exists, whatever lies under its name.
+        return FileSystems.get_filesystem(path).has_dirs() and not FileSystems.exists(path)
+    except (OSError, BeamIOError, ValueError):
+        return False
+
+
+def literal(path: str) -> str:
     """A pattern for a path that may hold the characters of a glob; it may match more, to be sifted by the caller."""
     return re.sub(r"[*?[\]]", "?", path)
 
@@ -218,7 +394,8 @@ def local_copy(directory: str) -> Iterator[str]:
         for name in list_names(directory):
             path = os.path.join(target, name)
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open_binary(join(directory, name)) as source, open(path, "wb") as sink:
+            remote = join(directory, name)
+            with reading(remote), open_binary(remote) as source, open(path, "wb") as sink:
                 shutil.copyfileobj(source, sink)
         yield target
 
@@ -226,12 +403,15 @@ def local_copy(directory: str) -> Iterator[str]:
 def _cannot_list(path: str, error: BaseException) -> InputError:
     return InputError(
         f"Cannot list {path}",
+        code="FILE-LIST",
         found=_first_line(error),
         fix="check the path; for a cloud path, install the Beam extra of that cloud (such as apache-beam[gcp])",
     )
 
 
 def _is_directory(path: str) -> bool:
+    if is_local(path):
+        return os.path.isdir(path)
     try:
         with open_binary(path):
             return False

@@ -5,18 +5,22 @@ that all workers see and sends only (file, offset, length) through Beam; `bytes`
 """
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from .files import join, open_binary, write_atomically
-from .schema import ROW, is_string_type
+from .files import join, read_range, write_atomically
+from .schema import is_string_type
 
 Shuffle = Literal["claim-check", "bytes"]
+_HASHED_TOGETHER = 1 << 15
+"""Strings hashed at a time: few enough for the cache."""
+_ROWS_DEALT_TOGETHER = 1 << 17
+"""Likewise."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +36,16 @@ class SliceClaim:
 
 
 @dataclasses.dataclass(frozen=True)
+class Slice:
+    """One shard's rows of one split, in the order of the input."""
+
+    split: int
+    """Number of the split, or of whatever else the slices of a shard are ordered by."""
+    content: SliceClaim | bytes
+    """The rows, as an Arrow stream, or where that lies."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Sharding:
     """How users are dealt into shards, by the values of their ids alone."""
 
@@ -44,13 +58,8 @@ class Sharding:
 
 def user_shard(user_ids: pa.ChunkedArray, sharding: Sharding) -> np.ndarray:
     """Returns the shard of each user, int64 [rows] in [0, shards)."""
-    encoded = pc.dictionary_encode(user_ids).unify_dictionaries()
-    if not encoded.num_chunks:
-        return np.zeros(0, np.int64)
-    cell = hash_values(encoded.chunk(0).dictionary) % np.uint64(sharding.cells)
-    shard = cell % np.uint64(sharding.shards)
-    codes = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])
-    return shard.astype(np.int64)[codes]
+    hashes = np.concatenate([np.zeros(0, np.uint64), *(hash_values(chunk) for chunk in user_ids.chunks)])
+    return (hashes % np.uint64(sharding.cells) % np.uint64(sharding.shards)).astype(np.int64)
 
 
 def hash_values(values: pa.Array) -> np.ndarray:
@@ -60,17 +69,26 @@ def hash_values(values: pa.Array) -> np.ndarray:
     values = values.cast(pa.large_string())
     _, offsets_buffer, data_buffer = values.buffers()
     offsets = np.frombuffer(offsets_buffer, np.int64)[values.offset : values.offset + len(values) + 1]
-    lengths = np.diff(offsets)
-    result = np.zeros(len(values), np.uint64)
-    if data_buffer is None or not lengths.sum():
-        return _mix(result)
-    data = np.frombuffer(data_buffer, np.uint8)[offsets[0] : offsets[-1]]
-    # Sum of byte * odd multiplier of its place in the string, modulo 2^64: a multilinear hash in one pass.
-    place = np.arange(len(data)) - np.repeat(offsets[:-1] - offsets[0], lengths)
-    weighted = (data.astype(np.uint64) + np.uint64(1)) * (_mix(place.astype(np.uint64)) | np.uint64(1))
-    filled = lengths > 0
-    result[filled] = np.add.reduceat(weighted, (offsets[:-1] - offsets[0])[filled])
-    return _mix(result + lengths.astype(np.uint64))
+    data = np.frombuffer(data_buffer or b"", np.uint8)
+    result = np.empty(len(values), np.uint64)
+    for start in range(0, len(values), _HASHED_TOGETHER):
+        block = slice(start, start + _HASHED_TOGETHER)
+        result[block] = _hash_strings(data, offsets[:-1][block], np.diff(offsets[start : start + _HASHED_TOGETHER + 1]))
+    return result
+
+
+def _hash_strings(data: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Hashes strings by their bytes: a multilinear hash, modulo 2^64, one pass for each place in the strings."""
+    multipliers = _mix(np.arange(int(lengths.max()), dtype=np.uint64)) | np.uint64(1)
+    total = lengths.astype(np.uint64)
+    shortest = int(lengths.min())
+    for place in range(shortest):
+        total += (data[starts + place].astype(np.uint64) + np.uint64(1)) * multipliers[place]
+    longer = np.flatnonzero(lengths > shortest)
+    for place in range(shortest, len(multipliers)):
+        longer = longer[lengths[longer] > place]
+        total[longer] += (data[starts[longer] + place].astype(np.uint64) + np.uint64(1)) * multipliers[place]
+    return _mix(total)
 
 
 def _mix(values: np.ndarray) -> np.ndarray:
@@ -83,41 +101,71 @@ def _mix(values: np.ndarray) -> np.ndarray:
 
 def split_by_shard(table: pa.Table, user_column: str, sharding: Sharding) -> Iterator[tuple[int, pa.Table]]:
     """Yields (shard, that shard's rows) for every shard that has rows, in ascending order of shard."""
-    shard = user_shard(table[user_column], sharding)
-    order = np.argsort(shard.astype(np.uint16) if sharding.shards <= 1 << 16 else shard, kind="stable")
-    counts = np.bincount(shard, minlength=sharding.shards)
-    ordered = table.take(order)
-    start = 0
-    for number in np.flatnonzero(counts):
-        yield int(number), ordered.slice(start, counts[number])
-        start += counts[number]
+    parts: dict[int, list[pa.Table]] = defaultdict(list)
+    for start in range(0, len(table), _ROWS_DEALT_TOGETHER):
+        block = table.slice(start, _ROWS_DEALT_TOGETHER)
+        shard = user_shard(block[user_column], sharding)
+        ordered = block.take(
+            np.argsort(shard.astype(np.uint16 if sharding.shards <= 1 << 16 else np.int64), kind="stable")
+        )
+        counts = np.bincount(shard, minlength=sharding.shards)
+        begins = np.cumsum(counts) - counts
+        for number in np.flatnonzero(counts):
+            parts[int(number)].append(ordered.slice(begins[number], counts[number]))
+    for number in sorted(parts):
+        yield number, pa.concat_tables(parts.pop(number))
 
 
-def to_bytes(table: pa.Table) -> bytes:
-    """Serialises a table, or a slice of one, without the rest of its buffers."""
-    sink = pa.BufferOutputStream()
+def write_stream(table: pa.Table, sink: BinaryIO | pa.NativeFile) -> None:
+    """Appends a table to a file as an Arrow stream of one batch."""
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table.combine_chunks())
-    return sink.getvalue().to_pybytes()
 
 
-def collect(slices: Iterable[SliceClaim | bytes]) -> pa.Table:
+def collect(slices: Iterable[Slice]) -> pa.Table:
     """Returns one shard's rows as one table, in the order of the input whatever the order of arrival."""
     tables = []
-    for part in slices:
-        if isinstance(part, SliceClaim):
-            with open_binary(part.path) as file:
-                file.seek(part.offset)
-                part = file.read(part.length)
-        tables.append(pa.ipc.open_stream(part).read_all())
-    # Slices hold rows of one split in ascending order, so ordering the slices orders the rows.
-    tables.sort(key=lambda table: table[ROW][0].as_py())
+    for part in sorted(slices, key=lambda part: part.split):
+        content = part.content
+        if isinstance(content, SliceClaim):
+            content = read_range(content.path, content.offset, content.length)
+        tables.append(pa.ipc.open_stream(content).read_all())
     return pa.concat_tables(tables)
 
 
+def ship(
+    parts: Iterable[tuple[int, pa.Table]], source: int, path: str, shuffle: Shuffle
+) -> Iterator[tuple[int, Slice]]:
+    """Yields (shard, slice) for each (shard, table), by way of a file or as bytes.
+
+    Args:
+        parts: What goes to which shard.
+        source: Number of the split or shard that it comes from.
+        path: The file, where one is written.
+        shuffle: Which way.
+    """
+    if shuffle == "bytes":
+        for shard, part in parts:
+            sink = pa.BufferOutputStream()
+            write_stream(part, sink)
+            yield shard, Slice(source, sink.getvalue().to_pybytes())
+        return
+    claims: list[tuple[int, SliceClaim]] = []
+
+    def write(file: BinaryIO) -> None:
+        for shard, part in parts:
+            start = file.tell()
+            write_stream(part, file)
+            claims.append((shard, SliceClaim(path, start, file.tell() - start)))
+
+    write_atomically(path, write)
+    for shard, claim in claims:
+        yield shard, Slice(source, claim)
+
+
 @dataclasses.dataclass
-class GroupByUserShard(beam.PTransform):
-    """(split index, table) -> (shard, slices of that shard), see `collect`."""
+class SliceByUserShard(beam.PTransform):
+    """(split index, table) -> (shard, slice of that shard); grouped by shard, they are for `collect`."""
 
     user_column: str
     sharding: Sharding
@@ -125,26 +173,17 @@ class GroupByUserShard(beam.PTransform):
     staging_directory: str
 
     def expand(self, input_or_inputs):
-        """Applies the shuffle to a PCollection of valid tables."""
-        return input_or_inputs | "Slice by user shard" >> beam.ParDo(_SliceByShard(self)) | beam.GroupByKey()
+        """Applies the cut to a PCollection of valid tables."""
+        return input_or_inputs | "Slice by user shard" >> beam.ParDo(_SliceByShard(self))
 
 
 class _SliceByShard(beam.DoFn):
-    def __init__(self, config: GroupByUserShard):
+    def __init__(self, config: SliceByUserShard):
         self._config = config
 
-    def process(self, element: tuple[int, pa.Table]) -> Iterator[tuple[int, SliceClaim | bytes]]:
-        split_index, table = element
-        slices = [
-            (shard, to_bytes(part))
-            for shard, part in split_by_shard(table, self._config.user_column, self._config.sharding)
-        ]
-        if self._config.shuffle == "bytes":
-            yield from slices
-            return
-        path = join(self._config.staging_directory, f"slices-{split_index:05d}.arrow")
-        write_atomically(path, lambda file: file.writelines(part for _, part in slices))
-        offset = 0
-        for shard, part in slices:
-            yield shard, SliceClaim(path, offset, len(part))
-            offset += len(part)
+    def process(self, element: tuple[int, pa.Table]) -> Iterator[tuple[int, Slice]]:
+        split, table = element
+        parts = split_by_shard(table, self._config.user_column, self._config.sharding)
+        yield from ship(
+            parts, split, join(self._config.staging_directory, f"slices-{split:05d}.arrow"), self._config.shuffle
+        )

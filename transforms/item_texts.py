@@ -66,6 +66,7 @@ def read_item_texts(
         if ids[-1].type != ids[0].type:
             raise InputError(
                 f"{info.path}: column '{item_column}' has another type than in the files before",
+                code="ITEMS-IDS",
                 found=str(ids[-1].type),
                 expected=str(ids[0].type),
                 fix="write all files with the same type of item id",
@@ -74,6 +75,7 @@ def read_item_texts(
     if all_texts.null_count == len(all_texts):
         raise InputError(
             f"No item of {path} has any text",
+            code="ITEMS-EMPTY",
             found=f"{len(all_ids):,} rows, nothing in {', '.join(text_columns or ())}",
             expected="text in at least one row",
             fix="name the columns that hold text with --text-columns",
@@ -94,6 +96,7 @@ def _first_rows(path: str, ids: pa.Array, texts: pa.Array, text_columns: tuple[s
     if conflicting > len(first):
         raise InputError(
             f"{path} is not an item catalogue",
+            code="ITEMS-REPEATED",
             found=f"{len(ids):,} rows of {len(first):,} items, {conflicting:,} with another text than the item's first",
             expected="one row per item",
             fix="give the catalogue, not the interaction log; or write one row per item",
@@ -107,6 +110,7 @@ def _default_columns(schema: pa.Schema, item_column: str, path: str) -> tuple[st
     if not chosen:
         raise InputError(
             f"{path} has no text column",
+            code="ITEMS-NO-TEXT",
             found=", ".join(f"{field.name} ({field.type})" for field in schema) or "no column at all",
             expected="at least one column of strings beside the item id",
             fix="add the items' titles or descriptions; the semantic half of the method needs text",
@@ -120,6 +124,7 @@ def _check_columns(schema: pa.Schema, item_column: str, text_columns: tuple[str,
             option = "--item-column" if name == item_column else "--text-columns"
             raise InputError(
                 f"{path}: column '{name}' is missing",
+                code="ITEMS-COLUMN",
                 found=f"columns {', '.join(schema.names) or '(none)'}",
                 expected=f"'{item_column}' with the ids, and the text columns {', '.join(text_columns)}",
                 fix=f"name the right column with {option}",
@@ -128,11 +133,15 @@ def _check_columns(schema: pa.Schema, item_column: str, text_columns: tuple[str,
 
 def _read(file: pq.ParquetFile, columns: list[str], path: str) -> pa.Table:
     try:
-        return file.read(columns=list(dict.fromkeys(columns)))
-    except (pa.ArrowException, OSError) as error:
+        table = file.read(columns=list(dict.fromkeys(columns)))
+        table.validate(full=True)
+        return table
+    # The file is anybody's: what its parser raises cannot be listed.
+    except Exception as error:
         raise InputError(
             f"{path} cannot be read",
-            found=str(error).splitlines()[0],
+            code="ITEMS-READ",
+            found=next(iter(str(error).splitlines()), type(error).__name__),
             expected="a complete Parquet file",
             fix="write the file again, it may be truncated",
         ) from error
@@ -160,6 +169,7 @@ def _to_text(column: pa.ChunkedArray, path: str, name: str) -> pa.Array:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise InputError(
             f"{path}: column '{name}' cannot be used as text",
+            code="ITEMS-TEXT",
             found=f"type {column.type}",
             expected="strings, numbers, or lists of them",
             fix="choose other columns with --text-columns",

@@ -7,6 +7,7 @@ cold to have been trained) borrows one from its nearest semantic neighbours, onc
 import dataclasses
 import json
 import os
+from typing import TYPE_CHECKING, Literal
 
 import apache_beam as beam
 import numpy as np
@@ -14,13 +15,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..models.errors import ArtifactError
-from ..models.neighbours import borrow_collaborative
-from ..models.scoring import ItemVectors
 from .embedding_table import EmbeddingTable, align
 from .embeddings import fingerprint, read_embeddings
-from .files import join, local_copy, write_arrow, write_atomically
+from .files import join, local_copy, read_arrow, read_bytes, write_arrow, write_atomically
+from .grouping import hash_values
+
+if TYPE_CHECKING:
+    from ..models.scoring import ItemVectors
 
 _ITEMS, _SEMANTIC, _COLLABORATIVE, _DESCRIPTION = "items.arrow", "semantic.npy", "collaborative.npy", "description.json"
+_FLAGS = ("has_semantic", "has_collaborative", "borrowed")
+ITEM_SHARD_BYTES = 256 << 20
+BROADCAST_BYTES = 64 << 30
+"""Catalogues of more bytes of vectors are not copied to every machine but joined by `shuffle_join`."""
+Join = Literal["broadcast", "shuffle"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +39,7 @@ class Catalogue:
     """string or int64 [V]."""
     texts: pa.Array
     """large_string [V]; the text that was embedded, null where unknown."""
-    vectors: ItemVectors
+    vectors: "ItemVectors"
     """[V, ...]; the large arrays are memory-mapped."""
     borrowed: np.ndarray
     """bool [V]; the collaborative vector comes from semantic neighbours."""
@@ -47,6 +55,7 @@ class Catalogue:
         if pa.types.is_integer(item_ids.type) != pa.types.is_integer(self.item_ids.type):
             raise ArtifactError(
                 "Item ids in the log and in the embeddings have different types",
+                code="IDS-LOG",
                 found=f"{item_ids.type} in the log, {self.item_ids.type} in the embeddings",
                 expected="strings in both or integers in both",
                 fix="cast the ids on one side",
@@ -54,8 +63,10 @@ class Catalogue:
         rows = pc.index_in(item_ids.cast(self.item_ids.type), value_set=self.item_ids)
         return rows.fill_null(-1).to_numpy().astype(np.int64)
 
-    def take(self, rows: np.ndarray) -> ItemVectors:
+    def take(self, rows: np.ndarray) -> "ItemVectors":
         """Returns the vectors of the given rows, -1 standing for an item without any."""
+        from ..models.scoring import ItemVectors
+
         known = rows >= 0
         rows = np.where(known, rows, 0)
         source = self.vectors
@@ -73,9 +84,13 @@ def join_tables(semantic: EmbeddingTable, collaborative: EmbeddingTable) -> Cata
     Raises:
         ArtifactError: The tables' item ids have different types.
     """
+    from ..models.neighbours import borrow_collaborative
+    from ..models.scoring import ItemVectors
+
     if semantic.item_ids.type != collaborative.item_ids.type:
         raise ArtifactError(
             "Item ids in the embeddings and in the model have different types",
+            code="IDS-MODEL",
             found=f"{semantic.item_ids.type} in the embeddings, {collaborative.item_ids.type} in the model",
             expected="the ids that the model was trained with",
             fix="embed the catalogue with the ids of the log, and train again",
@@ -118,8 +133,59 @@ def write_catalogue(catalogue: Catalogue, directory: str) -> None:
     write_atomically(join(directory, _DESCRIPTION), lambda file: file.write(text))
 
 
+def write_in_item_shards(catalogue: Catalogue, directory: str, item_shards: int) -> None:
+    """Writes a catalogue's items as one, to be opened without vectors, and all else as a catalogue per item shard."""
+    shard = item_shard(catalogue.item_ids, item_shards)
+    for number in range(item_shards):
+        rows = np.flatnonzero(shard == number)
+        part = Catalogue(
+            item_ids=catalogue.item_ids.take(pa.array(rows)),
+            texts=catalogue.texts.take(pa.array(rows)),
+            vectors=catalogue.take(rows),
+            borrowed=catalogue.borrowed[rows],
+            description=catalogue.description,
+        )
+        write_catalogue(part, item_shard_directory(directory, number, item_shards))
+    write_catalogue(_without_vectors(catalogue), directory)
+
+
+def item_shard(item_ids: pa.Array, item_shards: int) -> np.ndarray:
+    """Returns the shard of each item, int64 [n], by its id alone, in whatever width the id comes."""
+    return (hash_values(item_ids) % np.uint64(item_shards)).astype(np.int64)
+
+
+def item_shard_directory(directory: str, shard: int, item_shards: int) -> str:
+    """Where `write_in_item_shards` puts one shard."""
+    return join(directory, f"items-{shard:05d}-of-{item_shards:05d}")
+
+
+def _without_vectors(catalogue: Catalogue) -> Catalogue:
+    none = np.zeros((len(catalogue.item_ids), 0), np.float32)
+    return dataclasses.replace(
+        catalogue, vectors=dataclasses.replace(catalogue.vectors, collaborative=none, semantic=none)
+    )
+
+
+def open_items(directory: str) -> Catalogue:
+    """Opens a catalogue without its vectors, which would be copied to this machine if it is a remote one."""
+    from ..models.scoring import ItemVectors
+
+    table = read_arrow(join(directory, _ITEMS)).combine_chunks()
+    none = np.zeros((len(table), 0), np.float32)
+    flags = {name: table[name].to_numpy() for name in _FLAGS}
+    return Catalogue(
+        item_ids=_one_chunk(table["item_id"]),
+        texts=_one_chunk(table["text"]),
+        vectors=ItemVectors(none, none, flags["has_collaborative"], flags["has_semantic"]),
+        borrowed=flags["borrowed"],
+        description=json.loads(read_bytes(join(directory, _DESCRIPTION))),
+    )
+
+
 def open_catalogue(directory: str) -> Catalogue:
     """Opens a catalogue written by `write_catalogue`; a remote one is first copied to this machine."""
+    from ..models.scoring import ItemVectors
+
     # The memory maps outlive the names of a copy's files.
     with local_copy(directory) as local:
         with pa.memory_map(os.path.join(local, _ITEMS)) as source:
@@ -128,7 +194,7 @@ def open_catalogue(directory: str) -> Catalogue:
             description = json.load(file)
         collaborative = np.load(os.path.join(local, _COLLABORATIVE), mmap_mode="r")
         semantic = np.load(os.path.join(local, _SEMANTIC), mmap_mode="r")
-    flags = {name: table[name].to_numpy() for name in ("has_semantic", "has_collaborative", "borrowed")}
+    flags = {name: table[name].to_numpy() for name in _FLAGS}
     return Catalogue(
         item_ids=_one_chunk(table["item_id"]),
         texts=_one_chunk(table["text"]),
@@ -149,6 +215,8 @@ class BuildCatalogue(beam.PTransform):
     embeddings: str
     collaborative: str
     directory: str
+    item_shards: int | None = None
+    """None: as one, for `open_catalogue`; else see `write_in_item_shards`."""
 
     def expand(self, input_or_inputs):
         """Applies the build to a pipeline."""
@@ -157,5 +225,9 @@ class BuildCatalogue(beam.PTransform):
     def _build(self, directory: str) -> str:
         semantic = read_embeddings(self.embeddings, kind="semantic")
         collaborative = read_embeddings(self.collaborative, kind="collaborative")
-        write_catalogue(join_tables(semantic, collaborative), directory)
+        catalogue = join_tables(semantic, collaborative)
+        if self.item_shards is None:
+            write_catalogue(catalogue, directory)
+        else:
+            write_in_item_shards(catalogue, directory, self.item_shards)
         return directory

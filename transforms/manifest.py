@@ -19,11 +19,15 @@ from ..models.errors import ConservationError, InputError
 from ..models.noise_share import NoiseShare
 from .deciding import DROP_REASONS, KEEP_REASONS, Policy
 from .drop_plan import DropPlan
-from .files import delete, join, write_atomically
-from .joining import Catalogue, open_catalogue
+from .files import FileInfo, WrittenFile, delete, exists, join, read_bytes, write_atomically
+from .joining import Catalogue, open_items
 from .popularity import ItemCounts, read_item_counts
-from .reading import SplitCounts
+from .pseudonyms import ReportUsers, name_users
+from .reading import SplitCounts, check_unchanged
+from .run_marker import check_still_ours
+from .splits import SkippedFile
 from .summary import HISTOGRAM_BINS, Summary, length_labels
+from .validation import UNREADABLE
 
 MANIFEST, REPORT = "manifest.json", "report.html"
 FORMAT_VERSION = 1
@@ -43,6 +47,46 @@ class RunFacts:
     """What inserted noise scores, see `models.noise_share`."""
     description: dict[str, Any]
     """Manifest entries that are known beforehand: started_at, model, embeddings, options, versions."""
+    inputs: tuple[FileInfo, ...] = ()
+    """The input files as they were when the plan was made."""
+    skipped: tuple[SkippedFile, ...] = ()
+    """Input files that are not read."""
+    max_rejected: float = 1.0
+    """Share of rejected rows above which the run stops."""
+    report_users: ReportUsers = "hashed"
+    """Who the report's examples are called."""
+    token: str = ""
+    """Of the mark that the run has set, see `run_marker`."""
+
+    @property
+    def first_rows(self) -> np.ndarray:
+        """Number in the whole input of each file's first row, int64 [files]; files without rows share theirs."""
+        return np.cumsum([0, *self.rows_by_file.values()])[:-1].astype(np.int64)
+
+
+def check_rejected(facts: RunFacts, counts: list[SplitCounts]) -> None:
+    """Checks that no more rows are rejected than the user allows.
+
+    Raises:
+        InputError: There are more.
+    """
+    reasons: Counter[str] = Counter()
+    for count in counts:
+        reasons.update(count.rejected)
+    rows = sum(facts.rows_by_file.values())
+    # Where not one row is left, there is nothing to be stopped, and `check_conservation` has more to say.
+    if facts.max_rejected * rows < reasons.total() < rows:
+        raise InputError(
+            "More rows are unusable than --max-rejected allows",
+            code="ROWS-REJECTED",
+            found=f"{reasons.total():,} of {rows:,} rows ({reasons.total() / rows:.1%}): {_listed(reasons)}",
+            expected=f"at most {facts.max_rejected:.1%}",
+            fix="see the rejected/ folder of the output; correct the log or the columns named, or raise --max-rejected",
+        )
+
+
+def _listed(reasons: Counter[str]) -> str:
+    return ", ".join(f"{reason} ({rows:,} rows)" for reason, rows in reasons.most_common())
 
 
 def check_conservation(facts: RunFacts, counts: list[SplitCounts], summary: Summary | None) -> None:
@@ -62,22 +106,33 @@ def check_conservation(facts: RunFacts, counts: list[SplitCounts], summary: Summ
         if read[path] != rows:
             raise ConservationError(
                 f"Rows of {path} do not add up",
+                code="ROWS-FILE",
                 found=f"{valid[path]:,} valid + {read[path] - valid[path]:,} rejected = {read[path]:,}",
                 expected=f"{rows:,}, as the file's footer says",
                 fix="do not use this output; run again, and report it if it happens again",
             )
     if summary is None:
-        listed = ", ".join(f"{reason} ({rows:,} rows)" for reason, rows in reasons.most_common())
         raise InputError(
             "No row of the input could be used",
-            found=listed,
+            code="ROWS-NONE",
+            found=_listed(reasons),
             fix="see the rejected/ folder of the output for the rows; are the right columns named?",
         )
-    if summary.kept + summary.dropped != valid.total():
+    for path, kept, dropped in zip(facts.rows_by_file, *summary.files.tolist(), strict=True):
+        if kept + dropped != valid[path]:
+            raise ConservationError(
+                f"Rows of {path} were lost or doubled between reading and writing",
+                code="ROWS-WRITTEN",
+                found=f"{kept:,} kept + {dropped:,} dropped = {kept + dropped:,}",
+                expected=f"{valid[path]:,} valid rows read",
+                fix="do not use this output; run again, and report it if it happens again",
+            )
+    if summary.checksum != sum(count.checksum for count in counts) % 2**64:
         raise ConservationError(
-            "Rows were lost or doubled between reading and writing",
-            found=f"{summary.kept:,} kept + {summary.dropped:,} dropped = {summary.kept + summary.dropped:,}",
-            expected=f"{valid.total():,} valid rows read",
+            "The rows written are as many as were read, but not the same",
+            code="ROWS-EXCHANGED",
+            found=f"checksum {summary.checksum:016x} of the row numbers",
+            expected=f"{sum(count.checksum for count in counts) % 2**64:016x}",
             fix="do not use this output; run again, and report it if it happens again",
         )
 
@@ -89,17 +144,32 @@ def build_manifest(
     plan: DropPlan,
     item_counts: ItemCounts,
     catalogue: Catalogue,
+    output: str,
 ) -> dict[str, Any]:
     """Returns the manifest as JSON-able values."""
     started = datetime.fromisoformat(facts.description["started_at"])
     finished = datetime.now(UTC)
     seconds = {"total": (finished - started).total_seconds(), "read": sum(c.seconds for c in counts), **summary.seconds}
     rejected: Counter[str] = Counter()
-    files = {path: {"path": path, "read": rows, "valid": 0, "rejected": 0} for path, rows in facts.rows_by_file.items()}
+    infos = {info.path: info for info in facts.inputs}
+    files = {
+        path: {
+            "path": path,
+            "read": rows,
+            "kept": kept,
+            "dropped": dropped,
+            "rejected": 0,
+            "unreadable": 0,
+            "bytes": infos[path].size,
+            "changed_at": infos[path].updated,
+        }
+        for (path, rows), kept, dropped in zip(facts.rows_by_file.items(), *summary.files.tolist(), strict=True)
+    }
     for count in counts:
         rejected.update(count.rejected)
-        files[count.path]["valid"] += count.valid
         files[count.path]["rejected"] += sum(count.rejected.values())
+        files[count.path]["unreadable"] += count.rejected.get(UNREADABLE, 0)
+    written = [*summary.written, *(count.written for count in counts if count.written is not None)]
     found = catalogue.lookup(item_counts.item_ids)
     vectors = catalogue.take(found)
     labels = length_labels()
@@ -107,6 +177,7 @@ def build_manifest(
     policy = facts.policy
     return {
         "format_version": FORMAT_VERSION,
+        "run": facts.token,
         **facts.description,
         "embeddings": {**facts.description["embeddings"], **catalogue.description},
         "finished_at": finished.isoformat(timespec="seconds"),
@@ -118,6 +189,8 @@ def build_manifest(
             "rejected": rejected.total(),
         },
         "files": list(files.values()),
+        "skipped_files": [dataclasses.asdict(file) for file in facts.skipped],
+        "outputs": [_relative(file, output) for file in sorted(written, key=lambda file: file.path)],
         "users": dict(zip(("total", "shortened", "emptied"), summary.users.tolist(), strict=True)),
         "items": {
             "total": len(found),
@@ -150,6 +223,10 @@ def build_manifest(
             "after": summary.lengths[1, : longest + 1].tolist(),
         },
     }
+
+
+def _relative(file: WrittenFile, output: str) -> dict[str, Any]:
+    return dataclasses.asdict(file) | {"path": file.path[len(output.rstrip("/")) + 1 :]}
 
 
 def _named(names: tuple[str, ...], counts) -> dict[str, int]:
@@ -198,6 +275,30 @@ def _buckets(item_counts: ItemCounts, summary: Summary, plan: DropPlan) -> list[
     ]
 
 
+def read_manifest(output: str) -> dict[str, Any]:
+    """Reads the manifest of a finished run.
+
+    Raises:
+        InputError: There is none, or it is damaged.
+    """
+    try:
+        path = join(output, MANIFEST)
+        if not exists(path):
+            raise ValueError("there is none")
+        manifest = json.loads(read_bytes(path))
+        if not isinstance(manifest, dict) or manifest.get("format_version") != FORMAT_VERSION:
+            raise ValueError(f"no manifest of format {FORMAT_VERSION}")
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{output} holds no finished run",
+            code="OUTPUT-UNFINISHED",
+            found=f"{MANIFEST}: {error}",
+            expected="a directory that `iadsr clean` has finished",
+            fix="run `iadsr clean` again with the same arguments: it goes on where it was cut off",
+        ) from error
+    return manifest
+
+
 @dataclasses.dataclass
 class FinishRun(beam.PTransform):
     """Side inputs -> the path of the manifest, once everything else is written."""
@@ -231,11 +332,21 @@ class _Finish(beam.DoFn):
         self._facts, self._output, self._render = facts, output, render_report
 
     def process(self, _, counts, summary, plan, item_counts, catalogue_directory):
+        for info in self._facts.inputs:
+            check_unchanged(info)
         check_conservation(self._facts, counts, summary)
+        check_still_ours(self._output, self._facts.token)
         manifest = build_manifest(
-            self._facts, counts, summary, plan, read_item_counts(item_counts), open_catalogue(catalogue_directory)
+            self._facts,
+            counts,
+            summary,
+            plan,
+            read_item_counts(item_counts),
+            open_items(catalogue_directory),
+            self._output,
         )
-        report = self._render(manifest, [example for _, example in summary.examples])
+        examples = name_users([example for _, example in summary.examples], self._facts.report_users)
+        report = self._render(manifest, examples)
         _write_text(join(self._output, REPORT), report)
         path = join(self._output, MANIFEST)
         _write_text(path, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
@@ -248,4 +359,5 @@ def _remove(manifest: str, staging_directory: str) -> str:
 
 
 def _write_text(path: str, text: str) -> None:
-    write_atomically(path, lambda file: file.write(text.encode()))
+    # A lone surrogate, in the name of a file, has no UTF-8.
+    write_atomically(path, lambda file: file.write(text.encode(errors="backslashreplace")), durable=True)

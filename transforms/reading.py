@@ -14,10 +14,13 @@ import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
 from ..models.errors import InputError
-from .files import join, open_parquet, write_table
-from .schema import InteractionColumns
-from .splits import Split
-from .validation import Validated, validate
+from . import coders  # noqa: F401 (tables need it)
+from .files import FileInfo, WrittenFile, exists, join, open_parquet, write_table
+from .fingerprints import is_unchanged
+from .grouping import hash_values
+from .schema import ROW, InteractionColumns
+from .splits import OnBadFile, Split
+from .validation import Validated, unreadable_rows, validate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +35,21 @@ class SplitCounts:
     """Rows rejected, by reason."""
     seconds: float
     """Worker seconds spent on reading and checking."""
+    checksum: int = 0
+    """Sum of the hashes of the numbers of valid rows, modulo 2^64: two sets of as many rows differ in it."""
+    written: WrittenFile | None = None
+    """The file of rejected rows, where there are any."""
 
 
-def read_split(split: Split, columns: InteractionColumns, schema: pa.Schema) -> Validated:
+def row_checksum(rows: pa.Array | pa.ChunkedArray) -> int:
+    """Sums up hashes of row numbers, modulo 2^64, whatever their order."""
+    rows = rows.combine_chunks() if isinstance(rows, pa.ChunkedArray) else rows
+    return int(hash_values(rows).sum())
+
+
+def read_split(
+    split: Split, columns: InteractionColumns, schema: pa.Schema, on_bad_file: OnBadFile = "fail"
+) -> Validated:
     """Reads and validates one split.
 
     Args:
@@ -42,29 +57,88 @@ def read_split(split: Split, columns: InteractionColumns, schema: pa.Schema) -> 
         columns: The part that each column plays.
         schema: The columns to read, with the types in which all files' rows are carried; those that this file lacks
             become null.
+        on_bad_file: With "skip", rows of row groups that cannot be read are rejected.
 
     Raises:
         InputError: The file has become unreadable, or has changed since the plan was made.
     """
     try:
+        table = _read(split, split.row_groups, schema)
+    except InputError as error:
+        if on_bad_file == "fail" or error.code != "LOG-PAGES":
+            raise
+        return _read_what_can_be(split, columns, schema)
+    if table.num_rows != split.rows:
+        raise _changed(split.path, f"{table.num_rows} rows", f"{split.rows} rows, as its footer said at the start")
+    return validate(_conform(table, schema, split.path), columns, split.path, split.first_row, split.file_first_row)
+
+
+def check_unchanged(info: FileInfo) -> None:
+    """Checks that a file is still the one that the plan was made for.
+
+    Raises:
+        InputError: It vanished, or its size or time of change is another.
+    """
+    if not is_unchanged(info):
+        found = "another size or time of change" if exists(info.path) else "no such file any more"
+        raise _changed(info.path, found, "the file as it was at the start")
+
+
+def _read(split: Split, row_groups: tuple[int, ...], schema: pa.Schema) -> pa.Table:
+    try:
         with open_parquet(split.path) as parquet:
             names = [name for name in schema.names if name in parquet.schema_arrow.names]
-            table = parquet.read_row_groups(list(split.row_groups), columns=names, use_threads=False)
-    except (pa.ArrowException, OSError, IndexError) as error:
+            table = parquet.read_row_groups(list(row_groups), columns=names, use_threads=False)
+        table.validate()
+        for column in table.columns:
+            if pa.types.is_dictionary(column.type):
+                column.validate(full=True)  # an index beyond the dictionary
+        return table
+    # The file is anybody's: what its parser raises cannot be listed.
+    except Exception as error:
+        if not exists(split.path):
+            raise _changed(split.path, "no such file any more", "the file as it was at the start") from error
+        lines = str(error).splitlines()
         raise InputError(
-            f"Cannot read row groups {split.row_groups[0]} to {split.row_groups[-1]} of {split.path}",
-            found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
+            f"Cannot read row groups {row_groups[0]} to {row_groups[-1]} of {split.path}",
+            code="LOG-PAGES",
+            found=f"{type(error).__name__}: {lines[0] if lines else ''}",
             expected="intact Parquet data pages",
-            fix="write the file again, or leave it out of the input",
+            fix="write the file again, leave it out of the input, or go on without these rows by --on-bad-file skip",
         ) from error
-    if table.num_rows != split.rows:
-        raise InputError(
-            f"{split.path} changed while it was being read",
-            found=f"{table.num_rows} rows",
-            expected=f"{split.rows} rows, as its footer said at the start",
-            fix="run again when nothing writes to the input",
-        )
-    return validate(_conform(table, schema, split.path), columns, split.path, split.first_row, split.file_first_row)
+
+
+def _changed(path: str, found: str, expected: str) -> InputError:
+    return InputError(
+        f"{path} changed while it was being read",
+        code="LOG-CHANGED",
+        found=found,
+        expected=expected,
+        fix="run again when nothing writes to the input",
+    )
+
+
+def _read_what_can_be(split: Split, columns: InteractionColumns, schema: pa.Schema) -> Validated:
+    """Reads a damaged split row group by row group; every row of a group that cannot be read is rejected."""
+    with open_parquet(split.path) as parquet:
+        rows = {group: parquet.metadata.row_group(group).num_rows for group in split.row_groups}
+    if sum(rows.values()) != split.rows:
+        raise _changed(split.path, f"{sum(rows.values())} rows", f"{split.rows} rows, as its footer said at the start")
+    parts: list[Validated] = []
+    first_row = split.first_row
+    for group, count in rows.items():
+        try:
+            table = _read(split, (group,), schema)
+        except InputError:
+            table = None
+        if table is not None and len(table) == count:
+            conformed = _conform(table, schema, split.path)
+            parts.append(validate(conformed, columns, split.path, first_row, split.file_first_row))
+        else:
+            empty = validate(schema.empty_table(), columns, split.path)
+            parts.append(Validated(empty.valid, unreadable_rows(split.path, first_row, count)))
+        first_row += count
+    return Validated(pa.concat_tables(p.valid for p in parts), pa.concat_tables(p.rejected for p in parts))
 
 
 def _conform(table: pa.Table, schema: pa.Schema, path: str) -> pa.Table:
@@ -81,7 +155,8 @@ def _cast(column: pa.ChunkedArray, field: pa.Field, path: str) -> pa.ChunkedArra
     except pa.ArrowInvalid as error:
         raise InputError(
             f"Column {field.name!r} of {path} holds a value that the type of all files together cannot hold",
-            found=f"{str(error).splitlines()[0]} ({column.type} in this file)",
+            code="LOG-VALUE",
+            found=f"{column.type} in this file",  # not Arrow's message: it quotes the value, which may be a user's id
             expected=str(field.type),
             fix="write all files with one type, or clean them separately",
         ) from error
@@ -97,12 +172,12 @@ class ReadSplits(beam.PTransform):
     columns: InteractionColumns
     schema: pa.Schema
     rejected_directory: str
+    on_bad_file: OnBadFile = "fail"
 
     def expand(self, input_or_inputs):
         """Applies the reader to a PCollection of Split."""
-        return input_or_inputs | "Read and validate" >> beam.ParDo(_ReadSplit(self)).with_outputs(
-            "counts", main="valid"
-        )
+        read = beam.ParDo(_ReadSplit(self)).with_output_types(tuple[int, pa.Table])
+        return input_or_inputs | "Read and validate" >> read.with_outputs("counts", main="valid")
 
 
 class _ReadSplit(beam.DoFn):
@@ -110,17 +185,21 @@ class _ReadSplit(beam.DoFn):
         self._columns = config.columns
         self._schema = config.schema.serialize().to_pybytes()
         self._rejected_directory = config.rejected_directory
+        self._on_bad_file: OnBadFile = config.on_bad_file
 
     def setup(self):
         self._arrow_schema = pa.ipc.read_schema(pa.py_buffer(self._schema))
 
     def process(self, split: Split) -> Iterator:
         started = perf_counter()
-        valid, rejected = read_split(split, self._columns, self._arrow_schema)
+        valid, rejected = read_split(split, self._columns, self._arrow_schema, self._on_bad_file)
+        written = None
         if len(rejected):
-            write_table(join(self._rejected_directory, f"part-{split.index:05d}.parquet"), rejected)
+            written = write_table(join(self._rejected_directory, f"part-{split.index:05d}.parquet"), rejected)
         reasons = Counter(rejected["reason"].to_pylist())
-        counts = SplitCounts(split.path, len(valid), dict(reasons), perf_counter() - started)
+        counts = SplitCounts(
+            split.path, len(valid), dict(reasons), perf_counter() - started, row_checksum(valid[ROW]), written
+        )
         yield TaggedOutput("counts", counts)
         if len(valid):
             yield split.index, valid

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from ..models.errors import InputError
-from ..models.scoring import SIMILARITIES
 
 INTERNAL_PREFIX = "__iadsr_"
 """No column of a user's may start with this."""
 ROW = f"{INTERNAL_PREFIX}row"
 """Internal column: number of the row in the whole input (files in sorted order), int64."""
 TIME = f"{INTERNAL_PREFIX}time"
-"""Internal column: the timestamp as an int64 that sorts like it."""
+"""Internal column, where timestamps are strings: the timestamp as an int64 that sorts like it."""
 
+SIMILARITIES = ("long_term_semantic", "long_term_collaborative", "short_term")
+"""As `models.iadsr` names them, stated here because torch, which that imports, takes seconds to load."""
 SIMILARITY_COLUMNS = tuple(f"{name}_similarity" for name in SIMILARITIES)
 
 ADDED_FIELDS = (
@@ -58,6 +59,7 @@ class InteractionColumns:
         if doubled:
             raise InputError(
                 f"Column {doubled[0]!r} is named for more than one part",
+                code="OPTION-COLUMNS",
                 found=f"user {self.user!r}, item {self.item!r}, timestamp {self.timestamp!r}, "
                 f"position {self.position!r}",
                 expected="a column of its own for each",
@@ -113,11 +115,17 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
     """
     doubled = sorted({name for name in schema.names if schema.names.count(name) > 1})
     if doubled:
-        raise InputError(f"{path} has two columns named {doubled[0]!r}", fix="rename one of them")
+        raise InputError(
+            f"{path} has two columns named {doubled[0]!r}",
+            code="LOG-DOUBLED",
+            found=f"columns {', '.join(schema.names)}",
+            fix="rename one of them",
+        )
     for name in columns.required:
         if name not in schema.names:
             raise InputError(
                 f"{path} has no column {name!r}",
+                code="LOG-COLUMN",
                 found=f"columns {', '.join(schema.names)}",
                 expected=f"columns {', '.join(columns.required)}",
                 fix="name your columns with --user-column, --item-column, --timestamp-column, --position-column",
@@ -126,12 +134,15 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
     if taken:
         raise InputError(
             f"{path} already has a column {taken[0]!r}, which cleaning adds",
+            code="LOG-CLEANED",
+            found=f"columns {', '.join(schema.names)}",
             fix="is this the output of an earlier run? Clean the original log, or rename the column",
         )
     internal = [name for name in schema.names if name.startswith(INTERNAL_PREFIX)]
     if internal:
         raise InputError(
             f"{path} has a column {internal[0]!r}",
+            code="LOG-INTERNAL",
             expected=f"no column that starts with {INTERNAL_PREFIX}, which cleaning uses itself",
             fix="rename the column",
         )
@@ -168,14 +179,59 @@ def unify_schemas(schemas: dict[str, pa.Schema], columns: InteractionColumns) ->
         for field in schema:
             if field.name in merged.names:
                 _check_promotable(field, merged.field(field.name), path, first_path)
-        merged = pa.unify_schemas([merged, schema], promote_options="permissive")
+        try:
+            merged = pa.unify_schemas([merged, schema], promote_options="permissive")
+        except pa.ArrowException as error:
+            raise InputError(
+                f"{path} and {first_path} have no schema in common",
+                code="LOG-UNIFY",
+                found=str(error).splitlines()[0],
+                expected="types that one type can hold",
+                fix="write all files with the same types, or clean the files separately",
+            ) from error
     return merged
+
+
+def find_odd_schemas(schemas: dict[str, pa.Schema], rows: dict[str, int]) -> dict[str, str]:
+    """Finds the files that disagree on a column's type with those that hold most rows.
+
+    Args:
+        schemas: Path to checked schema, in input order.
+        rows: Path to number of rows.
+
+    Returns:
+        Path to what is wrong, for each file to be left out so that the others have one schema.
+    """
+    weights: dict[str, dict[object, int]] = {}
+    for path, schema in schemas.items():
+        for field in schema:
+            if not pa.types.is_null(field.type):
+                kinds = weights.setdefault(field.name, {})
+                kinds[_kind(field.type)] = kinds.get(_kind(field.type), 0) + rows[path]
+    usual = {name: max(kinds, key=lambda kind, kinds=kinds: kinds[kind]) for name, kinds in weights.items()}
+    odd: dict[str, str] = {}
+    for path, schema in schemas.items():
+        for field in schema:
+            if not pa.types.is_null(field.type) and _kind(field.type) != usual[field.name]:
+                what = f"Column {field.name!r} of {path} has the type {field.type}, which most rows have otherwise"
+                odd.setdefault(path, what)
+    return odd
+
+
+def _kind(data_type: pa.DataType) -> object:
+    """What two types must share to be carried as one, see `_have_a_joint_type`."""
+    if _is_number(data_type):
+        return "number"
+    if is_string_type(data_type):
+        return "string"
+    return ("timestamp", data_type.tz) if pa.types.is_timestamp(data_type) else data_type
 
 
 def _check_promotable(field: pa.Field, merged: pa.Field, path: str, first_path: str) -> None:
     if not _have_a_joint_type(field.type, merged.type):
         raise InputError(
             f"Column {field.name!r} has different types in {path} and {first_path}",
+            code="LOG-MIXED",
             found=f"{field.type} and {merged.type}",
             expected="one type in all files",
             fix="cast the column in one of them, or clean the files separately",
@@ -183,12 +239,8 @@ def _check_promotable(field: pa.Field, merged: pa.Field, path: str, first_path: 
 
 
 def _have_a_joint_type(one: pa.DataType, other: pa.DataType) -> bool:
-    if one == other or pa.types.is_null(one) or pa.types.is_null(other):
-        return True
-    if pa.types.is_timestamp(one) and pa.types.is_timestamp(other):
-        return one.tz == other.tz
     # pandas makes a float of an integer column in which a value is missing: files of one log often differ so.
-    return any(belongs(one) and belongs(other) for belongs in (_is_number, is_string_type))
+    return pa.types.is_null(one) or pa.types.is_null(other) or _kind(one) == _kind(other)
 
 
 def _is_number(data_type: pa.DataType) -> bool:
@@ -199,6 +251,7 @@ def _check_type(schema: pa.Schema, name: str, path: str, usable: bool, expected:
     if not usable:
         raise InputError(
             f"Column {name!r} of {path} has an unusable type",
+            code="LOG-TYPE",
             found=str(schema.field(name).type),
             expected=expected,
             fix="cast the column, or name another one with --user-column, --item-column, --timestamp-column or "

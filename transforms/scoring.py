@@ -1,21 +1,29 @@
 """Scores one shard of users: order, join, score; and parks scored shards on disk while a threshold is found."""
 
 import dataclasses
+import json
 from collections.abc import Iterable, Iterator
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+from apache_beam.coders.coders import Coder
+from apache_beam.coders.typecoders import registry
 from apache_beam.pvalue import AsSingleton
 from apache_beam.utils.shared import Shared
 
-from ..models.scoring import Scores, score_sequences
-from .files import join, local_copy, read_arrow, write_arrow
-from .grouping import SliceClaim, collect
+from .coders import TableCoder
+from .files import exists, join, local_copy, read_arrow, write_arrow
+from .grouping import Slice, collect
 from .joining import Catalogue, open_catalogue
 from .ordering import OrderedShard, order_interactions
-from .schema import INTERNAL_PREFIX, SIMILARITY_COLUMNS, InteractionColumns
+from .schema import INTERNAL_PREFIX, ROW, SIMILARITY_COLUMNS, InteractionColumns
+from .shuffle_join import collect_catalogue
+
+if TYPE_CHECKING:
+    from ..models.scoring import Scores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +34,7 @@ class ScoredShard:
     """Number of the shard."""
     ordered: OrderedShard
     """The interactions."""
-    scores: Scores
+    scores: "Scores"
     """Their scores, entry by entry."""
     known: np.ndarray
     """bool [rows]; the item has a vector in at least one modality."""
@@ -43,7 +51,7 @@ def score_shard(
 
     Args:
         shard: Number of the shard.
-        table: Valid rows with the internal columns.
+        table: Valid rows, as `collect` gives them.
         columns: The part that each column plays.
         catalogue: Items and their vectors.
         model: An `iadsr.models.iadsr.IADSR`.
@@ -52,6 +60,8 @@ def score_shard(
     Raises:
         ArtifactError: Item ids in log and catalogue have different types.
     """
+    from ..models.scoring import score_sequences
+
     started = perf_counter()
     ordered = order_interactions(table, columns)
     ordered_at = perf_counter()
@@ -66,7 +76,7 @@ def score_shard(
 _ITEM, _USER, _SCORED, _WEAKEST, _KNOWN, _HAS_TEXT = (
     f"{INTERNAL_PREFIX}{name}" for name in ("item", "user", "scored", "weakest", "known", "has_text")
 )
-_INTERNAL = (_ITEM, _USER, "noise_probability", *SIMILARITY_COLUMNS, _SCORED, _WEAKEST, _KNOWN, _HAS_TEXT)
+_INTERNAL = (_ITEM, _USER, ROW, "noise_probability", *SIMILARITY_COLUMNS, _SCORED, _WEAKEST, _KNOWN, _HAS_TEXT)
 
 
 def to_table(scored: ScoredShard) -> pa.Table:
@@ -76,6 +86,7 @@ def to_table(scored: ScoredShard) -> pa.Table:
     internal = (
         pa.DictionaryArray.from_arrays(pa.array(ordered.items), ordered.item_ids),
         np.repeat(np.arange(len(lengths)), lengths),
+        ordered.rows,
         scores.noise_probability,
         *scores.similarities.T,
         scores.scored,
@@ -92,11 +103,14 @@ def to_table(scored: ScoredShard) -> pa.Table:
 
 def from_table(shard: int, table: pa.Table) -> ScoredShard:
     """Returns the scored shard that `to_table` turned into a table."""
+    from ..models.scoring import Scores
+
     column = {name: table[name].combine_chunks() for name in _INTERNAL}
     values = {name: array.to_numpy(zero_copy_only=False) for name, array in column.items() if name != _ITEM}
     offsets = np.append(0, np.cumsum(np.bincount(values[_USER]))).astype(np.int64)
     items = column[_ITEM]
-    ordered = OrderedShard(table.drop_columns(list(_INTERNAL)), offsets, items.dictionary, items.indices.to_numpy())
+    data = table.drop_columns(list(_INTERNAL))
+    ordered = OrderedShard(data, offsets, items.dictionary, items.indices.to_numpy(), values[ROW])
     scores = Scores(
         noise_probability=values["noise_probability"],
         similarities=np.stack([values[name] for name in SIMILARITY_COLUMNS], axis=1),
@@ -106,26 +120,52 @@ def from_table(shard: int, table: pa.Table) -> ScoredShard:
     return ScoredShard(shard, ordered, scores, values[_KNOWN], values[_HAS_TEXT], {})
 
 
+class ScoredShardCoder(Coder):
+    """Scored shards as Arrow streams behind a few numbers in JSON; see `coders` for why they have a coder."""
+
+    def encode(self, value: ScoredShard) -> bytes:
+        """Returns the bytes of a shard."""
+        numbers = json.dumps([value.shard, value.seconds]).encode()
+        return len(numbers).to_bytes(4) + numbers + TableCoder().encode(to_table(value))
+
+    def decode(self, encoded: bytes) -> ScoredShard:
+        """Returns the shard."""
+        begin = 4 + int.from_bytes(encoded[:4])
+        shard, seconds = json.loads(encoded[4:begin])
+        return dataclasses.replace(from_table(shard, TableCoder().decode(encoded[begin:])), seconds=seconds)
+
+    def estimate_size(self, value: ScoredShard) -> int:
+        """Returns about how many bytes `encode` would."""
+        return value.ordered.table.nbytes + value.scores.similarities.nbytes
+
+
+registry.register_coder(ScoredShard, ScoredShardCoder)
+
+
 @dataclasses.dataclass
 class ScoreShards(beam.PTransform):
-    """(shard, slices) -> ScoredShard, given the catalogue's directory as a side input."""
+    """Slices of the log -> ScoredShard, given the catalogue's directory as a side input.
+
+    Where vectors are fetched by `shuffle_join`, they come as a second input, and no worker opens the catalogue. A shard
+    that `StageShards` has written already, in a run that was cut off, is read and not scored again.
+    """
 
     columns: InteractionColumns
     model_directory: str
     catalogue_directory: AsSingleton
     cells: int
+    staging_directory: str
 
     def expand(self, input_or_inputs):
-        """Applies the scorer to a PCollection of grouped slices."""
-        score = beam.ParDo(_ScoreShard(self.columns, self.model_directory, self.cells), self.catalogue_directory)
-        return input_or_inputs | "Order, join, score" >> score
+        """Applies the scorer to a dictionary of `rows` and perhaps `vectors`, both (user shard, Slice)."""
+        score = beam.ParDo(_ScoreShard(self), self.catalogue_directory)
+        return input_or_inputs | "Group by user shard" >> beam.CoGroupByKey() | "Order, join, score" >> score
 
 
 class _ScoreShard(beam.DoFn):
-    def __init__(self, columns: InteractionColumns, model_directory: str, cells: int):
-        self._columns = columns
-        self._cells = cells
-        self._model_directory = model_directory
+    def __init__(self, config: ScoreShards):
+        self._columns, self._cells = config.columns, config.cells
+        self._model_directory, self._staging_directory = config.model_directory, config.staging_directory
         self._shared_model, self._shared_catalogue = Shared(), Shared()
         self._held: tuple = ()
 
@@ -136,14 +176,23 @@ class _ScoreShard(beam.DoFn):
         torch.set_num_threads(1)
 
     def process(
-        self, element: tuple[int, Iterable[SliceClaim | bytes]], catalogue_directory: str
+        self, element: tuple[int, dict[str, Iterable[Slice]]], catalogue_directory: str
     ) -> Iterator[ScoredShard]:
         shard, slices = element
+        path = staged_path(self._staging_directory, shard)
+        if exists(path):
+            yield unstage((shard, path, {}))
+            return
         model = self._shared_model.acquire(self._load_model)
-        catalogue = self._shared_catalogue.acquire(lambda: open_catalogue(catalogue_directory))
+        table = collect(slices["rows"])
+        if "vectors" in slices:
+            widths = model.config.collaborative_width, model.config.semantic_dimension
+            catalogue = collect_catalogue(slices["vectors"], table[self._columns.item].type, widths)
+        else:
+            catalogue = self._shared_catalogue.acquire(lambda: open_catalogue(catalogue_directory))
         # Of all `Shared` objects of a process Beam keeps one alive; these would be loaded again for every shard.
         self._held = model, catalogue
-        yield score_shard(shard, collect(slices), self._columns, catalogue, model, self._cells)
+        yield score_shard(shard, table, self._columns, catalogue, model, self._cells)
 
     def _load_model(self):
         from ..models.iadsr import IADSR
@@ -163,9 +212,15 @@ class StageShards(beam.PTransform):
         return input_or_inputs | "Stage" >> beam.Map(self._write)
 
     def _write(self, scored: ScoredShard) -> tuple[int, str, dict[str, float]]:
-        path = join(self.staging_directory, f"scored-{scored.shard:05d}.arrow")
-        write_arrow(path, to_table(scored))
+        path = staged_path(self.staging_directory, scored.shard)
+        if not exists(path):
+            write_arrow(path, to_table(scored))
         return scored.shard, path, scored.seconds
+
+
+def staged_path(staging_directory: str, shard: int) -> str:
+    """Name of a scored shard's file."""
+    return join(staging_directory, f"scored-{shard:05d}.arrow")
 
 
 def unstage(element: tuple[int, str, dict[str, float]]) -> ScoredShard:

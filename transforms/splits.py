@@ -6,15 +6,19 @@ light here, before a long run starts, and the footers' row counts are what the f
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import pyarrow as pa
 
 from ..models.errors import InputError
-from .files import match_files, open_parquet
+from .files import FileInfo, match_files, open_parquet
 from .grouping import Sharding
-from .schema import InteractionColumns, check_file_schema, unify_schemas
+from .schema import InteractionColumns, check_file_schema, find_odd_schemas, unify_schemas
 
-SPLIT_BYTES = 64 << 20
+OnBadFile = Literal["fail", "skip"]
+"""What to do about a file that cannot be used: stop, or go on without it and say so."""
+
+SPLIT_BYTES = 32 << 20
 """Uncompressed bytes of row groups that one split takes together."""
 SHARD_BYTES = 64 << 20
 SHARD_ROWS = 500_000
@@ -42,6 +46,22 @@ class Split:
 
 
 @dataclass(frozen=True)
+class SkippedFile:
+    """A file of the input that was left out as a whole."""
+
+    path: str
+    """The file."""
+    size: int
+    """Bytes."""
+    rows: int | None
+    """Rows, by the footer; None where that cannot be read."""
+    code: str
+    """Code of the error that it would have been."""
+    reason: str
+    """What is wrong with it."""
+
+
+@dataclass(frozen=True)
 class InputPlan:
     """What will be read, and what the footers promise."""
 
@@ -53,6 +73,10 @@ class InputPlan:
     """Path to number of rows, by the footers."""
     uncompressed_bytes: int
     """Size of all row groups, by the footers."""
+    files: tuple[FileInfo, ...] = ()
+    """The files that are read, as they were when the plan was made."""
+    skipped: tuple[SkippedFile, ...] = ()
+    """The files that are not."""
 
     @property
     def rows(self) -> int:
@@ -77,36 +101,85 @@ class InputPlan:
         )
 
 
-def plan_input(path: str, columns: InteractionColumns) -> InputPlan:
+@dataclass(frozen=True)
+class _Footer:
+    info: FileInfo
+    schema: pa.Schema | None
+    """None for a file without rows: it brings nothing, and its writer could not know the types."""
+    groups: list[tuple[int, int]]
+    """(rows, uncompressed bytes) of each row group."""
+
+    @property
+    def rows(self) -> int:
+        return sum(rows for rows, _ in self.groups)
+
+
+def plan_input(path: str, columns: InteractionColumns, on_bad_file: OnBadFile = "fail") -> InputPlan:
     """Reads the footers of all files under `path` and plans the splits.
 
+    Args:
+        path: A Parquet file, a directory or a glob.
+        columns: The part that each column plays.
+        on_bad_file: With "skip", files that are unreadable, break the contract, or disagree on a type with those that
+            hold most rows are left out and listed.
+
     Raises:
-        InputError: No file, an unreadable file, a schema that breaks the contract, or no rows at all.
+        InputError: No file, no rows at all, or, unless bad files are skipped, one of those.
     """
+    footers: list[_Footer] = []
+    skipped: list[SkippedFile] = []
+    for info in match_files(path):
+        try:
+            footers.append(_read_footer(info, columns))
+        except InputError as error:
+            if on_bad_file == "fail":
+                raise
+            skipped.append(SkippedFile(info.path, info.size, _rows_of(info.path), error.code, error.what))
+    if on_bad_file == "skip":
+        rows = {footer.info.path: footer.rows for footer in footers}
+        schemas = {footer.info.path: footer.schema for footer in footers if footer.schema is not None}
+        odd = find_odd_schemas(schemas, rows)
+        bad = [footer for footer in footers if footer.info.path in odd]
+        skipped += [SkippedFile(f.info.path, f.info.size, f.rows, "LOG-MIXED", odd[f.info.path]) for f in bad]
+        footers = [footer for footer in footers if footer.info.path not in odd]
     splits: list[Split] = []
-    schemas: dict[str, pa.Schema] = {}
     rows_by_file: dict[str, int] = {}
-    total_bytes = 0
-    for file in match_files(path):
-        with open_parquet(file.path) as parquet:
-            # A file without rows brings nothing, and its writer could not know the types.
-            if parquet.metadata.num_rows:
-                schemas[file.path] = check_file_schema(parquet.schema_arrow, columns, file.path)
-            groups = [
-                (parquet.metadata.row_group(i).num_rows, parquet.metadata.row_group(i).total_byte_size)
-                for i in range(parquet.metadata.num_row_groups)
-            ]
-        file_first_row = sum(rows_by_file.values())
-        rows_by_file[file.path] = sum(rows for rows, _ in groups)
-        total_bytes += sum(size for _, size in groups)
-        splits += _split_file(file.path, groups, file_first_row, len(splits))
+    total_bytes = total_rows = 0
+    for footer in footers:
+        splits += _split_file(footer.info.path, footer.groups, total_rows, len(splits))
+        rows_by_file[footer.info.path] = footer.rows
+        total_rows += footer.rows
+        total_bytes += sum(size for _, size in footer.groups)
     if not splits:
+        bad_files = f", and {len(skipped):,} unusable, the first: {skipped[0].reason}" if skipped else ""
         raise InputError(
             f"No rows in {path}",
-            found=f"{len(rows_by_file):,} Parquet file{'s' * (len(rows_by_file) != 1)} with 0 rows",
+            code="LOG-EMPTY",
+            fix="check the path; is this the log?",
+            found=f"{len(footers):,} Parquet file{'s' * (len(footers) != 1)} with 0 rows{bad_files}",
             expected="at least one interaction",
         )
-    return InputPlan(tuple(splits), unify_schemas(schemas, columns), rows_by_file, total_bytes)
+    schemas = {footer.info.path: footer.schema for footer in footers if footer.schema is not None}
+    infos = tuple(footer.info for footer in footers)
+    skipped.sort(key=lambda file: file.path)
+    return InputPlan(tuple(splits), unify_schemas(schemas, columns), rows_by_file, total_bytes, infos, tuple(skipped))
+
+
+def _read_footer(info: FileInfo, columns: InteractionColumns) -> _Footer:
+    with open_parquet(info.path) as parquet:
+        footer = parquet.metadata
+        schema = check_file_schema(parquet.schema_arrow, columns, info.path) if footer.num_rows else None
+        numbers = range(footer.num_row_groups)
+        groups = [(footer.row_group(i).num_rows, footer.row_group(i).total_byte_size) for i in numbers]
+    return _Footer(info, schema, groups)
+
+
+def _rows_of(path: str) -> int | None:
+    try:
+        with open_parquet(path) as parquet:
+            return parquet.metadata.num_rows
+    except InputError:
+        return None
 
 
 def _split_file(path: str, groups: list[tuple[int, int]], file_first_row: int, first_index: int) -> list[Split]:

@@ -6,11 +6,14 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import pyarrow as pa
 
 from .deciding import DROP_REASONS, NO_REASON, REASONS, Decisions
+from .files import WrittenFile
 from .grouping import hash_values
 from .joining import Catalogue
 from .readable import readable_values
+from .reading import row_checksum
 from .schema import InteractionColumns
 from .scoring import ScoredShard
 
@@ -45,6 +48,12 @@ class Summary:
     """Worker seconds by step."""
     examples: list[tuple[tuple[bool, int], dict[str, Any]]]
     """Up to EXAMPLE_USERS users with their sort keys, ascending."""
+    files: np.ndarray
+    """int64 [2, files]: interactions kept and dropped by input file."""
+    checksum: int
+    """As `reading.row_checksum`."""
+    written: list[WrittenFile]
+    """The files written."""
 
     @property
     def dropped(self) -> int:
@@ -59,8 +68,10 @@ def summarise(
     catalogue: Catalogue,
     bucket: np.ndarray,
     buckets: int,
+    first_rows: np.ndarray,
+    written: list[WrittenFile],
 ) -> Summary:
-    """Counts one shard, given its rows' popularity buckets, int [rows]."""
+    """Counts one shard, given its rows' popularity buckets, int [rows], and the files' first rows, int64 [files]."""
     offsets = scored.ordered.offsets
     dropped = ~decisions.keep
     lengths = np.diff(offsets)
@@ -70,6 +81,7 @@ def summarise(
     bins = np.minimum((scored.scores.noise_probability * HISTOGRAM_BINS).astype(int), HISTOGRAM_BINS - 1)
     judged = scored.scores.scored
     genuine = 1 - scored.scores.noise_probability.astype(np.float64)
+    file = np.searchsorted(first_rows, scored.ordered.rows, side="right") - 1
     return Summary(
         dropped_reasons=reasons[: len(DROP_REASONS)],
         kept_reasons=reasons[len(DROP_REASONS) :],
@@ -88,6 +100,9 @@ def summarise(
         lengths=np.stack([_length_histogram(lengths), _length_histogram(after)]),
         seconds=scored.seconds,
         examples=_examples(scored, decisions, columns, catalogue),
+        files=np.stack([np.bincount(file[rows], minlength=len(first_rows)) for rows in (~dropped, dropped)]),
+        checksum=row_checksum(pa.array(scored.ordered.rows)),
+        written=written,
     )
 
 
@@ -105,6 +120,9 @@ def merge_summaries(summaries: list[Summary]) -> Summary:
         lengths=np.sum([s.lengths for s in summaries], axis=0),
         seconds={step: sum(s.seconds.get(step, 0.0) for s in summaries) for step in steps},
         examples=sorted((e for s in summaries for e in s.examples), key=lambda e: e[0])[:EXAMPLE_USERS],
+        files=np.sum([s.files for s in summaries], axis=0),
+        checksum=sum(s.checksum for s in summaries) % 2**64,
+        written=[file for s in summaries for file in s.written],
     )
 
 

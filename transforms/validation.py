@@ -7,18 +7,38 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..models.errors import InputError
-from .readable import to_json_rows
+from ..models.errors import InputError, UsageError
+from .readable import readable_values, to_json_rows
 from .schema import REJECTED_SCHEMA, ROW, TIME, InteractionColumns, is_string_type
 
+MAX_REJECTED = 0.1
+"""More unusable rows than one in ten are a wrong column, or a log that somebody should look at first."""
+UNREADABLE = "unreadable"
+"""Why a row is rejected whose row group is damaged."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def check_max_rejected(share: float) -> None:
+    """Checks the share of rejected rows above which a run is to stop.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if not 0 <= share <= 1:
+        raise UsageError(
+            "--max-rejected is out of range",
+            code="OPTION-REJECTED",
+            found=f"{share:g}",
+            expected="0 <= share <= 1",
+            fix="give --max-rejected a share such as 0.1",
+        )
 
 
 class Validated(NamedTuple):
     """Result of `validate`; every input row is in exactly one of the two."""
 
     valid: pa.Table
-    """Usable rows with all their columns, plus the internal columns ROW and TIME."""
+    """Usable rows with all their columns in the order of the input, plus ROW, and TIME for `time_of`."""
     rejected: pa.Table
     """The others, in REJECTED_SCHEMA."""
 
@@ -42,28 +62,28 @@ def validate(
     """
     _check_item_range(table[columns.item], columns.item, path)
     time = parse_time(table[columns.timestamp])
-    problems: list[tuple[str, pa.ChunkedArray | pa.Array]] = []
+    problems: list[tuple[str, np.ndarray]] = []  # reason, and bool [rows] which rows have it
     for name in (columns.user, columns.item):
-        problems.append((f"null {name}", pc.is_null(table[name])))
-        if is_string_type(table[name].type):
-            problems.append((f"empty {name}", pc.fill_null(pc.equal(pc.binary_length(table[name]), 0), False)))
-    problems.append((f"null {columns.timestamp}", pc.is_null(table[columns.timestamp])))
-    problems.append((f"unparsable {columns.timestamp}", pc.is_null(time)))
+        problems += _nulls(f"null {name}", table[name]) + _empty(f"empty {name}", table[name])
+    problems += _nulls(f"null {columns.timestamp}", table[columns.timestamp])
+    problems += _nulls(f"unparsable {columns.timestamp}", time)
     if columns.position:
-        problems.append((f"null {columns.position}", pc.is_null(table[columns.position])))
+        problems += _nulls(f"null {columns.position}", table[columns.position])
 
     code = np.full(table.num_rows, -1, np.int8)  # [rows]; index into problems, -1 = usable
     for number in reversed(range(len(problems))):
-        code[problems[number][1].to_numpy(zero_copy_only=False).astype(bool)] = number
-    numbers = np.arange(first_row, first_row + table.num_rows)
-    valid = table.append_column(ROW, pa.array(file_first_row + numbers)).append_column(TIME, time)
-    bad = np.flatnonzero(code >= 0)
+        code[problems[number][1]] = number
+    # Strings take long to read, everything else no longer than to carry along.
+    valid = table.append_column(TIME, time) if is_string_type(table[columns.timestamp].type) else table
+    first = file_first_row + first_row
+    valid = valid.append_column(ROW, pa.array(np.arange(first, first + table.num_rows)))
+    bad = np.flatnonzero(code >= 0) if problems else np.zeros(0, np.int64)
     if len(bad):
         valid = valid.filter(pa.array(code < 0))
     rejected = pa.table(
         {
             "file": pa.repeat(pa.scalar(path), len(bad)),
-            "row_number": pa.array(numbers[bad]),
+            "row_number": pa.array(first_row + bad),
             "reason": pa.array([problems[i][0] for i in code[bad]], pa.string()),
             "row": pa.array(to_json_rows(table.take(bad)), pa.string()),
         },
@@ -72,15 +92,43 @@ def validate(
     return Validated(valid, rejected)
 
 
+def unreadable_rows(path: str, first_row: int, count: int) -> pa.Table:
+    """Returns rejected rows, in REJECTED_SCHEMA, for rows of which nothing is known but that they were there."""
+    columns = (pa.repeat(path, count), pa.array(np.arange(first_row, first_row + count)))
+    return pa.table([*columns, pa.repeat(UNREADABLE, count), pa.repeat("null", count)], schema=REJECTED_SCHEMA)
+
+
+def _nulls(reason: str, values: pa.ChunkedArray | pa.Array) -> list[tuple[str, np.ndarray]]:
+    """Returns the reason and which values are null; nothing when none is, as a count that Arrow keeps tells."""
+    return [(reason, values.is_null().to_numpy(zero_copy_only=False))] if values.null_count else []
+
+
+def _empty(reason: str, values: pa.ChunkedArray) -> list[tuple[str, np.ndarray]]:
+    """Returns the reason and which strings are empty; nothing for other types, or when none is."""
+    if not is_string_type(values.type):
+        return []
+    lengths = pc.binary_length(values)
+    if pc.min(lengths).as_py() != 0:
+        return []
+    return [(reason, pc.fill_null(pc.equal(lengths, 0), False).to_numpy(zero_copy_only=False))]
+
+
 def _check_item_range(item_ids: pa.ChunkedArray, name: str, path: str) -> None:
     highest = pc.max(item_ids).as_py() if pa.types.is_uint64(item_ids.type) else None
     if highest is not None and highest >= 2**63:
         raise InputError(
             f"Column {name!r} of {path} holds integers beyond int64",
+            code="LOG-RANGE",
             found=str(highest),
             expected=f"at most {2**63 - 1}",
             fix="cast the item ids to strings, here and in the item catalogue",
         )
+
+
+def time_of(valid: pa.Table, columns: InteractionColumns) -> np.ndarray:
+    """Returns the times of valid rows as integers that sort like them, int64 [rows]."""
+    time = valid[TIME] if TIME in valid.column_names else parse_time(valid[columns.timestamp])
+    return time.to_numpy()
 
 
 def parse_time(values: pa.ChunkedArray) -> pa.Array:
@@ -101,7 +149,7 @@ def parse_time(values: pa.ChunkedArray) -> pa.Array:
         return _combined(values.cast(pa.int64()))
     if pa.types.is_floating(data_type):
         return _sortable_bits(_combined(values.cast(pa.float64())))
-    return pa.array([_iso_to_microseconds(text) for text in values.to_pylist()], pa.int64())
+    return pa.array([_iso_to_microseconds(text) for text in readable_values(values)], pa.int64())
 
 
 def _sortable_bits(values: pa.Array) -> pa.Array:

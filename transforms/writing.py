@@ -1,7 +1,7 @@
 """Decides on and writes one shard: its interactions with their decisions, and its users' cleaned sequences."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import perf_counter
 
 import apache_beam as beam
@@ -13,10 +13,11 @@ from apache_beam.utils.shared import Shared
 from ..models.weighting import weigh_interactions
 from .deciding import Decisions, Policy, decide
 from .drop_plan import DropPlan
-from .files import join, write_table
-from .joining import open_catalogue
+from .files import WrittenFile, exists, join, write_table
+from .fingerprints import describe_file
+from .joining import open_items
 from .popularity import SharedItemCounts
-from .schema import ADDED_FIELDS, InteractionColumns
+from .schema import ADDED_FIELDS, SIMILARITY_COLUMNS, InteractionColumns
 from .scoring import ScoredShard
 from .summary import Summary, summarise
 
@@ -76,9 +77,24 @@ def cleaned_sequences(
     )
 
 
+def write_interactions(path: str, table: pa.Table, columns: InteractionColumns) -> WrittenFile:
+    """Writes what `cleaned_interactions` returns."""
+    return write_table(path, table, varied=(columns.timestamp, "noise_probability", *SIMILARITY_COLUMNS))
+
+
+def write_sequences(path: str, table: pa.Table) -> WrittenFile:
+    """Writes what `cleaned_sequences` returns."""
+    return write_table(path, table, varied=("user_id", "timestamps"))
+
+
 def shard_file(shard: int, shards: int) -> str:
     """Name of a shard's files: the same for every try, so that a retried bundle replaces what it left behind."""
     return f"part-{shard:05d}-of-{shards:05d}.parquet"
+
+
+def _once(path: str, write: Callable[[str], WrittenFile]) -> WrittenFile:
+    """Writes a file unless a run that was cut off has: what lies under a result's name is whole, and of this run."""
+    return describe_file(path) if exists(path) else write(path)
 
 
 @dataclasses.dataclass
@@ -89,21 +105,24 @@ class DecideAndWrite(beam.PTransform):
     policy: Policy
     output: str
     shards: int
+    first_rows: np.ndarray
+    """int64 [files], ascending: number in the whole input of each file's first row."""
     plan: AsSingleton
     item_counts: AsSingleton
     catalogue_directory: AsSingleton
 
     def expand(self, input_or_inputs):
         """Applies the policy and the writers to a PCollection of ScoredShard."""
-        write = _DecideAndWrite(self.columns, self.policy, self.output, self.shards)
+        write = _DecideAndWrite(self)
         return input_or_inputs | "Decide and write" >> beam.ParDo(
             write, self.plan, self.item_counts, self.catalogue_directory
         )
 
 
 class _DecideAndWrite(beam.DoFn):
-    def __init__(self, columns: InteractionColumns, policy: Policy, output: str, shards: int):
-        self._columns, self._policy, self._output, self._shards = columns, policy, output, shards
+    def __init__(self, config: DecideAndWrite):
+        self._columns, self._policy, self._output = config.columns, config.policy, config.output
+        self._shards, self._first_rows = config.shards, config.first_rows
         self._counts, self._shared_catalogue = SharedItemCounts(), Shared()
         self._held: object = None
 
@@ -112,7 +131,7 @@ class _DecideAndWrite(beam.DoFn):
     ) -> Iterator[Summary]:
         started = perf_counter()
         counts = self._counts.read(item_counts)
-        catalogue = self._shared_catalogue.acquire(lambda: open_catalogue(catalogue_directory))
+        catalogue = self._shared_catalogue.acquire(lambda: open_items(catalogue_directory))
         self._held = catalogue  # for the same reason as in _ScoreShard
         bucket = counts.bucket(scored.ordered.item_ids)[scored.ordered.items]
         scored = rebase(scored, plan)
@@ -126,8 +145,19 @@ class _DecideAndWrite(beam.DoFn):
         )
         weight = weigh(scored, plan)
         name = shard_file(scored.shard, self._shards)
-        write_table(join(self._output, INTERACTIONS, name), cleaned_interactions(scored, decisions, weight))
-        write_table(join(self._output, SEQUENCES, name), cleaned_sequences(scored, decisions, self._columns, weight))
-        summary = summarise(scored, decisions, self._columns, catalogue, bucket, len(counts.edges))
+        interactions, sequences = (join(self._output, folder, name) for folder in (INTERACTIONS, SEQUENCES))
+        written = [
+            _once(
+                interactions,
+                lambda path: write_interactions(path, cleaned_interactions(scored, decisions, weight), self._columns),
+            ),
+            _once(
+                sequences,
+                lambda path: write_sequences(path, cleaned_sequences(scored, decisions, self._columns, weight)),
+            ),
+        ]
+        summary = summarise(
+            scored, decisions, self._columns, catalogue, bucket, len(counts.edges), self._first_rows, written
+        )
         seconds = {**summary.seconds, "decide and write": perf_counter() - started}
         yield dataclasses.replace(summary, seconds=seconds)

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import throughput_work as work
-from benchmarks.throughput import Cost, describe
+from benchmarks.throughput import Cost, describe, describe_growth
 
 KEYS = [("user_id", "ascending"), ("timestamp", "ascending"), ("item_id", "ascending")]
 
@@ -41,6 +41,12 @@ def test_the_synthetic_log_is_skewed_and_in_order_of_time():
     assert log.equals(work.synthetic_log(20_000, 500))
 
 
+def test_a_skewed_log_has_one_large_user_and_one_popular_item():
+    log = work.synthetic_log(20_000, 500, skewed=True)
+    shares = [log[name].value_counts().field("counts").to_numpy().max() / 20_000 for name in ("user_id", "item_id")]
+    assert shares == pytest.approx([0.1, 0.57], abs=0.02)
+
+
 def test_all_ways_to_group_give_the_same_sequences(paths):
     ways = {"beam": work.sequences_with_beam, "bare": work.sequences_in_a_loop}
     for library, way in {"polars": work.sequences_in_polars, "duckdb": work.sequences_in_duckdb}.items():
@@ -58,8 +64,9 @@ def test_all_ways_to_group_give_the_same_sequences(paths):
 def test_the_bare_loop_cleans_as_the_command_does(paths, monkeypatch):
     monkeypatch.setattr(sys, "argv", sys.argv)
     beam, bare = fresh(paths, "clean"), fresh(paths, "loop")
-    with pytest.raises(SystemExit, match="0"):
+    with pytest.raises(SystemExit) as done:
         work.clean_with_beam(beam)
+    assert not done.value.code
     work.clean_in_a_loop(bare)
     expected = pq.read_table(f"{beam.output}/interactions").sort_by(KEYS)
     files = Path(bare.output).glob("interactions-*.parquet")
@@ -72,6 +79,11 @@ def test_scoring_alone_says_what_it_took(paths):
         told = way(paths)
         assert 0 < told["rows"] <= 3000
         assert told["seconds"] > 0
+
+
+def test_growth_is_the_ratio_of_peaks():
+    words = describe_growth({"clean": Cost(25, 1.0, 100 << 20)}, {"clean": Cost(100, 4.0, 110 << 20)})
+    assert words.splitlines()[-1] == "| iadsr clean | 100 MiB | 110 MiB | 1.10 | at most 1.2 |"
 
 
 def test_ratios_are_of_speed():

@@ -18,6 +18,8 @@ from iadsr.pipeline.options import beam_options
 from iadsr.pipeline.progress import Progress
 from iadsr.transforms import scoring, writing
 from iadsr.transforms.deciding import Policy
+from iadsr.transforms.embeddings import EmbeddingTable, read_embeddings, write_embeddings
+from iadsr.transforms.run_marker import RunMarker, write_marker
 from iadsr.transforms.schema import InteractionColumns
 
 ADDED = [
@@ -132,6 +134,44 @@ def test_bytes_do_not_depend_on_shuffle_or_workers(world, cleaned, tmp_path, opt
     assert contents(tmp_path / "again") == contents(output)
 
 
+@pytest.mark.parametrize("settings", [{}, {"shuffle": "bytes"}, {"flags": ["--direct_num_workers=2"]}])
+def test_both_joins_agree_to_the_bit(world, cleaned, tmp_path, monkeypatch, settings):
+    output, manifest = cleaned
+    monkeypatch.setattr(clean_module, "ITEM_SHARD_BYTES", 500)  # more parts than one, of this tiny catalogue
+    again = run(world, tmp_path / "again", policy=Policy(threshold=0.4), join="shuffle", **settings)
+    assert contents(tmp_path / "again") == contents(output)
+    assert again["items"] == manifest["items"]
+    assert "Thing item-" in (tmp_path / "again" / "report.html").read_text()
+
+
+def test_joins_agree_where_the_catalogue_knows_no_item_of_a_shard_or_only_new_ones(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(clean_module, "ITEM_SHARD_BYTES", 500)
+    semantic = read_embeddings(world.embeddings)
+    ids = pa.array([*semantic.item_ids.to_pylist(), "brand-new"])
+    vectors = np.concatenate([semantic.vectors, semantic.vectors[:1]])
+    texts = pa.array([*(semantic.texts or []), "New"], pa.large_string())
+    wider = EmbeddingTable(ids, vectors, np.ones(len(ids), bool), texts, semantic.metadata)
+    write_embeddings(wider, str(tmp_path / "embeddings"))
+    users = {"a": ["nobody-knows"], "b": ["brand-new", "item-01"], "c": ["item-02", "nobody-knows", "item-03"]}
+    rows = [(user, item, time) for user, items in users.items() for time, item in enumerate(items)]
+    log = pa.table(dict(zip(("user_id", "item_id", "timestamp"), map(list, zip(*rows, strict=True)), strict=True)))
+    pq.write_table(log, tmp_path / "log.parquet")
+    settings = {"interactions": str(tmp_path / "log.parquet"), "embeddings": str(tmp_path / "embeddings"), "shards": 4}
+    manifests = {join: run(world, tmp_path / join, join=join, **settings) for join in ("broadcast", "shuffle")}
+    assert contents(tmp_path / "broadcast") == contents(tmp_path / "shuffle")
+    assert manifests["shuffle"]["items"] == manifests["broadcast"]["items"]
+    assert manifests["shuffle"]["items"]["borrowed"] == 1
+    assert manifests["shuffle"]["items"]["unknown"] == 1
+
+
+def test_the_join_is_chosen_by_the_size_of_the_catalogue_and_by_who_asks(monkeypatch):
+    choose = clean_module._item_shards
+    assert choose(None, 64 << 30) is None
+    assert choose(None, (64 << 30) + 1) == 257
+    assert choose("shuffle", 1000) == 1
+    assert choose("broadcast", 1 << 50) is None
+
+
 def test_no_bit_depends_on_the_number_of_shards(world, tmp_path):
     key = [("user_id", "ascending"), ("timestamp", "ascending"), ("item_id", "ascending")]
     tables = []
@@ -140,6 +180,25 @@ def test_no_bit_depends_on_the_number_of_shards(world, tmp_path):
         tables.append(read(tmp_path / str(shards), "interactions").sort_by(key))
     assert tables[0].equals(tables[1])
     assert tables[0].equals(tables[2])
+
+
+def test_a_user_of_thousands_and_an_item_in_half_of_all_rows_lose_nothing(world, tmp_path):
+    log = world.log()
+    users, items = log["user_id"].to_pylist(), log["item_id"].to_pylist()
+    users[::2] = ["user-007"] * len(users[::2])
+    items[::4] = items[1::4] = ["item-03"] * len(items[::4])
+    log = log.set_column(0, "user_id", pa.array(users)).set_column(1, "item_id", pa.array(items))
+    pq.write_table(log, tmp_path / "log.parquet", row_group_size=300)
+    found = []
+    for shards in (1, 8):
+        manifest = run(world, tmp_path / str(shards), interactions=str(tmp_path / "log.parquet"), shards=shards)
+        assert manifest["rows"]["read"] == len(log) == manifest["rows"]["kept"] + manifest["rows"]["dropped"]
+        found.append(read(tmp_path / str(shards), "interactions"))
+        assert pc.sum(pc.equal(found[-1]["user_id"], "user-007")).as_py() >= 1600
+        key = [(name, "ascending") for name in log.column_names]
+        assert found[-1].select(log.column_names).sort_by(key).equals(log.sort_by(key))
+    one, eight = (table.sort_by([(name, "ascending") for name in log.column_names]) for table in found)
+    assert one.equals(eight)
 
 
 def test_a_drop_rate_drops_the_worst_of_all_shards_together(world, tmp_path):
@@ -270,9 +329,7 @@ def test_an_unfinished_run_is_replaced_and_foreign_files_are_left_alone(world, t
     stale = tmp_path / "out" / "interactions" / "part-00099-of-00100.parquet"
     stale.parent.mkdir(parents=True)
     stale.write_bytes(b"left behind")
-    started = tmp_path / "out" / ".staging" / "started"
-    started.parent.mkdir()
-    started.touch()
+    write_marker(str(tmp_path / "out"), RunMarker({"input": "another"}, "token", ready=True))
     run(world, tmp_path / "out")
     assert not stale.exists()
     (tmp_path / "foreign").mkdir()
@@ -342,9 +399,9 @@ def test_an_object_store_serves_for_input_model_and_output(world, store):
 
 def test_model_and_vectors_are_loaded_once_and_not_for_every_shard(world, tmp_path, monkeypatch):
     loads = []
-    for module in (scoring, writing):
-        opened = module.open_catalogue
-        monkeypatch.setattr(module, "open_catalogue", lambda path, opened=opened: loads.append(path) or opened(path))
+    for module, name in ((scoring, "open_catalogue"), (writing, "open_items")):
+        opened = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda path, opened=opened: loads.append(path) or opened(path))
     monkeypatch.setattr(IADSR, "from_pretrained", _counting(IADSR.from_pretrained, loads))
     run(world, tmp_path / "out", shards=5)
     assert len(loads) == 3  # the model, and the catalogue for scoring and for writing

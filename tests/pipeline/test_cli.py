@@ -22,7 +22,7 @@ def flat(text: str) -> str:
     return " ".join(text.split())
 
 
-@pytest.mark.parametrize("command", ["", "embed", "train", "clean", "demo", "evaluate"])
+@pytest.mark.parametrize("command", ["", "embed", "train", "clean", "demo", "evaluate", "verify", "doctor"])
 def test_help_teaches_and_exits_with_zero(command):
     result = iadsr(*([command] if command else []), "--help", env={"COLUMNS": "200"})
     assert result.returncode == 0
@@ -35,6 +35,36 @@ def test_help_teaches_and_exits_with_zero(command):
 def test_the_command_line_alone_imports_nothing_heavy():
     code = "import sys, iadsr.pipeline.cli; print([m for m in ('torch', 'apache_beam', 'pyarrow') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        ["--no-such-flag"],
+        ["--drop-rate=2"],
+        ["--user-column=item_id"],
+        ["--shuffle=boat"],
+        ["--join=glue"],
+        ["--on-bad-file=mend"],
+        ["--report-users=all"],
+        ["--max-rejected=2"],
+        ["--direct_num_worker=2"],
+    ],
+)
+def test_mistakes_in_options_are_told_before_anything_heavy_is_loaded(mistake):
+    arguments = ["clean", *(f"--{name}=x" for name in ("interactions", "embeddings", "model", "output")), *mistake]
+    code = f"""
+import sys
+from iadsr.pipeline.cli import main
+sys.argv[1:] = {arguments!r}
+try:
+    main()
+except SystemExit as exit:
+    print(exit.code, [m for m in ("torch", "apache_beam") if m in sys.modules])
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout in ("1 []\n", "2 []\n")
+    assert "Error" in result.stderr
 
 
 def test_torch_is_told_not_to_spin_unless_the_user_says_otherwise():
@@ -56,8 +86,12 @@ finally:
     ("arguments", "code", "words"),
     [
         (["clean"], 2, "Missing option '--interactions'"),
-        (["sweep"], 2, "No such command"),
-        (["clean", "--drop-rate", "0.1", "--threshold", "0.5"], 2, "excludes --threshold"),
+        (["sweep"], 2, "IADSR-OPTION: No such command"),
+        (
+            ["clean", "--drop-rate", "0.1", "--threshold", "0.5"],
+            2,
+            "IADSR-OPTION-BOTH: --drop-rate excludes --threshold",
+        ),
         (["clean", "--drop-rate", "much"], 2, "neither a number nor auto"),
         (["clean", "--shuffle", "cards"], 2, "is not one of auto, claim-check, bytes"),
         (["train", "--backbone", "bert"], 2, "is not one of gru4rec, sasrec, caser"),
@@ -65,6 +99,8 @@ finally:
         (["demo", "--items", "x"], 2, "give both"),
         (["clean", "--drop-rate", "2"], 2, "--drop-rate is out of range"),
         (["clean", "--direct_running_mode=multi_threading"], 2, "loses rows"),
+        (["train", "--seed", "-1"], 2, "IADSR-OPTION: Invalid value for '--seed'"),
+        (["verify", "nowhere"], 1, "IADSR-OUTPUT-UNFINISHED: nowhere holds no finished run"),
         (["clean", "--no-such-flag"], 2, "No such option: --no-such-flag"),
         (["clean"], 1, "No file found at nowhere"),
         (["clean", "--config", "nowhere.yaml"], 1, "Cannot read the configuration"),
@@ -172,10 +208,20 @@ def test_a_failure_in_a_worker_process_is_told_once_and_without_a_stack_trace(wo
     assert "Traceback" not in result.stderr
 
 
-def test_a_bug_is_told_in_short():
-    trace = "Traceback (most recent call last):\n  File 'x', line 1, in f\nKeyError: 'b' [while running 'Score']\n"
-    assert cli._in_short(RuntimeError(trace)) == "KeyError: 'b' [while running 'Score']"
-    assert cli._in_short(ValueError("no")) == "ValueError: no"
+def test_a_bug_is_told_by_type_and_place_and_never_by_its_text_which_may_hold_a_user():
+    frame = "File '/x/iadsr/transforms/scoring.py', line 88, in f".replace("'", '"')
+    trace = f"Traceback (most recent call last)\n  {frame}\nKeyError: 'anna' [while running 'Score']\n"
+    assert cli._bug_in_short(RuntimeError(trace)) == "KeyError at transforms/scoring.py:88"
+    assert cli._bug_in_short(ValueError("anna")) == "ValueError"
+    chained = f"Traceback (most recent call last)\n  {frame}\npyarrow.lib.ArrowInvalid: user anna"
+    assert cli._bug_in_short(RuntimeError(chained)) == "ArrowInvalid at transforms/scoring.py:88"
+
+
+def test_control_characters_in_a_path_do_not_reach_the_terminal(tmp_path):
+    result = iadsr("clean", "--interactions", "a\n\x1b[31mb", "--embeddings", "e", "--model", "m", "--output", "o")
+    assert result.returncode == 1
+    assert "IADSR-FILE-NONE: No file found at a\\n\\x1b[31mb" in flat(result.stderr)
+    assert "\x1b" not in result.stderr
 
 
 def test_paths_with_brackets_are_printed_as_they_are(capsys):

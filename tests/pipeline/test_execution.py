@@ -5,7 +5,7 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from iadsr.models.errors import ArtifactError, ConservationError
 from iadsr.pipeline.execution import run_in_thread, translated_errors
 
-LOST = ConservationError("Rows of a.parquet do not add up", found="1", expected="2", fix="run again")
+LOST = ConservationError("Rows of a.parquet do not add up", code="ROWS-FILE", found="1", expected="2", fix="run again")
 
 
 def fail(_):
@@ -17,14 +17,15 @@ def test_an_error_of_a_worker_comes_back_with_all_its_parts():
     _ = pipeline | beam.Create([1]) | beam.Map(fail)
     with pytest.raises(ConservationError) as error:
         run_in_thread(pipeline)
-    assert error.value.what == LOST.what
+    assert (error.value.what, error.value.code) == (LOST.what, "ROWS-FILE")
     assert (error.value.found, error.value.expected, error.value.fix) == ("1", "2", "run again")
 
 
 def test_the_last_error_in_the_text_is_the_one_and_beams_remark_is_cut_off():
     text = (
-        "Traceback\n  iadsr.models.errors.InputError: first\n\nDuring handling\n"
-        "iadsr.models.errors.ArtifactError: model is broken\n  found:    7 [while running 'Score']\n\nmore"
+        "Traceback\n  iadsr.models.errors.InputError: IADSR-A: first\n\nDuring handling\n"
+        "iadsr.models.errors.ArtifactError: IADSR-MODEL-JSON: model is broken\n"
+        "  found:    7 [while running 'Score']\n\nmore"
     )
     with pytest.raises(ArtifactError) as error, translated_errors():
         raise RuntimeError(text)

@@ -11,6 +11,7 @@ def manifest(**changes):
         "users": {"total": 50, "shortened": 20, "emptied": 0},
         "items": {"without_text": 0},
         "noise_share": {"estimate": 0.1234, "lower": 0.101, "upper": 0.1458, "unknown_because": None},
+        "skipped_files": [],
         "policy": {"rule": "threshold", "drop_rate": None, "threshold": 0.5},
         "reasons": {"kept": kept, "rejected": {"null user_id": 3}},
     }

@@ -15,6 +15,11 @@ def test_local_runs_use_the_in_process_runner_and_never_download_one(flags):
     assert options.view_as(DirectOptions).direct_running_mode == "in_memory"
 
 
+def test_a_negative_number_of_workers_is_refused():
+    with pytest.raises(InputError, match="is negative"):
+        beam_options(["--direct_num_workers=-3"])
+
+
 def test_several_workers_are_processes():
     options = beam_options(["--direct_num_workers=3"])
     assert options.view_as(DirectOptions).direct_num_workers == 3

@@ -1,11 +1,12 @@
 import io
+import re
 import time
 
 import pytest
 from rich.console import Console
 
 from iadsr.pipeline import progress as module
-from iadsr.pipeline.progress import Progress, watch_files
+from iadsr.pipeline.progress import FileStep, Progress, watch_files
 
 
 def shown(terminal: bool):
@@ -41,14 +42,27 @@ def test_a_failed_task_is_not_called_done():
 def test_finished_files_are_counted_while_the_pipeline_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
     seen = []
-    monkeypatch.setattr(module.Task, "update", lambda self, completed, note=None: seen.append(completed))
-    _, progress = shown(terminal=False)
-    with watch_files(progress, "Cleaning", [(str(tmp_path), "part-", 3)], rows=30):
+    monkeypatch.setattr(module.Task, "update", lambda self, completed, note=None: seen.append((completed, note)))
+    _, progress = shown(terminal=True)
+    steps = [FileStep(str(tmp_path), "part-", 3, share=0.9), FileStep(str(tmp_path), "last-", 1, share=0.1)]
+    with watch_files(progress, "Cleaning", steps, rows=30):
         for number in range(2):
             (tmp_path / f"part-{number}").touch()
             (tmp_path / f"other-{number}").touch()
             deadline = time.monotonic() + 5
-            while number + 1 not in seen and time.monotonic() < deadline:
+            while not seen or seen[-1][0] < 9 * (number + 1) - 1e-9:
+                assert time.monotonic() < deadline
                 time.sleep(0.01)
-    assert {1, 2} <= set(seen)
-    assert seen[-1] == 3
+    assert [round(done) for done in dict.fromkeys(done for done, _ in seen)][-3:] == [9, 18, 30]
+    assert re.fullmatch(r"30 rows, [\d,]+ a second", seen[-1][1])
+
+
+def test_nobody_lists_files_for_a_pipe(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.001)
+    listed = []
+    monkeypatch.setattr(module, "list_names", lambda directory: listed.append(directory) or [])
+    sink, progress = shown(terminal=False)
+    with watch_files(progress, "Cleaning", [FileStep(str(tmp_path), "part-", 1, share=1)], rows=5):
+        time.sleep(0.05)
+    assert not listed
+    assert re.fullmatch(r"Cleaning: 5 rows, [\d,]+ a second\n", sink.getvalue())

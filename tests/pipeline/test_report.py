@@ -28,7 +28,8 @@ MANIFEST = {
     "finished_at": "2026-11-23T14:12:05.250000+00:00",
     "durations_seconds": {"total": 125.25, "score": 80.5},
     "rows": {"read": 1_234_579, "kept": 1_200_000, "dropped": 34_567, "rejected": 12},
-    "files": [{"path": "log/part-0.parquet", "read": 1_234_579, "valid": 1_234_567, "rejected": 12}],
+    "files": [{"path": "log/part-0.parquet", "read": 1_234_579, "kept": 1_200_000, "dropped": 34_567, "rejected": 12}],
+    "skipped_files": [],
     "users": {"total": 22_363, "shortened": 9_876, "emptied": 3},
     "items": {"total": 12_101, "without_text": 17, "unknown": 5, "borrowed": 29},
     "reasons": {
@@ -328,7 +329,8 @@ def test_a_unix_time_is_shown_as_a_date_that_keeps_its_integer():
 
 def test_long_sequences_and_long_file_lists_are_cut_and_say_so():
     examples = [{"user_id": "1", "interactions": [interaction()] * (MAX_SHOWN_INTERACTIONS + 1234)}]
-    manifest = changed(files=[{"path": f"{n}.parquet", "read": 1, "valid": 1, "rejected": 0} for n in range(2_000)])
+    counts = {"read": 1, "kept": 1, "dropped": 0, "rejected": 0}
+    manifest = changed(files=[{"path": f"{n}.parquet", **counts} for n in range(2_000)])
     page = Page(render_report(manifest, examples))
     assert len(page.all("li")) == MAX_SHOWN_INTERACTIONS
     assert "1,234 later interactions not shown here." in page.texts("p", "note")
@@ -389,7 +391,7 @@ ATTACKS = [
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_text_from_the_data_stays_text_wherever_it_stands(attack):
     manifest = changed(
-        files=[{"path": attack, "read": 1, "valid": 1, "rejected": 0}],
+        files=[{"path": attack, "read": 1, "kept": 1, "dropped": 0, "rejected": 0}],
         reasons={"rejected": {attack: 12}, "dropped": {attack: 3}, "kept": {attack: 3}},
         popularity_buckets=[{**MANIFEST["popularity_buckets"][1], "label": attack}],
         sequence_lengths={"labels": [attack] * 4},

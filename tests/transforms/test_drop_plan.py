@@ -88,7 +88,9 @@ def shard(users: list[tuple[str, list[tuple[int, float]]]]) -> ScoredShard:
     n = len(rows)
     scores = Scores(probability, np.zeros((n, 3), np.float32), probability > 0, np.zeros(n, np.int8))
     known = np.ones(n, bool)
-    return ScoredShard(0, OrderedShard(table, offsets, ITEMS.item_ids, items), scores, known, known, {})
+    return ScoredShard(
+        0, OrderedShard(table, offsets, ITEMS.item_ids, items, np.arange(len(items))), scores, known, known, {}
+    )
 
 
 interactions = st.lists(st.tuples(st.integers(0, 2), st.floats(0, 1, width=32)), min_size=1, max_size=5)

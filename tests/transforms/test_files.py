@@ -33,7 +33,7 @@ def test_a_directory_may_be_named_like_a_file(tmp_path):
 
 def test_one_file_and_a_glob(tmp_path):
     one, two = touch(tmp_path / "1.parquet", b"12345"), touch(tmp_path / "2.pq")
-    assert files.match_files(one) == [files.FileInfo(one, 5)]
+    assert files.match_files(one) == [files.FileInfo(one, 5, os.stat(one).st_mtime)]
     assert paths(files.match_files(two)) == [two]
     assert paths(files.match_files(str(tmp_path / "*.p*"))) == [one, two]
 
@@ -54,6 +54,20 @@ def test_what_is_not_parquet_is_named(tmp_path, content):
     path = touch(tmp_path / "bad.parquet", content)
     with pytest.raises(InputError, match=r"Cannot read .*bad\.parquet"):
         files.open_parquet(path)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "log.parquet")
+    for path in (tmp_path, tmp_path / "log.parquet"):
+        (info,) = files.match_files(str(path))
+        with pytest.raises(InputError, match="a pipe or a device"):
+            files.open_parquet(info.path)
+
+
+def test_an_empty_path_does_not_stand_for_the_whole_machine():
+    for find in (files.match_files, files.list_names):
+        with pytest.raises(InputError, match="the path is empty"):
+            find("")
 
 
 def test_a_truncated_file_is_named(tmp_path):
@@ -106,6 +120,19 @@ def test_a_path_with_the_characters_of_a_glob_is_taken_as_it_is_where_it_exists(
     assert not odd.exists()
     assert os.path.exists(neighbour)
     assert os.path.exists(other)
+
+
+def test_a_directory_that_cannot_be_listed_is_not_taken_for_an_empty_one(tmp_path, monkeypatch):
+    touch(tmp_path / "d" / "f")
+    assert files.list_names(str(tmp_path / "d" / "f")) == []
+    assert files.list_names(str(tmp_path / "missing")) == []
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match="Cannot list"):
+        files.list_names(str(tmp_path))
 
 
 def test_a_write_that_breaks_off_for_any_reason_leaves_nothing(tmp_path):

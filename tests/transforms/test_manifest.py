@@ -1,10 +1,13 @@
+import dataclasses
+
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from iadsr.models.errors import ConservationError, InputError
 from iadsr.transforms.deciding import DROP_REASONS, KEEP_REASONS, Policy
-from iadsr.transforms.manifest import RunFacts, check_conservation
-from iadsr.transforms.reading import SplitCounts
+from iadsr.transforms.manifest import RunFacts, check_conservation, check_rejected
+from iadsr.transforms.reading import SplitCounts, row_checksum
 from iadsr.transforms.summary import Summary, merge_summaries
 
 FACTS = RunFacts({"a.parquet": 10, "b.parquet": 5}, Policy(), np.zeros((6, 256)), {})
@@ -15,29 +18,70 @@ COUNTS = [
 ]
 
 
-def summary(kept: int, dropped: int) -> Summary:
+def summary(kept: tuple[int, int], dropped: tuple[int, int], checksum: int = 0) -> Summary:
+    """Of rows kept and dropped in each of the two files."""
     reasons = np.zeros(len(DROP_REASONS), int)
-    reasons[0] = dropped
+    reasons[0] = sum(dropped)
     empty = np.zeros((2, 1), int)
-    kept_reasons = np.zeros(len(KEEP_REASONS), int)
-    return Summary(reasons, kept_reasons, kept, np.array([1, 1, 0]), empty, empty, empty, empty, {"score": 1.0}, [])
+    return Summary(
+        reasons,
+        np.zeros(len(KEEP_REASONS), int),
+        sum(kept),
+        np.array([1, 1, 0]),
+        *(empty, empty, empty, empty),
+        seconds={"score": 1.0},
+        examples=[],
+        files=np.array([kept, dropped]),
+        checksum=checksum,
+        written=[],
+    )
 
 
 def test_rows_that_add_up_pass():
-    check_conservation(FACTS, COUNTS, merge_summaries([summary(8, 2), summary(4, 0)]))
+    check_conservation(FACTS, COUNTS, merge_summaries([summary((4, 4), (1, 1)), summary((4, 0), (0, 0))]))
 
 
 def test_a_lost_split_is_found_by_file():
     with pytest.raises(ConservationError) as error:
-        check_conservation(FACTS, [COUNTS[0], COUNTS[2]], summary(9, 2))
+        check_conservation(FACTS, [COUNTS[0], COUNTS[2]], summary((6, 5), (0, 0)))
     for word in ("a.parquet", "6 valid + 1 rejected = 7", "10, as the file's footer says"):
         assert word in str(error.value)
 
 
-@pytest.mark.parametrize(("kept", "dropped"), [(11, 2), (13, 2)])
-def test_rows_lost_or_doubled_after_reading_are_found(kept, dropped):
-    with pytest.raises(ConservationError, match="14 valid rows read"):
+@pytest.mark.parametrize(("kept", "dropped"), [((8, 3), (1, 1)), ((8, 5), (1, 1))])
+def test_rows_lost_or_doubled_after_reading_are_found_by_file(kept, dropped):
+    with pytest.raises(ConservationError, match=r"b\.parquet were lost or doubled") as error:
         check_conservation(FACTS, COUNTS, summary(kept, dropped))
+    assert "5 valid rows read" in str(error.value)
+
+
+def test_a_row_that_took_the_place_of_another_is_found():
+    counts = [dataclasses.replace(count, checksum=2**64 - 5) for count in COUNTS]
+    check_conservation(FACTS, counts, summary((8, 4), (1, 1), checksum=2**64 - 15))
+    with pytest.raises(ConservationError, match="not the same"):
+        check_conservation(FACTS, counts, summary((8, 4), (1, 1), checksum=7))
+
+
+def test_checksums_of_parts_add_up_and_tell_sets_of_rows_apart():
+    rows = np.random.default_rng(0).permutation(1000)
+    parts = [row_checksum(pa.array(part)) for part in np.split(rows, 7 * [0] + [300, 900])]
+    assert sum(parts) % 2**64 == row_checksum(pa.array(np.arange(1000)))
+    exchanged = np.arange(1000)
+    exchanged[[3, 6]] = [4, 5]  # as many, and of the same sum
+    assert row_checksum(pa.array(exchanged)) != row_checksum(pa.array(np.arange(1000)))
+
+
+@pytest.mark.parametrize(("rejected", "stops"), [(3, False), (4, True), (14, True), (15, False)])
+def test_more_rejected_rows_than_allowed_stop_the_run_unless_nothing_is_left_anyway(rejected, stops):
+    facts = dataclasses.replace(FACTS, max_rejected=0.2)
+    counts = [SplitCounts("a.parquet", 15 - rejected, {"null user_id": rejected}, 0.0)]
+    if not stops:
+        check_rejected(facts, counts)
+        return
+    with pytest.raises(InputError, match="than --max-rejected allows") as error:
+        check_rejected(facts, counts)
+    assert f"{rejected} of 15 rows" in str(error.value)
+    assert "at most 20.0%" in str(error.value)
 
 
 def test_a_run_without_usable_rows_says_why():
@@ -47,9 +91,10 @@ def test_a_run_without_usable_rows_says_why():
 
 
 def test_summaries_add_up_and_keep_the_first_examples():
-    first, second = summary(1, 2), summary(3, 4)
+    first, second = summary((1, 0), (2, 0)), summary((0, 3), (3, 1))
     first.examples.extend([((False, 5), {"user_id": "x"}), ((True, 0), {"user_id": "long"})])
     second.examples.extend([((False, n), {"user_id": str(n)}) for n in range(9)])
     merged = merge_summaries([first, second])
+    assert merged.files.tolist() == [[1, 3], [5, 1]]
     assert (merged.kept, merged.dropped, merged.seconds) == (4, 6, {"score": 2.0})
     assert [example["user_id"] for _, example in merged.examples] == [*"01234", "x", *"5678"]

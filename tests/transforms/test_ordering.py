@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from iadsr.transforms.grouping import Sharding, hash_values, user_shard
 from iadsr.transforms.ordering import order_interactions
-from iadsr.transforms.schema import ROW, TIME, InteractionColumns
+from iadsr.transforms.schema import TIME, InteractionColumns
 
 COLUMNS = InteractionColumns()
 row = st.tuples(st.sampled_from("abc"), st.sampled_from(["x", "y", "z"]), st.integers(-2, 2), st.integers(0, 2))
@@ -20,8 +20,6 @@ def table_of(rows: list[tuple]) -> pa.Table:
             "item_id": items,
             "timestamp": pa.array(times, pa.int64()),
             "n": positions,
-            ROW: np.arange(len(rows)),
-            TIME: pa.array(times, pa.int64()),
         }
     )
 
@@ -47,7 +45,13 @@ def test_position_breaks_ties_before_input_order(rows):
     assert ordered.table["item_id"].to_pylist() == [rows[i][1] for i in expected]
 
 
-def test_times_too_far_apart_for_a_packed_key_are_ordered_too():
+def test_more_users_than_sixteen_bits_number_are_ordered_too():
+    users = np.random.default_rng(0).permutation(70_000)
+    ordered = order_interactions(table_of([(int(user), "x", 0, 0) for user in users]), COLUMNS)
+    assert ordered.table["user_id"].to_pylist() == list(range(70_000))
+
+
+def test_times_far_apart_are_ordered_too():
     times = [2**62, -(2**62), 0]
     rows = [("b", "x", t, 0) for t in times] + [("a", "x", t, 0) for t in times]
     ordered = order_interactions(table_of(rows), COLUMNS)
@@ -55,8 +59,11 @@ def test_times_too_far_apart_for_a_packed_key_are_ordered_too():
     assert ordered.table["user_id"].to_pylist() == ["a"] * 3 + ["b"] * 3
 
 
-def test_internal_columns_do_not_leave():
-    ordered = order_interactions(table_of([("a", "x", 1, 0)]), COLUMNS)
+def test_times_that_were_strings_are_ordered_by_what_they_mean_and_the_internal_column_does_not_leave():
+    table = table_of([("a", "x", 1, 0), ("a", "y", 0, 0)]).append_column(TIME, pa.array([1, 0]))
+    table = table.set_column(2, "timestamp", pa.array(["1970-01-01T00:00:01Z", "1970-01-01T01:00:00+01:00"]))
+    ordered = order_interactions(table, COLUMNS)
+    assert ordered.table["item_id"].to_pylist() == ["y", "x"]
     assert ordered.table.column_names == ["user_id", "item_id", "timestamp", "n"]
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from iadsr.transforms.grouping import Sharding, collect, split_by_shard, to_bytes
+from iadsr.transforms.grouping import Sharding, Slice, collect, split_by_shard, write_stream
 from iadsr.transforms.ordering import order_interactions
 from iadsr.transforms.reading import read_split
 from iadsr.transforms.schema import InteractionColumns
@@ -27,12 +27,14 @@ def test_every_row_of_a_real_log_arrives_in_its_users_order(name):
     if not path.exists():
         pytest.skip(f"{name} is not here")
     plan = plan_input(str(path), COLUMNS)
-    slices: dict[int, list[bytes]] = {shard: [] for shard in range(SHARDS)}
+    slices: dict[int, list[Slice]] = {shard: [] for shard in range(SHARDS)}
     for split in plan.splits:
         valid, rejected = read_split(split, COLUMNS, plan.schema)
         assert len(rejected) == 0
         for shard, part in split_by_shard(valid, "user_id", Sharding(SHARDS, SHARDS)):
-            slices[shard].append(to_bytes(part))
+            sink = pa.BufferOutputStream()
+            write_stream(part, sink)
+            slices[shard].append(Slice(split.index, sink.getvalue().to_pybytes()))
     shards = [order_interactions(collect(parts), COLUMNS) for parts in slices.values()]
     found = pa.concat_tables(shard.table for shard in shards)
     log = pq.read_table(path)

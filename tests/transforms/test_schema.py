@@ -1,8 +1,9 @@
 import pyarrow as pa
 import pytest
 
+from iadsr.models import iadsr as model_module
 from iadsr.models.errors import InputError
-from iadsr.transforms.schema import InteractionColumns, check_file_schema, unify_schemas
+from iadsr.transforms.schema import SIMILARITIES, InteractionColumns, check_file_schema, unify_schemas
 
 COLUMNS = InteractionColumns()
 GOOD = pa.schema([("user_id", pa.string()), ("item_id", pa.int64()), ("timestamp", pa.int64())])
@@ -91,3 +92,7 @@ def test_units_of_time_are_promoted():
 def test_one_column_cannot_play_two_parts():
     with pytest.raises(InputError, match="'user_id' is named for more than one part"):
         InteractionColumns(item="user_id")
+
+
+def test_similarities_have_the_names_and_the_order_of_the_model():
+    assert SIMILARITIES == model_module.SIMILARITIES

@@ -3,12 +3,14 @@ import pyarrow as pa
 
 from iadsr.models.scoring import Scores
 from iadsr.transforms.ordering import OrderedShard
-from iadsr.transforms.scoring import ScoredShard, StageShards, unstage
+from iadsr.transforms.scoring import ScoredShard, ScoredShardCoder, StageShards, unstage
 
 
-def test_a_shard_survives_staging_to_the_bit(tmp_path):
+def test_a_shard_survives_staging_and_travelling_to_the_bit(tmp_path):
     table = pa.table({"user_id": ["a", "a", "b"], "item_id": ["y", "x", "x"], "timestamp": [1, 2, 1]})
-    ordered = OrderedShard(table, np.array([0, 2, 3]), pa.array(["x", "y"]), np.array([1, 0, 0], np.int32))
+    ordered = OrderedShard(
+        table, np.array([0, 2, 3]), pa.array(["x", "y"]), np.array([1, 0, 0], np.int32), np.arange(3)
+    )
     scores = Scores(
         noise_probability=np.array([0.1, 0.2, 0.0], np.float32),
         similarities=np.array([[0.1, 0.2, 0.3], [-1, np.nan, 1], [np.nan] * 3], np.float32),
@@ -21,7 +23,13 @@ def test_a_shard_survives_staging_to_the_bit(tmp_path):
     stage = StageShards(str(tmp_path))
     staged = stage._write(scored)
     assert staged == (4, str(tmp_path / "scored-00004.arrow"), {"score": 0.5})
-    back = unstage(staged)
+    for back in (unstage(staged), ScoredShardCoder().decode(ScoredShardCoder().encode(scored))):
+        assert_same(back, table, scores)
+    assert ScoredShardCoder().estimate_size(scored) > table.nbytes
+
+
+def assert_same(back, table, scores):
+    assert back.shard == 4
     assert back.seconds == {"score": 0.5}
     assert back.ordered.table.equals(table)
     assert back.ordered.offsets.tolist() == [0, 2, 3]

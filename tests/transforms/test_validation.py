@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iadsr.models.errors import InputError
-from iadsr.transforms.schema import ROW, InteractionColumns
-from iadsr.transforms.validation import parse_time, validate
+from iadsr.transforms.schema import ROW, TIME, InteractionColumns
+from iadsr.transforms.validation import parse_time, time_of, validate
 
 COLUMNS = InteractionColumns()
 
@@ -87,13 +87,15 @@ def test_every_row_is_either_valid_or_rejected(drawn):
     users, items, times = zip(*drawn, strict=True) if drawn else ((), (), ())
     table = pa.table(
         {
+            "n": range(len(drawn)),
             "user_id": pa.array(users, pa.string()),
             "item_id": pa.array(items, pa.string()),
             "timestamp": pa.array(times, pa.float64()),
         }
     )
     valid, rejected = validate(table, COLUMNS, "f")
-    numbers = valid[ROW].to_pylist() + rejected["row_number"].to_pylist()
+    assert valid["n"].to_pylist() == sorted(valid["n"].to_pylist())
+    numbers = valid["n"].to_pylist() + rejected["row_number"].to_pylist()
     assert sorted(numbers) == list(range(len(drawn)))
     for row in valid.to_pylist():
         assert row["user_id"]
@@ -109,3 +111,12 @@ def test_item_ids_beyond_int64_are_refused_and_user_ids_are_not():
     table = table.set_column(1, "item_id", table["user_id"])
     with pytest.raises(InputError, match=r"'item_id' of log\.parquet holds integers beyond int64"):
         validate(table, COLUMNS, "log.parquet")
+
+
+def test_only_strings_are_read_once_and_carried_along_as_times():
+    for stamp in (5, 2.5, datetime(2020, 1, 1)):
+        valid, _ = validate(log(timestamp=[stamp]), COLUMNS, "f")
+        assert TIME not in valid.column_names
+        assert time_of(valid, COLUMNS).tolist() == parse_time(pa.chunked_array([[stamp]])).to_pylist()
+    valid, _ = validate(log(timestamp=["1970-01-01T00:00:01"]), COLUMNS, "f")
+    assert valid[TIME].to_pylist() == time_of(valid, COLUMNS).tolist() == [1_000_000]

@@ -1,0 +1,118 @@
+"""Measures what it costs to join items with their vectors, a copy on every machine against a shuffle.
+
+    python -m benchmarks.joins --work DIRECTORY --items 10000 1000000
+
+The log is that of `throughput`; vectors are drawn at random. The catalogue is built beforehand, as both joins read the
+same. What is measured is reading, grouping, ordering and the join, in CPU seconds of this process.
+"""
+
+import argparse
+import functools
+import os
+import shutil
+import time
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.pvalue import AsSingleton
+
+from iadsr.models.scoring import ItemVectors
+from iadsr.pipeline.options import beam_options, make_runner
+from iadsr.transforms.grouping import SliceByUserShard, collect
+from iadsr.transforms.joining import (
+    ITEM_SHARD_BYTES,
+    Catalogue,
+    open_catalogue,
+    write_catalogue,
+    write_in_item_shards,
+)
+from iadsr.transforms.ordering import order_interactions
+from iadsr.transforms.reading import ReadSplits
+from iadsr.transforms.shuffle_join import FetchVectors, collect_catalogue
+from iadsr.transforms.splits import plan_input
+
+from .throughput_work import COLUMNS, Paths, prepare
+
+WIDTH = 128
+"""Numbers in each of an item's two vectors."""
+TARGET = 3.0
+
+
+def make_catalogue(items: int) -> Catalogue:
+    """Draws the vectors of all items of a log of `throughput`."""
+    ids = np.sort(np.array([f"item-{number}" for number in range(items)]))
+    generator = np.random.default_rng(2)
+    collaborative, semantic = (generator.random((items, WIDTH), np.float32) for _ in range(2))
+    every = np.ones(items, bool)
+    nothing = pa.nulls(items, pa.large_string())
+    return Catalogue(pa.array(ids), nothing, ItemVectors(collaborative, semantic, every, every), ~every, {})
+
+
+def run(way: str, paths: Paths, directory: str, item_shards: int) -> float:
+    """Runs the pipeline with one way to join, or none, and returns its CPU seconds."""
+    shutil.rmtree(paths.output, ignore_errors=True)
+    os.makedirs(paths.output)
+    plan, options = plan_input(paths.log, COLUMNS), beam_options([])
+    sharding = plan.sharding()
+    started = time.process_time()
+    with beam.Pipeline(make_runner(options), options=options) as pipeline:
+        read = pipeline | beam.Create(plan.splits) | beam.Reshuffle() | ReadSplits(COLUMNS, plan.schema, paths.output)
+        grouped = {"rows": read.valid | SliceByUserShard(COLUMNS.user, sharding, "claim-check", paths.output)}
+        if way == "shuffle":
+            at = AsSingleton(pipeline | "Catalogue" >> beam.Create([directory]))
+            fetch = FetchVectors(COLUMNS, sharding, item_shards, "claim-check", paths.output, at)
+            grouped["vectors"] = read.valid | fetch
+        _ = grouped | beam.CoGroupByKey() | beam.Map(_join, directory if way == "broadcast" else None)
+    return time.process_time() - started
+
+
+@functools.cache
+def _opened(directory: str) -> Catalogue:
+    """Once for all shards, as in `clean`."""
+    return open_catalogue(directory)
+
+
+def _join(element: tuple[int, dict], directory: str | None) -> None:
+    _, slices = element
+    table = collect(slices["rows"])
+    ordered = order_interactions(table, COLUMNS)
+    if directory is not None:
+        catalogue = _opened(directory)
+    elif "vectors" in slices:
+        catalogue = collect_catalogue(slices["vectors"], table[COLUMNS.item].type, (WIDTH, WIDTH))
+    else:
+        return
+    catalogue.take(catalogue.lookup(ordered.item_ids))
+
+
+def main() -> None:
+    """Runs the benchmark from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.joins", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--work", required=True, help="directory for logs and catalogues")
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--items", type=int, nargs="+", default=[10_000, 1_000_000])
+    parser.add_argument("--repeat", type=int, default=3, help="measure in turn so often; the least counts")
+    options = parser.parse_args()
+    print(f"| items | no join | broadcast | shuffle | shuffle against broadcast, at most {TARGET:g} |")
+    print("| --- | --- | --- | --- | --- |")
+    for items in options.items:
+        paths = Paths(options.work, options.rows, items)
+        prepare(paths, scores=False)
+        directory = os.path.join(options.work, f"catalogue-{items}")
+        shutil.rmtree(directory, ignore_errors=True)
+        catalogue = make_catalogue(items)
+        item_shards = -(-8 * WIDTH * items // ITEM_SHARD_BYTES)
+        write_in_item_shards(catalogue, directory, item_shards)
+        write_catalogue(catalogue, directory)
+        del catalogue
+        ways = ("none", "broadcast", "shuffle")
+        _opened.cache_clear()
+        runs = [{way: run(way, paths, directory, item_shards) for way in ways} for _ in range(options.repeat)]
+        none, broadcast, shuffle = (min(seconds[way] for seconds in runs) for way in ways)
+        print(f"| {items:,} | {none:.1f} s | {broadcast:.1f} s | {shuffle:.1f} s | {shuffle / broadcast:.1f} |")
+        shutil.rmtree(directory)
+
+
+if __name__ == "__main__":
+    main()

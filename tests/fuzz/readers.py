@@ -1,0 +1,272 @@
+"""Feeds mutated real files to the readers; run by test_fuzz in a process of its own, since native readers can crash.
+
+    python readers.py DIRECTORY KIND:FIRST:COUNT ...
+
+Prints for each kind the number of cases by how they ended, as a line of JSON. Before each case its kind and number go
+to DIRECTORY/case, so that a crash can be traced. Anything but our errors or a right answer is listed as a failure.
+"""
+
+import json
+import random
+import resource
+import signal
+import sys
+import tempfile
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from iadsr.models.errors import IadsrError
+
+MEMORY = 6 << 30
+SECONDS = 60
+
+
+def mutate(content: bytes, generator: random.Random) -> bytes:
+    """Flips, overwrites, swaps, cuts out or doubles parts of a file, or cuts it off; now and then in several places.
+
+    Most changes keep the size: those that do not break a Parquet file before anything of it is read.
+    """
+    if content[:1] == b"{" and generator.random() < 0.6:
+        return json.dumps(mutate_values(json.loads(content), generator)).encode()
+    data = bytearray(content)
+    for _ in range(generator.choice((1, 1, 1, 1, 2, 4))):
+        if not data:
+            break
+        place, size = generator.randrange(len(data)), generator.choice((1, 1, 1, 2, 4, 8))
+        size = min(size, len(data) - place)
+        match generator.choice((0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 4, 5, 6)):
+            case 0:
+                data[place] ^= 1 << generator.randrange(8)
+            case 1:
+                data[place : place + size] = generator.randbytes(size)
+            case 2:
+                data[place : place + size] = generator.choice((b"\0", b"\xff", b"\x7f", b"\x80")) * size
+            case 3:
+                other = generator.randrange(len(data))
+                data[place], data[other] = data[other], data[place]
+            case 4:
+                del data[place : place + size]
+            case 5:
+                data[place:place] = data[place : place + size]
+            case _:
+                del data[place:]
+    return bytes(data)
+
+
+HOSTILE = (
+    None,
+    True,
+    -1,
+    0,
+    2**31,
+    2**63,
+    1e308,
+    float("nan"),
+    float("inf"),
+    "",
+    "x" * 5000,
+    "../..",
+    [],
+    [[]],
+    {},
+    {"a": 1},
+)
+
+
+def mutate_values(value: Any, generator: random.Random) -> Any:
+    """Puts something else in the place of one value of a JSON document, or takes an entry away."""
+    if not isinstance(value, (dict, list)) or not value or generator.random() < 0.15:
+        return generator.choice(HOSTILE)
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    key = generator.choice(list(copy)) if isinstance(copy, dict) else generator.randrange(len(copy))
+    if generator.random() < 0.1:
+        del copy[key]
+    else:
+        copy[key] = mutate_values(copy[key], generator)
+    return copy
+
+
+def log_files(directory: Path) -> list[bytes]:
+    """Small logs of several encodings, types and sizes."""
+    n = 24
+    users = pa.array([f"u{k % 5}" for k in range(n)])
+    plain = pa.table({"user_id": users, "item_id": pa.array(range(n)), "timestamp": pa.array(range(n), pa.int64())})
+    rich = pa.table(
+        {
+            "user_id": users.dictionary_encode(),
+            "item_id": pa.array([f"item-{k % 7}" for k in range(n)], pa.large_string()),
+            "timestamp": pa.array(range(n), pa.timestamp("us", "UTC")),
+            "price": pa.array([k / 3 if k % 4 else None for k in range(n)]),
+            "tags": pa.array([["a", None], None, []] * 8),
+            "more": pa.array([{"x": k, "y": str(k)} for k in range(n)]),
+        }
+    )
+    text = plain.set_column(2, "timestamp", pa.array(["2024-01-01T00:00:00"] * n))
+    kinds = (
+        (plain, {"compression": "none", "use_dictionary": False}),
+        (plain, {"compression": "snappy", "row_group_size": 7}),
+        (rich, {"compression": "zstd", "row_group_size": 9}),
+        (rich, {"compression": "none", "data_page_version": "2.0"}),
+        (text, {"compression": "none"}),
+        (text, {"compression": "gzip"}),
+    )
+    contents = []
+    for number, (table, options) in enumerate(kinds):
+        pq.write_table(table, directory / f"{number}.parquet", **options)
+        contents.append((directory / f"{number}.parquet").read_bytes())
+    return contents
+
+
+def read_log(path: Path, content: bytes) -> str:
+    """Plans and reads a log; every row of the footer must come out valid or rejected."""
+    from iadsr.transforms.ordering import order_interactions
+    from iadsr.transforms.reading import read_split
+    from iadsr.transforms.schema import InteractionColumns
+    from iadsr.transforms.splits import plan_input
+
+    path.write_bytes(content)
+    columns = InteractionColumns()
+    plan = plan_input(str(path), columns)
+    rejected = 0
+    for split in plan.splits:
+        valid, refused = read_split(split, columns, plan.schema, "skip")
+        assert len(valid) + len(refused) == split.rows, "rows were lost"
+        order_interactions(valid, columns)
+        rejected += len(refused)
+    return "rejected rows" if rejected else "read"
+
+
+def embedding_files(directory: Path) -> list[bytes]:
+    from iadsr.transforms.embeddings import EmbeddingMetadata, EmbeddingTable, write_embeddings
+
+    contents = []
+    for ids in (pa.array([f"i{n}" for n in range(9)]), pa.array(range(9))):
+        vectors = np.arange(36, dtype=np.float32).reshape(9, 4)
+        metadata = EmbeddingMetadata("semantic", "e", "1", "mean", 4, ("title",))
+        texts = pa.array([f"text {n}" if n % 3 else None for n in range(9)], pa.large_string())
+        (path,) = write_embeddings(
+            EmbeddingTable(ids, vectors, vectors.any(axis=1), texts, metadata), str(directory / str(ids.type))
+        )
+        contents.append(Path(path).read_bytes())
+    return contents
+
+
+def read_table(path: Path, content: bytes) -> str:
+    from iadsr.transforms.embeddings import read_embeddings
+
+    path.write_bytes(content)
+    table = read_embeddings(str(path))
+    assert table.vectors.shape == (len(table), table.metadata.dimension), "another shape than it claims"
+    assert np.isfinite(table.vectors).all(), "vectors that cannot be computed with"
+    return "read"
+
+
+def catalogue_files(directory: Path) -> list[bytes]:
+    table = pa.table(
+        {"item_id": [f"i{n}" for n in range(9)], "title": ["a", None, "c"] * 3, "category": [["x", "y"], None, []] * 3}
+    )
+    pq.write_table(table, directory / "items.parquet")
+    return [(directory / "items.parquet").read_bytes()]
+
+
+def read_catalogue(path: Path, content: bytes) -> str:
+    from iadsr.transforms.item_texts import read_item_texts
+
+    path.write_bytes(content)
+    texts = read_item_texts(str(path))
+    assert len(texts.item_ids) == len(texts.texts), "items without a place for their text"
+    return "read"
+
+
+def _model(directory: Path) -> Path:
+    import torch
+
+    from iadsr.models.config import IADSRConfig
+    from iadsr.models.iadsr import IADSR
+
+    torch.manual_seed(0)
+    shape = {"collaborative_dimension": 2, "hidden_dimension": 4, "semantic_dimension": 4, "folds": 2}
+    model = IADSR(IADSRConfig(**shape, head_dimension=2, context_dimension=4, semantic_components=4))
+    model.metrics, model.provenance = {"users": 7, "held_out_auroc": 0.8}, {"embeddings": {"kind": "semantic"}}
+    model.save_pretrained(directory / "model")
+    return directory / "model"
+
+
+def weight_files(directory: Path) -> list[bytes]:
+    return [(_model(directory) / "model.safetensors").read_bytes()]
+
+
+def config_files(directory: Path) -> list[bytes]:
+    return [(_model(directory) / "config.json").read_bytes()]
+
+
+def read_model(path: Path, content: bytes) -> str:
+    from iadsr.models.iadsr import IADSR
+    from iadsr.models.pretrained import read_noise_reference
+
+    path.write_bytes(content)
+    read_noise_reference(path.parent)
+    IADSR.from_pretrained(path.parent)
+    return "read"
+
+
+def manifest_files(directory: Path) -> list[bytes]:
+    counts = {"read": 1, "kept": 1, "dropped": 0, "rejected": 0}
+    file = {"path": "x", "bytes": 1, "changed_at": 0.0, **counts}
+    content = {"format_version": 1, "rows": counts, "files": [file], "outputs": [], "reasons": {"rejected": {}}}
+    return [json.dumps({**content, "options": {"columns": {"user": "u"}}}).encode()]
+
+
+def read_manifest(path: Path, content: bytes) -> str:
+    from iadsr.transforms.verification import verify_output
+
+    path.write_bytes(content)
+    verify_output(str(path.parent))
+    return "read"
+
+
+KINDS: dict[str, tuple[Callable, str, Callable]] = {
+    "log": (log_files, "log.parquet", read_log),
+    "embeddings": (embedding_files, "part-00000.parquet", read_table),
+    "catalogue": (catalogue_files, "items.parquet", read_catalogue),
+    "weights": (weight_files, "model/model.safetensors", read_model),
+    "config": (config_files, "model/config.json", read_model),
+    "manifest": (manifest_files, "manifest.json", read_manifest),
+}
+
+
+def run(kind: str, first: int, count: int, directory: Path) -> dict[str, Any]:
+    """Runs cases first to first + count - 1 of a kind."""
+    make, name, read = KINDS[kind]
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as scratch:
+        originals = make(Path(scratch))
+        ends: Counter[str] = Counter()
+        failures = []
+        for number in range(first, first + count):
+            (directory / "case").write_text(f"{kind} {number}")
+            generator = random.Random(f"{kind} {number}")
+            content = mutate(originals[number % len(originals)], generator)
+            signal.alarm(SECONDS)  # a reader that hangs ends the process, like one that crashes
+            try:
+                ends[read(Path(scratch) / name, content)] += 1
+            except IadsrError as error:
+                str(error).encode()
+                ends[error.code] += 1
+            except Exception:
+                failures.append({"case": number, "error": traceback.format_exc()[-1500:]})
+            signal.alarm(0)
+    return {"kind": kind, "cases": count, "ends": ends, "failures": failures}
+
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    for argument in sys.argv[2:]:
+        kind, first, count = argument.split(":")
+        print(json.dumps(run(kind, int(first), int(count), Path(sys.argv[1]))), flush=True)

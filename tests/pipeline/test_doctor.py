@@ -1,0 +1,95 @@
+import json
+import shutil
+from collections import namedtuple
+from importlib import metadata
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from iadsr.pipeline import doctor
+from iadsr.pipeline.doctor import DoctorOptions, examine
+from iadsr.pipeline.messages import describe_findings
+from iadsr.pipeline.output_directory import locked
+
+
+def findings(**options) -> dict[str, doctor.Finding]:
+    return {finding.what: finding for finding in examine(DoctorOptions(**options))}
+
+
+@pytest.fixture
+def healthy(world, tmp_path) -> dict[str, str]:
+    pq.write_table(pa.table({"item_id": ["item-01", "item-02"], "title": ["a", None]}), tmp_path / "items.parquet")
+    return {
+        "interactions": world.interactions,
+        "embeddings": world.embeddings,
+        "model": world.model,
+        "items": str(tmp_path / "items.parquet"),
+        "output": str(tmp_path / "out"),
+    }
+
+
+def test_an_installation_is_checked_without_any_input():
+    found = findings()
+    assert found["Python"].healthy
+    assert found["torch"].text == metadata.version("torch")
+    assert "Log" not in found
+    assert "minilm" in found["Encoders"].text
+
+
+def test_a_healthy_set_of_inputs_is_found_so(healthy):
+    found = findings(**healthy)
+    assert [finding for finding in found.values() if not finding.healthy] == []
+    assert found["Log"].text.startswith("3,200 rows in 2 files, user_id string, item_id string, timestamp int64")
+    assert found["Catalogue"].text == "2 items, 1 with text from title"
+    assert "test-encoder" in found["Embeddings"].text
+    assert found["Model and embeddings"].text == "belong together"
+    assert found["Log and embeddings"].text == "40 of 40 items in the log's first rows have an embedding"
+    assert found["Output"].text == "will be created"
+    assert "needed" in found["Disk"].text
+    assert "needed" in found["Memory"].text
+
+
+def test_what_is_ill_is_told_with_its_code_and_the_rest_is_checked_all_the_same(healthy, tmp_path):
+    pq.write_table(pa.table({"user": ["a"], "item_id": ["x"], "timestamp": [1]}), tmp_path / "log.parquet")
+    (tmp_path / "file").touch()
+    changed = {"interactions": "log.parquet", "model": "", "output": "file"}
+    found = findings(**healthy | {name: str(tmp_path / path) for name, path in changed.items()})
+    ill = {name: finding.text.splitlines()[0].split(":")[0] for name, finding in found.items() if not finding.healthy}
+    assert ill == {"Log": "IADSR-LOG-COLUMN", "Model": "IADSR-MODEL-MISSING", "Output": "IADSR-DOCTOR-OUTPUT"}
+    text = "\n".join(describe_findings(found.values()))
+    assert "PROBLEM  Log" in text
+    assert "ok       Embeddings" in text
+
+
+def test_embeddings_of_other_items_or_another_encoder_are_told(healthy, world, tmp_path):
+    pq.write_table(pa.table({"user_id": ["a"], "item_id": ["x"], "timestamp": [1]}), tmp_path / "log.parquet")
+    found = findings(**{**healthy, "interactions": str(tmp_path / "log.parquet")})
+    assert "DOCTOR-ITEMS" in found["Log and embeddings"].text
+    table = pq.read_table(world.embeddings)
+    other = json.loads(table.schema.metadata[b"iadsr"]) | {"encoder": "another"}
+    pq.write_table(table.replace_schema_metadata({"iadsr": json.dumps(other)}), tmp_path / "e.parquet")
+    found = findings(**{**healthy, "embeddings": str(tmp_path / "e.parquet")})
+    assert "MODEL-FIT" in found["Model and embeddings"].text
+
+
+def test_too_little_disk_or_memory_is_told_beforehand(healthy, monkeypatch):
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1000))
+    monkeypatch.setattr(doctor, "_available_memory", lambda: 1000)
+    found = findings(**healthy)
+    assert "DOCTOR-DISK" in found["Disk"].text
+    assert "DOCTOR-MEMORY" in found["Memory"].text
+
+
+def test_a_directory_that_is_being_written_to_is_told(healthy):
+    with locked(healthy["output"]):
+        assert "OUTPUT-BUSY" in findings(**healthy)["Output"].text
+    assert findings(**healthy)["Output"].text == "exists, empty"
+
+
+def test_packages_of_the_wrong_version_are_told(monkeypatch):
+    monkeypatch.setattr(metadata, "version", lambda name: "0.0.1")
+    found = findings()
+    assert "DOCTOR-VERSION" in found["torch"].text
+    assert "pip install" in found["torch"].text

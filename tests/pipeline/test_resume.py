@@ -1,0 +1,382 @@
+"""A run is finished or clearly is not, whatever stops it, and a rerun goes on where it was cut off."""
+
+import json
+import multiprocessing
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from iadsr.models.errors import IadsrError, InputError
+from iadsr.pipeline.clean import CleanOptions, clean
+from iadsr.pipeline.options import beam_options
+from iadsr.pipeline.output_directory import locked
+from iadsr.pipeline.progress import Progress
+from iadsr.transforms import scoring, writing
+from iadsr.transforms.deciding import Policy
+from iadsr.transforms.run_marker import MARKER, RunMarker, read_marker, write_marker
+from iadsr.transforms.verification import verify_output
+
+SHARDS = 6
+# CI tries a few; `IADSR_KILLS=50 pytest tests/pipeline/test_resume.py` is what docs/reliability.md reports.
+KILLS = int(os.environ.get("IADSR_KILLS", "4"))
+
+
+def options(world, output, **changes) -> CleanOptions:
+    settings = {"interactions": world.interactions, "embeddings": world.embeddings, "model": world.model}
+    return CleanOptions(
+        output=str(output), **{**settings, "shards": SHARDS, "policy": Policy(drop_rate=0.1), **changes}
+    )
+
+
+def run(world, output, console=None, flags=(), **changes):
+    progress = Progress(console or Console(quiet=True))
+    return clean(options(world, output, **changes), beam_options(list(flags)), progress)
+
+
+def contents(output: Path) -> dict[str, bytes]:
+    """Everything in a directory but what tells of the time: manifest and report."""
+    files = (path for path in sorted(output.rglob("*")) if path.is_file())
+    return {str(p.relative_to(output)): p.read_bytes() for p in files if p.name not in ("manifest.json", "report.html")}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(world, tmp_path_factory) -> dict[str, bytes]:
+    output = tmp_path_factory.mktemp("undisturbed") / "out"
+    run(world, output)
+    return contents(output)
+
+
+def stop_after(monkeypatch, module, name: str, calls: int) -> list:
+    """Lets a function of a module fail after some calls; returns the list of calls."""
+    original, seen = getattr(module, name), []
+
+    def wrapped(*arguments, **keywords):
+        if len(seen) == calls:
+            raise InputError("stopped", code="STOP", found="a test", fix="none")
+        seen.append(arguments)
+        return original(*arguments, **keywords)
+
+    monkeypatch.setattr(module, name, wrapped)
+    return seen
+
+
+def cut_off(world, output, module, name: str, calls: int, **changes) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, module, name, calls)
+        with pytest.raises(InputError, match="stopped"):
+            run(world, output, **changes)
+
+
+def test_a_rerun_scores_only_the_shards_that_were_not_scored(world, undisturbed, tmp_path, monkeypatch, capsys):
+    cut_off(world, tmp_path / "out", scoring, "write_arrow", 4)
+    with pytest.raises(InputError, match="holds no finished run"):
+        verify_output(str(tmp_path / "out"))
+    scored = stop_after(monkeypatch, scoring, "score_shard", 99)
+    run(world, tmp_path / "out", Console(stderr=True, width=200))
+    assert len(scored) == SHARDS - 4
+    assert "Going on with the unfinished run" in capsys.readouterr().err
+    assert contents(tmp_path / "out") == undisturbed
+
+
+def test_a_rerun_writes_only_the_files_that_were_not_written(world, undisturbed, tmp_path, monkeypatch):
+    cut_off(world, tmp_path / "out", writing, "write_table", 5)
+    before = {path: path.stat().st_ino for path in (tmp_path / "out").rglob("part-*.parquet")}
+    scored = stop_after(monkeypatch, scoring, "score_shard", 99)
+    written = stop_after(monkeypatch, writing, "write_table", 99)
+    run(world, tmp_path / "out")
+    assert len(before) == 5
+    assert (len(scored), len(written)) == (0, 2 * SHARDS - 5)
+    assert {path: path.stat().st_ino for path in before} == before
+    assert contents(tmp_path / "out") == undisturbed
+    verify_output(str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("joins", [("shuffle", "shuffle"), ("shuffle", "broadcast"), ("broadcast", "shuffle")])
+def test_a_run_is_gone_on_with_whichever_way_items_met_their_vectors(world, undisturbed, tmp_path, monkeypatch, joins):
+    monkeypatch.setattr("iadsr.pipeline.clean.ITEM_SHARD_BYTES", 500)  # more parts than one, of this tiny catalogue
+    cut_off(world, tmp_path / "out", scoring, "write_arrow", 2, join=joins[0])
+    scored = stop_after(monkeypatch, scoring, "score_shard", 99)
+    run(world, tmp_path / "out", join=joins[1])
+    assert len(scored) == SHARDS - 2
+    assert contents(tmp_path / "out") == undisturbed
+    verify_output(str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("changes", [{"policy": Policy(drop_rate=0.2)}, {"shards": 5}, {"interactions": "other"}])
+def test_a_rerun_with_other_arguments_or_input_starts_afresh_and_says_so(world, tmp_path, monkeypatch, capsys, changes):
+    cut_off(world, tmp_path / "out", writing, "write_table", 3)
+    if "interactions" in changes:
+        pq.write_table(world.log().slice(0, 3000), tmp_path / "log.parquet")
+        changes = {"interactions": str(tmp_path / "log.parquet")}
+    scored = stop_after(monkeypatch, scoring, "score_shard", 99)
+    run(world, tmp_path / "out", Console(stderr=True, width=200), **changes)
+    run(world, tmp_path / "fresh", **changes)
+    assert len(scored) == 2 * changes.get("shards", SHARDS)
+    name = "input" if "interactions" in changes else "options"
+    assert f"differs in {name}: starting afresh" in capsys.readouterr().err
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+def test_what_a_run_that_was_cut_off_while_clearing_up_left_is_not_taken_for_its_own(world, undisturbed, tmp_path):
+    """Between a finished run that is overwritten and the new one, old files stand under the new run's names."""
+    run(world, tmp_path / "out", policy=Policy(drop_rate=0.3))
+    cut_off(world, tmp_path / "out", writing, "write_table", 0, overwrite=True)
+    marker = read_marker(str(tmp_path / "out"))
+    assert marker is not None
+    write_marker(str(tmp_path / "out"), RunMarker(marker.identity, marker.token, ready=False))
+    (tmp_path / "out" / "interactions").mkdir(exist_ok=True)
+    (tmp_path / "out" / "interactions" / f"part-00000-of-{SHARDS:05d}.parquet").write_bytes(b"of another run")
+    run(world, tmp_path / "out", overwrite=True)
+    assert contents(tmp_path / "out") == undisturbed
+
+
+def test_a_run_that_was_killed_after_its_manifest_is_finished_by_a_rerun(world, undisturbed, tmp_path, monkeypatch):
+    monkeypatch.setattr("iadsr.transforms.manifest.delete", lambda *paths: None)
+    manifest = run(world, tmp_path / "out")
+    monkeypatch.undo()
+    assert (tmp_path / "out" / MARKER).exists()
+    scored = stop_after(monkeypatch, scoring, "score_shard", 99)
+    assert run(world, tmp_path / "out") == manifest
+    assert scored == []
+    assert contents(tmp_path / "out") == undisturbed
+    with pytest.raises(InputError, match="already holds a finished run"):
+        run(world, tmp_path / "out")
+
+
+def test_a_run_that_was_killed_while_it_set_its_mark_is_not_taken_for_somebody_elses(world, undisturbed, tmp_path):
+    (tmp_path / "out" / ".staging").mkdir(parents=True)
+    (tmp_path / "out" / ".staging" / ".tmp-0123456789abcdef-run.json").write_bytes(b"{")
+    run(world, tmp_path / "out")
+    assert contents(tmp_path / "out") == undisturbed
+
+
+def test_two_runs_into_one_directory_one_is_refused(world, undisturbed, tmp_path):
+    with locked(str(tmp_path / "out")):
+        with pytest.raises(InputError, match="Another run is writing into") as error:
+            run(world, tmp_path / "out")
+        assert error.value.code == "OUTPUT-BUSY"
+    run(world, tmp_path / "out")
+    assert contents(tmp_path / "out") == undisturbed
+
+
+def test_a_killed_run_leaves_no_lock_behind(tmp_path):
+    code = (
+        "import sys, time\nfrom iadsr.pipeline.output_directory import locked\n"
+        "with locked(sys.argv[1]):\n    print('locked', flush=True)\n    time.sleep(60)\n"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "locked\n"
+    with pytest.raises(InputError, match="Another run"), locked(str(tmp_path)):
+        pass
+    holder.kill()
+    holder.wait()
+    with locked(str(tmp_path)):
+        pass
+
+
+def test_where_nothing_can_be_locked_a_run_that_was_taken_over_does_not_close(world, store, monkeypatch):
+    for name in ("interactions", "embeddings", "model"):
+        root = Path(getattr(world, name))
+        for path in root.rglob("*.*"):
+            store.files[f"memory://b/{name}/{path.relative_to(root)}"] = path.read_bytes()
+    settings = {name: f"memory://b/{name}" for name in ("interactions", "embeddings", "model")}
+    original = scoring.score_shard
+
+    def take_over(*arguments):
+        write_marker("memory://b/out", RunMarker({}, "another run's", ready=True))
+        return original(*arguments)
+
+    monkeypatch.setattr(scoring, "score_shard", take_over)
+    with pytest.raises(InputError, match="has taken memory://b/out over"):
+        run(world, "memory://b/out", **settings)
+    assert "memory://b/out/manifest.json" not in store.files
+
+
+def test_an_output_inside_the_log_is_refused(world, tmp_path):
+    with pytest.raises(InputError, match="lies inside the log"):
+        run(world, Path(world.interactions) / "out")
+    assert not (Path(world.interactions) / "out").exists()
+
+
+def test_an_output_that_is_a_file_or_holds_links_is_refused(world, tmp_path):
+    (tmp_path / "file").write_bytes(b"precious")
+    for output in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InputError) as error:
+            run(world, output)
+        assert error.value.code == "OUTPUT-CREATE"
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "part.parquet").write_bytes(b"precious")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "interactions").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="is a symbolic link"):
+        run(world, tmp_path / "out")
+    assert (tmp_path / "elsewhere" / "part.parquet").read_bytes() == b"precious"
+
+
+RUN = """
+import json, resource, signal, sys
+from rich.console import Console
+from iadsr.models.errors import IadsrError
+from iadsr.pipeline.clean import CleanOptions, clean
+from iadsr.pipeline.options import beam_options
+from iadsr.pipeline.progress import Progress
+from iadsr.transforms.deciding import Policy
+if limit:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+try:
+    clean(CleanOptions(policy=Policy(drop_rate=0.1), **settings), beam_options(flags), Progress(Console(quiet=True)))
+except IadsrError as error:
+    sys.exit(f"{error.code} {error.found}")
+"""
+
+
+@pytest.fixture(scope="module")
+def start(world):
+    """Starts a run in a process of its own that has imported everything already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["iadsr.pipeline.clean", "iadsr.models.iadsr", "iadsr.pipeline.charts"])
+    paths = {"interactions": world.interactions, "embeddings": world.embeddings, "model": world.model}
+
+    def start(output, limit=0, flags=()):
+        settings = {**paths, "output": str(output), "shards": SHARDS}
+        process = context.Process(target=exec, args=(RUN, {"settings": settings, "limit": limit, "flags": list(flags)}))
+        process.start()
+        return process
+
+    start_up = start(Path(world.model).parent / "warm")
+    start_up.join()
+    assert start_up.exitcode == 0
+    return start
+
+
+def check_state(output: Path, undisturbed: dict[str, bytes]) -> bool:
+    """Returns whether a directory holds a finished run; what is there in part must be right as far as it goes."""
+    if (output / "manifest.json").exists():
+        verify_output(str(output))
+        return True
+    with pytest.raises(InputError, match="holds no finished run"):
+        verify_output(str(output))
+    for path in output.rglob("part-*.parquet"):
+        assert path.read_bytes() == undisturbed[str(path.relative_to(output))]
+    return False
+
+
+def test_killed_at_any_moment_a_run_is_finished_or_not_and_a_rerun_completes_it(world, undisturbed, start, tmp_path):
+    moments = random.Random(5)
+    begun = time.monotonic()
+    start(tmp_path / "timed").join()
+    whole = time.monotonic() - begun
+    finished = killed = started = 0
+    while killed < KILLS:
+        output, started = tmp_path / str(started), started + 1
+        process = start(output)
+        process.join(moments.uniform(0, whole))
+        if process.exitcode is not None:
+            assert process.exitcode == 0
+            continue
+        process.kill()
+        process.join()
+        killed += 1
+        if check_state(output, undisturbed):
+            finished += 1
+        if (output / "manifest.json").exists() and not (output / MARKER).exists():
+            with pytest.raises(InputError, match="already holds a finished run"):
+                run(world, output)
+        else:
+            run(world, output)
+        assert contents(output) == undisturbed
+        verify_output(str(output))
+    print(f"killed {killed} runs, {finished} of them after the manifest")
+
+
+def test_workers_of_a_killed_run_end_with_it(start, undisturbed, tmp_path):
+    process = start(tmp_path / "out", flags=["--direct_num_workers=2"])
+    workers: list[str] = []
+    while not workers:
+        time.sleep(0.1)
+        workers = workers_of(process.pid)
+        assert process.is_alive()
+    process.kill()
+    process.join()
+    for _ in range(50):
+        time.sleep(0.1)
+        if not any(os.path.exists(f"/proc/{worker}") for worker in workers):
+            break
+    else:
+        pytest.fail("workers outlive their run")
+    check_state(tmp_path / "out", undisturbed)
+
+
+def workers_of(process: int | None) -> list[str]:
+    """Numbers of the processes that are workers of a process."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        if f"IADSR_MAIN_PROCESS={process}\0".encode() in environment:
+            found.append(entry.name)
+    return found
+
+
+@pytest.mark.parametrize("limit", [100, 5_000, 30_000])
+def test_a_disk_that_fills_up_is_told_and_does_no_damage(world, undisturbed, start, tmp_path, limit):
+    """The limit is the kernel's, on the size of a file; what a write meets is the same as on a full disk."""
+    process = start(tmp_path / "out", limit=limit)
+    process.join()
+    assert process.exitcode == 1
+    assert not check_state(tmp_path / "out", undisturbed)
+    assert list((tmp_path / "out").rglob(".tmp-*")) == []
+    run(world, tmp_path / "out")
+    assert contents(tmp_path / "out") == undisturbed
+
+
+@pytest.mark.parametrize(
+    "meddle",
+    [
+        lambda path: os.utime(path, (1, 1)),
+        lambda path: path.unlink(missing_ok=True),
+        lambda path: path.write_bytes(path.read_bytes() + b" "),
+    ],
+    ids=["touched", "gone", "longer"],
+)
+def test_a_file_that_changes_or_vanishes_under_the_run_is_named_and_nothing_is_finished(
+    world, tmp_path, monkeypatch, meddle
+):
+    path = tmp_path / "log.parquet"
+    pq.write_table(world.log(), path)
+    original = scoring.score_shard
+    monkeypatch.setattr(scoring, "score_shard", lambda *arguments: (meddle(path), original(*arguments))[1])
+    with pytest.raises(InputError, match=r"log\.parquet changed while it was being read"):
+        run(world, tmp_path / "out", interactions=str(path), shards=1)
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_the_manifest_is_the_last_file_of_all(world, tmp_path, monkeypatch):
+    monkeypatch.setattr("iadsr.transforms.manifest._write_text", lambda path, text: 1 / 0)
+    with pytest.raises(Exception, match="division"):
+        run(world, tmp_path / "out")
+    assert len(contents(tmp_path / "out")) > 2 * SHARDS
+    monkeypatch.undo()
+    manifest = run(world, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text()) == manifest
+    others = [path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.*") if path.name != "manifest.json"]
+    assert (tmp_path / "out" / "manifest.json").stat().st_mtime_ns >= max(others)
+
+
+def test_an_unknown_failure_is_never_taken_for_success(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(writing, "write_table", lambda *arguments, **settings: 1 / 0)
+    with pytest.raises(Exception, match="division"):
+        run(world, tmp_path / "out")
+    with pytest.raises(IadsrError):
+        verify_output(str(tmp_path / "out"))

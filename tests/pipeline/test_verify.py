@@ -1,0 +1,244 @@
+"""`iadsr verify` finds what somebody did to a finished run; each test does something to a copy of one."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from iadsr.models.errors import ArtifactError, ConservationError, IadsrError, InputError
+from iadsr.pipeline.clean import CleanOptions, clean
+from iadsr.pipeline.messages import describe_verification
+from iadsr.pipeline.options import beam_options
+from iadsr.pipeline.progress import Progress
+from iadsr.transforms.deciding import Policy
+from iadsr.transforms.fingerprints import describe_file
+from iadsr.transforms.verification import verify_output
+
+
+@pytest.fixture(scope="module")
+def finished(world, tmp_path_factory) -> Path:
+    """A run over a log with unusable rows, in three shards, beside the log."""
+    root = tmp_path_factory.mktemp("finished")
+    log = world.log()
+    users = log["user_id"].to_pylist()
+    users[7], users[600], users[601] = None, "", None
+    log = log.set_column(0, "user_id", pa.array(users))
+    (root / "log").mkdir()
+    pq.write_table(log.slice(0, 500), root / "log" / "a.parquet", row_group_size=100)
+    pq.write_table(log.slice(500), root / "log" / "b.parquet")
+    options = CleanOptions(
+        str(root / "log"), world.embeddings, world.model, str(root / "out"), policy=Policy(drop_rate=0.05), shards=3
+    )
+    clean(options, beam_options([]), Progress(Console(quiet=True)))
+    return root
+
+
+@pytest.fixture
+def run(finished, tmp_path) -> Path:
+    shutil.copytree(finished / "out", tmp_path / "out")
+    return tmp_path / "out"
+
+
+def rewrite(path: Path, table: pa.Table) -> None:
+    """Writes a table in a file's place, and its new fingerprint into the manifest."""
+    pq.write_table(table, path)
+    manifest = path.parents[1] / "manifest.json"
+    content = json.loads(manifest.read_text())
+    name = f"{path.parent.name}/{path.name}"
+    (entry,) = (file for file in content["outputs"] if file["path"] == name)
+    found = describe_file(str(path))
+    entry.update(rows=found.rows, size=found.size, sha256=found.sha256)
+    manifest.write_text(json.dumps(content))
+
+
+def change_manifest(run: Path, change) -> None:
+    content = json.loads((run / "manifest.json").read_text())
+    change(content)
+    (run / "manifest.json").write_text(json.dumps(content))
+
+
+def shard(run: Path, folder: str = "interactions") -> Path:
+    return sorted((run / folder).glob("*.parquet"))[0]
+
+
+def test_a_finished_run_is_found_whole_and_held_against_its_input(finished):
+    verified = verify_output(str(finished / "out"))
+    assert verified.rows["read"] == 3200
+    assert verified.rows["rejected"] == 3
+    assert verified.files == 8  # three shards of two kinds, two files of rejected rows
+    assert (verified.users, verified.inputs, verified.inputs_held_against) == (400, 2, 2)
+    text = describe_verification(verified, "out")
+    assert "3,200 rows read" in text
+    assert "Held against all input files." in text
+
+
+def test_the_manifest_counts_every_row_by_file(finished):
+    manifest = json.loads((finished / "out" / "manifest.json").read_text())
+    for file, read, rejected in zip(manifest["files"], (500, 2700), (1, 2), strict=True):
+        assert (file["read"], file["rejected"]) == (read, rejected)
+        assert file["kept"] + file["dropped"] + file["rejected"] == read
+    assert sum(file["dropped"] for file in manifest["files"]) == manifest["rows"]["dropped"] > 0
+
+
+def test_inputs_that_are_gone_or_changed_are_passed_over_and_it_says_so(finished, run, tmp_path):
+    (tmp_path / "log").mkdir()
+    shutil.copy(finished / "log" / "a.parquet", tmp_path / "log")  # another time of change
+    change_manifest(
+        run, lambda m: [file.update(path=file["path"].replace(str(finished), str(tmp_path))) for file in m["files"]]
+    )
+    for folder in (run / "rejected").glob("*"):
+        table = pq.read_table(folder)
+        paths = pc.replace_substring(table["file"], str(finished), str(tmp_path)).combine_chunks()
+        rewrite(folder, table.set_column(0, table.schema.field(0), paths))
+    verified = verify_output(str(run))
+    assert verified.inputs_held_against == 0
+    assert "Held against 0 of 2 input files; the others are gone" in describe_verification(verified, str(run))
+
+
+def test_an_unfinished_or_empty_directory_is_told_apart(run, tmp_path):
+    (run / "manifest.json").unlink()
+    for directory in (run, tmp_path, tmp_path / "none"):
+        with pytest.raises(InputError, match="holds no finished run") as error:
+            verify_output(str(directory))
+        assert error.value.code == "OUTPUT-UNFINISHED"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"format_version": 1}', "[" * 100_000, '{"format_version": 7}'])
+def test_a_damaged_manifest_is_an_error_of_ours(run, text):
+    (run / "manifest.json").write_text(text)
+    with pytest.raises(IadsrError):
+        verify_output(str(run))
+
+
+@pytest.mark.parametrize("folder", ["interactions", "sequences", "rejected"])
+def test_missing_added_and_changed_files_are_found(run, folder):
+    path = shard(run, folder)
+    content = path.read_bytes()
+    path.unlink()
+    with pytest.raises(ArtifactError, match="not those of the manifest") as error:
+        verify_output(str(run))
+    assert "is missing" in str(error.value)
+    path.write_bytes(content[:50] + bytes([content[50] ^ 1]) + content[51:])
+    with pytest.raises(ArtifactError, match="is not the file that was written"):
+        verify_output(str(run))
+    path.write_bytes(content)
+    shutil.copy(path, path.with_name("part-99999.parquet"))
+    with pytest.raises(ArtifactError, match="not those of the manifest") as error:
+        verify_output(str(run))
+    assert "is not listed" in str(error.value)
+
+
+def without_a_row(table):
+    return table.slice(1)
+
+
+def with_a_row_twice(table):
+    return pa.concat_tables([table.slice(0, 1), table])
+
+
+def in_another_order(table):
+    return table.take(pa.array([1, 0, *range(2, len(table))]))
+
+
+def with_another_item(table):
+    items = table["item_id"].to_pylist()
+    items[0] = "item-39" if items[0] != "item-39" else "item-38"
+    return table.set_column(1, "item_id", pa.array(items))
+
+
+def with_another_keep(table):
+    keep = table["keep"].to_pylist()
+    field = table.schema.get_field_index("keep")
+    return table.set_column(field, table.schema.field(field), pa.array([not keep[0], *keep[1:]]))
+
+
+def with_a_wild_weight(table):
+    field = table.schema.get_field_index("weight")
+    return table.set_column(field, table.schema.field(field), pa.array([float("nan")] * len(table), pa.float32()))
+
+
+def without_a_column(table):
+    return table.drop_columns(["short_term_similarity"])
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "code"),
+    [
+        (without_a_row, IadsrError, "VERIFY"),
+        (with_a_row_twice, IadsrError, "VERIFY"),
+        (in_another_order, ArtifactError, "VERIFY-CONTENT"),
+        (with_another_item, IadsrError, "VERIFY"),
+        (with_another_keep, ArtifactError, "VERIFY-CONTENT"),
+        (with_a_wild_weight, ArtifactError, "VERIFY-CONTENT"),
+        (without_a_column, ArtifactError, "VERIFY-CONTENT"),
+    ],
+)
+def test_interactions_that_were_changed_together_with_their_fingerprint_are_found(run, change, kind, code):
+    path = shard(run)
+    rewrite(path, change(pq.read_table(path)))
+    with pytest.raises(kind) as error:
+        verify_output(str(run))
+    assert error.value.code.startswith(code)
+
+
+@pytest.mark.parametrize("column", ["user_id", "item_ids", "timestamps", "weights"])
+def test_a_sequence_that_is_not_the_kept_interactions_is_found(run, column):
+    path = shard(run, "sequences")
+    table = pq.read_table(path)
+    values = table[column].to_pylist()
+    values[0], values[1] = values[1], values[0]
+    field = table.schema.get_field_index(column)
+    rewrite(path, table.set_column(field, table.schema.field(field), pa.array(values, table.schema.field(field).type)))
+    with pytest.raises(ArtifactError, match="breaks the contract"):
+        verify_output(str(run))
+
+
+def test_an_item_exchanged_everywhere_is_found_by_the_input_alone(run):
+    for folder, column in (("interactions", "item_id"), ("sequences", "item_ids")):
+        for path in (run / folder).glob("*.parquet"):
+            table = pq.read_table(path)
+            field = table.schema.get_field_index(column)
+            rows = table[column].to_pylist()
+            swap = {"item-01": "item-01b"}
+            changed = [[swap.get(i, i) for i in row] if isinstance(row, list) else swap.get(row, row) for row in rows]
+            rewrite(
+                path, table.set_column(field, table.schema.field(field), pa.array(changed, table.schema[field].type))
+            )
+    with pytest.raises(ConservationError, match="are not those of the input"):
+        verify_output(str(run))
+
+
+@pytest.mark.parametrize("count", ["read", "kept", "dropped", "rejected"])
+def test_counts_that_do_not_add_up_are_found_in_total_and_by_file(run, count):
+    change_manifest(run, lambda m: m["rows"].update({count: m["rows"][count] + 1}))
+    with pytest.raises(ConservationError):
+        verify_output(str(run))
+    change_manifest(run, lambda m: m["rows"].update({count: m["rows"][count] - 1}))
+    change_manifest(run, lambda m: m["files"][0].update({count: m["files"][0][count] + 1}))
+    with pytest.raises(ConservationError):
+        verify_output(str(run))
+
+
+def test_counts_shifted_from_one_file_to_another_are_found(run):
+    def shift(manifest):
+        manifest["files"][0]["read"] -= 1
+        manifest["files"][0]["kept"] -= 1
+        manifest["files"][1]["read"] += 1
+        manifest["files"][1]["kept"] += 1
+
+    change_manifest(run, shift)
+    with pytest.raises(ConservationError, match="number of rows in"):
+        verify_output(str(run))
+
+
+def test_a_path_in_the_manifest_that_leads_outside_is_refused(run):
+    os.makedirs(run.parent / "elsewhere")
+    change_manifest(run, lambda m: m["outputs"][0].update(path="interactions/../../elsewhere/x.parquet"))
+    with pytest.raises(ArtifactError, match="manifest"):
+        verify_output(str(run))
