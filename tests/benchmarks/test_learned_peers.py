@@ -23,7 +23,7 @@ def noisy():
 @pytest.mark.parametrize(
     ("fit", "config", "reached"),
     [
-        (fit_steam, SteamConfig(epochs=10, learning_rate=1e-2, negatives=32), 0.8),
+        (fit_steam, SteamConfig(epochs=10, learning_rate=5e-3, negatives=32), 0.8),
         (fit_hsd, HSDConfig(epochs=5, learning_rate=1e-2, negatives=32), 0.9),
     ],
 )
