@@ -15,16 +15,18 @@ from apache_beam.pvalue import AsList, AsSingleton
 
 from ..models.errors import InputError
 from ..transforms import files
+from ..transforms.conservation import check_rejected
 from ..transforms.deciding import Policy
 from ..transforms.drop_plan import PlanDrops
 from ..transforms.embeddings import vector_bytes
 from ..transforms.files import match_files as match
 from ..transforms.grouping import Sharding, Shuffle, SliceByUserShard
 from ..transforms.joining import BROADCAST_BYTES, ITEM_SHARD_BYTES, BuildCatalogue, Join
-from ..transforms.manifest import FinishRun, RunFacts, check_rejected, read_manifest
+from ..transforms.manifest import FinishRun, read_manifest
 from ..transforms.popularity import CountItems
 from ..transforms.pseudonyms import ReportUsers
 from ..transforms.reading import ReadSplits, SplitCounts
+from ..transforms.run_facts import RunFacts
 from ..transforms.run_marker import STAGING
 from ..transforms.schema import InteractionColumns
 from ..transforms.scoring import ScoreShards, StageShards, unstage

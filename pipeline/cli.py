@@ -15,7 +15,37 @@ from rich.text import Text
 
 from ..models.errors import PREFIX, ConservationError, IadsrError, UsageError
 from .beam_flags import refuse_unknown
-from .config import read_config
+from .cli_options import (
+    MEASURE,
+    PATHS,
+    RUN,
+    Backbone,
+    Config,
+    DropRate,
+    Embeddings,
+    Encoder,
+    Head,
+    Interactions,
+    ItemColumn,
+    Items,
+    Join,
+    KeepLast,
+    MaxRejected,
+    MinLength,
+    Model,
+    OnBadFile,
+    Output,
+    Overwrite,
+    PositionColumn,
+    ReportUsers,
+    Seed,
+    Shards,
+    Shuffle,
+    TextColumns,
+    Threshold,
+    TimestampColumn,
+    UserColumn,
+)
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -49,12 +79,6 @@ _MISTAKE: type[Exception] = next(
 )
 
 
-def _load_config(context: typer.Context, path: Path | None) -> Path | None:
-    if path is not None:
-        context.default_map, context.meta["beam"] = read_config(path, context.command)
-    return path
-
-
 def _set_verbose(value: bool) -> bool:
     global _verbose
     _verbose = value
@@ -63,138 +87,6 @@ def _set_verbose(value: bool) -> bool:
     return value
 
 
-_PATHS, _COLUMNS, _POLICY, _RUN = "Input and output", "Columns of the log", "What is dropped", "Running"
-_MEASURE = "What is measured"
-_MOST = 2**31 - 1
-Interactions = Annotated[
-    str, typer.Option(help="Interaction log: Parquet file, directory or glob.", rich_help_panel=_PATHS)
-]
-Items = Annotated[str, typer.Option(help="Item catalogue: Parquet file, directory or glob.", rich_help_panel=_PATHS)]
-Embeddings = Annotated[str, typer.Option(help="Item embeddings written by iadsr embed.", rich_help_panel=_PATHS)]
-Model = Annotated[str, typer.Option(help="Model directory written by iadsr train.", rich_help_panel=_PATHS)]
-Output = Annotated[str, typer.Option(help="Directory to write to.", rich_help_panel=_PATHS)]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace an earlier result in the output directory.", rich_help_panel=_PATHS)
-]
-UserColumn = Annotated[str, typer.Option(help="User ids: string or integer.", rich_help_panel=_COLUMNS)]
-ItemColumn = Annotated[str, typer.Option(help="Item ids: string or integer.", rich_help_panel=_COLUMNS)]
-TimestampColumn = Annotated[
-    str,
-    typer.Option(help="Times: number of any unit, timestamp, date or ISO 8601 string.", rich_help_panel=_COLUMNS),
-]
-PositionColumn = Annotated[
-    str | None,
-    typer.Option(
-        help="Integers that order a user's interactions of equal time. Without it: by item id, then input order.",
-        rich_help_panel=_COLUMNS,
-    ),
-]
-Backbone = Annotated[
-    str, typer.Option(help="Sequential recommender under the model: gru4rec, sasrec or caser.", rich_help_panel=_RUN)
-]
-Head = Annotated[
-    str,
-    typer.Option(
-        help="What decides: agreement, a network trained on inserted noise, or paper, the paper's sum of similarities.",
-        rich_help_panel=_RUN,
-    ),
-]
-Seed = Annotated[
-    int, typer.Option(help="Same data and seed give the same model.", min=0, max=2**63 - 1, rich_help_panel=_RUN)
-]
-TextColumns = Annotated[
-    str | None,
-    typer.Option(
-        help="Comma-separated text columns to embed. Default: title and category where present, else all text.",
-        rich_help_panel=_PATHS,
-    ),
-]
-Encoder = Annotated[
-    str,
-    typer.Option(help="minilm, smollm2, or a Hugging Face model name or local path.", rich_help_panel=_RUN),
-]
-DropRate = Annotated[
-    str | None,
-    typer.Option(
-        help="Drop the share R of all interactions, genuine ones equally safe at every popularity. Default: auto, the "
-        "noise that the log holds with some certainty.",
-        metavar="R|auto",
-        rich_help_panel=_POLICY,
-    ),
-]
-Threshold = Annotated[
-    float | None,
-    typer.Option(
-        help="Drop what has at least this noise probability, at any popularity. Instead of --drop-rate.",
-        metavar="P",
-        rich_help_panel=_POLICY,
-    ),
-]
-MinLength = Annotated[
-    int,
-    typer.Option(help="Never shorten a user below N interactions.", max=_MOST, metavar="N", rich_help_panel=_POLICY),
-]
-KeepLast = Annotated[
-    int,
-    typer.Option(
-        help="Never drop one of a user's last N interactions.", max=_MOST, metavar="N", rich_help_panel=_POLICY
-    ),
-]
-Shards = Annotated[
-    int | None,
-    typer.Option(
-        help="Number of user shards. Default: from the size of the log.",
-        min=1,
-        max=1 << 16,
-        metavar="N",
-        rich_help_panel=_RUN,
-    ),
-]
-Shuffle = Annotated[
-    str,
-    typer.Option(
-        help="How data moves between workers: claim-check (files in the output directory), bytes, or auto.",
-        rich_help_panel=_RUN,
-    ),
-]
-OnBadFile = Annotated[
-    str,
-    typer.Option(
-        help="A file that cannot be used: fail, or skip it, which the manifest then says. Where only some row groups "
-        "of it cannot be read, skip rejects their rows.",
-        metavar="fail|skip",
-        rich_help_panel=_RUN,
-    ),
-]
-MaxRejected = Annotated[
-    float,
-    typer.Option(help="Stop when more than this share of rows is unusable.", metavar="SHARE", rich_help_panel=_RUN),
-]
-ReportUsers = Annotated[
-    str,
-    typer.Option(
-        help="Users in the report's examples: none, hashed (under pseudonyms of this run) or plain.",
-        metavar="none|hashed|plain",
-        rich_help_panel=_RUN,
-    ),
-]
-Join = Annotated[
-    str,
-    typer.Option(
-        help="How items meet their vectors: broadcast (a copy on every machine), shuffle (each machine gets what it "
-        "needs), or auto: shuffle from 64 GiB on.",
-        rich_help_panel=_RUN,
-    ),
-]
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        help="YAML file with option values; flags win. Beam's options go under beam:.",
-        is_eager=True,
-        callback=_load_config,
-        rich_help_panel=_RUN,
-    ),
-]
 Verbose = Annotated[
     bool,
     typer.Option(
@@ -203,7 +95,7 @@ Verbose = Annotated[
         help="Show logs, and a stack trace if there is a bug.",
         is_eager=True,
         callback=_set_verbose,
-        rich_help_panel=_RUN,
+        rich_help_panel=RUN,
     ),
 ]
 
@@ -230,7 +122,7 @@ def embed(
     items: Items,
     output: Output,
     text_columns: TextColumns = None,
-    item_column: Annotated[str, typer.Option(help="Item ids: string or integer.", rich_help_panel=_PATHS)] = "item_id",
+    item_column: Annotated[str, typer.Option(help="Item ids: string or integer.", rich_help_panel=PATHS)] = "item_id",
     encoder: Encoder = "minilm",
     config: Config = None,
     verbose: Verbose = False,
@@ -362,12 +254,12 @@ def clean(
 @app.command(context_settings=_SETTINGS, epilog=_BEAM)
 def doctor(
     context: typer.Context,
-    interactions: Annotated[str | None, typer.Option(help="Log to check.", rich_help_panel=_PATHS)] = None,
-    items: Annotated[str | None, typer.Option(help="Item catalogue to check.", rich_help_panel=_PATHS)] = None,
-    embeddings: Annotated[str | None, typer.Option(help="Item embeddings to check.", rich_help_panel=_PATHS)] = None,
-    model: Annotated[str | None, typer.Option(help="Model directory to check.", rich_help_panel=_PATHS)] = None,
+    interactions: Annotated[str | None, typer.Option(help="Log to check.", rich_help_panel=PATHS)] = None,
+    items: Annotated[str | None, typer.Option(help="Item catalogue to check.", rich_help_panel=PATHS)] = None,
+    embeddings: Annotated[str | None, typer.Option(help="Item embeddings to check.", rich_help_panel=PATHS)] = None,
+    model: Annotated[str | None, typer.Option(help="Model directory to check.", rich_help_panel=PATHS)] = None,
     output: Annotated[
-        str | None, typer.Option(help="Directory that a run would write to.", rich_help_panel=_PATHS)
+        str | None, typer.Option(help="Directory that a run would write to.", rich_help_panel=PATHS)
     ] = None,
     user_column: UserColumn = "user_id",
     item_column: ItemColumn = "item_id",
@@ -425,11 +317,11 @@ def demo(
     output: Output = "demo",
     interactions: Annotated[
         str | None,
-        typer.Option(help="Your own log instead of MovieLens-100K; with --items.", rich_help_panel=_PATHS),
+        typer.Option(help="Your own log instead of MovieLens-100K; with --items.", rich_help_panel=PATHS),
     ] = None,
     items: Annotated[
         str | None,
-        typer.Option(help="Your own item catalogue; with --interactions.", rich_help_panel=_PATHS),
+        typer.Option(help="Your own item catalogue; with --interactions.", rich_help_panel=PATHS),
     ] = None,
     user_column: UserColumn = "user_id",
     item_column: ItemColumn = "item_id",
@@ -475,7 +367,7 @@ def evaluate(
     interactions: Interactions,
     embeddings: Embeddings,
     output: Annotated[
-        Path | None, typer.Option(help="JSON file to write all figures to.", rich_help_panel=_PATHS)
+        Path | None, typer.Option(help="JSON file to write all figures to.", rich_help_panel=PATHS)
     ] = None,
     user_column: UserColumn = "user_id",
     item_column: ItemColumn = "item_id",
@@ -483,20 +375,20 @@ def evaluate(
     position_column: PositionColumn = None,
     recommender: Annotated[
         str,
-        typer.Option(help="Recommender whose gain is measured: sasrec, gru4rec or caser.", rich_help_panel=_MEASURE),
+        typer.Option(help="Recommender whose gain is measured: sasrec, gru4rec or caser.", rich_help_panel=MEASURE),
     ] = "sasrec",
     inject: Annotated[
         float | None,
         typer.Option(
             help="Insert noise first, so that it makes up this share of the log, and compare with removing exactly it.",
             metavar="R",
-            rich_help_panel=_MEASURE,
+            rich_help_panel=MEASURE,
         ),
     ] = None,
     seeds: Annotated[
         int,
         typer.Option(
-            help="Trainings of the recommender on each log; figures are means.", metavar="N", rich_help_panel=_MEASURE
+            help="Trainings of the recommender on each log; figures are means.", metavar="N", rich_help_panel=MEASURE
         ),
     ] = 3,
     backbone: Backbone = "gru4rec",

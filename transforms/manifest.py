@@ -12,20 +12,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
 from apache_beam.pvalue import AsList, AsSingleton
 
-from ..models.errors import ConservationError, InputError
+from ..models.errors import InputError
 from ..models.noise_share import NoiseShare
+from .conservation import check_conservation
 from .deciding import DROP_REASONS, KEEP_REASONS, Policy
 from .drop_plan import DropPlan
-from .files import FileInfo, WrittenFile, delete, exists, join, read_bytes, write_atomically
+from .files import WrittenFile, delete, exists, join, read_bytes, write_atomically
 from .joining import Catalogue, open_items
 from .popularity import ItemCounts, read_item_counts
-from .pseudonyms import ReportUsers, name_users
+from .pseudonyms import name_users
 from .reading import SplitCounts, check_unchanged
+from .run_facts import RunFacts
 from .run_marker import check_still_ours
-from .splits import SkippedFile
 from .summary import HISTOGRAM_BINS, Summary, length_labels
 from .validation import UNREADABLE
 
@@ -33,108 +33,6 @@ MANIFEST, REPORT = "manifest.json", "report.html"
 FORMAT_VERSION = 1
 
 RenderReport = Callable[[dict[str, Any], list[dict[str, Any]]], str]
-
-
-@dataclasses.dataclass(frozen=True)
-class RunFacts:
-    """What is known about a run before it starts."""
-
-    rows_by_file: dict[str, int]
-    """Path to number of rows, by the Parquet footers: what the counted rows are held against."""
-    policy: Policy
-    """What is dropped and what is protected."""
-    noise_reference: np.ndarray
-    """What inserted noise scores, see `models.noise_share`."""
-    description: dict[str, Any]
-    """Manifest entries that are known beforehand: started_at, model, embeddings, options, versions."""
-    inputs: tuple[FileInfo, ...] = ()
-    """The input files as they were when the plan was made."""
-    skipped: tuple[SkippedFile, ...] = ()
-    """Input files that are not read."""
-    max_rejected: float = 1.0
-    """Share of rejected rows above which the run stops."""
-    report_users: ReportUsers = "hashed"
-    """Who the report's examples are called."""
-    token: str = ""
-    """Of the mark that the run has set, see `run_marker`."""
-
-    @property
-    def first_rows(self) -> np.ndarray:
-        """Number in the whole input of each file's first row, int64 [files]; files without rows share theirs."""
-        return np.cumsum([0, *self.rows_by_file.values()])[:-1].astype(np.int64)
-
-
-def check_rejected(facts: RunFacts, counts: list[SplitCounts]) -> None:
-    """Checks that no more rows are rejected than the user allows.
-
-    Raises:
-        InputError: There are more.
-    """
-    reasons: Counter[str] = Counter()
-    for count in counts:
-        reasons.update(count.rejected)
-    rows = sum(facts.rows_by_file.values())
-    # Where not one row is left, there is nothing to be stopped, and `check_conservation` has more to say.
-    if facts.max_rejected * rows < reasons.total() < rows:
-        raise InputError(
-            "More rows are unusable than --max-rejected allows",
-            code="ROWS-REJECTED",
-            found=f"{reasons.total():,} of {rows:,} rows ({reasons.total() / rows:.1%}): {_listed(reasons)}",
-            expected=f"at most {facts.max_rejected:.1%}",
-            fix="see the rejected/ folder of the output; correct the log or the columns named, or raise --max-rejected",
-        )
-
-
-def _listed(reasons: Counter[str]) -> str:
-    return ", ".join(f"{reason} ({rows:,} rows)" for reason, rows in reasons.most_common())
-
-
-def check_conservation(facts: RunFacts, counts: list[SplitCounts], summary: Summary | None) -> None:
-    """Checks that rows read = kept + dropped + rejected, per file as far as files go and in total.
-
-    Raises:
-        ConservationError: Rows were lost or came twice.
-        InputError: There was no usable row.
-    """
-    read, valid = Counter(), Counter()
-    reasons: Counter[str] = Counter()
-    for count in counts:
-        read[count.path] += count.valid + sum(count.rejected.values())
-        valid[count.path] += count.valid
-        reasons.update(count.rejected)
-    for path, rows in facts.rows_by_file.items():
-        if read[path] != rows:
-            raise ConservationError(
-                f"Rows of {path} do not add up",
-                code="ROWS-FILE",
-                found=f"{valid[path]:,} valid + {read[path] - valid[path]:,} rejected = {read[path]:,}",
-                expected=f"{rows:,}, as the file's footer says",
-                fix="do not use this output; run again, and report it if it happens again",
-            )
-    if summary is None:
-        raise InputError(
-            "No row of the input could be used",
-            code="ROWS-NONE",
-            found=_listed(reasons),
-            fix="see the rejected/ folder of the output for the rows; are the right columns named?",
-        )
-    for path, kept, dropped in zip(facts.rows_by_file, *summary.files.tolist(), strict=True):
-        if kept + dropped != valid[path]:
-            raise ConservationError(
-                f"Rows of {path} were lost or doubled between reading and writing",
-                code="ROWS-WRITTEN",
-                found=f"{kept:,} kept + {dropped:,} dropped = {kept + dropped:,}",
-                expected=f"{valid[path]:,} valid rows read",
-                fix="do not use this output; run again, and report it if it happens again",
-            )
-    if summary.checksum != sum(count.checksum for count in counts) % 2**64:
-        raise ConservationError(
-            "The rows written are as many as were read, but not the same",
-            code="ROWS-EXCHANGED",
-            found=f"checksum {summary.checksum:016x} of the row numbers",
-            expected=f"{sum(count.checksum for count in counts) % 2**64:016x}",
-            fix="do not use this output; run again, and report it if it happens again",
-        )
 
 
 def build_manifest(

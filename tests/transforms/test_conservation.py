@@ -5,9 +5,10 @@ import pyarrow as pa
 import pytest
 
 from iadsr.models.errors import ConservationError, InputError
+from iadsr.transforms.conservation import check_conservation, check_rejected
 from iadsr.transforms.deciding import DROP_REASONS, KEEP_REASONS, Policy
-from iadsr.transforms.manifest import RunFacts, check_conservation, check_rejected
 from iadsr.transforms.reading import SplitCounts, row_checksum
+from iadsr.transforms.run_facts import RunFacts
 from iadsr.transforms.summary import Summary, merge_summaries
 
 FACTS = RunFacts({"a.parquet": 10, "b.parquet": 5}, Policy(), np.zeros((6, 256)), {})

@@ -1,0 +1,146 @@
+"""The options of the command line, each described once for all commands that have it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .config import read_config
+
+
+def _load_config(context: typer.Context, path: Path | None) -> Path | None:
+    if path is not None:
+        context.default_map, context.meta["beam"] = read_config(path, context.command)
+    return path
+
+
+PATHS, COLUMNS, POLICY, RUN = "Input and output", "Columns of the log", "What is dropped", "Running"
+MEASURE = "What is measured"
+MOST = 2**31 - 1
+Interactions = Annotated[
+    str, typer.Option(help="Interaction log: Parquet file, directory or glob.", rich_help_panel=PATHS)
+]
+Items = Annotated[str, typer.Option(help="Item catalogue: Parquet file, directory or glob.", rich_help_panel=PATHS)]
+Embeddings = Annotated[str, typer.Option(help="Item embeddings written by iadsr embed.", rich_help_panel=PATHS)]
+Model = Annotated[str, typer.Option(help="Model directory written by iadsr train.", rich_help_panel=PATHS)]
+Output = Annotated[str, typer.Option(help="Directory to write to.", rich_help_panel=PATHS)]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace an earlier result in the output directory.", rich_help_panel=PATHS)
+]
+UserColumn = Annotated[str, typer.Option(help="User ids: string or integer.", rich_help_panel=COLUMNS)]
+ItemColumn = Annotated[str, typer.Option(help="Item ids: string or integer.", rich_help_panel=COLUMNS)]
+TimestampColumn = Annotated[
+    str,
+    typer.Option(help="Times: number of any unit, timestamp, date or ISO 8601 string.", rich_help_panel=COLUMNS),
+]
+PositionColumn = Annotated[
+    str | None,
+    typer.Option(
+        help="Integers that order a user's interactions of equal time. Without it: by item id, then input order.",
+        rich_help_panel=COLUMNS,
+    ),
+]
+Backbone = Annotated[
+    str, typer.Option(help="Sequential recommender under the model: gru4rec, sasrec or caser.", rich_help_panel=RUN)
+]
+Head = Annotated[
+    str,
+    typer.Option(
+        help="What decides: agreement, a network trained on inserted noise, or paper, the paper's sum of similarities.",
+        rich_help_panel=RUN,
+    ),
+]
+Seed = Annotated[
+    int, typer.Option(help="Same data and seed give the same model.", min=0, max=2**63 - 1, rich_help_panel=RUN)
+]
+TextColumns = Annotated[
+    str | None,
+    typer.Option(
+        help="Comma-separated text columns to embed. Default: title and category where present, else all text.",
+        rich_help_panel=PATHS,
+    ),
+]
+Encoder = Annotated[
+    str,
+    typer.Option(help="minilm, smollm2, or a Hugging Face model name or local path.", rich_help_panel=RUN),
+]
+DropRate = Annotated[
+    str | None,
+    typer.Option(
+        help="Drop the share R of all interactions, genuine ones equally safe at every popularity. Default: auto, the "
+        "noise that the log holds with some certainty.",
+        metavar="R|auto",
+        rich_help_panel=POLICY,
+    ),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        help="Drop what has at least this noise probability, at any popularity. Instead of --drop-rate.",
+        metavar="P",
+        rich_help_panel=POLICY,
+    ),
+]
+MinLength = Annotated[
+    int,
+    typer.Option(help="Never shorten a user below N interactions.", max=MOST, metavar="N", rich_help_panel=POLICY),
+]
+KeepLast = Annotated[
+    int,
+    typer.Option(help="Never drop one of a user's last N interactions.", max=MOST, metavar="N", rich_help_panel=POLICY),
+]
+Shards = Annotated[
+    int | None,
+    typer.Option(
+        help="Number of user shards. Default: from the size of the log.",
+        min=1,
+        max=1 << 16,
+        metavar="N",
+        rich_help_panel=RUN,
+    ),
+]
+Shuffle = Annotated[
+    str,
+    typer.Option(
+        help="How data moves between workers: claim-check (files in the output directory), bytes, or auto.",
+        rich_help_panel=RUN,
+    ),
+]
+OnBadFile = Annotated[
+    str,
+    typer.Option(
+        help="A file that cannot be used: fail, or skip it, which the manifest then says. Where only some row groups "
+        "of it cannot be read, skip rejects their rows.",
+        metavar="fail|skip",
+        rich_help_panel=RUN,
+    ),
+]
+MaxRejected = Annotated[
+    float,
+    typer.Option(help="Stop when more than this share of rows is unusable.", metavar="SHARE", rich_help_panel=RUN),
+]
+ReportUsers = Annotated[
+    str,
+    typer.Option(
+        help="Users in the report's examples: none, hashed (under pseudonyms of this run) or plain.",
+        metavar="none|hashed|plain",
+        rich_help_panel=RUN,
+    ),
+]
+Join = Annotated[
+    str,
+    typer.Option(
+        help="How items meet their vectors: broadcast (a copy on every machine), shuffle (each machine gets what it "
+        "needs), or auto: shuffle from 64 GiB on.",
+        rich_help_panel=RUN,
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        help="YAML file with option values; flags win. Beam's options go under beam:.",
+        is_eager=True,
+        callback=_load_config,
+        rich_help_panel=RUN,
+    ),
+]

@@ -1,0 +1,81 @@
+"""Checks inside the run that no row is lost: rows read = kept + dropped + rejected, by file and in all."""
+
+from collections import Counter
+
+from ..models.errors import ConservationError, InputError
+from .reading import SplitCounts
+from .run_facts import RunFacts
+from .summary import Summary
+
+
+def check_rejected(facts: RunFacts, counts: list[SplitCounts]) -> None:
+    """Checks that no more rows are rejected than the user allows.
+
+    Raises:
+        InputError: There are more.
+    """
+    reasons: Counter[str] = Counter()
+    for count in counts:
+        reasons.update(count.rejected)
+    rows = sum(facts.rows_by_file.values())
+    # Where not one row is left, there is nothing to be stopped, and `check_conservation` has more to say.
+    if facts.max_rejected * rows < reasons.total() < rows:
+        raise InputError(
+            "More rows are unusable than --max-rejected allows",
+            code="ROWS-REJECTED",
+            found=f"{reasons.total():,} of {rows:,} rows ({reasons.total() / rows:.1%}): {_listed(reasons)}",
+            expected=f"at most {facts.max_rejected:.1%}",
+            fix="see the rejected/ folder of the output; correct the log or the columns named, or raise --max-rejected",
+        )
+
+
+def _listed(reasons: Counter[str]) -> str:
+    return ", ".join(f"{reason} ({rows:,} rows)" for reason, rows in reasons.most_common())
+
+
+def check_conservation(facts: RunFacts, counts: list[SplitCounts], summary: Summary | None) -> None:
+    """Checks that rows read = kept + dropped + rejected, per file as far as files go and in total.
+
+    Raises:
+        ConservationError: Rows were lost or came twice.
+        InputError: There was no usable row.
+    """
+    read, valid = Counter(), Counter()
+    reasons: Counter[str] = Counter()
+    for count in counts:
+        read[count.path] += count.valid + sum(count.rejected.values())
+        valid[count.path] += count.valid
+        reasons.update(count.rejected)
+    for path, rows in facts.rows_by_file.items():
+        if read[path] != rows:
+            raise ConservationError(
+                f"Rows of {path} do not add up",
+                code="ROWS-FILE",
+                found=f"{valid[path]:,} valid + {read[path] - valid[path]:,} rejected = {read[path]:,}",
+                expected=f"{rows:,}, as the file's footer says",
+                fix="do not use this output; run again, and report it if it happens again",
+            )
+    if summary is None:
+        raise InputError(
+            "No row of the input could be used",
+            code="ROWS-NONE",
+            found=_listed(reasons),
+            fix="see the rejected/ folder of the output for the rows; are the right columns named?",
+        )
+    for path, kept, dropped in zip(facts.rows_by_file, *summary.files.tolist(), strict=True):
+        if kept + dropped != valid[path]:
+            raise ConservationError(
+                f"Rows of {path} were lost or doubled between reading and writing",
+                code="ROWS-WRITTEN",
+                found=f"{kept:,} kept + {dropped:,} dropped = {kept + dropped:,}",
+                expected=f"{valid[path]:,} valid rows read",
+                fix="do not use this output; run again, and report it if it happens again",
+            )
+    if summary.checksum != sum(count.checksum for count in counts) % 2**64:
+        raise ConservationError(
+            "The rows written are as many as were read, but not the same",
+            code="ROWS-EXCHANGED",
+            found=f"checksum {summary.checksum:016x} of the row numbers",
+            expected=f"{sum(count.checksum for count in counts) % 2**64:016x}",
+            fix="do not use this output; run again, and report it if it happens again",
+        )
