@@ -42,7 +42,7 @@ BATCH_TOKENS = {"cpu": 2_048, "cuda": 65_536}
 """Tokens per batch: on a CPU more is not faster, on a GPU less leaves it idle."""
 _TOKENIZE_TEXTS = 8_192
 _MODEL_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
-_PICKLED_WEIGHTS = "pytorch_model*.bin"
+_WEIGHTS = "*.safetensors"
 
 Progress = Callable[[int, int], None]
 
@@ -177,7 +177,7 @@ def load_encoder(name: str = DEFAULT_ENCODER) -> TextEncoder:
         name: "minilm", "smollm2", a local directory, or a Hugging Face model name.
 
     Raises:
-        InputError: There is no such model, its package is missing, or it is not a text model.
+        InputError: There is no such model, its package is missing, it is not a text model, or its weights are pickles.
     """
     pooling = gguf_file = None
     if name in PACKAGED_ENCODERS:
@@ -190,6 +190,7 @@ def load_encoder(name: str = DEFAULT_ENCODER) -> TextEncoder:
     else:
         directory = _download(name)
         label, revision = name, directory.name
+    _refuse_pickles(directory, name)
     try:
         with _quiet():
             return _load(directory, gguf_file, pooling, label, revision)
@@ -209,13 +210,28 @@ def load_encoder(name: str = DEFAULT_ENCODER) -> TextEncoder:
         ) from error
 
 
+def _refuse_pickles(directory: Path, name: str) -> None:
+    others = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in directory.glob(pattern))
+    if others and not any(directory.glob(_WEIGHTS)):
+        raise InputError(
+            f"The encoder {name} has no weights that are safe to read",
+            code="ENCODER-WEIGHTS",
+            found=", ".join(others[:3]),
+            expected=_WEIGHTS,
+            fix="use a model that has them, or convert it: weights of other kinds are pickles, which can hold code",
+        )
+
+
 def _load(directory: Path, gguf_file: str | None, pooling: str | None, name: str, revision: str) -> TextEncoder:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     half = torch.bfloat16 if device == "cuda" and torch.cuda.is_bf16_supported() else torch.float16
     options: dict[str, Any] = {"local_files_only": True} | ({"gguf_file": gguf_file} if gguf_file else {})
     tokenizer = transformers.AutoTokenizer.from_pretrained(directory, **options)
     model = transformers.AutoModel.from_pretrained(
-        directory, dtype=half if device == "cuda" else torch.float32, **options
+        directory,
+        dtype=half if device == "cuda" else torch.float32,
+        use_safetensors=None if gguf_file else True,
+        **options,
     )
     config = model.config
     if config.is_encoder_decoder:
@@ -282,10 +298,7 @@ def _download(name: str) -> Path:
     """Returns the folder of a hub model's files, from the cache or the network; the folder is named by the commit."""
     elsewhere = ["onnx/*", "openvino/*"]
     try:
-        directory = Path(snapshot_download(name, allow_patterns=list(_MODEL_FILES), ignore_patterns=elsewhere))
-        if not any(directory.glob("*.safetensors")):
-            # transformers unpickles tensors only, never code.
-            directory = Path(snapshot_download(name, allow_patterns=[*_MODEL_FILES, _PICKLED_WEIGHTS]))
+        return Path(snapshot_download(name, allow_patterns=list(_MODEL_FILES), ignore_patterns=elsewhere))
     # The hub's own errors derive from these.
     except (OSError, ValueError) as error:
         raise InputError(
@@ -295,7 +308,6 @@ def _download(name: str) -> Path:
             expected=f"{', '.join(PACKAGED_ENCODERS)}, a directory, or a Hugging Face model name",
             fix=_suggestion(name),
         ) from error
-    return directory
 
 
 def _suggestion(name: str) -> str:
@@ -308,7 +320,7 @@ def _suggestion(name: str) -> str:
 def _content_hash(directory: Path) -> str:
     """Returns a SHA-256 over the names and contents of a model directory's files; notes beside them do not count."""
     digest = hashlib.sha256()
-    paths = {path for pattern in (*_MODEL_FILES, _PICKLED_WEIGHTS) for path in directory.rglob(pattern)}
+    paths = {path for pattern in _MODEL_FILES for path in directory.rglob(pattern)}
     for path in sorted(path for path in paths if path.is_file()):
         digest.update(f"{path.relative_to(directory).as_posix()}\0".encode())
         with path.open("rb") as file:

