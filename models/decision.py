@@ -15,7 +15,6 @@ from .batch import Batch
 from .config import TrainingConfig
 from .iadsr import IADSR, SIMILARITIES
 from .noise import NoisyLog
-from .popularity import BUCKETS, popularity_buckets
 from .scoring import BatchReader, CatalogueTensors
 from .sequences import batches
 from .stopping import EarlyStopping
@@ -27,8 +26,6 @@ LARGEST_BATCH = 1024
 """Examples per batch of the noise head."""
 SHORT = 16
 """Lengths of histories below this are levels of their own; from here on a level spans a doubling."""
-MOST_TILT = 4.0
-"""Farthest that fairness moves the weight of a popularity bucket's noise from what is as frequent everywhere."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,6 @@ class Examples:
         length: Interactions in the whole history, [n].
         label: 1 on inserted noise, [n].
         weight: What a row counts in training and measuring, [n].
-        bucket: Popularity bucket of its item, int64 [n].
     """
 
     features: Tensor
@@ -49,7 +45,6 @@ class Examples:
     length: Tensor
     label: Tensor
     weight: Tensor
-    bucket: Tensor
 
     def __add__(self, other: "Examples") -> "Examples":
         """Appends the rows of another."""
@@ -116,8 +111,6 @@ def collect_examples(
     """
     model.eval()
     weight = balance(log)
-    genuine = log.sequences.items[~log.inserted]
-    bucket = popularity_buckets(log.sequences.items, np.bincount(genuine, minlength=len(catalogue.has_semantic)))
     reader = BatchReader(model, log.sequences, catalogue)
     windows = reader.windows.select(users[reader.windows.users] & (reader.windows.lengths > 1))
     parts = []
@@ -129,8 +122,7 @@ def collect_examples(
             features, defined = model.features(batch, model.interests(batch))
             label, count = (torch.from_numpy(column[index]).to(features) for column in (log.inserted, weight))
             judged = torch.from_numpy(windows.judged(chosen, mask)) & (batch.has_collaborative | batch.has_semantic)
-            level = torch.from_numpy(bucket[index])
-            parts.append(Examples(*(part[judged] for part in (features, defined, batch.length, label, count, level))))
+            parts.append(Examples(*(part[judged] for part in (features, defined, batch.length, label, count))))
     return Examples(*(torch.cat(column) for column in zip(*(vars(part).values() for part in parts), strict=True)))
 
 
@@ -164,10 +156,8 @@ def fit_decision(
         return model.head_logit(rows.features, rows.defined, rows.length)
 
     def loss_of(rows: Examples) -> Tensor:
-        weight = torch.where(rows.label == 1, rows.weight * tilt[rows.bucket], rows.weight)
-        return F.binary_cross_entropy_with_logits(logits(rows), rows.label, weight)
+        return F.binary_cross_entropy_with_logits(logits(rows), rows.label, rows.weight)
 
-    tilt = torch.ones(BUCKETS)
     trains = model.config.head == "agreement"  # the paper's, the sum of the similarities, has nothing to train
     for epoch in range(1, training.head_epochs + 1 if trains else 1):
         for group in optimiser.param_groups:
@@ -181,7 +171,6 @@ def fit_decision(
             optimiser.step()
         with torch.no_grad():
             measured = loss_of(held_out).item()
-            tilt = _make_fairer(tilt, examples, logits(examples))
         report(epoch, 1.0, {"held_out_loss": measured})
         if stopping.stop_after(epoch, measured):
             break
@@ -190,28 +179,6 @@ def fit_decision(
         report(training.head_epochs, 1.0, {})
     with torch.no_grad():
         return _calibrate(model, held_out, logits(held_out).numpy().astype(np.float64))
-
-
-def _make_fairer(tilt: Tensor, examples: Examples, logits: Tensor) -> Tensor:
-    """Lowers the weight of noise where more of what is genuine is dropped than elsewhere, and raises it where less is.
-
-    Noise as frequent among rare items as among popular ones is not enough: less is known of rare items, so that more of
-    their genuine interactions look like noise. Weights teach the head to doubt itself there.
-
-    Args:
-        tilt: What the weight of inserted interactions is multiplied by in each popularity bucket, [BUCKETS].
-        examples: Trained on.
-        logits: What the head makes of them, [n].
-    """
-    noise = examples.label == 1
-    order = logits.argsort(descending=True)
-    dropped = torch.zeros_like(noise)
-    # As many as there is noise, by weight.
-    dropped[order[examples.weight[order].cumsum(0) <= examples.weight[noise].sum()]] = True
-    genuine, lost = (torch.bincount(examples.bucket[~noise & rows], minlength=BUCKETS) for rows in (~noise, dropped))
-    overall = lost.sum() / genuine.sum().clamp(min=1)
-    share = (lost + 1) / (genuine + 1 / overall.clamp(min=1e-6))  # an empty bucket is as fair as all together
-    return (tilt * overall / share).clamp(1 / MOST_TILT, MOST_TILT)
 
 
 def _standardise(model: IADSR, examples: Examples) -> None:
