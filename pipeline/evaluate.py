@@ -267,10 +267,15 @@ def _results(
         return TreatmentResult(
             name=name,
             interactions=int((training & treatment.keep).sum()),
-            metrics={metric: resampled.mean(column(name, metric)) for metric in METRICS},
+            metrics={metric: _within_range(resampled.mean(column(name, metric))) for metric in METRICS},
             lifts=lifts,
             verdict=None if name == RAW else judge(lifts[MAIN_METRIC]),
             recovered=resampled.recovered(*main) if main else None,
         )
 
     return [result(treatment) for treatment in treatments]
+
+
+def _within_range(estimate: Estimate) -> Estimate:
+    """Cuts an interval of HR or NDCG where few trainings stretch it beyond what either can be."""
+    return dataclasses.replace(estimate, low=max(estimate.low, 0.0), high=min(estimate.high, 1.0))
