@@ -13,6 +13,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
+from .coders import TableCoder
 from .files import join, read_range, write_atomically
 from .schema import is_string_type
 
@@ -146,9 +147,7 @@ def ship(
     """
     if shuffle == "bytes":
         for shard, part in parts:
-            sink = pa.BufferOutputStream()
-            write_stream(part, sink)
-            yield shard, Slice(source, sink.getvalue().to_pybytes())
+            yield shard, Slice(source, TableCoder().encode(part.combine_chunks()))
         return
     claims: list[tuple[int, SliceClaim]] = []
 

@@ -19,6 +19,7 @@ from .embedding_table import EmbeddingTable, align
 from .embeddings import fingerprint, read_embeddings
 from .files import join, local_copy, read_arrow, read_bytes, write_arrow, write_atomically
 from .grouping import hash_values
+from .schema import one_chunk
 
 if TYPE_CHECKING:
     from ..models.scoring import ItemVectors
@@ -174,8 +175,8 @@ def open_items(directory: str) -> Catalogue:
     none = np.zeros((len(table), 0), np.float32)
     flags = {name: table[name].to_numpy() for name in _FLAGS}
     return Catalogue(
-        item_ids=_one_chunk(table["item_id"]),
-        texts=_one_chunk(table["text"]),
+        item_ids=one_chunk(table["item_id"]),
+        texts=one_chunk(table["text"]),
         vectors=ItemVectors(none, none, flags["has_collaborative"], flags["has_semantic"]),
         borrowed=flags["borrowed"],
         description=json.loads(read_bytes(join(directory, _DESCRIPTION))),
@@ -184,28 +185,13 @@ def open_items(directory: str) -> Catalogue:
 
 def open_catalogue(directory: str) -> Catalogue:
     """Opens a catalogue written by `write_catalogue`; a remote one is first copied to this machine."""
-    from ..models.scoring import ItemVectors
-
     # The memory maps outlive the names of a copy's files.
     with local_copy(directory) as local:
-        with pa.memory_map(os.path.join(local, _ITEMS)) as source:
-            table = pa.ipc.open_file(source).read_all().combine_chunks()
-        with open(os.path.join(local, _DESCRIPTION), encoding="utf-8") as file:
-            description = json.load(file)
+        catalogue = open_items(local)
         collaborative = np.load(os.path.join(local, _COLLABORATIVE), mmap_mode="r")
         semantic = np.load(os.path.join(local, _SEMANTIC), mmap_mode="r")
-    flags = {name: table[name].to_numpy() for name in _FLAGS}
-    return Catalogue(
-        item_ids=_one_chunk(table["item_id"]),
-        texts=_one_chunk(table["text"]),
-        vectors=ItemVectors(collaborative, semantic, flags["has_collaborative"], flags["has_semantic"]),
-        borrowed=flags["borrowed"],
-        description=description,
-    )
-
-
-def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+    vectors = dataclasses.replace(catalogue.vectors, collaborative=collaborative, semantic=semantic)
+    return dataclasses.replace(catalogue, vectors=vectors)
 
 
 @dataclasses.dataclass

@@ -18,7 +18,7 @@ from . import coders  # noqa: F401 (tables need it)
 from .files import FileInfo, WrittenFile, exists, join, open_parquet, write_table
 from .fingerprints import is_unchanged
 from .grouping import hash_values
-from .schema import ROW, InteractionColumns
+from .schema import ROW, InteractionColumns, one_chunk
 from .splits import OnBadFile, Split
 from .validation import Validated, unreadable_rows, validate
 
@@ -43,8 +43,7 @@ class SplitCounts:
 
 def row_checksum(rows: pa.Array | pa.ChunkedArray) -> int:
     """Sums up hashes of row numbers, modulo 2^64, whatever their order."""
-    rows = rows.combine_chunks() if isinstance(rows, pa.ChunkedArray) else rows
-    return int(hash_values(rows).sum())
+    return int(hash_values(one_chunk(rows)).sum())
 
 
 def read_split(

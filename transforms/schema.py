@@ -4,6 +4,7 @@ What an interaction log must have, and every column that is added to it, is stat
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -91,6 +92,13 @@ def is_time_type(data_type: pa.DataType) -> bool:
         or pa.types.is_floating(data_type)
         or is_string_type(data_type)
     )
+
+
+def one_chunk(column: pa.ChunkedArray | pa.Array) -> Any:
+    """Returns a column as one array; as it is where it is one already, which `combine_chunks` would copy."""
+    if isinstance(column, pa.Array):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def plain_type(data_type: pa.DataType) -> pa.DataType:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from ..models.errors import InputError, UsageError
 from .readable import readable_values, to_json_rows
-from .schema import REJECTED_SCHEMA, ROW, TIME, InteractionColumns, is_string_type
+from .schema import REJECTED_SCHEMA, ROW, TIME, InteractionColumns, is_string_type, one_chunk
 
 MAX_REJECTED = 0.1
 """More unusable rows than one in ten are a wrong column, or a log that somebody should look at first."""
@@ -142,13 +142,13 @@ def parse_time(values: pa.ChunkedArray) -> pa.Array:
         values = values.cast(pa.timestamp("ms"))
         data_type = values.type
     if pa.types.is_timestamp(data_type):
-        return _combined(values.cast(pa.int64()))
+        return one_chunk(values.cast(pa.int64()))
     if pa.types.is_uint64(data_type):
-        return _combined(pc.if_else(pc.less(values, pa.scalar(2**63, pa.uint64())), values, None).cast(pa.int64()))
+        return one_chunk(pc.if_else(pc.less(values, pa.scalar(2**63, pa.uint64())), values, None).cast(pa.int64()))
     if pa.types.is_integer(data_type):
-        return _combined(values.cast(pa.int64()))
+        return one_chunk(values.cast(pa.int64()))
     if pa.types.is_floating(data_type):
-        return _sortable_bits(_combined(values.cast(pa.float64())))
+        return _sortable_bits(one_chunk(values.cast(pa.float64())))
     return pa.array([_iso_to_microseconds(text) for text in readable_values(values)], pa.int64())
 
 
@@ -170,7 +170,3 @@ def _iso_to_microseconds(text: str | None) -> int | None:
         return None
     since_epoch = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
     return since_epoch // timedelta(microseconds=1)
-
-
-def _combined(values: pa.ChunkedArray | pa.Array) -> pa.Array:
-    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values

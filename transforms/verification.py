@@ -19,7 +19,7 @@ from .fingerprints import describe_file, is_unchanged
 from .grouping import hash_values
 from .manifest import read_manifest
 from .ordering import order_interactions
-from .schema import ADDED_FIELDS, REJECTED_SCHEMA, InteractionColumns
+from .schema import ADDED_FIELDS, REJECTED_SCHEMA, InteractionColumns, one_chunk
 from .validation import parse_time
 from .writing import INTERACTIONS, REJECTED, SEQUENCES
 
@@ -175,9 +175,9 @@ def _check_shards(output: str, manifest: dict[str, Any], columns: InteractionCol
             row = int((ordered.rows != np.arange(len(table))).argmax())
             raise _broken(path, "the order", f"row {row} out of place", "users together, each in time order")
         _check_sequences(output, name, table, ordered.offsets, columns)
-        users.append(hash_values(_plain(table[columns.user]).take(ordered.offsets[:-1])))
-        kept += pc.sum(table["keep"]).as_py() or 0
-        dropped += len(table) - (pc.sum(table["keep"]).as_py() or 0)
+        users.append(hash_values(one_chunk(table[columns.user]).take(ordered.offsets[:-1])))
+        kept_here = pc.sum(table["keep"]).as_py() or 0
+        kept, dropped = kept + kept_here, dropped + len(table) - kept_here
         checksum += _id_checksum(table, columns)
     _equal("kept rows", kept, manifest["rows"]["kept"])
     _equal("dropped rows", dropped, manifest["rows"]["dropped"])
@@ -212,13 +212,13 @@ def _check_sequences(output: str, name: str, table: pa.Table, offsets: np.ndarra
     expected = {"item_ids": kept[columns.item], "timestamps": kept[columns.timestamp], "weights": kept["weight"]}
     if sequences.column_names != ["user_id", *expected]:
         raise _broken(path, "the schema", ", ".join(sequences.column_names), ", ".join(["user_id", *expected]))
-    users = _plain(table[columns.user]).take(offsets[:-1][lengths > 0])
-    if not _plain(sequences["user_id"]).equals(users):
+    users = one_chunk(table[columns.user]).take(offsets[:-1][lengths > 0])
+    if not one_chunk(sequences["user_id"]).equals(users):
         raise _broken(path, "the users", "others", f"those with a kept interaction in {INTERACTIONS}/{name}")
     for column, values in expected.items():
-        lists = _plain(sequences[column])
+        lists = one_chunk(sequences[column])
         found = lists.value_lengths().to_numpy(zero_copy_only=False)
-        if not np.array_equal(found, lengths[lengths > 0]) or not lists.flatten().equals(_plain(values)):
+        if not np.array_equal(found, lengths[lengths > 0]) or not lists.flatten().equals(one_chunk(values)):
             raise _broken(path, column, "other values", f"those of the kept interactions in {INTERACTIONS}/{name}")
 
 
@@ -261,7 +261,7 @@ def _id_checksum(table: pa.Table, columns: InteractionColumns) -> int:
     """Sums up hashes of (user, item, time) over all rows, modulo 2^64, whatever their order."""
     if not len(table):
         return 0
-    hashes = [hash_values(_plain(table[name])) for name in (columns.user, columns.item)]
+    hashes = [hash_values(one_chunk(table[name])) for name in (columns.user, columns.item)]
     hashes.append(hash_values(parse_time(table[columns.timestamp])))
     mixed = sum(values * np.uint64(odd) for values, odd in zip(hashes, (1, 3, 5), strict=True))
     return int(hash_values(pa.array(np.asarray(mixed).view(np.int64))).sum())
@@ -270,10 +270,6 @@ def _id_checksum(table: pa.Table, columns: InteractionColumns) -> int:
 def _read(output: str, name: str) -> pa.Table:
     with open_parquet(join(output, *name.split("/"))) as parquet:
         return parquet.read()
-
-
-def _plain(column: pa.ChunkedArray) -> Any:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _broken(path: str, what: str, found: str, expected: str) -> ArtifactError:
