@@ -19,7 +19,6 @@ from ..transforms.conservation import check_rejected
 from ..transforms.deciding import Policy
 from ..transforms.drop_plan import PlanDrops
 from ..transforms.embeddings import vector_bytes
-from ..transforms.files import match_files as match
 from ..transforms.grouping import Sharding, Shuffle, SliceByUserShard
 from ..transforms.joining import BROADCAST_BYTES, ITEM_SHARD_BYTES, BuildCatalogue, Join
 from ..transforms.manifest import FinishRun, read_manifest
@@ -232,14 +231,12 @@ def _pass_on(directory: str, facts: RunFacts, counts: list[SplitCounts]) -> str:
 
 def _identity(options: CleanOptions, plan: InputPlan, model: ModelFacts, sharding: Sharding) -> dict[str, str]:
     """Fingerprints of all that the bytes of a result depend on: a run that was cut off goes on if none has changed."""
-    artifacts = [
-        info for path in (options.embeddings, files.join(options.model, COLLABORATIVE)) for info in match(path)
-    ]
+    embeddings = (options.embeddings, files.join(options.model, COLLABORATIVE))
     parts = {
         "input": [*plan.files, *plan.skipped],
         "options": [options.columns, options.policy, options.on_bad_file, sharding],
         "model": [model.fingerprint],
-        "embeddings": artifacts,
+        "embeddings": [info for path in embeddings for info in files.match_files(path)],
         "versions": [metadata.version(name) for name in ("iadsr", *_VERSIONED)] + [platform.python_version()],
         # After a crash of the machine, files that were not waited for may be empty; another processor may round
         # otherwise.

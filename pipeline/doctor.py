@@ -75,11 +75,12 @@ def examine(options: DoctorOptions) -> Iterator[Finding]:
     yield from _check("Encoders", _encoders)
 
     plan: list[InputPlan] = []
+    first_rows: list[pa.Table] = []
     model: list[ModelFacts] = []
     table: list[EmbeddingTable] = []
     if options.interactions is not None:
         path = options.interactions
-        yield from _check("Log", lambda: _log(path, options, plan))
+        yield from _check("Log", lambda: _log(path, options, plan, first_rows))
     if options.items is not None:
         items = options.items
         yield from _check("Catalogue", lambda: _catalogue(items, options))
@@ -92,8 +93,9 @@ def examine(options: DoctorOptions) -> Iterator[Finding]:
         if model and table and plan:
             item_type = plan[0].schema.field(options.columns.item).type
             yield from _check("Model and embeddings", lambda: _fit(vectors, model[0], item_type))
-        if table and plan:
-            yield from _check("Log and embeddings", lambda: _coverage(plan[0], options, table[0]))
+        if table and first_rows:
+            item_ids = first_rows[0][options.columns.item]
+            yield from _check("Log and embeddings", lambda: _coverage(item_ids, table[0]))
     if options.output is not None:
         output = options.output
         yield from _check("Output", lambda: _output(output))
@@ -142,10 +144,11 @@ def _encoders() -> str:
     return ", ".join(there)
 
 
-def _log(path: str, options: DoctorOptions, out: list[InputPlan]) -> str:
+def _log(path: str, options: DoctorOptions, out: list[InputPlan], first_rows: list[pa.Table]) -> str:
     plan = plan_input(path, options.columns, options.on_bad_file)
     valid, rejected = read_split(plan.splits[0], options.columns, plan.schema, options.on_bad_file)
     out.append(plan)
+    first_rows.append(valid)
     skipped = f", {len(plan.skipped):,} files left out" if plan.skipped else ""
     types = ", ".join(f"{name} {plan.schema.field(name).type}" for name in options.columns.required)
     first = f"; of the first {len(valid) + len(rejected):,} rows {len(rejected):,} unusable"
@@ -179,11 +182,9 @@ def _fit(path: str, model: ModelFacts, item_type: pa.DataType) -> str:
     return "belong together"
 
 
-def _coverage(plan: InputPlan, options: DoctorOptions, table: EmbeddingTable) -> str:
+def _coverage(item_ids: pa.ChunkedArray, table: EmbeddingTable) -> str:
     """Looks up the items of the log's first rows."""
-    name = options.columns.item
-    valid, _ = read_split(plan.splits[0], options.columns, plan.schema, options.on_bad_file)
-    items = pc.unique(valid[name])
+    items = pc.unique(item_ids)
     kind = table.item_ids.type
     if pa.types.is_integer(items.type) != pa.types.is_integer(kind):
         return "not comparable: see above"
@@ -202,9 +203,7 @@ def _coverage(plan: InputPlan, options: DoctorOptions, table: EmbeddingTable) ->
 def _output(output: str) -> str:
     if not files.is_local(output):
         return "remote: not tried, and not locked against a second run"
-    place = os.path.abspath(output)
-    while not os.path.exists(place):
-        place = os.path.dirname(place)
+    place = _nearest(output)
     if not os.path.isdir(place) or not os.access(place, os.W_OK | os.X_OK):
         raise InputError(
             f"{output} cannot be written to",
@@ -219,12 +218,17 @@ def _output(output: str) -> str:
     return "will be created"
 
 
-def _disk(output: str, plan: InputPlan) -> str:
+def _nearest(output: str) -> str:
+    """Returns the directory itself, or the first above it that there is."""
     place = os.path.abspath(output)
     while not os.path.exists(place):
         place = os.path.dirname(place)
+    return place
+
+
+def _disk(output: str, plan: InputPlan) -> str:
     need = DISK_FACTOR * plan.uncompressed_bytes + _DECISION_BYTES * plan.rows
-    free = shutil.disk_usage(place).free
+    free = shutil.disk_usage(_nearest(output)).free
     if free < need:
         raise InputError(
             "The disk may not hold what a run writes",
