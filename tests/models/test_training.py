@@ -16,7 +16,9 @@ from iadsr.models.training import train
 
 CLUSTERS, ITEMS = 5, 100
 CONFIG = IADSRConfig(collaborative_dimension=16, hidden_dimension=24, head_dimension=16, max_length=12)
-TRAINING = TrainingConfig(collaborative_epochs=8, alignment_epochs=3, head_epochs=20, negatives=128, seed=3)
+TRAINING = TrainingConfig(
+    collaborative_epochs=8, alignment_epochs=3, head_epochs=20, negatives=128, context_negatives=64, seed=3
+)
 
 SHORT = dataclasses.replace(TRAINING, collaborative_epochs=1, alignment_epochs=1, context_epochs=1, head_epochs=1)
 
@@ -84,7 +86,7 @@ def test_noise_among_items_that_borrow_their_vectors_is_found_too(trained):
     scores = score_sequences(result.model, noisy.sequences, vectors)
     of_new = new[noisy.sequences.items]
     assert scores.scored[of_new].all()
-    assert roc_auc_score(noisy.inserted[of_new], scores.noise_probability[of_new]) > 0.75
+    assert roc_auc_score(noisy.inserted[of_new], scores.noise_probability[of_new]) > 0.8
 
 
 def test_the_probability_matches_the_share_of_noise_on_users_it_never_saw(trained):
