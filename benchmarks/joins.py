@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import AsSingleton
 
-from iadsr.models.scoring import ItemVectors
+from iadsr.models.catalogue import ItemVectors
 from iadsr.pipeline.options import beam_options, make_runner
 from iadsr.transforms.grouping import SliceByUserShard, collect
 from iadsr.transforms.joining import (

@@ -13,12 +13,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from iadsr.models.catalogue import ItemVectors
 from iadsr.models.config import IADSRConfig, TrainingConfig
 from iadsr.models.decision import calibration_error
 from iadsr.models.noise import insert_noise
 from iadsr.models.noise_share import GROUPS, NoiseShare, count_by_group, fit_to_log
 from iadsr.models.popularity import popularity_buckets
-from iadsr.models.scoring import ItemVectors, score_sequences
+from iadsr.models.scoring import score_sequences
 from iadsr.models.sequences import Sequences
 from iadsr.models.training import train
 from iadsr.transforms.schema import InteractionColumns

@@ -350,7 +350,7 @@ def score_per_item(paths: Paths) -> dict[str, float]:
     from torch.nn import functional as F
 
     from iadsr.models.backbones import read_items
-    from iadsr.models.scoring import CatalogueTensors
+    from iadsr.models.catalogue import CatalogueTensors
 
     model, sequences, vectors = _in_memory(paths)
     catalogue = CatalogueTensors.select(model, vectors, np.arange(len(vectors.semantic)))

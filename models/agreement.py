@@ -73,15 +73,14 @@ def leave_one_out_mean(vectors: Tensor, present: Tensor) -> Tensor:
     """Returns for each position the mean over the other present positions.
 
     Args:
-        vectors: [B, T, h].
+        vectors: [B, T, h], 0 where absent.
         present: bool [B, T].
 
     Returns:
         [B, T, h]; 0 where no other position is present.
     """
-    kept = vectors * present[..., None]
     others = present.sum(1, keepdim=True) - present.long()  # [B, T]
-    return (kept.sum(1, keepdim=True) - kept) / others.clamp(min=1)[..., None]  # [B, T, h]
+    return (vectors.sum(1, keepdim=True) - vectors) / others.clamp(min=1)[..., None]  # [B, T, h]
 
 
 @dataclass(frozen=True)
@@ -102,8 +101,7 @@ class View:
 
     @classmethod
     def of_windows(cls, vectors: Tensor, present: Tensor) -> "View":
-        """Builds the view of windows that are whole histories."""
-        vectors = vectors * present[..., None]
+        """Builds the view of windows that are whole histories, their vectors 0 where absent."""
         return cls(vectors, present, vectors.sum(1), present.sum(1).to(vectors))
 
 

@@ -9,12 +9,12 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from .batch import Batch
+from .catalogue import CatalogueTensors
 from .config import TrainingConfig
 from .epochs import run_epoch
 from .iadsr import IADSR, Interests
 from .losses import hard_gumbel_sigmoid, info_nce, sampled_softmax
 from .noise import NoisyLog
-from .scoring import CatalogueTensors
 from .sequences import Windows, batches
 from .stopping import EarlyStopping
 

@@ -101,11 +101,11 @@ class Caser(nn.Module):
 
 
 def read_items(vectors: Tensor) -> Tensor:
-    """Scales item vectors [..., d] to what a backbone expects: only their direction counts, and elements are of size 1.
+    """Scales unit vectors of items [..., d] to what a backbone expects, elements of size 1.
 
-    Unit vectors as they are would drown in the random output of an untrained attention block.
+    As they are they would drown in the random output of an untrained attention block.
     """
-    return F.normalize(vectors, dim=-1) * vectors.shape[-1] ** 0.5
+    return vectors * vectors.shape[-1] ** 0.5
 
 
 _CLASSES = {"gru4rec": GRU4Rec, "sasrec": SASRec, "caser": Caser}

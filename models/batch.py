@@ -1,6 +1,6 @@
 """A batch of padded sequences as the model reads them: vectors of the items, not their numbers."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -8,15 +8,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded sequences as the model reads them.
+    """Padded sequences as the model reads them. What is absent is zero, so that no layer needs to mask it again.
 
     Attributes:
-        collaborative: Item vectors of stage 1, E_c, [B, T, d].
-        others: Item vectors learned from other users than the sequence's own, one of each kind, [B, T, 2, d]; zeros
-            where those do not know the item.
+        collaborative: Item vectors of stage 1, E_c, of unit length, [B, T, d].
+        others: Item vectors of unit length learned from other users than the sequence's own, one of each kind,
+            [B, T, 2, d].
         semantic: Text embeddings in the model's components (`IADSR.reduce_semantic`), [B, T, k].
         mask: bool [B, T], real positions; padding comes last.
         has_collaborative: bool [B, T].
+        has_others: bool [B, T, 2].
         has_semantic: bool [B, T].
         history: Whole histories, where a sequence is a window of a longer one; None where all are whole.
         readings: What the model makes of each item by itself, by name, each [B, T, ...]; the model computes what is not
@@ -28,9 +29,25 @@ class Batch:
     semantic: Tensor
     mask: Tensor
     has_collaborative: Tensor
+    has_others: Tensor
     has_semantic: Tensor
     history: "History | None" = None
     readings: dict[str, Tensor] = field(default_factory=dict)
+
+    def hide(self, collaborative: Tensor, semantic: Tensor) -> "Batch":
+        """Returns the batch without the collaborative vectors of some positions, and the texts of some, bool [B, T]."""
+        has_collaborative = self.has_collaborative & ~collaborative
+        has_others = self.has_others & ~collaborative[..., None]
+        has_semantic = self.has_semantic & ~semantic
+        return replace(
+            self,
+            collaborative=self.collaborative * has_collaborative[..., None],
+            others=self.others * has_others[..., None],
+            semantic=self.semantic * has_semantic[..., None],
+            has_collaborative=has_collaborative,
+            has_others=has_others,
+            has_semantic=has_semantic,
+        )
 
     @property
     def length(self) -> Tensor:

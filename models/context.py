@@ -11,9 +11,10 @@ from torch.nn import functional as F
 from .batch import Batch
 from .config import IADSRConfig
 
+TEXT = "context_text"
 READINGS = ITEMS, SIDES = "context_items", "context_sides"
-"""What is made of each item by itself, by the names that a batch's `readings` have: its vector, and what it makes of
-the states that read both sides in time."""
+"""What is made of each item by itself, by the names that a batch's `readings` have: what its text brings into its
+vector, the same for all users; its vector; and what it makes of the states that read both sides in time."""
 
 
 class Context(nn.Module):
@@ -22,6 +23,7 @@ class Context(nn.Module):
     def __init__(self, config: IADSRConfig, components: int):
         super().__init__()
         size = config.context_dimension
+        self._scale = config.collaborative_dimension**0.5  # layers expect elements of about size 1, not unit vectors
         self.dropout = nn.Dropout(config.context_dropout)
         self.enter = nn.Linear(2 * config.collaborative_dimension + components, size)
         self.keep = nn.Linear(size, 2 * size)
@@ -37,24 +39,38 @@ class Context(nn.Module):
         """
         if ITEMS in batch.readings:
             return batch.readings[ITEMS]
-        learned = batch.others * batch.has_collaborative[..., None, None]  # [B, T, 2, d]
-        text = F.normalize(batch.semantic, dim=-1) * batch.has_semantic[..., None]  # [B, T, k]
-        both = torch.cat([learned.flatten(-2), text], -1)
-        # A linear layer expects elements of about size 1, not vectors of length 1.
-        return F.normalize(self.enter(both * learned.shape[-1] ** 0.5), dim=-1)
+        learned = batch.others.flatten(-2)  # [B, T, 2d]
+        entered = F.linear(learned * self._scale, self.enter.weight[:, : learned.shape[-1]])
+        text = batch.readings[TEXT] if TEXT in batch.readings else self._text(batch)
+        return F.normalize(entered + text, dim=-1)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns the items' vectors, and what the items before and after them lead to, each [B, T, c]."""
         vectors = self.items(batch)
-        sides = batch.readings[SIDES] if SIDES in batch.readings else self._sides(self.dropout(_scale(vectors)))
-        return vectors, self.context(self.dropout(_read_both_sides(sides, batch.mask)))
+        if SIDES in batch.readings:
+            sides = batch.readings[SIDES]
+        else:
+            sides = self._sides(self.dropout(vectors)) * batch.mask[..., None, None]
+        return vectors, self.context(self.dropout(read_both_sides(*sides.unbind(-2))))
 
     def read_item(self, name: str, batch: Batch) -> Tensor:
-        """Computes one of READINGS, [B, T, ...]; for scoring, as dropout is none of an item's own."""
-        return self.items(batch) if name == ITEMS else self._sides(_scale(self.items(batch)))
+        """Computes TEXT or one of READINGS, [B, T, ...]; for scoring, as dropout is none of an item's own."""
+        match name:
+            case "context_text":
+                return self._text(batch)
+            case "context_items":
+                return self.items(batch)
+            case _:
+                return self._sides(self.items(batch))
 
-    def _sides(self, read: Tensor) -> Tensor:
+    def _text(self, batch: Batch) -> Tensor:
+        """Returns what texts bring into the items' vectors, [B, T, c]."""
+        text = F.normalize(batch.semantic, dim=-1) * self._scale
+        return F.linear(text, self.enter.weight[:, -text.shape[-1] :], self.enter.bias)
+
+    def _sides(self, vectors: Tensor) -> Tensor:
         """Returns what items [..., c] make of a state, [..., 2, 2c]: what they leave of it, and what they add to it."""
+        read = vectors * vectors.shape[-1] ** 0.5
         keep = torch.sigmoid(self.keep(read))
         return torch.stack([keep, (1 - keep) * self.value(read)], -2)
 
@@ -66,28 +82,46 @@ class Context(nn.Module):
         return (vectors * F.normalize(led_to, dim=-1)).sum(-1, keepdim=True) * known, known
 
 
-def _scale(vectors: Tensor) -> Tensor:
-    """Scales unit vectors to elements of about size 1, which layers expect."""
-    return vectors * vectors.shape[-1] ** 0.5
+class _BothSides(torch.autograd.Function):
+    """See `read_both_sides`. Its gradient is another reading of both sides, the other way round."""
+
+    @staticmethod
+    def forward(ctx, keep: Tensor, add: Tensor) -> Tensor:
+        states = _BothSides._run(keep, add, add.shape[-1] // 2)
+        ctx.save_for_backward(keep, states)
+        return states
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        keep, states = ctx.saved_tensors
+        half = gradient.shape[-1] // 2
+        to_add = _BothSides._run(keep.roll(half, -1), gradient.roll(half, -1), half).roll(half, -1)
+        return to_add * states, to_add
+
+    @staticmethod
+    def _run(keep: Tensor, add: Tensor, half: int) -> Tensor:
+        states = torch.zeros_like(add)
+        length = add.shape[1]
+        for side, steps, move in (
+            (slice(half), range(length - 1), 1),
+            (slice(half, None), range(length - 1, 0, -1), -1),
+        ):
+            for t in steps:
+                now, then = (slice(None), t, side), (slice(None), t + move, side)
+                torch.addcmul(add[now], keep[now], states[now], out=states[then])
+        return states
 
 
-def _read_both_sides(sides: Tensor, mask: Tensor) -> Tensor:
+def read_both_sides(keep: Tensor, add: Tensor) -> Tensor:
     """Returns the states that have read all before and all after each position, [B, T, 2c].
 
     An item leaves so much of a state and adds so much to it whatever the state is (minGRU; Feng et al., "Were RNNs all
     we needed?", 2024): a recurrent layer whose arithmetic is all in the items, and need be done once for each.
 
     Args:
-        sides: See `Context._sides`, [B, T, 2, 2c].
-        mask: bool [B, T].
+        keep: What each item leaves of the state that comes from before, and of the one from behind, [B, T, 2c].
+        add: What it adds to them, [B, T, 2c]; 0 on padding.
     """
-    rows, length, _, size = sides.shape
-    keep, add = sides.unbind(2)  # each [B, T, 2c]
-    add = add * mask[..., None]
-    state = add.new_zeros(rows, size // 2)
-    before, after = [state], [state]
-    for step in range(length - 1):
-        before.append(torch.addcmul(add[:, step, : size // 2], keep[:, step, : size // 2], before[-1]))
-    for step in range(length - 1, 0, -1):
-        after.append(torch.addcmul(add[:, step, size // 2 :], keep[:, step, size // 2 :], after[-1]))
-    return torch.cat([torch.stack(before, 1), torch.stack(after[::-1], 1)], -1)
+    states = _BothSides.apply(keep, add)
+    assert isinstance(states, Tensor)
+    return states

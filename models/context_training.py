@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .catalogue import CatalogueTensors
 from .config import TrainingConfig
 from .epochs import run_epoch
 from .iadsr import IADSR
 from .losses import sampled_softmax
-from .scoring import BatchReader, CatalogueTensors
+from .scoring import BatchReader
 from .sequences import Sequences, Windows, batches
 from .stopping import EarlyStopping
 

@@ -12,10 +12,11 @@ from torch.nn import functional as F
 
 from .alignment import area_under_roc
 from .batch import Batch
+from .catalogue import CatalogueTensors
 from .config import TrainingConfig
 from .iadsr import IADSR, SIMILARITIES
 from .noise import NoisyLog
-from .scoring import BatchReader, CatalogueTensors
+from .scoring import BatchReader
 from .sequences import batches
 from .stopping import EarlyStopping
 
@@ -57,12 +58,12 @@ class Examples:
 
 def measure_chance(model: IADSR, catalogue: CatalogueTensors, counts: np.ndarray) -> None:
     """Stores in the model the similarity that chance gives, from the catalogue and its items' counts [V] in the log."""
-    counted = torch.from_numpy(counts).float()  # [V]
-    by_others = [vectors.flatten(0, 1) for vectors in catalogue.others.unbind(2)]  # each [V * folds, d]
-    text = F.normalize(catalogue.semantic, dim=-1) * catalogue.has_semantic[:, None]
-    for vectors, chance in zip([*by_others, text], model.chances, strict=True):
-        repeated = counted.repeat_interleave(len(vectors) // len(counted))
-        chance.measure(vectors, repeated * vectors.any(-1))
+    items, pairs = (torch.from_numpy(counted).float() for counted in (counts, counts[catalogue.items]))  # [V], [P]
+    text = F.normalize(catalogue.semantic, dim=-1)
+    views = [*catalogue.others.unbind(1), text]  # each [P + 1, d], and [V + 1, k]
+    known = [*catalogue.has_others.unbind(1), catalogue.has_semantic]
+    for vectors, present, counted, chance in zip(views, known, (pairs, pairs, items), model.chances, strict=True):
+        chance.measure(vectors, F.pad(counted, (0, 1)) * present)
 
 
 def balance(log: NoisyLog) -> np.ndarray:

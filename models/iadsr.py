@@ -16,6 +16,7 @@ from .backbones import make_backbone, read_items
 from .batch import Batch
 from .config import IADSRConfig
 from .context import READINGS as CONTEXT_READINGS
+from .context import TEXT as CONTEXT_TEXT
 from .context import Context
 from .pretrained import Pretrained
 
@@ -45,7 +46,7 @@ An item's popularity is deliberately not among them: it would cost the cold item
 PAPER_READINGS = ("short_semantic", "long_semantic")
 """Of READINGS, what the paper's head needs."""
 
-READINGS = (*PAPER_READINGS, "text", "semantic_chance")
+READINGS = (*PAPER_READINGS, "text", "semantic_chance", CONTEXT_TEXT)
 """What the model makes of an item by itself, and need compute only once for all who have it."""
 
 READINGS_BY_FOLD = ("co_occurrence_chance", "company_chance", *CONTEXT_READINGS)
@@ -58,7 +59,7 @@ class Interests:
 
     Attributes:
         collaborative: c_t, short-term, [B, T, h].
-        semantic: s_t, short-term, [B, T, h]; 0 without text.
+        semantic: s_t, short-term, of unit length, [B, T, h]; 0 without text.
         long_collaborative: C without c_t, [B, T, h]. Interests after t, which count in it, have read the item.
         long_semantic: S without the item at t, [B, T, h].
         user_collaborative: C, [B, h].
@@ -145,7 +146,7 @@ class IADSR(Pretrained, nn.Module):
             return batch.readings[name]
         match name:
             case "short_semantic":
-                return self.short_semantic(batch.semantic)
+                return F.normalize(self.short_semantic(batch.semantic), dim=-1)
             case "long_semantic":
                 return self.long_semantic(batch.semantic)
             case "text":
@@ -164,10 +165,9 @@ class IADSR(Pretrained, nn.Module):
         C is the maximum over positions for every backbone; the paper takes a sequence vector of Caser's own. S is
         W_2 of the mean text, which has no order. With the paper's head the item under test is not left out of them.
         """
-        known = batch.mask & batch.has_semantic
-        collaborative = self.backbone(read_items(batch.collaborative) * batch.has_collaborative[..., None], batch.mask)
-        semantic = self.reading("short_semantic", batch) * known[..., None]  # [B, T, h]
-        texts = self.reading("long_semantic", batch) * known[..., None]  # [B, T, h]
+        collaborative = self.backbone(read_items(batch.collaborative), batch.mask)  # [B, T, h]
+        semantic, texts = self.reading("short_semantic", batch), self.reading("long_semantic", batch)  # [B, T, h]
+        known = batch.has_semantic
         user_semantic = texts.sum(1) / known.sum(1, keepdim=True).clamp(min=1)  # [B, h]
         user_collaborative = collaborative.masked_fill(~batch.mask[..., None], -torch.inf).amax(1)  # [B, h]
         if self.config.head == "paper":
@@ -180,15 +180,15 @@ class IADSR(Pretrained, nn.Module):
 
     def similarities(self, interests: Interests, batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns the paper's three similarities [B, T, 3] and where they are defined, bool [B, T, 3]."""
-        known = batch.mask & batch.has_semantic
+        known = batch.has_semantic
         others = batch.mask.sum(1, keepdim=True).expand_as(known) > 1
         other_texts = (known.sum(1, keepdim=True) - known.long()) > 0
-        collaborative, semantic = (F.normalize(side, dim=-1) for side in (interests.collaborative, interests.semantic))
+        collaborative = F.normalize(interests.collaborative, dim=-1)
         values = torch.stack(
             [
                 _cosine(interests.long_semantic, collaborative),
-                _cosine(interests.long_collaborative, semantic),
-                (collaborative * semantic).sum(-1),
+                _cosine(interests.long_collaborative, interests.semantic),
+                (collaborative * interests.semantic).sum(-1),
             ],
             dim=-1,
         )
@@ -202,11 +202,9 @@ class IADSR(Pretrained, nn.Module):
         """
         if self.config.head == "paper":
             return self.similarities(interests, batch)
-        with_text = batch.mask & batch.has_semantic
-        present = batch.mask & batch.has_collaborative
         parts = [
             self.similarities(interests, batch),
-            self._forecasts(batch, interests, present, with_text),
+            self._forecasts(batch, interests),
             self.context.agreement(batch),
             *(
                 sequence_agreement(view, self.reading(f"{name}_chance", batch))
@@ -216,34 +214,25 @@ class IADSR(Pretrained, nn.Module):
         values, defined = (torch.cat(tensors, dim=-1) for tensors in zip(*parts, strict=True))
         return values, defined  # [B, T, F]
 
-    def _forecasts(
-        self, batch: Batch, interests: Interests, present: Tensor, with_text: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _forecasts(self, batch: Batch, interests: Interests) -> tuple[Tensor, Tensor]:
         """Returns the values of FORECASTS and where they are defined."""
-        before = F.normalize(_shift(interests.collaborative, 1), dim=-1)  # c_{t-1}, [B, T, h]
-        items = F.normalize(batch.collaborative, dim=-1)  # [B, T, d]
-        after = _shift(items, -1)  # the next item
-        follows = _shift(batch.mask, 1) & batch.mask
-        precedes = _shift(present, -1) & batch.mask
-        foreseen_with = F.normalize(self.predict(interests.collaborative), dim=-1)  # [B, T, d]
-        foreseen = _shift(foreseen_with, 1)
+        items, real, present = batch.collaborative, batch.mask, batch.has_collaborative
+        before = F.normalize(interests.collaborative, dim=-1)[:, :-1]  # c_{t-1}, [B, T - 1, h]
+        foreseen = F.normalize(self.predict(interests.collaborative), dim=-1)  # the next item, [B, T, d]
+        expected = (foreseen[:, :-1] * items[:, 1:]).sum(-1)  # [B, T - 1], of an item by the interest before it
+        expected_text = (before * interests.semantic[:, 1:]).sum(-1)
+        without = (foreseen[:, :-2] * items[:, 2:]).sum(-1)  # [B, T - 2], of an item by the interest two before it
         values = torch.stack(
-            [
-                (foreseen * items).sum(-1),
-                _cosine(interests.semantic, before),
-                (foreseen_with * after).sum(-1),
-                (foreseen * after).sum(-1),
-            ],
-            dim=-1,
+            [F.pad(expected, (1, 0)), F.pad(expected_text, (1, 0)), F.pad(expected, (0, 1)), F.pad(without, (1, 1))], -1
         )
-        defined = torch.stack([follows & present, follows & with_text, precedes, follows & precedes], dim=-1)
+        follows, precedes = F.pad(real[:, 1:], (1, 0)), F.pad(present[:, 1:], (0, 1))
+        defined = torch.stack([follows & present, follows & batch.has_semantic, precedes, follows & precedes], -1)
         return values * defined, defined
 
     def views(self, batch: Batch) -> list[View]:
         """Returns the three views in which items are compared, in the order of VIEWS."""
-        by_others = batch.others * (batch.mask & batch.has_collaborative)[..., None, None]  # [B, T, 2, d]
-        present = [*by_others.any(-1).unbind(-1), batch.mask & batch.has_semantic]
-        vectors = *by_others.unbind(-2), self.reading("text", batch)
+        vectors = *batch.others.unbind(-2), self.reading("text", batch)
+        present = *batch.has_others.unbind(-1), batch.has_semantic
         views = [View.of_windows(*pair) for pair in zip(vectors, present, strict=True)]
         if batch.history is None:
             return views
@@ -285,10 +274,3 @@ class IADSR(Pretrained, nn.Module):
 def _cosine(vectors: Tensor, unit: Tensor) -> Tensor:
     """Returns cosines [...] of vectors to unit vectors, each [..., n]; 0 where one is zero."""
     return (vectors * unit).sum(-1) / torch.linalg.vector_norm(vectors, dim=-1).clamp(min=1e-8)
-
-
-def _shift(sequence: Tensor, steps: int) -> Tensor:
-    """Moves positions [B, T, ...] later by 1 or, with -1, earlier by 1; what enters is zero."""
-    blank = torch.zeros_like(sequence[:, :1])
-    parts = [blank, sequence[:, :-1]] if steps == 1 else [sequence[:, 1:], blank]
-    return torch.cat(parts, dim=1)

@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from .catalogue import ItemVectors
 from .iadsr import IADSR
 from .noise import NoisyLog
 from .noise_share import BINS, count_scores
 from .popularity import BUCKETS, popularity_buckets
-from .scoring import ItemVectors, score_sequences
+from .scoring import score_sequences
 
 FOLDS = 5
 """The inserted interactions are scored a fifth at a time. All at once, they would blur each other's context, and score

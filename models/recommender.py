@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .backbones import make_backbone, read_items
 from .config import IADSRConfig, TrainingConfig
@@ -28,7 +29,7 @@ class Recommender(nn.Module):
 
     def forward(self, items: Tensor, mask: Tensor) -> Tensor:
         """Predicts the next item's vector after each position, [B, T, d], from items [B, T]."""
-        return self.predict(self.backbone(read_items(self.table(items)) * mask[..., None], mask))
+        return self.predict(self.backbone(read_items(F.normalize(self.table(items), dim=-1)) * mask[..., None], mask))
 
 
 @dataclass(frozen=True)

@@ -5,33 +5,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from .batch import Batch, History
-from .iadsr import IADSR, PAPER_READINGS, READINGS, READINGS_BY_FOLD, SIMILARITIES
+from .catalogue import CatalogueTensors, ItemVectors
+from .iadsr import IADSR, SIMILARITIES
 from .sequences import Sequences, batches, cut_windows
 
 BATCH_POSITIONS = 4096
 GROUP_INTERACTIONS = 1 << 17
 """About as many interactions are scored together: few enough for memory, enough to read each of their items once."""
-
-
-@dataclass(frozen=True)
-class ItemVectors:
-    """Vectors of a catalogue of V items.
-
-    Attributes:
-        collaborative: float32 [V, IADSRConfig.collaborative_width]: E_c, and by fold of users the two vectors learned
-            from the users of all other folds; a row is meaningless where `has_collaborative` is false.
-        semantic: float32 [V, D], may be memory-mapped or float16; meaningless where `has_semantic` is false.
-        has_collaborative: bool [V].
-        has_semantic: bool [V].
-    """
-
-    collaborative: np.ndarray
-    semantic: np.ndarray
-    has_collaborative: np.ndarray
-    has_semantic: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -108,12 +90,15 @@ def _score_group(model: IADSR, sequences: Sequences, vectors: ItemVectors, batch
     scored = np.zeros(len(sequences.items), bool)
     weakest = np.zeros(len(sequences.items), np.int8)
 
-    # Only the items that occur are read, once each: the catalogue may be far larger than memory.
+    # Only what occurs is read, and once: the catalogue may be far larger than memory.
     used, items = np.unique(context.items, return_inverse=True)
     context = replace(context, items=items)
+    wanted = np.zeros((len(used), model.config.folds), bool)
+    wanted[items, context.folds(model.config.folds)[context.users]] = model.config.head == "agreement"
     origin = np.flatnonzero(known)
     with torch.inference_mode():
-        reader = BatchReader(model, context, CatalogueTensors.select(model, vectors, used), read_once=True)
+        catalogue = CatalogueTensors.select(model, vectors, used, wanted).read(model)
+        reader = BatchReader(model, context, catalogue)
         windows = reader.windows.select(reader.windows.lengths > 1)
         for chosen, index, mask in batches(windows, batch_positions):
             batch = reader.batch(windows.users[chosen], index, mask)
@@ -129,77 +114,6 @@ def _score_group(model: IADSR, sequences: Sequences, vectors: ItemVectors, batch
     return Scores(probability, similarities, scored, weakest)
 
 
-@dataclass(frozen=True)
-class CatalogueTensors:
-    """A catalogue's vectors as the model reads them, the text embeddings reduced to its components.
-
-    Attributes:
-        collaborative: E_c, [V, d].
-        others: By fold of users, both kinds of vectors learned from the users of the others, [V, folds, 2, d].
-        semantic: [V, k].
-        has_collaborative: bool [V].
-        has_semantic: bool [V].
-    """
-
-    collaborative: torch.Tensor
-    others: torch.Tensor
-    semantic: torch.Tensor
-    has_collaborative: torch.Tensor
-    has_semantic: torch.Tensor
-
-    @classmethod
-    def select(cls, model: IADSR, vectors: ItemVectors, items: np.ndarray) -> "CatalogueTensors":
-        """Reads the rows `items` of a catalogue, zeros where a vector is absent."""
-        size = model.config.collaborative_dimension
-        has_collaborative, has_semantic = vectors.has_collaborative[items], vectors.has_semantic[items]
-        learned = np.where(has_collaborative[:, None], vectors.collaborative[items], 0).astype(np.float32)
-        folds = learned.shape[1] // size // 2  # none for the paper's head
-        others = torch.from_numpy(learned[:, size:]).reshape(len(items), folds, 2, size)
-        raw = np.where(has_semantic[:, None], vectors.semantic[items], 0).astype(np.float32)
-        with torch.no_grad():  # not inference_mode: training backpropagates through what it reads here
-            semantic = model.reduce_semantic(torch.from_numpy(raw))
-        return cls(
-            torch.from_numpy(learned[:, :size]),
-            F.normalize(others, dim=-1),  # borrowed vectors are means, and shorter
-            semantic,
-            torch.from_numpy(has_collaborative),
-            torch.from_numpy(has_semantic),
-        )
-
-    def batch(
-        self, items: np.ndarray, mask: np.ndarray, folds: np.ndarray | None = None, *, texts: bool = True
-    ) -> Batch:
-        """Gathers the vectors of padded sequences of items.
-
-        Args:
-            items: int [B, T].
-            mask: bool [B, T], real positions.
-            folds: int64 [B], the fold of each sequence's user; None: without the vectors learned from other users,
-                which interests do not read.
-            texts: Whether to gather `semantic`; what has been made of it may do.
-        """
-        index, real = torch.from_numpy(items.astype(np.int64)), torch.from_numpy(mask)
-        if folds is None:
-            others = self.others.new_zeros(()).expand(*index.shape, *self.others.shape[2:])
-        else:
-            pairs = index * self.others.shape[1] + torch.from_numpy(folds)[:, None]
-            others = gather(self.others.flatten(0, 1), pairs)  # [B, T, 2, d]
-        unread = self.semantic.new_zeros(()).expand(*index.shape, self.semantic.shape[1])
-        return Batch(
-            gather(self.collaborative, index),
-            others,
-            gather(self.semantic, index) if texts else unread,
-            real,
-            self.has_collaborative[index] & real,
-            self.has_semantic[index] & real,
-        )
-
-
-def gather(table: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Returns rows of a table, [*index.shape, ...]: what `table[index]` does, but row by row, and so a lot faster."""
-    return table.index_select(0, index.flatten()).view(*index.shape, *table.shape[1:])
-
-
 class BatchReader:
     """Reads windows of a log as batches that know the whole history of each window.
 
@@ -207,21 +121,18 @@ class BatchReader:
         windows: Of the log, each interaction being judged in one of them.
     """
 
-    def __init__(self, model: IADSR, sequences: Sequences, catalogue: CatalogueTensors, *, read_once: bool = False):
+    def __init__(self, model: IADSR, sequences: Sequences, catalogue: CatalogueTensors):
         """Cuts the log into windows.
 
         Args:
             model: Who reads.
             sequences: The log.
             catalogue: The item vectors.
-            read_once: Compute what the model makes of an item by itself once for all windows, not in each batch; for a
-                model that does not change meanwhile.
         """
         self._sequences, self._catalogue = sequences, catalogue
         # The paper's head knows no other users.
         self._folds = sequences.folds(model.config.folds) if model.config.head == "agreement" else None
         self.windows = cut_windows(sequences, model.config.max_length, model.config.overlap)
-        self._readings = _Readings(model, sequences, catalogue, self._folds) if read_once else None
         long = np.flatnonzero(sequences.lengths > model.config.max_length)
         self._row = np.full(len(sequences), -1, np.int64)
         self._row[long] = np.arange(len(long))
@@ -265,45 +176,4 @@ class BatchReader:
 
     def _gather(self, users: np.ndarray, index: np.ndarray, mask: np.ndarray) -> Batch:
         folds = None if self._folds is None else self._folds[users]
-        items, readings = self._sequences.items[index], self._readings
-        batch = self._catalogue.batch(items, mask, folds, texts=readings is None)
-        return batch if readings is None else replace(batch, readings=readings.gather(index))
-
-
-class _Readings:
-    """What a model makes of each item of a log by itself, computed once."""
-
-    def __init__(self, model: IADSR, sequences: Sequences, catalogue: CatalogueTensors, folds: np.ndarray | None):
-        self._items = torch.from_numpy(sequences.items.astype(np.int64))
-        every = np.arange(len(catalogue.collaborative))
-        if folds is None:
-            self._of_items, self._of_pairs = _read(model, PAPER_READINGS, catalogue, every, None), {}
-            return
-        self._of_items = _read(model, READINGS, catalogue, every, None)
-        # An item is read in as many folds as it has users in.
-        count = model.config.folds
-        pairs, row = np.unique(sequences.items * np.int64(count) + folds[sequences.users], return_inverse=True)
-        self._pairs = torch.from_numpy(row)
-        self._of_pairs = _read(model, READINGS_BY_FOLD, catalogue, pairs // count, pairs % count)
-
-    def gather(self, index: np.ndarray) -> dict[str, torch.Tensor]:
-        """Returns the readings of interactions, [B, T, ...] for each name."""
-        where = torch.from_numpy(index)
-        readings = {name: gather(table, self._items[where]) for name, table in self._of_items.items()}
-        return readings | {name: gather(table, self._pairs[where]) for name, table in self._of_pairs.items()}
-
-
-def _read(
-    model: IADSR, names: tuple[str, ...], catalogue: CatalogueTensors, items: np.ndarray, folds: np.ndarray | None
-) -> dict[str, torch.Tensor]:
-    """Computes readings of items, in some fold each, [n, ...] for each name."""
-    parts: dict[str, list[torch.Tensor]] = {name: [] for name in names}
-    for start in range(0, max(len(items), 1), BATCH_POSITIONS):
-        part = slice(start, start + BATCH_POSITIONS)
-        present = np.ones((len(items[part]), 1), bool)
-        batch = catalogue.batch(items[part, None], present, None if folds is None else folds[part])
-        for name in names:
-            # What is read may be needed to read more.
-            batch.readings[name] = model.reading(name, batch)
-            parts[name].append(batch.readings[name][:, 0])
-    return {name: torch.cat(tensors) for name, tensors in parts.items()}
+        return self._catalogue.batch(self._sequences.items[index], mask, folds)

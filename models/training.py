@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from .alignment import fit_alignment
 from .batch import Batch
+from .catalogue import CatalogueTensors, ItemVectors
 from .co_occurrence import fit_other_users
 from .config import IADSRConfig, TrainingConfig
 from .context_training import fit_context
@@ -20,7 +21,6 @@ from .neighbours import borrow_collaborative
 from .noise import NoisyLog, insert_noise
 from .probing import score_noise
 from .recommender import Recommender, fit_recommender
-from .scoring import CatalogueTensors, ItemVectors
 from .sequences import Sequences, cut_windows
 
 Stage = Literal["collaborative", "alignment", "context", "head"]
@@ -294,13 +294,9 @@ def _pretend_new(vectors: ItemVectors, share: float, generator: np.random.Genera
 
 
 def _hide(batch: Batch, share: float, generator: np.random.Generator) -> Batch:
-    """Hides the text of some interactions and the collaborative vector of as many others."""
+    """Hides the text of some interactions and the collaborative vectors of as many others."""
     draw = torch.from_numpy(generator.random(tuple(batch.mask.shape)))
-    return replace(
-        batch,
-        has_semantic=batch.has_semantic & (draw >= share),
-        has_collaborative=batch.has_collaborative & (draw < 1 - share),
-    )
+    return batch.hide(collaborative=draw >= 1 - share, semantic=draw < share)
 
 
 def _reporter(training: TrainingConfig, progress: Callable[[TrainingProgress], None] | None):

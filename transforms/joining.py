@@ -22,7 +22,7 @@ from .grouping import hash_values
 from .schema import one_chunk
 
 if TYPE_CHECKING:
-    from ..models.scoring import ItemVectors
+    from ..models.catalogue import ItemVectors
 
 _ITEMS, _SEMANTIC, _COLLABORATIVE, _DESCRIPTION = "items.arrow", "semantic.npy", "collaborative.npy", "description.json"
 _FLAGS = ("has_semantic", "has_collaborative", "borrowed")
@@ -66,7 +66,7 @@ class Catalogue:
 
     def take(self, rows: np.ndarray) -> "ItemVectors":
         """Returns the vectors of the given rows, -1 standing for an item without any."""
-        from ..models.scoring import ItemVectors
+        from ..models.catalogue import ItemVectors
 
         known = rows >= 0
         rows = np.where(known, rows, 0)
@@ -85,8 +85,8 @@ def join_tables(semantic: EmbeddingTable, collaborative: EmbeddingTable) -> Cata
     Raises:
         ArtifactError: The tables' item ids have different types.
     """
+    from ..models.catalogue import ItemVectors
     from ..models.neighbours import borrow_collaborative
-    from ..models.scoring import ItemVectors
 
     if semantic.item_ids.type != collaborative.item_ids.type:
         raise ArtifactError(
@@ -169,7 +169,7 @@ def _without_vectors(catalogue: Catalogue) -> Catalogue:
 
 def open_items(directory: str) -> Catalogue:
     """Opens a catalogue without its vectors, which would be copied to this machine if it is a remote one."""
-    from ..models.scoring import ItemVectors
+    from ..models.catalogue import ItemVectors
 
     table = read_arrow(join(directory, _ITEMS)).combine_chunks()
     none = np.zeros((len(table), 0), np.float32)

@@ -70,7 +70,7 @@ def collect_catalogue(answers: Iterable[Slice], item_type: pa.DataType, widths: 
         item_type: Type of the log's item ids, for a catalogue of nothing.
         widths: Lengths of a collaborative and a semantic vector, likewise.
     """
-    from ..models.scoring import ItemVectors
+    from ..models.catalogue import ItemVectors
 
     answers = list(answers)
     if not answers:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from iadsr.models.catalogue import CatalogueTensors, ItemVectors
 from iadsr.models.config import IADSRConfig, TrainingConfig
 from iadsr.models.decision import (
     MOST_WEIGHT,
@@ -17,7 +18,6 @@ from iadsr.models.decision import (
 )
 from iadsr.models.iadsr import FEATURES, IADSR
 from iadsr.models.noise import NoisyLog
-from iadsr.models.scoring import CatalogueTensors, ItemVectors
 from iadsr.models.sequences import Sequences
 
 ITEMS = 20

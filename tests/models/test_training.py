@@ -5,12 +5,13 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from iadsr.models.catalogue import ItemVectors
 from iadsr.models.config import BACKBONES, IADSRConfig, TrainingConfig
 from iadsr.models.errors import InputError
 from iadsr.models.iadsr import IADSR
 from iadsr.models.neighbours import borrow_collaborative
 from iadsr.models.noise import insert_noise
-from iadsr.models.scoring import ItemVectors, score_sequences
+from iadsr.models.scoring import score_sequences
 from iadsr.models.sequences import Sequences
 from iadsr.models.training import train
 
