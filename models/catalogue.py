@@ -145,16 +145,17 @@ class CatalogueTensors:
         self, model: IADSR, names: Iterable[str], items: np.ndarray, folds: np.ndarray | None = None
     ) -> dict[str, Tensor]:
         """Computes readings of items [n], in a fold each, and appends the row of zeros: [n + 1, ...] for each name."""
-        parts: dict[str, list[Tensor]] = {name: [] for name in names}
+        tables: dict[str, Tensor] = {}
         for start in range(0, max(len(items), 1), ROWS):
-            rows = slice(start, start + ROWS)
-            present = np.ones((len(items[rows]), 1), bool)
-            batch = self.batch(items[rows, None], present, None if folds is None else folds[rows])
-            for name, tensors in parts.items():
+            rows = np.arange(start, min(start + ROWS, len(items)))
+            batch = self.batch(items[rows, None], np.ones((len(rows), 1), bool), None if folds is None else folds[rows])
+            for name in names:
                 # What is read may be needed to read more.
-                batch.readings[name] = model.reading(name, batch)
-                tensors.append(batch.readings[name][:, 0])
-        return {name: torch.cat([*tensors, torch.zeros_like(tensors[0][:1])]) for name, tensors in parts.items()}
+                batch.readings[name] = read = model.reading(name, batch)
+                if name not in tables:
+                    tables[name] = read.new_zeros(len(items) + 1, *read.shape[2:])
+                tables[name][start : start + len(rows)] = read[:, 0]
+        return tables
 
 
 def gather(table: Tensor, index: Tensor) -> Tensor:

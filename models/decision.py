@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, log_loss
 from torch import Tensor
@@ -212,7 +213,7 @@ def _calibrate(model: IADSR, held_out: Examples, logits: np.ndarray) -> dict[str
         scale, shift = max(float(platt.coef_[0, 0]), 1e-3), float(platt.intercept_[0])
         model.calibration.copy_(torch.tensor([scale, shift]))
     scale, shift = model.calibration.tolist()
-    probability = 1 / (1 + np.exp(-(logits * scale + shift)))
+    probability = expit(logits * scale + shift)
     return {
         "held_out_auroc": area_under_roc(label, probability, weight),
         "held_out_average_precision": float(average_precision_score(label, probability, sample_weight=weight))

@@ -43,7 +43,7 @@ FEATURES = (
 An item's popularity is deliberately not among them: it would cost the cold items."""
 
 
-PAPER_READINGS = ("short_semantic", "long_semantic")
+PAPER_READINGS = ("backbone", "short_semantic", "long_semantic")
 """Of READINGS, what the paper's head needs."""
 
 READINGS = (*PAPER_READINGS, "text", "semantic_chance", CONTEXT_TEXT)
@@ -145,6 +145,8 @@ class IADSR(Pretrained, nn.Module):
         if name in batch.readings:
             return batch.readings[name]
         match name:
+            case "backbone":
+                return self.backbone.read_item(read_items(batch.collaborative))
             case "short_semantic":
                 return F.normalize(self.short_semantic(batch.semantic), dim=-1)
             case "long_semantic":
@@ -165,7 +167,10 @@ class IADSR(Pretrained, nn.Module):
         C is the maximum over positions for every backbone; the paper takes a sequence vector of Caser's own. S is
         W_2 of the mean text, which has no order. With the paper's head the item under test is not left out of them.
         """
-        collaborative = self.backbone(read_items(batch.collaborative), batch.mask)  # [B, T, h]
+        if "backbone" in batch.readings:
+            collaborative = self.backbone.read_sequence(batch.readings["backbone"], batch.mask)  # [B, T, h]
+        else:
+            collaborative = self.backbone(read_items(batch.collaborative), batch.mask)
         semantic, texts = self.reading("short_semantic", batch), self.reading("long_semantic", batch)  # [B, T, h]
         known = batch.has_semantic
         user_semantic = texts.sum(1) / known.sum(1, keepdim=True).clamp(min=1)  # [B, h]
@@ -221,9 +226,10 @@ class IADSR(Pretrained, nn.Module):
         foreseen = F.normalize(self.predict(interests.collaborative), dim=-1)  # the next item, [B, T, d]
         expected = (foreseen[:, :-1] * items[:, 1:]).sum(-1)  # [B, T - 1], of an item by the interest before it
         expected_text = (before * interests.semantic[:, 1:]).sum(-1)
-        without = (foreseen[:, :-2] * items[:, 2:]).sum(-1)  # [B, T - 2], of an item by the interest two before it
+        without = expected.new_zeros(expected.shape)  # likewise, of the item after it
+        without[:, :-1] = (foreseen[:, :-2] * items[:, 2:]).sum(-1)
         values = torch.stack(
-            [F.pad(expected, (1, 0)), F.pad(expected_text, (1, 0)), F.pad(expected, (0, 1)), F.pad(without, (1, 1))], -1
+            [F.pad(expected, (1, 0)), F.pad(expected_text, (1, 0)), F.pad(expected, (0, 1)), F.pad(without, (1, 0))], -1
         )
         follows, precedes = F.pad(real[:, 1:], (1, 0)), F.pad(present[:, 1:], (0, 1))
         defined = torch.stack([follows & present, follows & batch.has_semantic, precedes, follows & precedes], -1)

@@ -7,7 +7,7 @@ import torch
 from iadsr.models.batch import Batch
 from iadsr.models.catalogue import CatalogueTensors, ItemVectors
 from iadsr.models.config import IADSRConfig, TrainingConfig
-from iadsr.models.context import Context
+from iadsr.models.context import Context, read_both_sides
 from iadsr.models.context_training import fit_context
 from iadsr.models.iadsr import IADSR
 from iadsr.models.scoring import BatchReader
@@ -30,7 +30,9 @@ def make_batch(lengths, steps, seed=0):
     shape = len(lengths), steps
     collaborative, semantic = (torch.randn(*shape, n, generator=generator) for n in (8, 10))
     others = torch.randn(*shape, 2, 8, generator=generator)
-    return Batch(collaborative, others, semantic, mask, mask.clone(), mask.clone())
+    everything = torch.ones(*shape, 2, dtype=torch.bool)
+    batch = Batch(collaborative, others, semantic, mask, everything[..., 0], everything, everything[..., 0])
+    return batch.hide(~mask, ~mask)
 
 
 @pytest.mark.parametrize("changed", range(5))
@@ -50,13 +52,11 @@ def test_padding_changes_nothing(length):
     context, alone, long = make(), make_batch([length], length), make_batch([9], 9)
     padded = Batch(
         *(
-            torch.cat([getattr(alone, field.name), getattr(long, field.name)[:, length:]], 1)
+            torch.cat([getattr(alone, field.name), torch.zeros_like(getattr(long, field.name)[:, length:])], 1)
             for field in dataclasses.fields(Batch)
             if field.name not in ("history", "readings")
         )
     )
-    mask = torch.arange(9)[None] < length
-    padded = dataclasses.replace(padded, mask=mask, has_collaborative=mask, has_semantic=mask)
     with torch.no_grad():
         for expected, found in zip(context.agreement(alone), context.agreement(padded), strict=True):
             torch.testing.assert_close(expected, found[:, :length])
@@ -68,19 +68,17 @@ def test_a_single_item_agrees_with_nothing():
     assert (values[0] == 0).all()
 
 
-def test_absent_vectors_are_not_read():
-    context, batch = make(), make_batch([4], 4)
-    absent = torch.tensor([[True, False, True, True]])
-    batch = dataclasses.replace(batch, has_collaborative=absent, has_semantic=absent)
-    garbled = dataclasses.replace(
-        batch,
-        collaborative=batch.collaborative + 5 * ~absent[..., None],
-        others=batch.others + 5 * ~absent[..., None, None],
-        semantic=batch.semantic + 5 * ~absent[..., None],
-    )
-    with torch.no_grad():
-        for first, second in zip(context(batch), context(garbled), strict=True):
-            torch.testing.assert_close(first, second)
+def test_what_reads_both_sides_has_the_gradient_that_it_should():
+    generator = torch.Generator().manual_seed(0)
+    keep, add = (torch.rand(2, 5, 6, generator=generator, dtype=torch.double, requires_grad=True) for _ in range(2))
+    assert torch.autograd.gradcheck(read_both_sides, (keep, add))
+    states = read_both_sides(keep, add)
+    expected = torch.zeros(2, 5, 6, dtype=torch.double)
+    for t in range(1, 5):
+        expected[:, t, :3] = keep[:, t - 1, :3] * expected[:, t - 1, :3] + add[:, t - 1, :3]
+    for t in range(3, -1, -1):
+        expected[:, t, 3:] = keep[:, t + 1, 3:] * expected[:, t + 1, 3:] + add[:, t + 1, 3:]
+    torch.testing.assert_close(states, expected)
 
 
 def test_training_tells_items_of_the_users_cluster_from_others():

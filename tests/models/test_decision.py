@@ -110,12 +110,13 @@ def test_chance_is_that_of_a_random_interaction_and_fold():
     catalogue = make_catalogue(model, np.arange(ITEMS) % 5 > 0)
     counts = np.arange(ITEMS)
     measure_chance(model, catalogue, counts)
-    text = F.normalize(catalogue.semantic, dim=-1)[:, None]
-    for chance, vectors in zip(model.chances, (*catalogue.others.unbind(2), text), strict=True):
-        drawn = [v for item, of_item in enumerate(vectors) for v in of_item if v.any() for _ in range(counts[item])]
-        similarity = torch.stack(drawn) @ vectors[7, 0]
+    text = F.normalize(catalogue.semantic, dim=-1)
+    tables = [*catalogue.others.unbind(1), text], [catalogue.items, catalogue.items, np.arange(ITEMS)]
+    for chance, vectors, items in zip(model.chances, *tables, strict=True):
+        drawn = [v for v, item in zip(vectors, items, strict=False) if v.any() for _ in range(counts[item])]
+        similarity = torch.stack(drawn) @ vectors[7]
         expected = [similarity.mean(), similarity.std(correction=0)]
-        torch.testing.assert_close(chance(vectors[7, 0]), torch.stack(expected), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(chance(vectors[7]), torch.stack(expected), rtol=1e-4, atol=1e-5)
 
 
 def test_examples_are_the_interactions_of_the_chosen_users_once_each():

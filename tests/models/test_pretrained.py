@@ -59,7 +59,8 @@ def test_a_loaded_model_computes_the_same_and_draws_no_random_numbers(tmp_path, 
     loaded = IADSR.from_pretrained(tmp_path)
     assert torch.equal(torch.random.get_rng_state(), before)
     mask = torch.ones(2, 5, dtype=torch.bool)
-    batch = Batch(torch.randn(2, 5, 6), torch.randn(2, 5, 2, 6), torch.randn(2, 5, 10), mask, mask, mask)
+    both = mask[..., None].expand(2, 5, 2)
+    batch = Batch(torch.randn(2, 5, 6), torch.randn(2, 5, 2, 6), torch.randn(2, 5, 10), mask, mask, both, mask)
     with torch.no_grad():
         assert torch.equal(loaded(batch)[0], model(batch)[0])
     assert all(p.requires_grad and p.device.type == "cpu" for p in loaded.parameters())

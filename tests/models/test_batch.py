@@ -1,0 +1,22 @@
+import torch
+
+from iadsr.models.batch import Batch
+
+
+def test_what_is_hidden_is_absent_and_zero():
+    everything = torch.ones(1, 3, 2, dtype=torch.bool)
+    others_known = everything.clone()
+    others_known[0, 0, 1] = False
+    one = everything[..., 0]
+    batch = Batch(torch.rand(1, 3, 4), torch.rand(1, 3, 2, 4), torch.rand(1, 3, 5), one, one, others_known, one)
+    hidden = batch.hide(torch.tensor([[False, True, False]]), torch.tensor([[False, False, True]]))
+    assert hidden.has_collaborative.tolist() == [[True, False, True]]
+    assert hidden.has_others.tolist() == [[[True, False], [False, False], [True, True]]]
+    assert hidden.has_semantic.tolist() == [[True, True, False]]
+    for vectors, before, present in (
+        (hidden.collaborative, batch.collaborative, hidden.has_collaborative),
+        (hidden.others, batch.others, hidden.has_others),
+        (hidden.semantic, batch.semantic, hidden.has_semantic),
+    ):
+        assert torch.equal(vectors, before * present[..., None])
+    assert torch.equal(hidden.mask, batch.mask)
