@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from .batch import Batch
 from .context import TEXT
@@ -84,10 +83,10 @@ class CatalogueTensors:
         item, fold = np.nonzero(np.ones((len(items), folds), bool) if wanted is None else wanted)
         pairs = np.full((len(items) + 1, folds), len(item))
         pairs[item, fold] = np.arange(len(item))
-        learned = by_slot[items[item, None], 1 + 2 * fold[:, None] + np.arange(2)]  # [P, 2, d]
+        slots = 1 + 2 * fold[:, None] + np.arange(2)  # [P, 2]
 
         has_collaborative, has_semantic = vectors.has_collaborative[items], vectors.has_semantic[items]
-        others = _unit(_padded(learned, has_collaborative[item]))
+        others = _unit(_padded(by_slot[items[item, None], slots], has_collaborative[item]))
         with torch.no_grad():  # not inference_mode: training backpropagates through what it reads here
             semantic = model.reduce_semantic(_padded(vectors.semantic[items], has_semantic))
         flags = [torch.from_numpy(np.append(flag, False)) for flag in (has_collaborative, has_semantic)]
@@ -168,11 +167,13 @@ def _gather_all(tables: dict[str, Tensor], index: Tensor) -> dict[str, Tensor]:
 
 
 def _padded(vectors: np.ndarray, present: np.ndarray) -> Tensor:
-    """Returns vectors [n, ...] as float32 with zeros where they are not present, bool [n], and in one more row."""
+    """Returns vectors [n, ...] as float32, 0 where they are not present, bool [n], and with one more row of zeros."""
     padded = np.zeros((len(vectors) + 1, *vectors.shape[1:]), np.float32)
-    padded[:-1][present] = vectors[present]
+    padded[:-1] = vectors
+    padded[:-1][~present] = 0
     return torch.from_numpy(padded)
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    return F.normalize(vectors, dim=-1)  # borrowed vectors are means, and shorter
+    """Scales vectors to unit length, in place: borrowed ones are means, and shorter."""
+    return vectors.div_(torch.linalg.vector_norm(vectors, dim=-1, keepdim=True).clamp_(min=1e-12))

@@ -15,7 +15,7 @@ HELD_OUT = 2
 FEWEST_USERS = 50
 """With fewer users to test on, an interval says nothing."""
 VALIDATION_USERS = 10_000
-"""So many users at most decide when to stop; all are tested."""
+"""So many users at most decide which epoch is kept; all are tested."""
 REPEATING = 0.01
 """A log in which at least this share of the interactions repeats an item of the same user is one where people come
 back for the same thing: there, what a user has can be recommended again."""
@@ -43,7 +43,7 @@ class Treatment:
 
 @dataclass(frozen=True)
 class HeldOutLog:
-    """A log whose users' last two interactions are kept back: one to know when to stop, the last one to test.
+    """A log whose users' last two interactions are kept back: one to choose the epoch by, the last one to test.
 
     Users with fewer than three are trained on in full and not tested.
 
@@ -136,7 +136,7 @@ def compare_treatments(
     """
     log, training = held_out.log, held_out.training
     generator = np.random.default_rng(0)
-    stopping = np.sort(generator.permutation(held_out.tested)[:VALIDATION_USERS])
+    deciding = np.sort(generator.permutation(held_out.tested)[:VALIDATION_USERS])
     catalogue = int(log.items.max()) + 1
     runs = [(nth, place) for nth in range(len(seeds)) for place in range(len(treatments))]
     figures = np.zeros((len(treatments), len(seeds), len(held_out.tested), 6))
@@ -153,7 +153,7 @@ def compare_treatments(
             log.restrict(kept),
             treatment.weight[kept],
             catalogue,
-            held_out.task(treatment.keep, 1, stopping),
+            held_out.task(treatment.keep, 1, deciding),
             config,
             seeds[nth],
             tell,

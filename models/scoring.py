@@ -83,7 +83,8 @@ def _groups(sequences: Sequences, cells: int, folds: int) -> Iterator[np.ndarray
 
 
 def _score_group(model: IADSR, sequences: Sequences, vectors: ItemVectors, batch_positions: int) -> Scores:
-    known = (vectors.has_collaborative | vectors.has_semantic)[sequences.items]
+    known_items = vectors.has_collaborative | vectors.has_semantic
+    known = known_items[sequences.items]
     context = sequences.restrict(known)
     probability = np.zeros(len(sequences.items), np.float32)
     similarities = np.full((len(sequences.items), len(SIMILARITIES)), np.nan, np.float32)
@@ -91,13 +92,14 @@ def _score_group(model: IADSR, sequences: Sequences, vectors: ItemVectors, batch
     weakest = np.zeros(len(sequences.items), np.int8)
 
     # Only what occurs is read, and once: the catalogue may be far larger than memory.
-    used, items = np.unique(context.items, return_inverse=True)
-    context = replace(context, items=items)
-    wanted = np.zeros((len(used), model.config.folds), bool)
-    wanted[items, context.folds(model.config.folds)[context.users]] = model.config.head == "agreement"
+    wanted = np.zeros((len(known_items), model.config.folds), bool)
+    wanted[context.items, context.folds(model.config.folds)[context.users]] = True
+    occurs = wanted.any(1)
+    context = replace(context, items=(np.cumsum(occurs) - 1)[context.items])
+    wanted = wanted[occurs] & (model.config.head == "agreement")
     origin = np.flatnonzero(known)
     with torch.inference_mode():
-        catalogue = CatalogueTensors.select(model, vectors, used, wanted).read(model)
+        catalogue = CatalogueTensors.select(model, vectors, np.flatnonzero(occurs), wanted).read(model)
         reader = BatchReader(model, context, catalogue)
         windows = reader.windows.select(reader.windows.lengths > 1)
         for chosen, index, mask in batches(windows, batch_positions):
