@@ -96,3 +96,13 @@ def test_what_lies_in_the_held_out_part_of_a_treatment_is_ignored():
         )
     )
     np.testing.assert_array_equal(plain, odd)
+
+
+def test_a_treatment_that_changes_nothing_is_not_trained_again():
+    held_out = HeldOutLog.split(walks(60))
+    nothing = np.zeros(len(held_out.log.items), bool)
+    treatments = [Treatment.dropping("raw", nothing), Treatment.dropping("cleaned", nothing)]
+    told = set()
+    figures = compare_treatments(held_out, treatments, CONFIG, [0], lambda done, note: told.add(note.split(",")[0]))
+    assert told == {"raw"}
+    np.testing.assert_array_equal(figures[0], figures[1])
