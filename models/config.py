@@ -43,7 +43,7 @@ class IADSRConfig:
     dropout: float = 0.2
     """Share of units dropped in the backbone while training."""
 
-    context_dimension: int = 128
+    context_dimension: int = 64
     """c: length of the interests that leave the item out."""
 
     context_dropout: float = 0.3
