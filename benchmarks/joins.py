@@ -57,7 +57,7 @@ def run(way: str, paths: Paths, directory: str, item_shards: int) -> float:
     sharding = plan.sharding()
     started = time.process_time()
     with beam.Pipeline(make_runner(options), options=options) as pipeline:
-        read = pipeline | beam.Create(plan.splits) | beam.Reshuffle() | ReadSplits(COLUMNS, plan.schema, paths.output)
+        read = pipeline | beam.Create(plan.splits) | ReadSplits(COLUMNS, plan.schema, paths.output)
         grouped = {"rows": read.valid | SliceByUserShard(COLUMNS.user, sharding, "claim-check", paths.output)}
         if way == "shuffle":
             at = AsSingleton(pipeline | "Catalogue" >> beam.Create([directory]))

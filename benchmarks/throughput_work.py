@@ -256,7 +256,7 @@ def sequences_with_beam(paths: Paths) -> None:
     sharding = plan.sharding()
     os.makedirs(paths.output)
     with beam.Pipeline(make_runner(options), options=options) as pipeline:
-        read = pipeline | beam.Create(plan.splits) | beam.Reshuffle() | ReadSplits(COLUMNS, plan.schema, paths.output)
+        read = pipeline | beam.Create(plan.splits) | ReadSplits(COLUMNS, plan.schema, paths.output)
         slices = read.valid | SliceByUserShard(COLUMNS.user, sharding, "claim-check", paths.output)
         _ = slices | beam.GroupByKey() | beam.Map(_write_ordered, paths.output)
 

@@ -173,23 +173,24 @@ def build_graph(
     )
     read = (
         pipeline
-        | "Splits" >> beam.Create(plan.splits)
-        | "Spread splits" >> beam.Reshuffle()
+        | "Splits" >> beam.Create(plan.splits)  # which spreads them over the workers
         | "Read" >> ReadSplits(columns, plan.schema, files.join(options.output, REJECTED), options.on_bad_file)
     )
     # Scoring needs the catalogue, and so waits until it is known that not too many rows were rejected.
     catalogue_directory = AsSingleton(catalogue | "Check rejected" >> beam.Map(_pass_on, facts, AsList(read.counts)))
-    item_counts = AsSingleton(read.valid | "Popularity" >> CountItems(columns.item, staging))
+    # What is None where no row is usable has no reader then but the last step, which refuses such a log first.
+    item_counts = AsSingleton(read.valid | "Popularity" >> CountItems(columns.item, staging), None)
     grouped = {"rows": read.valid | "Slice" >> SliceByUserShard(columns.user, sharding, shuffle, staging)}
     if item_shards is not None:
         fetch = FetchVectors(columns, sharding, item_shards, shuffle, staging, catalogue_directory)
         grouped["vectors"] = read.valid | "Fetch vectors" >> fetch
     scored = grouped | "Score" >> ScoreShards(columns, options.model, catalogue_directory, sharding.cells, staging)
-    drop_plan = AsSingleton(scored | "Plan drops" >> PlanDrops(columns, policy, facts.noise_reference, item_counts))
+    plan_drops = PlanDrops(columns, policy, facts.noise_reference, item_counts)
+    drop_plan = AsSingleton(scored | "Plan drops" >> plan_drops, None)
     summaries = (
         scored
         | "Stage" >> StageShards(staging)
-        | "Wait for the plan" >> beam.Reshuffle()
+        | "Wait for the plan" >> beam.GroupByKey()
         | "Unstage" >> beam.Map(unstage)
         | "Write"
         >> DecideAndWrite(
@@ -203,14 +204,14 @@ def build_graph(
             catalogue_directory,
         )
     )
-    summary = summaries | "Merge summaries" >> beam.CombineGlobally(MergeSummaries())
+    summary = summaries | "Merge summaries" >> beam.CombineGlobally(MergeSummaries()).without_defaults()
     _ = pipeline | "Finish" >> FinishRun(
         facts,
         options.output,
         files.join(options.output, STAGING),
         render_report,
         counts=AsList(read.counts),
-        summary=AsSingleton(summary),
+        summary=AsSingleton(summary, None),
         plan=drop_plan,
         item_counts=item_counts,
         catalogue_directory=catalogue_directory,

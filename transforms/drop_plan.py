@@ -23,7 +23,7 @@ from .grouping import hash_values
 from .popularity import ItemCounts, SharedItemCounts
 from .schema import InteractionColumns
 from .scoring import ScoredShard
-from .thresholds import NOTHING, ProbabilityHistogram, merge_histograms, probability_histogram, threshold_for_rate
+from .thresholds import ProbabilityHistogram, merge_histograms, probability_histogram, threshold_for_rate
 
 _FEW_BINS = 1 << 20
 
@@ -70,16 +70,14 @@ def merge_tallies(tallies: list[Tally]) -> Tally:
     return Tally(merge_histograms([t.histogram for t in tallies]), np.sum([t.counts for t in tallies], axis=0))
 
 
-def plan_drops(tally: Tally | None, policy: Policy, reference: np.ndarray) -> DropPlan:
+def plan_drops(tally: Tally, policy: Policy, reference: np.ndarray) -> DropPlan:
     """Estimates the log's share of noise, re-bases its probabilities, and finds the threshold.
 
     Args:
-        tally: Of the whole log; None where it has no usable row.
+        tally: Of the whole log.
         policy: What is asked for. By its `auto` goes the lower end of the share: what surely is there.
         reference: What inserted noise scores, see `models.noise_share`.
     """
-    if tally is None:
-        return DropPlan(NoShare("there is nothing to judge"), None, None, NOTHING)
     histogram = tally.histogram
     share, recalibration = fit_to_log(reference, tally.counts)
     if policy.threshold is not None:
@@ -94,7 +92,7 @@ def plan_drops(tally: Tally | None, policy: Policy, reference: np.ndarray) -> Dr
 
 @dataclasses.dataclass
 class PlanDrops(beam.PTransform):
-    """ScoredShard -> one DropPlan, given the item counts as a side input."""
+    """ScoredShard -> one DropPlan or, of no shard, none; given the item counts as a side input."""
 
     columns: InteractionColumns
     policy: Policy
@@ -106,7 +104,7 @@ class PlanDrops(beam.PTransform):
         return (
             input_or_inputs
             | "Tally" >> beam.ParDo(_TallyShard(self.columns), self.item_counts)
-            | "Merge tallies" >> beam.CombineGlobally(_MergeTallies())
+            | "Merge tallies" >> beam.CombineGlobally(_MergeTallies()).without_defaults()
             | "Plan" >> beam.Map(plan_drops, self.policy, self.reference)
         )
 
@@ -137,6 +135,5 @@ class _MergeTallies(beam.CombineFn):
     def compact(self, accumulator: list[Tally]) -> list[Tally]:
         return [merge_tallies(accumulator)] if len(accumulator) > 1 else accumulator
 
-    def extract_output(self, accumulator: list[Tally]) -> Tally | None:
-        merged = self.compact(accumulator)
-        return merged[0] if merged else None
+    def extract_output(self, accumulator: list[Tally]) -> Tally:
+        return self.compact(accumulator)[0]

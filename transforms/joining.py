@@ -206,14 +206,14 @@ class BuildCatalogue(beam.PTransform):
 
     def expand(self, input_or_inputs):
         """Applies the build to a pipeline."""
-        return input_or_inputs | beam.Create([self.directory]) | "Join embedding tables" >> beam.Map(self._build)
+        return input_or_inputs | beam.Impulse() | "Join embedding tables" >> beam.Map(self._build)
 
-    def _build(self, directory: str) -> str:
+    def _build(self, _: bytes) -> str:
         semantic = read_embeddings(self.embeddings, kind="semantic")
         collaborative = read_embeddings(self.collaborative, kind="collaborative")
         catalogue = join_tables(semantic, collaborative)
         if self.item_shards is None:
-            write_catalogue(catalogue, directory)
+            write_catalogue(catalogue, self.directory)
         else:
-            write_in_item_shards(catalogue, directory, self.item_shards)
-        return directory
+            write_in_item_shards(catalogue, self.directory, self.item_shards)
+        return self.directory

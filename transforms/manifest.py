@@ -7,7 +7,7 @@ after it.
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -217,10 +217,10 @@ class FinishRun(beam.PTransform):
         side_inputs = (self.counts, self.summary, self.plan, self.item_counts, self.catalogue_directory)
         return (
             input_or_inputs
-            | beam.Create([self.output])
+            | beam.Impulse()
             | "Check, report, close" >> beam.ParDo(finish, *side_inputs)
             # A step of its own: were closing to be retried after the staging is gone, it could never succeed.
-            | "Closed" >> beam.Reshuffle()
+            | "Closed" >> beam.GroupByKey()
             | "Remove staging" >> beam.Map(_remove, self.staging_directory)
         )
 
@@ -248,10 +248,11 @@ class _Finish(beam.DoFn):
         _write_text(join(self._output, REPORT), report)
         path = join(self._output, MANIFEST)
         _write_text(path, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
-        yield path
+        yield path, None
 
 
-def _remove(manifest: str, staging_directory: str) -> str:
+def _remove(closed: tuple[str, Iterable[None]], staging_directory: str) -> str:
+    manifest, _ = closed
     delete(staging_directory)
     return manifest
 

@@ -82,7 +82,7 @@ class _Holder:
 
 @dataclasses.dataclass
 class CountItems(beam.PTransform):
-    """(split index, valid table) -> the path of one file with all items' counts."""
+    """(split index, valid table) -> the path of one file with all items' counts or, of no table, nothing."""
 
     item_column: str
     staging_directory: str
@@ -92,7 +92,7 @@ class CountItems(beam.PTransform):
         return (
             input_or_inputs
             | "Count items" >> beam.Map(lambda element: _to_ipc(count_items(element[1][self.item_column])))
-            | "Add counts up" >> beam.CombineGlobally(_MergeCounts())
+            | "Add counts up" >> beam.CombineGlobally(_MergeCounts()).without_defaults()
             | "Write counts" >> beam.Map(self._write)
         )
 
@@ -121,8 +121,6 @@ class _MergeCounts(beam.CombineFn):
         return [_to_ipc(merge_counts([_from_ipc(data) for data in accumulator]))]
 
     def extract_output(self, accumulator: list[bytes]) -> bytes:
-        if not accumulator:
-            return _to_ipc(pa.table({"item_id": pa.array([], pa.string()), "count": pa.array([], pa.int64())}))
         merged = _from_ipc(self.compact(accumulator)[0])
         return _to_ipc(merged.take(pc.sort_indices(merged["item_id"])))
 

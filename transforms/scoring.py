@@ -181,7 +181,7 @@ class _ScoreShard(beam.DoFn):
         shard, slices = element
         path = staged_path(self._staging_directory, shard)
         if exists(path):
-            yield unstage((shard, path, {}))
+            yield unstage((shard, [(path, {})]))
             return
         model = self._shared_model.acquire(self._load_model)
         table = collect(slices["rows"])
@@ -203,7 +203,7 @@ class _ScoreShard(beam.DoFn):
 
 @dataclasses.dataclass
 class StageShards(beam.PTransform):
-    """ScoredShard -> (shard, path of its file, worker seconds), for a second pass once all shards are scored."""
+    """ScoredShard -> (shard, (path of its file, worker seconds)), for a second pass once all shards are scored."""
 
     staging_directory: str
 
@@ -211,11 +211,11 @@ class StageShards(beam.PTransform):
         """Applies the writer to a PCollection of ScoredShard."""
         return input_or_inputs | "Stage" >> beam.Map(self._write)
 
-    def _write(self, scored: ScoredShard) -> tuple[int, str, dict[str, float]]:
+    def _write(self, scored: ScoredShard) -> tuple[int, tuple[str, dict[str, float]]]:
         path = staged_path(self.staging_directory, scored.shard)
         if not exists(path):
             write_arrow(path, to_table(scored))
-        return scored.shard, path, scored.seconds
+        return scored.shard, (path, scored.seconds)
 
 
 def staged_path(staging_directory: str, shard: int) -> str:
@@ -223,7 +223,7 @@ def staged_path(staging_directory: str, shard: int) -> str:
     return join(staging_directory, f"scored-{shard:05d}.arrow")
 
 
-def unstage(element: tuple[int, str, dict[str, float]]) -> ScoredShard:
-    """Reads a shard back that `StageShards` wrote."""
-    shard, path, seconds = element
+def unstage(element: tuple[int, Iterable[tuple[str, dict[str, float]]]]) -> ScoredShard:
+    """Reads a shard back that `StageShards` wrote, from its outputs grouped by shard: one of each."""
+    shard, ((path, seconds),) = element
     return dataclasses.replace(from_table(shard, read_arrow(path)), seconds=seconds)

@@ -227,6 +227,6 @@ class MergeSummaries(beam.CombineFn):
         summaries = [summary for accumulator in accumulators for summary in accumulator]
         return [merge_summaries(summaries)] if summaries else []
 
-    def extract_output(self, accumulator) -> Summary | None:
-        """The sum; None when there was no shard at all."""
-        return accumulator[0] if accumulator else None
+    def extract_output(self, accumulator) -> Summary:
+        """The sum."""
+        return accumulator[0]

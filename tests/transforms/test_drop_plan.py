@@ -70,12 +70,6 @@ def test_a_threshold_needs_no_rate():
     assert plan.threshold == 0.7
 
 
-def test_a_log_without_any_usable_row_has_a_plan_too():
-    plan = plan_drops(None, Policy(), REFERENCE)
-    assert isinstance(plan.share, NoShare)
-    assert plan.threshold == NOTHING
-
-
 ITEMS = ItemCounts(pa.array(["a", "b", "c"]), np.array([1, 3, 9]), bucket_edges(np.array([1, 3, 9])))
 
 

@@ -22,8 +22,9 @@ def test_a_shard_survives_staging_and_travelling_to_the_bit(tmp_path):
     )
     stage = StageShards(str(tmp_path))
     staged = stage._write(scored)
-    assert staged == (4, str(tmp_path / "scored-00004.arrow"), {"score": 0.5})
-    for back in (unstage(staged), ScoredShardCoder().decode(ScoredShardCoder().encode(scored))):
+    path_and_seconds = (str(tmp_path / "scored-00004.arrow"), {"score": 0.5})
+    assert staged == (4, path_and_seconds)
+    for back in (unstage((4, [path_and_seconds])), ScoredShardCoder().decode(ScoredShardCoder().encode(scored))):
         assert_same(back, table, scores)
     assert ScoredShardCoder().estimate_size(scored) > table.nbytes
 
