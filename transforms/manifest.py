@@ -7,7 +7,7 @@ after it.
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -229,7 +229,8 @@ class _Finish(beam.DoFn):
     def __init__(self, facts: RunFacts, output: str, render_report: RenderReport):
         self._facts, self._output, self._render = facts, output, render_report
 
-    def process(self, _, counts, summary, plan, item_counts, catalogue_directory):
+    # Of what says nothing about its outputs Beam reads the bytecode, and that of all it calls, to find out.
+    def process(self, _, counts, summary, plan, item_counts, catalogue_directory) -> Iterator[tuple[str, None]]:
         for info in self._facts.inputs:
             check_unchanged(info)
         check_conservation(self._facts, counts, summary)
