@@ -7,6 +7,8 @@ to 10,000 interactions. Polars and DuckDB are measured where they are installed.
 """
 
 import argparse
+import atexit
+import gc
 import importlib.util
 import json
 import multiprocessing
@@ -97,6 +99,8 @@ def _told(directory: str) -> dict[str, float]:
 
 def run_child(options: argparse.Namespace) -> None:
     """Does one piece of work, in a process that is measured from outside."""
+    # As iadsr does: no peer pays for being taken down.
+    atexit.register(gc.freeze)
     paths = work.Paths(options.work, options.rows, options.items, options.skew)
     told = CHILDREN[options.child](paths)
     if told:

@@ -1,5 +1,7 @@
 """The command line. Nothing heavy is imported before a command needs it, so that help and mistakes answer at once."""
 
+import atexit
+import gc
 import logging
 import os
 import re
@@ -498,6 +500,8 @@ def main() -> None:
     # Read once, when torch is imported. Threads that spin while they wait make a training several times slower on a
     # machine that has other work, and none faster.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # What ends with the process need not be searched for garbage first: with torch and Beam that takes half a second.
+    atexit.register(gc.freeze)
     try:
         sys.exit(app(standalone_mode=False) or 0)
     except IadsrError as error:
