@@ -29,7 +29,7 @@ class Context(nn.Module):
         self.keep = nn.Linear(size, 2 * size)
         self.value = nn.Linear(size, 2 * size)
         with torch.no_grad():  # from states that remember the last item to states that remember a hundred
-            self.keep.bias.copy_(torch.linspace(-1, 4, size).repeat(2))
+            self.keep.bias.copy_(torch.linspace(-1, 4, size, device="cpu").repeat(2))
         self.context = nn.Linear(2 * size, size)
 
     def items(self, batch: Batch) -> Tensor:
