@@ -8,6 +8,8 @@ import numpy.typing as npt
 
 RESAMPLES = 2000
 LEVEL = 0.95
+ROUNDING = 1e-9
+"""A lift as small as this is what sums of equal figures differ by."""
 
 Verdict = Literal["helps", "no measurable difference", "hurts"]
 
@@ -78,9 +80,9 @@ class Resampled:
 
 def judge(lift: Estimate) -> Verdict:
     """Says in words what a lift means: it counts when its whole interval lies on one side of zero."""
-    if lift.low > 0:
+    if lift.low > ROUNDING:
         return "helps"
-    return "hurts" if lift.high < 0 else "no measurable difference"
+    return "hurts" if lift.high < -ROUNDING else "no measurable difference"
 
 
 def _ratio(over: npt.NDArray[np.float64], under: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -59,5 +59,5 @@ def _in_words(result: TreatmentResult) -> str:
 def _percent(estimate: Estimate, *, signed: bool = False) -> str:
     if math.isnan(estimate.value):
         return "not defined"
-    sign = "+" if signed else ""
-    return f"{estimate.value:{sign}.1%} [{estimate.low:{sign}.1%}, {estimate.high:{sign}.1%}]"
+    style = "+z.1%" if signed else "z.1%"  # z: no minus before a zero
+    return f"{estimate.value:{style}} [{estimate.low:{style}}, {estimate.high:{style}}]"

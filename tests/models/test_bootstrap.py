@@ -55,6 +55,8 @@ def test_what_is_not_defined_is_nan():
         (Estimate(0.02, 0.001, 0.04), "helps"),
         (Estimate(0.02, -0.001, 0.04), "no measurable difference"),
         (Estimate(-0.02, -0.04, -0.001), "hurts"),
+        (Estimate(0.0, 1e-17, 2e-17), "no measurable difference"),
+        (Estimate(0.0, -2e-17, -1e-17), "no measurable difference"),
     ],
 )
 def test_the_verdict_needs_the_whole_interval_on_one_side(estimate, verdict):
