@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .catalogue import CatalogueTensors
 from .config import TrainingConfig
-from .epochs import run_epoch
+from .epochs import lower_rate, run_epoch
 from .iadsr import IADSR
 from .losses import sampled_softmax
 from .scoring import BatchReader
@@ -84,9 +84,7 @@ def fit_context(
 
     for epoch in range(1, training.context_epochs + 1):
         model.context.train()
-        left = 1 - (epoch - 1) / training.context_epochs
-        for group in optimiser.param_groups:
-            group["lr"] = training.context_learning_rate * max(left, _LEAST_RATE)
+        lower_rate(optimiser, training.context_learning_rate, epoch, training.context_epochs, _LEAST_RATE)
         training_loss = run_epoch(
             windows,
             size,

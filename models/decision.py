@@ -15,6 +15,7 @@ from .alignment import area_under_roc
 from .batch import Batch
 from .catalogue import CatalogueTensors
 from .config import TrainingConfig
+from .epochs import lower_rate
 from .iadsr import IADSR, SIMILARITIES
 from .noise import NoisyLog
 from .scoring import BatchReader
@@ -162,8 +163,7 @@ def fit_decision(
 
     trains = model.config.head == "agreement"  # the paper's, the sum of the similarities, has nothing to train
     for epoch in range(1, training.head_epochs + 1 if trains else 1):
-        for group in optimiser.param_groups:
-            group["lr"] = training.head_learning_rate * (1 - (epoch - 1) / training.head_epochs)
+        lower_rate(optimiser, training.head_learning_rate, epoch, training.head_epochs)
         order = torch.from_numpy(generator.permutation(len(examples.label)))
         for rows in order.split(min(training.batch_positions, LARGEST_BATCH)):
             chosen = examples.select(rows)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from .backbones import make_backbone
 from .config import BackboneName, IADSRConfig
+from .epochs import lower_rate
 from .ranking import METRICS, measure_ranks, rank_targets
 from .sequences import Sequences, Windows, batches
 from .stopping import EarlyStopping
@@ -144,8 +145,7 @@ def train_recommender(
         best = EarlyStopping(model, config.epochs)
         for epoch in range(1, config.epochs + 1):
             model.train()
-            for group in optimiser.param_groups:
-                group["lr"] = config.learning_rate * (1 - (epoch - 1) / config.epochs)
+            lower_rate(optimiser, config.learning_rate, epoch, config.epochs)
             done = 0
             for chosen, index, mask in batches(windows, batch_positions, generator):
                 at, real = torch.from_numpy(index), torch.from_numpy(mask)

@@ -1,4 +1,4 @@
-"""One pass of training over the windows of a log, the same in every stage."""
+"""One pass of training over the windows of a log, and the rate it is done at, the same in every stage."""
 
 from collections.abc import Callable
 
@@ -7,6 +7,12 @@ import torch
 from torch import Tensor
 
 from .sequences import Windows, batches
+
+
+def lower_rate(optimiser: torch.optim.Optimizer, first: float, epoch: int, epochs: int, least: float = 0.0) -> None:
+    """Sets the learning rate of an epoch (from 1): from `first` it falls evenly, not below the share `least` of it."""
+    for group in optimiser.param_groups:
+        group["lr"] = first * max(1 - (epoch - 1) / epochs, least)
 
 
 def run_epoch(

@@ -6,6 +6,7 @@ positions, d collaborative dimensions, D text-embedding dimensions, k components
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +73,11 @@ class Interests:
     long_semantic: Tensor
     user_collaborative: Tensor
     user_semantic: Tensor
+
+    @cached_property
+    def unit_collaborative(self) -> Tensor:
+        """c_t, of unit length, [B, T, h]."""
+        return F.normalize(self.collaborative, dim=-1)
 
 
 class IADSR(Pretrained, nn.Module):
@@ -188,7 +194,7 @@ class IADSR(Pretrained, nn.Module):
         known = batch.has_semantic
         others = batch.mask.sum(1, keepdim=True).expand_as(known) > 1
         other_texts = (known.sum(1, keepdim=True) - known.long()) > 0
-        collaborative = F.normalize(interests.collaborative, dim=-1)
+        collaborative = interests.unit_collaborative
         values = torch.stack(
             [
                 _cosine(interests.long_semantic, collaborative),
@@ -222,7 +228,7 @@ class IADSR(Pretrained, nn.Module):
     def _forecasts(self, batch: Batch, interests: Interests) -> tuple[Tensor, Tensor]:
         """Returns the values of FORECASTS and where they are defined."""
         items, real, present = batch.collaborative, batch.mask, batch.has_collaborative
-        before = F.normalize(interests.collaborative, dim=-1)[:, :-1]  # c_{t-1}, [B, T - 1, h]
+        before = interests.unit_collaborative[:, :-1]  # c_{t-1}, [B, T - 1, h]
         foreseen = F.normalize(self.predict(interests.collaborative), dim=-1)  # the next item, [B, T, d]
         expected = (foreseen[:, :-1] * items[:, 1:]).sum(-1)  # [B, T - 1], of an item by the interest before it
         expected_text = (before * interests.semantic[:, 1:]).sum(-1)

@@ -1,7 +1,8 @@
 import numpy as np
+import pytest
 import torch
 
-from iadsr.models.epochs import run_epoch
+from iadsr.models.epochs import lower_rate, run_epoch
 from iadsr.models.sequences import Sequences, cut_windows
 
 
@@ -23,3 +24,15 @@ def test_an_epoch_steps_once_per_batch_and_tells_how_far_it_is():
     first = 6 * done[0]
     second = 6 - first
     np.testing.assert_allclose(loss, (first * first + (1 - 0.5 * first) * second * second) / 6, rtol=1e-6)
+
+
+def test_the_rate_falls_evenly_and_not_below_what_is_least():
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.tensor(1.0))], lr=9.0)
+
+    def rates(least):
+        for epoch in range(1, 5):
+            lower_rate(optimiser, 0.8, epoch, 4, least)
+            yield optimiser.param_groups[0]["lr"]
+
+    assert list(rates(0.0)) == pytest.approx([0.8, 0.6, 0.4, 0.2])
+    assert list(rates(0.6)) == pytest.approx([0.8, 0.6, 0.48, 0.48])

@@ -16,7 +16,7 @@ from iadsr.models.errors import InputError, UsageError
 from iadsr.models.ranking import METRICS
 from iadsr.pipeline.evaluate import EvaluateOptions, Evaluation, TreatmentResult, check_json_output, write_json
 from iadsr.pipeline.evaluate import evaluate as run
-from iadsr.pipeline.evaluation_table import describe_evaluation
+from iadsr.pipeline.evaluation_table import _percent, describe_evaluation
 from iadsr.pipeline.options import beam_options
 from iadsr.pipeline.progress import Progress
 from iadsr.transforms.embedding_table import EmbeddingMetadata, EmbeddingTable
@@ -184,3 +184,8 @@ def test_what_is_not_defined_is_null_in_the_file_and_said_in_words(tmp_path):
     words = describe_evaluation(evaluation)
     assert "no measurable difference: NDCG@10 not defined against raw" in words
     assert "can be recommended again" in words
+
+
+def test_a_lift_of_nothing_has_no_minus():
+    assert _percent(Estimate(0.0, -1e-17, 1e-17), signed=True) == "+0.0% [+0.0%, +0.0%]"
+    assert _percent(Estimate(-0.1, -0.2, 0.1), signed=True) == "-10.0% [-20.0%, +10.0%]"
