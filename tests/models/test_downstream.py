@@ -56,6 +56,19 @@ def test_same_seed_same_recommender():
     assert not torch.equal(first, other)
 
 
+def test_the_rate_falls_from_epoch_to_epoch(monkeypatch):
+    rates, step = [], torch.optim.Adam.step
+
+    def watched(self, *arguments, **keywords):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *arguments, **keywords)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", watched)
+    config, log = dataclasses.replace(CONFIG, epochs=4), walks(30, seed=0)
+    train_recommender(log, np.ones(len(log.items)), ITEMS, next_step(log), config, seed=0)
+    assert list(dict.fromkeys(rates)) == pytest.approx([0.01, 0.0075, 0.005, 0.0025])
+
+
 def test_what_weighs_nothing_is_not_learnt_as_a_next_item():
     forwards, generator = walks(300, seed=0), np.random.default_rng(9)
     stray = generator.random(len(forwards.items)) < 0.4
