@@ -59,14 +59,17 @@ def leave_one_out_max(vectors: Tensor, present: Tensor) -> Tensor:
     Returns:
         [B, T, h]; 0 where no other position is present.
     """
-    candidates = vectors.masked_fill(~present[..., None], torch.finfo(vectors.dtype).min)
-    before = [torch.full_like(candidates[:, 0], torch.finfo(vectors.dtype).min)]  # each [B, h]
+    least = torch.finfo(vectors.dtype).min
+    candidates = vectors if present.all() else vectors.masked_fill(~present[..., None], least)
+    before = [torch.full_like(candidates[:, 0], least)]  # each [B, h]
     after = before.copy()
     for step in range(vectors.shape[1] - 1):
         before.append(torch.maximum(before[-1], candidates[:, step]))
         after.append(torch.maximum(after[-1], candidates[:, -1 - step]))
-    others = torch.maximum(torch.stack(before, 1), torch.stack(after[::-1], 1))  # [B, T, h]
-    return others.masked_fill_(~_has_others(present)[..., None], 0)
+    # Position by position: that is still in the cache.
+    others = torch.stack([torch.maximum(*sides) for sides in zip(before, reversed(after), strict=True)], 1)  # [B, T, h]
+    has_others = _has_others(present)
+    return others if has_others.all() else others.masked_fill_(~has_others[..., None], 0)
 
 
 def leave_one_out_mean(vectors: Tensor, present: Tensor) -> Tensor:

@@ -119,6 +119,9 @@ class TrainingConfig:
     head_learning_rate: float = 5e-3
     """Adam's learning rate there, in the first epoch; it falls from epoch to epoch."""
 
+    head_weight_decay: float = 0.1
+    """Of AdamW there. Without it the head learns the log's own noise, which it is told is genuine, by heart."""
+
     patience: int = 2
     """Epochs without improvement on held-out users before a stage stops."""
 

@@ -151,7 +151,7 @@ def fit_decision(
         Detection measurements on held-out users, noise being as frequent at every popularity and length.
     """
     _standardise(model, examples)
-    optimiser = torch.optim.Adam(model.head.parameters())
+    optimiser = torch.optim.AdamW(model.head.parameters(), weight_decay=training.head_weight_decay)
     # The falling rate ends the training; what held-out users decide is which epoch is kept.
     stopping = EarlyStopping(model.head, training.head_epochs)
 

@@ -56,28 +56,52 @@ READINGS_BY_FOLD = ("co_occurrence_chance", "company_chance", *CONTEXT_READINGS)
 
 @dataclass(frozen=True)
 class Interests:
-    """What the two modalities say a user wants (paper section 4.1).
+    """What the two modalities say a user wants (paper section 4.1). What follows from it is computed when asked for.
 
     Attributes:
         collaborative: c_t, short-term, [B, T, h].
         semantic: s_t, short-term, of unit length, [B, T, h]; 0 without text.
-        long_collaborative: C without c_t, [B, T, h]. Interests after t, which count in it, have read the item.
-        long_semantic: S without the item at t, [B, T, h].
-        user_collaborative: C, [B, h].
-        user_semantic: S, [B, h].
+        texts: W_2 of each item's text, [B, T, h]; 0 without text.
+        mask: bool [B, T], real positions.
+        has_semantic: bool [B, T].
+        leaves_out: Whether long-term interests leave out the item at t.
     """
 
     collaborative: Tensor
     semantic: Tensor
-    long_collaborative: Tensor
-    long_semantic: Tensor
-    user_collaborative: Tensor
-    user_semantic: Tensor
+    texts: Tensor
+    mask: Tensor
+    has_semantic: Tensor
+    leaves_out: bool
 
     @cached_property
     def unit_collaborative(self) -> Tensor:
         """c_t, of unit length, [B, T, h]."""
         return F.normalize(self.collaborative, dim=-1)
+
+    @cached_property
+    def user_collaborative(self) -> Tensor:
+        """C, the maximum over positions, [B, h]; the paper takes a sequence vector of Caser's own instead."""
+        return self.collaborative.masked_fill(~self.mask[..., None], -torch.inf).amax(1)
+
+    @cached_property
+    def user_semantic(self) -> Tensor:
+        """S, W_2 of the mean text, which has no order, [B, h]."""
+        return self.texts.sum(1) / self.has_semantic.sum(1, keepdim=True).clamp(min=1)
+
+    @cached_property
+    def long_collaborative(self) -> Tensor:
+        """C for each position, [B, T, h]. Interests after t count in it, and have read the item."""
+        if self.leaves_out:
+            return leave_one_out_max(self.collaborative, self.mask)
+        return self.user_collaborative[:, None].expand_as(self.collaborative)
+
+    @cached_property
+    def long_semantic(self) -> Tensor:
+        """S for each position, [B, T, h]."""
+        if self.leaves_out:
+            return leave_one_out_mean(self.texts, self.has_semantic)
+        return self.user_semantic[:, None].expand_as(self.texts)
 
 
 class IADSR(Pretrained, nn.Module):
@@ -168,26 +192,19 @@ class IADSR(Pretrained, nn.Module):
                 return self.context.read_item(name, batch)
 
     def interests(self, batch: Batch) -> Interests:
-        """Computes short- and long-term interests of both modalities.
-
-        C is the maximum over positions for every backbone; the paper takes a sequence vector of Caser's own. S is
-        W_2 of the mean text, which has no order. With the paper's head the item under test is not left out of them.
-        """
+        """Computes the interests of both modalities. With the paper's head long-term ones do not leave the item out."""
         if "backbone" in batch.readings:
             collaborative = self.backbone.read_sequence(batch.readings["backbone"], batch.mask)  # [B, T, h]
         else:
             collaborative = self.backbone(read_items(batch.collaborative), batch.mask)
-        semantic, texts = self.reading("short_semantic", batch), self.reading("long_semantic", batch)  # [B, T, h]
-        known = batch.has_semantic
-        user_semantic = texts.sum(1) / known.sum(1, keepdim=True).clamp(min=1)  # [B, h]
-        user_collaborative = collaborative.masked_fill(~batch.mask[..., None], -torch.inf).amax(1)  # [B, h]
-        if self.config.head == "paper":
-            long_collaborative = user_collaborative[:, None].expand_as(collaborative)
-            long_semantic = user_semantic[:, None].expand_as(collaborative)
-        else:
-            long_collaborative = leave_one_out_max(collaborative, batch.mask)
-            long_semantic = leave_one_out_mean(texts, known)
-        return Interests(collaborative, semantic, long_collaborative, long_semantic, user_collaborative, user_semantic)
+        return Interests(
+            collaborative,
+            semantic=self.reading("short_semantic", batch),
+            texts=self.reading("long_semantic", batch),
+            mask=batch.mask,
+            has_semantic=batch.has_semantic,
+            leaves_out=self.config.head != "paper",
+        )
 
     def similarities(self, interests: Interests, batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns the paper's three similarities [B, T, 3] and where they are defined, bool [B, T, 3]."""

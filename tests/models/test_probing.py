@@ -32,11 +32,13 @@ def test_each_insertion_is_scored_once_among_few_others(log, monkeypatch):
 
     monkeypatch.setattr(probing, "score_sequences", score)
     vectors = SimpleNamespace(has_semantic=np.ones(ITEMS, bool))
-    reference = probing.score_noise(None, log, vectors, np.random.default_rng(1))  # type: ignore[arg-type]
-    noise, genuine = log.inserted.sum(), (~log.inserted).sum()
+    users = np.arange(300) % 3 > 0
+    reference = probing.score_noise(None, log, vectors, users, np.random.default_rng(1))  # type: ignore[arg-type]
+    asked = users[log.sequences.users]
+    noise, genuine = (log.inserted & asked).sum(), (~log.inserted & asked).sum()
     assert reference.shape == (BUCKETS, BINS)
     # All of it but what could not be judged, and each fifth with all genuine interactions.
-    assert reference.sum() == noise - (log.inserted & (log.sequences.items == 49)).sum()
+    assert reference.sum() == noise - (log.inserted & asked & (log.sequences.items == 49)).sum()
     assert sum(read) == 5 * genuine + noise
     assert max(read) - genuine < 0.3 * noise
     assert (reference.sum(1) > 0.08 * noise).all()
