@@ -93,19 +93,15 @@ class View:
     Attributes:
         vectors: Unit vectors [B, T, n], 0 where absent.
         present: bool [B, T], real positions that have vectors in this view.
-        total: Sum of the vectors over the whole history that the window is part of, [B, n].
+        total: Sum of the vectors over the whole history that each window is part of, [B, n]; None: the windows are
+            whole histories.
         count: Vectors in that sum, [B].
     """
 
     vectors: Tensor
     present: Tensor
-    total: Tensor
-    count: Tensor
-
-    @classmethod
-    def of_windows(cls, vectors: Tensor, present: Tensor) -> "View":
-        """Builds the view of windows that are whole histories, their vectors 0 where absent."""
-        return cls(vectors, present, vectors.sum(1), present.sum(1).to(vectors))
+    total: Tensor | None = None
+    count: Tensor | None = None
 
 
 def sequence_agreement(view: View, chance: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,14 +115,21 @@ def sequence_agreement(view: View, chance: Tensor) -> tuple[Tensor, Tensor]:
         Values [B, T, 7] in the order of AGREEMENTS, 0 where not defined; and bool [B, T, 7], where they are.
     """
     vectors, present = view.vectors, view.present
+    similarity = vectors @ vectors.transpose(1, 2)  # [B, T, T]
     # An item is as similar to itself as can be, 1, and that is taken out of every sum.
-    count = view.count[:, None].expand_as(present)  # [B, T]
-    own = (vectors * view.total[:, None]).sum(-1) - 1  # [B, T] similarity to all others; faster than matrix by vector
-    all_pairs = (view.total.square().sum(-1) - view.count)[:, None]  # each pair counts twice
+    if view.total is None or view.count is None:
+        count = present.sum(1).to(vectors)
+        to_all = similarity.sum(-1)  # [B, T]
+        all_pairs = to_all.sum(-1)  # each pair counts twice
+    else:
+        count = view.count
+        to_all = (vectors * view.total[:, None]).sum(-1)  # faster than matrix by vector
+        all_pairs = view.total.square().sum(-1)
+    own, all_pairs, count = to_all - 1, (all_pairs - count)[:, None], count[:, None].expand_as(present)
     among_rest = (all_pairs - 2 * own) / ((count - 1) * (count - 2)).clamp(min=1)
 
-    similarity = vectors @ vectors.transpose(1, 2)  # [B, T, T]
-    similarity += torch.zeros(present.shape).masked_fill_(~present, -torch.inf)[:, None]
+    if not present.all():
+        similarity += torch.zeros(present.shape).masked_fill_(~present, -torch.inf)[:, None]
     similarity.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
     maximum = similarity.amax(-1)  # [B, T]
     near = _near(similarity)  # [B, T, 2 * NEAR]

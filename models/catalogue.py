@@ -95,7 +95,7 @@ class CatalogueTensors:
             others=others,
             semantic=semantic * flags[1][:, None],
             has_collaborative=flags[0],
-            has_others=(others != 0).any(-1),
+            has_others=torch.linalg.vector_norm(others, dim=-1) > 0,
             has_semantic=flags[1],
             items=item,
             folds=fold,

@@ -262,15 +262,15 @@ class IADSR(Pretrained, nn.Module):
         """Returns the three views in which items are compared, in the order of VIEWS."""
         vectors = *batch.others.unbind(-2), self.reading("text", batch)
         present = *batch.has_others.unbind(-1), batch.has_semantic
-        views = [View.of_windows(*pair) for pair in zip(vectors, present, strict=True)]
+        views = [View(*pair) for pair in zip(vectors, present, strict=True)]
         if batch.history is None:
             return views
         longer, counts = batch.history.longer, batch.history.counts.unbind(-1)
         return [
             replace(
                 view,
-                total=torch.where(longer[:, None], total, view.total),
-                count=torch.where(longer, count, view.count),
+                total=torch.where(longer[:, None], total, view.vectors.sum(1)),
+                count=torch.where(longer, count, view.present.sum(1)),
             )
             for view, total, count in zip(views, batch.history.totals, counts, strict=True)
         ]

@@ -172,8 +172,8 @@ class BatchReader:
                 views = model.views(self._gather(pieces.users[chosen], index, mask))
                 row = torch.from_numpy(self._row[pieces.users[chosen]])
                 for total, view in zip(totals, views, strict=True):
-                    total.index_add_(0, row, view.total)
-                counts.index_add_(0, row, torch.stack([view.count for view in views], -1))
+                    total.index_add_(0, row, view.vectors.sum(1))
+                counts.index_add_(0, row, torch.stack([view.present.sum(1) for view in views], -1).to(counts))
         return totals, counts
 
     def _gather(self, users: np.ndarray, index: np.ndarray, mask: np.ndarray) -> Batch:
