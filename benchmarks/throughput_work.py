@@ -330,10 +330,24 @@ def sequences_in_duckdb(paths: Paths) -> None:
 
 def score(paths: Paths) -> dict[str, float]:
     """Scores a shard's worth of sequences, in memory."""
+    return _score_shard(paths, *_in_memory(paths))
+
+
+def score_as_in_the_paper(paths: Paths) -> dict[str, float]:
+    """Scores the same sequences by the sum of the paper's three similarities, all else being as in `score`."""
+    from iadsr.models.iadsr import IADSR
+
+    model, sequences, vectors = _in_memory(paths)
+    papers = IADSR(dataclasses.replace(model.config, head="paper"))
+    papers.load_state_dict(model.state_dict())
+    collaborative = np.ascontiguousarray(vectors.collaborative[:, : papers.config.collaborative_width])
+    return _score_shard(paths, papers, sequences, dataclasses.replace(vectors, collaborative=collaborative))
+
+
+def _score_shard(paths: Paths, model, sequences, vectors) -> dict[str, float]:
     from iadsr.models.scoring import score_sequences
     from iadsr.transforms.splits import SHARD_ROWS
 
-    model, sequences, vectors = _in_memory(paths)
     users = np.searchsorted(sequences.offsets, min(SHARD_ROWS, paths.rows), side="right") - 1
     sequences, _ = sequences.take(np.arange(max(users, 1)))
     started = time.process_time()
