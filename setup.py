@@ -36,7 +36,7 @@ setup(
         "scikit-learn>=1.5,<2",
         "torch>=2.6,<3",
         "transformers>=5,<6",
-        "typer>=0.15,<1",
+        "typer>=0.19,<1",
     ],
     extras_require={
         "dataflow": ["apache-beam[gcp]>=2.70,<3"],

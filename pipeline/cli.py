@@ -4,18 +4,16 @@ import atexit
 import gc
 import logging
 import os
-import re
 import sys
-import traceback
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
-from ..models.errors import PREFIX, ConservationError, IadsrError, UsageError
+from ..models.config import BackboneName
+from ..models.errors import UsageError
 from .beam_flags import refuse_unknown
 from .cli_options import (
     MEASURE,
@@ -48,11 +46,10 @@ from .cli_options import (
     TimestampColumn,
     UserColumn,
 )
+from .failures import EXIT_INPUT, exit_code_of
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
-
-EXIT_INPUT, EXIT_USAGE, EXIT_CONSERVATION, EXIT_BUG, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
 _BEAM = (
     "Options that are not listed go to Apache Beam: --runner, --direct_num_workers and the rest of its PipelineOptions."
@@ -74,16 +71,9 @@ app = typer.Typer(
 )
 # No markup: paths may hold brackets.
 _out, _err = Console(highlight=False, soft_wrap=True, markup=False), Console(stderr=True, highlight=False)
-_verbose = False
-# typer brings a click of its own or uses the one that is installed; this is the class of its errors in either.
-_MISTAKE: type[Exception] = next(
-    base for base in typer.BadParameter.__mro__ if issubclass(base, Exception) and base.__name__ == "ClickException"
-)
 
 
 def _set_verbose(value: bool) -> bool:
-    global _verbose
-    _verbose = value
     # Beam and transformers log much that is of no use to a user; what matters reaches them as our own messages.
     logging.basicConfig(level=logging.INFO if value else logging.CRITICAL, force=True)
     return value
@@ -164,9 +154,6 @@ def train(
     verbose: Verbose = False,
 ) -> None:
     """Train a noise detector on a log and its item embeddings."""
-    chosen = _choice("--backbone", backbone, ("gru4rec", "sasrec", "caser"))
-    decides = _choice("--head", head, ("agreement", "paper"))
-    bad_file = _choice("--on-bad-file", on_bad_file, ("fail", "skip"))
     _configure_files(context)
     from ..transforms.schema import InteractionColumns
     from .messages import describe_training
@@ -175,7 +162,7 @@ def train(
     from .train import train as run
 
     columns = InteractionColumns(user_column, item_column, timestamp_column, position_column)
-    options = TrainOptions(interactions, embeddings, output, columns, chosen, seed, overwrite, decides, bad_file)
+    options = TrainOptions(interactions, embeddings, output, columns, backbone, seed, overwrite, head, on_bad_file)
     _out.print(describe_training(run(options, Progress(_err)), output))
 
 
@@ -217,10 +204,6 @@ def clean(
             )
         drop_rate, threshold = (drop_rate, None) if given["drop_rate"] else (None, threshold)
     rate = _rate(drop_rate)
-    chosen = _choice("--shuffle", shuffle, ("auto", "claim-check", "bytes"))
-    joined = _choice("--join", join, ("auto", "broadcast", "shuffle"))
-    bad_file = _choice("--on-bad-file", on_bad_file, ("fail", "skip"))
-    users = _choice("--report-users", report_users, ("none", "hashed", "plain"))
     from ..transforms.deciding import Policy
     from ..transforms.schema import InteractionColumns
     from ..transforms.validation import check_max_rejected
@@ -242,11 +225,11 @@ def clean(
         columns=columns,
         policy=policy,
         shards=shards,
-        shuffle=None if chosen == "auto" else chosen,
+        shuffle=None if shuffle == "auto" else shuffle,
         overwrite=overwrite,
-        join=None if joined == "auto" else joined,
-        on_bad_file=bad_file,
-        report_users=users,
+        join=None if join == "auto" else join,
+        on_bad_file=on_bad_file,
+        report_users=report_users,
         max_rejected=max_rejected,
     )
     manifest = run(options, beam_options, Progress(_err))
@@ -275,7 +258,6 @@ def doctor(
 
     Takes the options of clean, all of them optional. Exits with 1 if there is a problem.
     """
-    bad_file = _choice("--on-bad-file", on_bad_file, ("fail", "skip"))
     beam_options = _configure_files(context)
     from apache_beam.options.pipeline_options import DirectOptions
 
@@ -287,7 +269,7 @@ def doctor(
     workers = beam_options.view_as(DirectOptions).direct_num_workers
     findings = []
     for finding in examine(
-        DoctorOptions(interactions, items, embeddings, model, output, columns, bad_file, workers or 1)
+        DoctorOptions(interactions, items, embeddings, model, output, columns, on_bad_file, workers or 1)
     ):
         findings.append(finding)
         _out.print(*describe_findings([finding]))
@@ -344,7 +326,6 @@ def demo(
             found="one of them",
             fix="give both, or neither for MovieLens-100K",
         )
-    chosen = _choice("--backbone", backbone, ("gru4rec", "sasrec", "caser"))
     beam_options = _configure_files(context)
     from ..transforms.schema import InteractionColumns
     from .demo import DemoOptions, run_demo
@@ -357,7 +338,7 @@ def demo(
         columns=InteractionColumns(user_column, item_column, timestamp_column, position_column),
         text_columns=_names(text_columns),
         encoder=encoder,
-        backbone=chosen,
+        backbone=backbone,
         seed=seed,
     )
     run_demo(options, beam_options, Progress(_err), _out)
@@ -376,8 +357,7 @@ def evaluate(
     timestamp_column: TimestampColumn = "timestamp",
     position_column: PositionColumn = None,
     recommender: Annotated[
-        str,
-        typer.Option(help="Recommender whose gain is measured: sasrec, gru4rec or caser.", rich_help_panel=MEASURE),
+        BackboneName, typer.Option(help="Recommender whose gain is measured.", rich_help_panel=MEASURE)
     ] = "sasrec",
     inject: Annotated[
         float | None,
@@ -403,8 +383,6 @@ def evaluate(
     Keeps each user's last two interactions back, trains the detector on the rest and cleans the rest with it, trains
     a recommender on the log as it is and on the cleaned one, and ranks all items for each user's last interaction.
     """
-    chosen = _choice("--recommender", recommender, ("sasrec", "gru4rec", "caser"))
-    detector = _choice("--backbone", backbone, ("gru4rec", "sasrec", "caser"))
     beam_options = _configure_files(context)
     from ..transforms.schema import InteractionColumns
     from .evaluate import EvaluateOptions, check_json_output, write_json
@@ -416,11 +394,11 @@ def evaluate(
         interactions=interactions,
         embeddings=embeddings,
         columns=InteractionColumns(user_column, item_column, timestamp_column, position_column),
-        recommender=chosen,
+        recommender=recommender,
         inject=inject,
         seeds=seeds,
         seed=seed,
-        backbone=detector,
+        backbone=backbone,
     )
     if output:
         check_json_output(output)
@@ -467,67 +445,12 @@ def _rate(text: str | None) -> float | Literal["auto"]:
         ) from None
 
 
-def _choice(flag: str, value: str, choices: tuple[str, ...]) -> Any:
-    if value not in choices:
-        raise UsageError(
-            f"{flag}: {value!r} is not one of {', '.join(choices)}",
-            code="OPTION-CHOICE",
-            found=repr(value),
-            fix="choose one of them",
-        )
-    return value
-
-
-def _show_error(error: IadsrError) -> None:
-    _err.print(Text.assemble(("Error ", "bold red"), str(error)), soft_wrap=True)
-
-
-def _bug_in_short(error: BaseException) -> str:
-    """Names an unforeseen error's type and place. Its text may hold a user's id or a row, so it is not shown."""
-    text = "".join(traceback.format_exception(error))
-    name = type(error).__name__
-    if "Traceback (most recent call last)" in str(error):  # Beam brings a worker's stack trace as one text
-        text = str(error)
-        last = [line for line in text.splitlines() if line.strip() and not line[0].isspace()][-1]
-        name = re.split(r"[:\s]", last, maxsplit=1)[0].rpartition(".")[2]
-    places = re.findall(r'File "[^"]*?((?:pipeline|transforms|models)/\w+\.py)", line (\d+)', text)
-    return name + (f" at {places[-1][0]}:{places[-1][1]}" if places else "")
-
-
 def main() -> None:
-    """Runs the command line and turns every failure into a message and an exit code."""
+    """Runs the command line."""
     logging.basicConfig(level=logging.CRITICAL)
     # Read once, when torch is imported. Threads that spin while they wait make a training several times slower on a
     # machine that has other work, and none faster.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # What ends with the process need not be searched for garbage first: with torch and Beam that takes half a second.
     atexit.register(gc.freeze)
-    try:
-        sys.exit(app(standalone_mode=False) or 0)
-    except IadsrError as error:
-        _show_error(error)
-        special = {ConservationError: EXIT_CONSERVATION, UsageError: EXIT_USAGE}
-        sys.exit(special.get(type(error), EXIT_INPUT))
-    except _MISTAKE as error:
-        _show_error(_usage_error(error))
-        sys.exit(EXIT_USAGE)
-    except (KeyboardInterrupt, typer.Abort):
-        _err.print("Interrupted.")
-        sys.exit(EXIT_INTERRUPTED)
-    except Exception as error:
-        if _verbose:
-            traceback.print_exc()
-        _err.print(Text.assemble(("Error ", "bold red"), f"{PREFIX}BUG: {_bug_in_short(error)}"), soft_wrap=True)
-        _err.print("This is a bug of ours. Run again with --verbose for the stack trace, and report it, please.")
-        sys.exit(EXIT_BUG)
-
-
-def _usage_error(error: Any) -> UsageError:
-    """Gives a mistake that the parser of the command line found the form of our errors."""
-    command = error.ctx.command_path if getattr(error, "ctx", None) else "iadsr"
-    return UsageError(
-        error.format_message().strip(),
-        code="OPTION",
-        found=f"arguments of {command}",
-        fix=f"see {command} --help",
-    )
+    sys.exit(exit_code_of(lambda: app(standalone_mode=False), _err))

@@ -1,10 +1,11 @@
 """The options of the command line, each described once for all commands that have it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from ..models.config import BackboneName, HeadName
 from .config import read_config
 
 
@@ -40,11 +41,9 @@ PositionColumn = Annotated[
         rich_help_panel=COLUMNS,
     ),
 ]
-Backbone = Annotated[
-    str, typer.Option(help="Sequential recommender under the model: gru4rec, sasrec or caser.", rich_help_panel=RUN)
-]
+Backbone = Annotated[BackboneName, typer.Option(help="Sequential recommender under the model.", rich_help_panel=RUN)]
 Head = Annotated[
-    str,
+    HeadName,
     typer.Option(
         help="What decides: agreement, a network trained on inserted noise, or paper, the paper's sum of similarities.",
         rich_help_panel=RUN,
@@ -100,18 +99,17 @@ Shards = Annotated[
     ),
 ]
 Shuffle = Annotated[
-    str,
+    Literal["auto", "claim-check", "bytes"],
     typer.Option(
-        help="How data moves between workers: claim-check (files in the output directory), bytes, or auto.",
+        help="How data moves between workers. claim-check: by files in the output directory.",
         rich_help_panel=RUN,
     ),
 ]
 OnBadFile = Annotated[
-    str,
+    Literal["fail", "skip"],
     typer.Option(
         help="A file that cannot be used: fail, or skip it, which the manifest then says. Where only some row groups "
         "of it cannot be read, skip rejects their rows.",
-        metavar="fail|skip",
         rich_help_panel=RUN,
     ),
 ]
@@ -120,15 +118,11 @@ MaxRejected = Annotated[
     typer.Option(help="Stop when more than this share of rows is unusable.", metavar="SHARE", rich_help_panel=RUN),
 ]
 ReportUsers = Annotated[
-    str,
-    typer.Option(
-        help="Users in the report's examples: none, hashed (under pseudonyms of this run) or plain.",
-        metavar="none|hashed|plain",
-        rich_help_panel=RUN,
-    ),
+    Literal["none", "hashed", "plain"],
+    typer.Option(help="Users in the report's examples; hashed: under pseudonyms of this run.", rich_help_panel=RUN),
 ]
 Join = Annotated[
-    str,
+    Literal["auto", "broadcast", "shuffle"],
     typer.Option(
         help="How items meet their vectors: broadcast (a copy on every machine), shuffle (each machine gets what it "
         "needs), or auto: shuffle from 64 GiB on.",

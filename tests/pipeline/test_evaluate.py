@@ -144,7 +144,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--recommender", "bert4rec"], "--recommender: 'bert4rec' is not one of sasrec, gru4rec, caser"),
+        (["--recommender", "bert4rec"], "'--recommender': 'bert4rec' is not one of 'gru4rec', 'sasrec', 'caser'"),
         (["--output", "/no/such/directory/figures.json"], "--output cannot be written"),
     ],
 )
