@@ -25,6 +25,9 @@ FEWEST_GROUPS = 8
 """With users in fewer groups than this there is no saying how certain a share is."""
 FEWEST_NOISE = 20
 """Inserted interactions that a tail must hold for its ratio to count."""
+FEWEST_REFERENCE = 200
+"""Inserted interactions that there must be: a tenth of fewer would not do for a tail, and in larger tails genuine
+interactions are too many to pass for noise."""
 LEAST_TAIL = 0.01
 """Share of the noise that it must hold, too: further out chance, and what the head learned by heart, decide."""
 LEAST_SEPARATION = 0.75
@@ -103,16 +106,19 @@ def estimate_share(reference: np.ndarray, counts: np.ndarray) -> NoiseShare | No
     """
     if (counts.sum((1, 2)) > 0).sum() < FEWEST_GROUPS:
         return NoShare("too few users have interactions that can be judged")
-    if reference.sum() < FEWEST_NOISE:
+    if reference.sum() < FEWEST_REFERENCE:
         return NoShare("the model was trained on too few users to know what noise scores")
     log = counts.sum((0, 1)) / counts.sum()  # [BINS]
     weight = counts.sum((0, 2)) / counts.sum()  # [k]
     noise = _expected_noise(reference, counts)
     size = reference.sum()
     if len(reference) == len(weight):
-        size = 1 / (weight**2 / np.maximum(reference.sum(1), 1)).sum()  # what the weights leave of it
+        # What the weights leave of it; a bucket of few has those that it is mixed with.
+        size = min(size, 1 / (weight**2 / np.maximum(reference.sum(1), _POOLED)).sum())
     found, ratio, error = _compare_tails(noise, size, counts.sum(1))
     certain = (found * size >= FEWEST_NOISE) & (found >= LEAST_TAIL)
+    if not certain.any():
+        return NoShare("the model knows too little noise to tell what it scores in this log")
     best = np.where(certain, ratio + _CAUTION * error, np.inf).argmin()
     share, margin = float(min(ratio[best], 1.0)), float(_INTERVAL * error[best])
     if _separation(noise, log, share) < LEAST_SEPARATION:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from iadsr.models.noise_share import (
     BINS,
     CENTRES,
+    FEWEST_REFERENCE,
     GROUPS,
     NoiseShare,
     NoShare,
@@ -63,6 +64,7 @@ def test_a_smaller_log_is_less_certain():
         (np.zeros((GROUPS, BUCKETS, BINS), int), reference(), "too few users"),
         (np.eye(GROUPS, dtype=int)[0][:, None, None] * log(0.1)[3], reference(), "too few users"),
         (log(0.1)[3], np.zeros((BUCKETS, BINS)), "too few users to know what noise scores"),
+        (log(0.1)[3], reference(rows=FEWEST_REFERENCE - 1), "too few users to know what noise scores"),
         (log(0.1, genuine=NOISE - 0.5)[3], reference(), "too poorly"),
     ],
 )
@@ -70,6 +72,19 @@ def test_where_nothing_can_be_said_it_says_why(counts, noise, why):
     found = estimate_share(noise, counts)
     assert isinstance(found, NoShare)
     assert why in found.reason
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.integers(0, 400), min_size=BUCKETS, max_size=BUCKETS), st.integers(0, 1000))
+def test_a_clean_log_is_not_called_noisy_for_want_of_noise_to_compare_it_with(rows, seed):
+    generator = np.random.default_rng(seed)
+    few = count_scores(draw(generator, sum(rows), NOISE), np.repeat(np.arange(BUCKETS), rows), BUCKETS)
+    found = estimate_share(few, log(0, 20_000, seed)[3])
+    if sum(rows) < FEWEST_REFERENCE:
+        assert isinstance(found, NoShare)
+    else:
+        assert isinstance(found, NoiseShare)
+        assert found.lower < 0.01
 
 
 @pytest.mark.parametrize("share", [0.02, 0.2])

@@ -77,7 +77,7 @@ def world(tmp_path_factory) -> World:
         semantic.vectors,
         semantic.present,
         IADSRConfig(semantic_dimension=DIMENSION, hidden_dimension=16, collaborative_dimension=8, head_dimension=8),
-        TrainingConfig(collaborative_epochs=8, batch_positions=512, negatives=16),
+        TrainingConfig(collaborative_epochs=8, batch_positions=512, negatives=16, held_out_share=0.2),
     )
     result.model.provenance = {
         "embeddings": semantic.metadata.to_dict(),
