@@ -58,9 +58,9 @@ def tally_shard(scored: ScoredShard, columns: InteractionColumns, item_counts: I
     probability = scored.scores.noise_probability
     bucket = item_counts.bucket(scored.ordered.item_ids)[scored.ordered.items]
     buckets = len(item_counts.edges)
-    users = scored.ordered.table[columns.user].take(offsets[:-1]).combine_chunks()
     # Not the bits that chose the shard.
-    group = np.repeat((hash_values(users) >> np.uint64(40)).astype(np.int64) % GROUPS, np.diff(offsets))
+    group_of_user = (hash_values(scored.ordered.user_ids(columns)) >> np.uint64(40)).astype(np.int64) % GROUPS
+    group = np.repeat(group_of_user, np.diff(offsets))
     counts = count_by_group(probability[judged], group[judged], bucket[judged], buckets)
     return Tally(probability_histogram(probability, judged), counts)
 

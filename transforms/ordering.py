@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from ..models.sequences import Sequences
 from .grouping import hash_values
-from .schema import ROW, TIME, InteractionColumns
+from .schema import ROW, TIME, InteractionColumns, one_chunk
 from .validation import time_of
 
 
@@ -26,10 +26,13 @@ class OrderedShard(NamedTuple):
     rows: np.ndarray
     """int64 [rows]; number of each row in the whole input, or in the table where that does not say."""
 
+    def user_ids(self, columns: InteractionColumns) -> pa.Array:
+        """Returns the id of each user, [users]."""
+        return one_chunk(self.table[columns.user].take(self.offsets[:-1]))
+
     def sequences(self, columns: InteractionColumns) -> Sequences:
         """Returns the interactions as models read them, each user under the hash of the id."""
-        users = self.table[columns.user].take(self.offsets[:-1]).combine_chunks()
-        return Sequences(self.items, self.offsets, hash_values(users))
+        return Sequences(self.items, self.offsets, hash_values(self.user_ids(columns)))
 
 
 def order_interactions(table: pa.Table, columns: InteractionColumns) -> OrderedShard:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..models.errors import InputError
+from ..models.errors import InputError, UsageError
 
 INTERNAL_PREFIX = "__iadsr_"
 """No column of a user's may start with this."""
@@ -58,7 +58,7 @@ class InteractionColumns:
         """Refuses one column in two parts."""
         doubled = sorted({name for name in self.required if self.required.count(name) > 1})
         if doubled:
-            raise InputError(
+            raise UsageError(
                 f"Column {doubled[0]!r} is named for more than one part",
                 code="OPTION-COLUMNS",
                 found=f"user {self.user!r}, item {self.item!r}, timestamp {self.timestamp!r}, "
@@ -169,24 +169,25 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
     return plain
 
 
-def unify_schemas(schemas: dict[str, pa.Schema], columns: InteractionColumns) -> pa.Schema:
+def unify_schemas(schemas: dict[str, pa.Schema]) -> pa.Schema:
     """Returns the one schema in which the rows of all files are carried.
 
-    Integer widths and units of time are promoted, and a column that a file lacks is null there; other differences are
-    refused.
+    Integer widths and units of time are promoted, and a column that a file lacks is null there, whatever the others
+    say of nulls; other differences are refused.
 
     Args:
         schemas: Path to checked schema (see `check_file_schema`), in input order.
-        columns: The part that each column plays.
 
     Raises:
         InputError: Two files disagree on the type of a column.
     """
     first_path, merged = next(iter(schemas.items()))
+    brought_by: dict[str, str] = {}  # column to the first file that has it
     for path, schema in schemas.items():
         for field in schema:
             if field.name in merged.names:
-                _check_promotable(field, merged.field(field.name), path, first_path)
+                _check_promotable(field, merged.field(field.name), path, brought_by.setdefault(field.name, path))
+            brought_by.setdefault(field.name, path)
         try:
             merged = pa.unify_schemas([merged, schema], promote_options="permissive")
         except pa.ArrowException as error:
@@ -197,7 +198,7 @@ def unify_schemas(schemas: dict[str, pa.Schema], columns: InteractionColumns) ->
                 expected="types that one type can hold",
                 fix="write all files with the same types, or clean the files separately",
             ) from error
-    return merged
+    return pa.schema([field.with_nullable(True) for field in merged])
 
 
 def find_odd_schemas(schemas: dict[str, pa.Schema], rows: dict[str, int]) -> dict[str, str]:
@@ -235,10 +236,10 @@ def _kind(data_type: pa.DataType) -> object:
     return ("timestamp", data_type.tz) if pa.types.is_timestamp(data_type) else data_type
 
 
-def _check_promotable(field: pa.Field, merged: pa.Field, path: str, first_path: str) -> None:
+def _check_promotable(field: pa.Field, merged: pa.Field, path: str, other_path: str) -> None:
     if not _have_a_joint_type(field.type, merged.type):
         raise InputError(
-            f"Column {field.name!r} has different types in {path} and {first_path}",
+            f"Column {field.name!r} has different types in {path} and {other_path}",
             code="LOG-MIXED",
             found=f"{field.type} and {merged.type}",
             expected="one type in all files",

@@ -46,10 +46,11 @@ def answer(asked: pa.Table, catalogue: Catalogue) -> Iterator[tuple[int, pa.Tabl
     """
     row = catalogue.lookup(asked[_ITEM].combine_chunks())
     users = asked[_USER_SHARD].to_numpy()
-    known = len(catalogue.item_ids)
-    pairs = np.unique(users[row >= 0] * known + row[row >= 0])
-    for user in np.unique(pairs // max(known, 1)):
-        yield int(user), _to_table(catalogue, pairs[pairs // known == user] % known)
+    known = max(len(catalogue.item_ids), 1)
+    user, row = np.divmod(np.unique(users[row >= 0] * known + row[row >= 0]), known)
+    starts = np.flatnonzero(np.diff(user, prepend=-1))
+    for start, rows in zip(starts, np.split(row, starts)[1:], strict=True):
+        yield int(user[start]), _to_table(catalogue, rows)
 
 
 def _to_table(catalogue: Catalogue, rows: np.ndarray) -> pa.Table:

@@ -162,7 +162,7 @@ def plan_input(path: str, columns: InteractionColumns, on_bad_file: OnBadFile = 
     schemas = {footer.info.path: footer.schema for footer in footers if footer.schema is not None}
     infos = tuple(footer.info for footer in footers)
     skipped.sort(key=lambda file: file.path)
-    return InputPlan(tuple(splits), unify_schemas(schemas, columns), rows_by_file, total_bytes, infos, tuple(skipped))
+    return InputPlan(tuple(splits), unify_schemas(schemas), rows_by_file, total_bytes, infos, tuple(skipped))
 
 
 def _read_footer(info: FileInfo, columns: InteractionColumns) -> _Footer:

@@ -150,7 +150,7 @@ def _examples(
     offsets = ordered.offsets
     dropped_before = np.append(0, np.cumsum(~decisions.keep))
     eligible = np.flatnonzero(np.diff(dropped_before[offsets]) > 0)
-    user_ids = ordered.table[columns.user].take(offsets[:-1][eligible]).combine_chunks()
+    user_ids = ordered.user_ids(columns).take(pa.array(eligible))
     hashed = hash_values(user_ids)
     too_long = np.diff(offsets)[eligible] > EXAMPLE_LENGTH
     chosen = np.lexsort((hashed, too_long))[:EXAMPLE_USERS]

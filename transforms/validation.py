@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..models.errors import InputError, UsageError
+from ..models.errors import UsageError
 from .readable import readable_values, to_json_rows
 from .schema import REJECTED_SCHEMA, ROW, TIME, InteractionColumns, is_string_type, one_chunk
 
@@ -48,7 +48,8 @@ def validate(
 ) -> Validated:
     """Checks every row of one table against the contract.
 
-    A row is rejected for the first of: a null or empty id, a null or unparsable timestamp, a null position.
+    A row is rejected for the first of: a null or empty id, an item id beyond int64, which is the widest that embeddings
+    hold, a null or unparsable timestamp, a null position.
 
     Args:
         table: Rows whose schema has passed `check_file_schema`.
@@ -56,15 +57,12 @@ def validate(
         path: File that the rows come from.
         first_row: Number in the file of the first row.
         file_first_row: Number in the whole input of the file's first row.
-
-    Raises:
-        InputError: An item id is an integer beyond int64, the widest that embeddings hold.
     """
-    _check_item_range(table[columns.item], columns.item, path)
     time = parse_time(table[columns.timestamp])
     problems: list[tuple[str, np.ndarray]] = []  # reason, and bool [rows] which rows have it
     for name in (columns.user, columns.item):
         problems += _nulls(f"null {name}", table[name]) + _empty(f"empty {name}", table[name])
+    problems += _beyond_int64(f"{columns.item} beyond int64", table[columns.item])
     problems += _nulls(f"null {columns.timestamp}", table[columns.timestamp])
     problems += _nulls(f"unparsable {columns.timestamp}", time)
     if columns.position:
@@ -113,16 +111,12 @@ def _empty(reason: str, values: pa.ChunkedArray) -> list[tuple[str, np.ndarray]]
     return [(reason, pc.fill_null(pc.equal(lengths, 0), False).to_numpy(zero_copy_only=False))]
 
 
-def _check_item_range(item_ids: pa.ChunkedArray, name: str, path: str) -> None:
-    highest = pc.max(item_ids).as_py() if pa.types.is_uint64(item_ids.type) else None
-    if highest is not None and highest >= 2**63:
-        raise InputError(
-            f"Column {name!r} of {path} holds integers beyond int64",
-            code="LOG-RANGE",
-            found=str(highest),
-            expected=f"at most {2**63 - 1}",
-            fix="cast the item ids to strings, here and in the item catalogue",
-        )
+def _beyond_int64(reason: str, values: pa.ChunkedArray) -> list[tuple[str, np.ndarray]]:
+    """Returns the reason and which integers int64 cannot hold; nothing for other types, or when none is."""
+    if not pa.types.is_uint64(values.type) or (pc.max(values).as_py() or 0) < 2**63:
+        return []
+    beyond = pc.greater_equal(values, pa.scalar(2**63, pa.uint64()))
+    return [(reason, pc.fill_null(beyond, False).to_numpy(zero_copy_only=False))]
 
 
 def time_of(valid: pa.Table, columns: InteractionColumns) -> np.ndarray:
@@ -135,7 +129,8 @@ def parse_time(values: pa.ChunkedArray) -> pa.Array:
     """Returns timestamps as an int64 array that sorts like them, null where a value is none.
 
     Integers and Arrow timestamps keep their unit. A finite float becomes the integer that its bits make, which sorts
-    like it, fractions and all; an ISO 8601 string the microseconds since 1970, UTC where it names no zone.
+    like it, fractions and all; an ISO 8601 string the microseconds since 1970, UTC where it names no zone. A number
+    written as a string is none: its first digits would be taken for a year.
     """
     data_type = values.type
     if pa.types.is_date(data_type):
@@ -162,11 +157,11 @@ def _sortable_bits(values: pa.Array) -> pa.Array:
 
 
 def _iso_to_microseconds(text: str | None) -> int | None:
-    try:
-        moment = datetime.fromisoformat(text) if text else None
-    except ValueError:
+    if not text or (text.isdigit() and len(text) != len("20261125")):
         return None
-    if moment is None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
         return None
     since_epoch = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
     return since_epoch // timedelta(microseconds=1)

@@ -50,22 +50,34 @@ def test_dictionaries_are_decoded_and_other_types_kept():
 def test_integer_widths_are_promoted_and_missing_columns_added():
     first = with_field("item_id", pa.int32())
     second = GOOD.append(pa.field("rating", pa.float32()))
-    merged = unify_schemas({"a": first, "b": second}, COLUMNS)
+    merged = unify_schemas({"a": first, "b": second})
     assert merged.field("item_id").type == pa.int64()
     assert merged.names == ["user_id", "item_id", "timestamp", "rating"]
 
 
+def test_a_column_that_a_file_lacks_may_be_null_whatever_the_others_say():
+    strict = GOOD.append(pa.field("rating", pa.float32(), nullable=False))
+    for schemas in ({"a": strict, "b": GOOD}, {"a": GOOD, "b": strict}):
+        assert unify_schemas(schemas).field("rating").nullable
+
+
+def test_the_file_that_brought_a_column_is_named_where_another_disagrees():
+    one, two = (GOOD.append(pa.field("rating", kind)) for kind in (pa.float32(), pa.string()))
+    with pytest.raises(InputError, match=r"'rating' has different types in c\.parquet and b\.parquet"):
+        unify_schemas({"a.parquet": GOOD, "b.parquet": one, "c.parquet": two})
+
+
 def test_an_integer_column_that_pandas_made_a_float_in_one_file_becomes_float_in_all():
     numbers = [GOOD.append(pa.field("rating", data_type)) for data_type in (pa.int64(), pa.float64())]
-    merged = unify_schemas({"a": numbers[0], "b": numbers[1]}, COLUMNS)
+    merged = unify_schemas({"a": numbers[0], "b": numbers[1]})
     assert merged.field("rating").type == pa.float64()
     times = {"a": GOOD, "b": with_field("timestamp", pa.float64())}
-    assert unify_schemas(times, COLUMNS).field("timestamp").type == pa.float64()
+    assert unify_schemas(times).field("timestamp").type == pa.float64()
 
 
 def test_files_that_disagree_are_named_with_both_types():
     with pytest.raises(InputError) as error:
-        unify_schemas({"a.parquet": GOOD, "b.parquet": with_field("item_id", pa.string())}, COLUMNS)
+        unify_schemas({"a.parquet": GOOD, "b.parquet": with_field("item_id", pa.string())})
     for word in ("a.parquet", "b.parquet", "item_id", "string", "int64"):
         assert word in str(error.value)
 
@@ -81,12 +93,12 @@ def test_views_become_plain_as_dictionaries_do():
 def test_files_that_disagree_on_the_time_zone_are_named(zones):
     one, two = (with_field("timestamp", pa.timestamp("us", zone)) for zone in zones)
     with pytest.raises(InputError, match=r"'timestamp' has different types in b\.parquet and a\.parquet"):
-        unify_schemas({"a.parquet": one, "b.parquet": two}, COLUMNS)
+        unify_schemas({"a.parquet": one, "b.parquet": two})
 
 
 def test_units_of_time_are_promoted():
     schemas = {unit: with_field("timestamp", pa.timestamp(unit, "UTC")) for unit in ("ms", "ns", "us")}
-    assert unify_schemas(schemas, COLUMNS).field("timestamp").type == pa.timestamp("ns", "UTC")
+    assert unify_schemas(schemas).field("timestamp").type == pa.timestamp("ns", "UTC")
 
 
 def test_one_column_cannot_play_two_parts():

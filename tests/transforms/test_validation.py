@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iadsr.models.errors import InputError
 from iadsr.transforms.schema import ROW, TIME, InteractionColumns
 from iadsr.transforms.validation import parse_time, time_of, validate
 
@@ -103,14 +102,21 @@ def test_every_row_is_either_valid_or_rejected(drawn):
         assert math.isfinite(row["timestamp"])
 
 
-def test_item_ids_beyond_int64_are_refused_and_user_ids_are_not():
+def test_item_ids_beyond_int64_are_rejected_and_user_ids_are_not():
+    large = pa.array([2**63, 7, None], pa.uint64())
     table = pa.table(
-        {"user_id": pa.array([2**63], pa.uint64()), "item_id": pa.array([7], pa.uint64()), "timestamp": [1]}
+        {"user_id": large.fill_null(2**63), "item_id": pa.array([7, 7, 7], pa.uint64()), "timestamp": [1] * 3}
     )
-    assert len(validate(table, COLUMNS, "log.parquet").valid) == 1
-    table = table.set_column(1, "item_id", table["user_id"])
-    with pytest.raises(InputError, match=r"'item_id' of log\.parquet holds integers beyond int64"):
-        validate(table, COLUMNS, "log.parquet")
+    assert len(validate(table, COLUMNS, "log.parquet").valid) == 3
+    valid, rejected = validate(table.set_column(1, "item_id", large), COLUMNS, "log.parquet")
+    assert valid["item_id"].to_pylist() == [7]
+    assert rejected["reason"].to_pylist() == ["item_id beyond int64", "null item_id"]
+
+
+def test_a_number_written_as_a_string_is_no_time():
+    texts = ["1401010112345", "1718000000", "20240610", "2024-06-10"]
+    midnight = 1_717_977_600_000_000
+    assert parse_time(pa.chunked_array([texts])).to_pylist() == [None, None, midnight, midnight]
 
 
 def test_only_strings_are_read_once_and_carried_along_as_times():
