@@ -29,27 +29,26 @@ from iadsr.transforms.joining import (
 )
 from iadsr.transforms.ordering import order_interactions
 from iadsr.transforms.reading import ReadSplits
+from iadsr.transforms.schema import one_chunk
 from iadsr.transforms.shuffle_join import FetchVectors, collect_catalogue
 from iadsr.transforms.splits import plan_input
 
 from .throughput_work import COLUMNS, Paths, prepare
 
-WIDTH = 128
-"""Numbers in each of an item's two vectors."""
 TARGET = 3.0
 
 
-def make_catalogue(items: int) -> Catalogue:
-    """Draws the vectors of all items of a log of `throughput`."""
+def make_catalogue(items: int, width: int) -> Catalogue:
+    """Draws the vectors of all items of a log of `throughput`, two of `width` numbers each."""
     ids = np.sort(np.array([f"item-{number}" for number in range(items)]))
     generator = np.random.default_rng(2)
-    collaborative, semantic = (generator.random((items, WIDTH), np.float32) for _ in range(2))
+    collaborative, semantic = (generator.random((items, width), np.float32) for _ in range(2))
     every = np.ones(items, bool)
     nothing = pa.nulls(items, pa.large_string())
-    return Catalogue(pa.array(ids), nothing, ItemVectors(collaborative, semantic, every, every), ~every, {})
+    return Catalogue(one_chunk(pa.array(ids)), nothing, ItemVectors(collaborative, semantic, every, every), ~every, {})
 
 
-def run(way: str, paths: Paths, directory: str, item_shards: int) -> float:
+def run(way: str, paths: Paths, directory: str, item_shards: int, width: int) -> float:
     """Runs the pipeline with one way to join, or none, and returns its CPU seconds."""
     shutil.rmtree(paths.output, ignore_errors=True)
     os.makedirs(paths.output)
@@ -63,7 +62,7 @@ def run(way: str, paths: Paths, directory: str, item_shards: int) -> float:
             at = AsSingleton(pipeline | "Catalogue" >> beam.Create([directory]))
             fetch = FetchVectors(COLUMNS, sharding, item_shards, "claim-check", paths.output, at)
             grouped["vectors"] = read.valid | fetch
-        _ = grouped | beam.CoGroupByKey() | beam.Map(_join, directory if way == "broadcast" else None)
+        _ = grouped | beam.CoGroupByKey() | beam.Map(_join, directory if way == "broadcast" else None, width)
     return time.process_time() - started
 
 
@@ -73,14 +72,14 @@ def _opened(directory: str) -> Catalogue:
     return open_catalogue(directory)
 
 
-def _join(element: tuple[int, dict], directory: str | None) -> None:
+def _join(element: tuple[int, dict], directory: str | None, width: int) -> None:
     _, slices = element
     table = collect(slices["rows"])
     ordered = order_interactions(table, COLUMNS)
     if directory is not None:
         catalogue = _opened(directory)
     elif "vectors" in slices:
-        catalogue = collect_catalogue(slices["vectors"], table[COLUMNS.item].type, (WIDTH, WIDTH))
+        catalogue = collect_catalogue(slices["vectors"], table[COLUMNS.item].type, (width, width))
     else:
         return
     catalogue.take(catalogue.lookup(ordered.item_ids))
@@ -92,6 +91,7 @@ def main() -> None:
     parser.add_argument("--work", required=True, help="directory for logs and catalogues")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--items", type=int, nargs="+", default=[10_000, 1_000_000])
+    parser.add_argument("--width", type=int, default=128, help="numbers in each of an item's two vectors")
     parser.add_argument("--repeat", type=int, default=3, help="measure in turn so often; the least counts")
     options = parser.parse_args()
     print(f"| items | no join | broadcast | shuffle | shuffle against broadcast, at most {TARGET:g} |")
@@ -101,14 +101,16 @@ def main() -> None:
         prepare(paths, scores=False)
         directory = os.path.join(options.work, f"catalogue-{items}")
         shutil.rmtree(directory, ignore_errors=True)
-        catalogue = make_catalogue(items)
-        item_shards = -(-8 * WIDTH * items // ITEM_SHARD_BYTES)
+        catalogue = make_catalogue(items, options.width)
+        item_shards = -(-8 * options.width * items // ITEM_SHARD_BYTES)
         write_in_item_shards(catalogue, directory, item_shards)
         write_catalogue(catalogue, directory)
         del catalogue
         ways = ("none", "broadcast", "shuffle")
         _opened.cache_clear()
-        runs = [{way: run(way, paths, directory, item_shards) for way in ways} for _ in range(options.repeat)]
+        runs = [
+            {way: run(way, paths, directory, item_shards, options.width) for way in ways} for _ in range(options.repeat)
+        ]
         none, broadcast, shuffle = (min(seconds[way] for seconds in runs) for way in ways)
         print(f"| {items:,} | {none:.1f} s | {broadcast:.1f} s | {shuffle:.1f} s | {shuffle / broadcast:.1f} |")
         shutil.rmtree(directory)
