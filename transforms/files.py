@@ -6,6 +6,7 @@ import os
 import posixpath
 import re
 import shutil
+import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileSystem
 from apache_beam.io.filesystems import FileSystems
 
 from ..models.errors import InputError
@@ -62,26 +63,20 @@ def join(directory: str, *names: str) -> str:
 def match_files(path: str, *, suffix: str = ".parquet") -> list[FileInfo]:
     """Returns the files that `path` (a file, a directory or a glob) stands for, sorted by path.
 
-    A directory stands for every file under it with the given suffix; names that start with a dot or an underscore
-    (temporary files and markers of other engines) are left out, at any depth.
+    A directory stands for every file under it with the given suffix. Names that start with a dot or an underscore
+    (temporary files and markers of other engines) are left out, at any depth below a directory. On this machine links
+    are followed, and a file is listed once however many lead to it.
 
     Raises:
         InputError: Nothing matches, or the file system cannot be asked.
     """
-    root = path.rstrip("/")
     try:
         if not path:
             raise ValueError("the path is empty")
         is_glob = any(c in path for c in "*?[") and not FileSystems.exists(path)
-        patterns = [path] if is_glob else [f"{literal(root)}/**{suffix}", literal(path)]
-        for pattern in patterns:
-            found = [
-                FileInfo(match.path, match.size_in_bytes, match.last_updated_in_seconds or 0.0)
-                for match in FileSystems.match([pattern])[0].metadata_list
-                if (is_glob or match.path.startswith(root)) and not _is_hidden(match.path, root)
-            ]
-            if found and not (len(found) == 1 and found[0].path.rstrip("/") == root and _is_directory(root)):
-                return sorted(found, key=lambda file: file.path)
+        found = (_find_here if is_local(path) else _find_remotely)(path, is_glob, suffix)
+        if found:
+            return sorted(found, key=lambda file: file.path)
     except (OSError, BeamIOError, ValueError) as error:
         raise _cannot_list(path, error) from error
     raise InputError(
@@ -90,6 +85,62 @@ def match_files(path: str, *, suffix: str = ".parquet") -> list[FileInfo]:
         expected=f"a Parquet file, a directory that holds *{suffix} files, or a glob",
         fix="check the spelling, and quote a glob so that the shell does not expand it",
     )
+
+
+def _find_here(path: str, is_glob: bool, suffix: str) -> list[FileInfo]:
+    """Finds what `match_files` does on this machine: not by Beam, which passes over links and unreadable folders."""
+    root = path.rstrip("/")
+    if not is_glob and not os.path.isdir(path):
+        return [_describe(root)] if os.path.exists(root) else []
+    folder = os.path.dirname(re.split(r"[*?[]", path)[0]) if is_glob else root or path
+    matches = re.compile(FileSystem.translate_pattern(path)).match if is_glob else lambda name: name.endswith(suffix)
+    deepest = path.count("/") if is_glob and "**" not in path else sys.maxsize
+    names: dict[str, tuple[bool, str]] = {}
+    for name in _walk(folder, lambda name: name.count("/") < deepest):
+        if matches(name) and not _is_hidden(name, root):
+            real = os.path.realpath(name)
+            is_link = real != os.path.join(os.path.realpath(folder), os.path.relpath(name, folder or "."))
+            names[real] = min(names.get(real, (True, name)), (is_link, name))  # its own name, where it has one
+    return [_describe(name) for _, name in names.values()]
+
+
+def _walk(folder: str, enter: Callable[[str], bool]) -> Iterator[str]:
+    """Yields the paths of all files below a folder; links are followed, but not back to a folder that they lie in.
+
+    Args:
+        folder: Where to begin.
+        enter: Whether to look into a folder below it.
+    """
+    pending = [(folder, frozenset[str]())]
+    while pending:
+        folder, above = pending.pop()
+        real = os.path.realpath(folder)
+        if real in above:
+            continue
+        for name in os.listdir(real) if os.path.isdir(real) else ():
+            path = os.path.join(folder, name)
+            if not os.path.isdir(path):
+                yield path
+            elif enter(path):
+                pending.append((path, above | {real}))
+
+
+def _describe(path: str) -> FileInfo:
+    status = os.stat(path)  # which fails for a link that leads nowhere
+    return FileInfo(path, status.st_size, status.st_mtime)
+
+
+def _find_remotely(path: str, is_glob: bool, suffix: str) -> list[FileInfo]:
+    root = path.rstrip("/")
+    for pattern in [path] if is_glob else [f"{literal(root)}/**{suffix}", literal(path)]:
+        found = [
+            FileInfo(match.path, match.size_in_bytes, match.last_updated_in_seconds or 0.0)
+            for match in FileSystems.match([pattern])[0].metadata_list
+            if (is_glob or match.path.startswith(root)) and not _is_hidden(match.path, root)
+        ]
+        if found and not (len(found) == 1 and found[0].path.rstrip("/") == root and _is_directory(root)):
+            return found
+    return []
 
 
 def open_parquet(path: str) -> pq.ParquetFile:
@@ -410,8 +461,6 @@ def _cannot_list(path: str, error: BaseException) -> InputError:
 
 
 def _is_directory(path: str) -> bool:
-    if is_local(path):
-        return os.path.isdir(path)
     try:
         with open_binary(path):
             return False
