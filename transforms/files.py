@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import posixpath
 import re
 import shutil
 import sys
@@ -64,8 +63,8 @@ def match_files(path: str, *, suffix: str = ".parquet") -> list[FileInfo]:
     """Returns the files that `path` (a file, a directory or a glob) stands for, sorted by path.
 
     A directory stands for every file under it with the given suffix. Names that start with a dot or an underscore
-    (temporary files and markers of other engines) are left out, at any depth below a directory. On this machine links
-    are followed, and a file is listed once however many lead to it.
+    (temporary files and markers of other engines) are left out, at any depth below a directory, or after the first
+    wildcard of a glob. On this machine links are followed, and a file is listed once however many lead to it.
 
     Raises:
         InputError: Nothing matches, or the file system cannot be asked.
@@ -74,8 +73,9 @@ def match_files(path: str, *, suffix: str = ".parquet") -> list[FileInfo]:
         if not path:
             raise ValueError("the path is empty")
         is_glob = any(c in path for c in "*?[") and not FileSystems.exists(path)
-        found = (_find_here if is_local(path) else _find_remotely)(path, is_glob, suffix)
-        if found:
+        spelled = re.split(r"[*?[]", path)[0] if is_glob else path.rstrip("/")
+        find = _find_here if is_local(path) else _find_remotely
+        if found := find(path, is_glob, suffix, spelled):
             return sorted(found, key=lambda file: file.path)
     except (OSError, BeamIOError, ValueError) as error:
         raise _cannot_list(path, error) from error
@@ -87,29 +87,30 @@ def match_files(path: str, *, suffix: str = ".parquet") -> list[FileInfo]:
     )
 
 
-def _find_here(path: str, is_glob: bool, suffix: str) -> list[FileInfo]:
+def _find_here(path: str, is_glob: bool, suffix: str, spelled: str) -> list[FileInfo]:
     """Finds what `match_files` does on this machine: not by Beam, which passes over links and unreadable folders."""
-    root = path.rstrip("/")
     if not is_glob and not os.path.isdir(path):
-        return [_describe(root)] if os.path.exists(root) else []
-    folder = os.path.dirname(re.split(r"[*?[]", path)[0]) if is_glob else root or path
-    matches = re.compile(FileSystem.translate_pattern(path)).match if is_glob else lambda name: name.endswith(suffix)
+        return [_describe(spelled)] if os.path.exists(spelled) else []
+    folder = os.path.dirname(spelled) if is_glob else spelled or path
+    pattern = path + "*" * path.endswith("/")  # as Beam does it
+    matches = re.compile(FileSystem.translate_pattern(pattern)).match if is_glob else lambda name: name.endswith(suffix)
     deepest = path.count("/") if is_glob and "**" not in path else sys.maxsize
     names: dict[str, tuple[bool, str]] = {}
-    for name in _walk(folder, lambda name: name.count("/") < deepest):
-        if matches(name) and not _is_hidden(name, root):
+    for name in _walk(folder, spelled, deepest):
+        if matches(name):
             real = os.path.realpath(name)
             is_link = real != os.path.join(os.path.realpath(folder), os.path.relpath(name, folder or "."))
             names[real] = min(names.get(real, (True, name)), (is_link, name))  # its own name, where it has one
     return [_describe(name) for _, name in names.values()]
 
 
-def _walk(folder: str, enter: Callable[[str], bool]) -> Iterator[str]:
+def _walk(folder: str, spelled: str, deepest: int) -> Iterator[str]:
     """Yields the paths of all files below a folder; links are followed, but not back to a folder that they lie in.
 
     Args:
         folder: Where to begin.
-        enter: Whether to look into a folder below it.
+        spelled: For `_is_hidden`.
+        deepest: Slashes in the longest paths that are of interest.
     """
     pending = [(folder, frozenset[str]())]
     while pending:
@@ -119,24 +120,28 @@ def _walk(folder: str, enter: Callable[[str], bool]) -> Iterator[str]:
             continue
         for name in os.listdir(real) if os.path.isdir(real) else ():
             path = os.path.join(folder, name)
+            if _is_hidden(path, spelled):
+                continue
+            if os.path.islink(path):
+                os.stat(path)  # fails where it leads nowhere: to a folder that is not mounted, perhaps
             if not os.path.isdir(path):
                 yield path
-            elif enter(path):
+            elif path.count("/") < deepest:
                 pending.append((path, above | {real}))
 
 
 def _describe(path: str) -> FileInfo:
-    status = os.stat(path)  # which fails for a link that leads nowhere
+    status = os.stat(path)
     return FileInfo(path, status.st_size, status.st_mtime)
 
 
-def _find_remotely(path: str, is_glob: bool, suffix: str) -> list[FileInfo]:
+def _find_remotely(path: str, is_glob: bool, suffix: str, spelled: str) -> list[FileInfo]:
     root = path.rstrip("/")
     for pattern in [path] if is_glob else [f"{literal(root)}/**{suffix}", literal(path)]:
         found = [
             FileInfo(match.path, match.size_in_bytes, match.last_updated_in_seconds or 0.0)
             for match in FileSystems.match([pattern])[0].metadata_list
-            if (is_glob or match.path.startswith(root)) and not _is_hidden(match.path, root)
+            if (is_glob or match.path.startswith(root)) and not _is_hidden(match.path, spelled)
         ]
         if found and not (len(found) == 1 and found[0].path.rstrip("/") == root and _is_directory(root)):
             return found
@@ -468,9 +473,10 @@ def _is_directory(path: str) -> bool:
         return True
 
 
-def _is_hidden(path: str, root: str) -> bool:
-    inside = path[len(root) :] if path.startswith(root) else posixpath.basename(path)
-    return path != root and any(part.startswith((".", "_")) for part in inside.split("/") if part)
+def _is_hidden(path: str, spelled: str) -> bool:
+    """Whether a name in a path starts with a dot or an underscore, after the part of it that the user spelled out."""
+    start = len(spelled) if path.startswith(spelled) else path.rfind("/") + 1
+    return re.compile(r"(?<![^/])[._]").search(path, start) is not None
 
 
 def _first_line(error: BaseException) -> str:

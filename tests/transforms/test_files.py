@@ -55,11 +55,11 @@ def test_links_are_followed_and_each_file_is_listed_once_by_its_own_name(tmp_pat
 
 def test_a_link_that_leads_nowhere_and_a_folder_that_cannot_be_read_are_errors(tmp_path, monkeypatch):
     touch(tmp_path / "a.parquet")
-    (tmp_path / "b.parquet").symlink_to(tmp_path / "gone")
+    (tmp_path / "day=1").symlink_to(tmp_path / "gone")
     with pytest.raises(InputError, match=r"Cannot list") as error:
         files.match_files(str(tmp_path))
-    assert "b.parquet" in str(error.value)
-    (tmp_path / "b.parquet").unlink()
+    assert "day=1" in str(error.value)
+    (tmp_path / "day=1").unlink()
 
     def refuse(path):
         raise PermissionError(13, "Permission denied", path)
@@ -67,6 +67,23 @@ def test_a_link_that_leads_nowhere_and_a_folder_that_cannot_be_read_are_errors(t
     monkeypatch.setattr(os, "listdir", refuse)
     with pytest.raises(InputError, match="Cannot list"):
         files.match_files(str(tmp_path))
+
+
+def test_a_glob_passes_over_hidden_names_that_it_does_not_spell_out(tmp_path, store):
+    names = ["_temporary/0/a.parquet", "x/.staging/b.parquet", "x/_c.parquet", "x/d.parquet", "part.parquet"]
+    for name in names:
+        touch(tmp_path / name)
+        store.files[f"memory://b/{name}"] = b"x"
+    (tmp_path / "x" / ".lock").symlink_to("nowhere")
+    for root in (str(tmp_path), "memory://b"):
+        expected = [f"{root}/part.parquet", f"{root}/x/d.parquet"]
+        for pattern in ("**", "**.parquet", "*[!/]**"):
+            assert paths(files.match_files(f"{root}/{pattern}")) == expected
+        assert paths(files.match_files(f"{root}/part*")) == expected[:1]
+        assert paths(files.match_files(f"{root}/[x]/")) == expected[1:]
+        assert paths(files.match_files(f"{root}/**/*.parquet")) == expected[1:]
+        assert paths(files.match_files(f"{root}/_temporary/**")) == [f"{root}/_temporary/0/a.parquet"]
+        assert paths(files.match_files(f"{root}/x/_*")) == [f"{root}/x/_c.parquet"]
 
 
 def test_a_glob_looks_no_deeper_than_it_reaches(tmp_path, monkeypatch):
