@@ -25,6 +25,7 @@ from ..transforms.manifest import FinishRun, read_manifest
 from ..transforms.popularity import CountItems
 from ..transforms.pseudonyms import ReportUsers
 from ..transforms.reading import ReadSplits, SplitCounts
+from ..transforms.resuming import discard_work_on_other_rows
 from ..transforms.run_facts import RunFacts
 from ..transforms.run_marker import STAGING
 from ..transforms.schema import InteractionColumns
@@ -176,8 +177,9 @@ def build_graph(
         | "Splits" >> beam.Create(plan.splits)  # which spreads them over the workers
         | "Read" >> ReadSplits(columns, plan.schema, files.join(options.output, REJECTED), options.on_bad_file)
     )
-    # Scoring needs the catalogue, and so waits until it is known that not too many rows were rejected.
-    catalogue_directory = AsSingleton(catalogue | "Check rejected" >> beam.Map(_pass_on, facts, AsList(read.counts)))
+    # Scoring needs the catalogue, and so waits until it is known which rows are valid, and that enough of them are.
+    check = beam.Map(_pass_on, facts, options.output, staging, AsList(read.counts))
+    catalogue_directory = AsSingleton(catalogue | "Check rejected" >> check)
     # What is None where no row is usable has no reader then but the last step, which refuses such a log first.
     item_counts = AsSingleton(read.valid | "Popularity" >> CountItems(columns.item, staging), None)
     grouped = {"rows": read.valid | "Slice" >> SliceByUserShard(columns.user, sharding, shuffle, staging)}
@@ -225,8 +227,9 @@ def _item_shards(join: Join | None, catalogue_bytes: int) -> int | None:
     return max(math.ceil(catalogue_bytes / ITEM_SHARD_BYTES), 1)
 
 
-def _pass_on(directory: str, facts: RunFacts, counts: list[SplitCounts]) -> str:
+def _pass_on(directory: str, facts: RunFacts, output: str, staging: str, counts: list[SplitCounts]) -> str:
     check_rejected(facts, counts)
+    discard_work_on_other_rows(output, staging, counts)
     return directory
 
 

@@ -15,7 +15,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from ..models.errors import InputError
 from . import coders  # noqa: F401 (tables need it)
-from .files import FileInfo, WrittenFile, exists, join, open_parquet, write_table
+from .files import FileInfo, WrittenFile, delete, exists, join, open_parquet, write_table
 from .fingerprints import is_unchanged
 from .grouping import hash_values
 from .schema import ROW, InteractionColumns, one_chunk
@@ -161,11 +161,19 @@ def _cast(column: pa.ChunkedArray, field: pa.Field, path: str) -> pa.ChunkedArra
         ) from error
 
 
+def _write_rejected(path: str, rejected: pa.Table) -> WrittenFile | None:
+    if len(rejected):
+        return write_table(path, rejected)
+    delete(path)
+    return None
+
+
 @dataclasses.dataclass
 class ReadSplits(beam.PTransform):
     """Split -> valid tables (main output), SplitCounts (tag `counts`); rejected rows go to files of their own.
 
-    The file of a split's rejected rows has a name made from the split alone, so that a retried bundle replaces it.
+    The file of a split's rejected rows has a name made from the split alone, so that a retried bundle or a rerun
+    replaces it, or deletes it where there are none any more.
     """
 
     columns: InteractionColumns
@@ -192,9 +200,7 @@ class _ReadSplit(beam.DoFn):
     def process(self, split: Split) -> Iterator:
         started = perf_counter()
         valid, rejected = read_split(split, self._columns, self._arrow_schema, self._on_bad_file)
-        written = None
-        if len(rejected):
-            written = write_table(join(self._rejected_directory, f"part-{split.index:05d}.parquet"), rejected)
+        written = _write_rejected(join(self._rejected_directory, f"part-{split.index:05d}.parquet"), rejected)
         reasons = Counter(rejected["reason"].to_pylist())
         counts = SplitCounts(
             split.path, len(valid), dict(reasons), perf_counter() - started, row_checksum(valid[ROW]), written

@@ -147,7 +147,8 @@ class ScoreShards(beam.PTransform):
     """Slices of the log -> ScoredShard, given the catalogue's directory as a side input.
 
     Where vectors are fetched by `shuffle_join`, they come as a second input, and no worker opens the catalogue. A shard
-    that `StageShards` has written already, in a run that was cut off, is read and not scored again.
+    that `StageShards` has written already, in a run that was cut off, is read and not scored again; `resuming` has made
+    sure that it holds the same rows.
     """
 
     columns: InteractionColumns

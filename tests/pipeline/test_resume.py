@@ -98,6 +98,50 @@ def test_a_rerun_writes_only_the_files_that_were_not_written(world, undisturbed,
     verify_output(str(tmp_path / "out"))
 
 
+def write_log_with_a_damaged_row_group(world, path: Path) -> bytes:
+    """Writes a log of which one row group cannot be read; returns its bytes without the damage."""
+    pq.write_table(world.log(), path, row_group_size=320)
+    whole = path.read_bytes()
+    chunk = pq.ParquetFile(path).metadata.row_group(4).column(0)
+    start, size = chunk.dictionary_page_offset or chunk.data_page_offset, chunk.total_compressed_size
+    path.write_bytes(whole[:start] + b"\xff" * size + whole[start + size :])
+    return whole
+
+
+def mend(path: Path, whole: bytes) -> None:
+    """Mends a file that keeps size and time of change, as if a file system had failed to read it for a while."""
+    changed = path.stat().st_mtime_ns
+    path.write_bytes(whole)
+    os.utime(path, ns=(changed, changed))
+
+
+def test_rows_that_a_run_rejected_and_its_rerun_does_not_are_not_left_behind(world, tmp_path):
+    log = tmp_path / "log.parquet"
+    whole = write_log_with_a_damaged_row_group(world, log)
+    settings = {"interactions": str(log), "on_bad_file": "skip", "max_rejected": 0.05}
+    with pytest.raises(InputError) as error:
+        run(world, tmp_path / "out", **settings)
+    assert error.value.code == "ROWS-REJECTED"
+    assert list((tmp_path / "out" / "rejected").iterdir())
+    mend(log, whole)
+    assert run(world, tmp_path / "out", **settings)["rows"]["rejected"] == 0
+    verify_output(str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize(("module", "name", "calls"), [(scoring, "write_arrow", 4), (writing, "write_table", 5)])
+def test_nothing_is_kept_of_a_run_that_could_read_fewer_rows(world, tmp_path, module, name, calls):
+    log = tmp_path / "log.parquet"
+    whole = write_log_with_a_damaged_row_group(world, log)
+    settings = {"interactions": str(log), "on_bad_file": "skip", "max_rejected": 0.5}
+    cut_off(world, tmp_path / "out", module, name, calls, **settings)
+    mend(log, whole)
+    manifest = run(world, tmp_path / "out", **settings)
+    run(world, tmp_path / "fresh", **settings)
+    assert manifest["rows"]["kept"] + manifest["rows"]["dropped"] == manifest["rows"]["read"]
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+    verify_output(str(tmp_path / "out"))
+
+
 @pytest.mark.parametrize("joins", [("shuffle", "shuffle"), ("shuffle", "broadcast"), ("broadcast", "shuffle")])
 def test_a_run_is_gone_on_with_whichever_way_items_met_their_vectors(world, undisturbed, tmp_path, monkeypatch, joins):
     monkeypatch.setattr("iadsr.pipeline.clean.ITEM_SHARD_BYTES", 500)  # more parts than one, of this tiny catalogue

@@ -55,6 +55,9 @@ def test_a_file_that_changed_after_the_plan_is_refused(log):
 
 def test_the_transform_counts_every_row_and_writes_the_rejected(log, tmp_path):
     plan = plan_input(str(log), COLUMNS)
+    (tmp_path / "rejected").mkdir()
+    stale = tmp_path / "rejected" / "part-00001.parquet"  # of an earlier try, that rejected rows of the second split
+    stale.write_bytes(b"stale")
     with beam.Pipeline(runner="apache_beam.runners.portability.fn_api_runner.FnApiRunner") as pipeline:
         read = pipeline | beam.Create(plan.splits) | ReadSplits(COLUMNS, plan.schema, str(tmp_path / "rejected"))
         rows = read.valid | beam.Map(lambda element: (element[0], len(element[1])))
@@ -64,6 +67,7 @@ def test_the_transform_counts_every_row_and_writes_the_rejected(log, tmp_path):
         assert_that(counts, equal_to(expected), label="counts")
     rejected = pq.read_table(tmp_path / "rejected").to_pylist()
     assert [(row["row_number"], row["reason"]) for row in rejected] == [(1, "null user_id")]
+    assert not stale.exists()
 
 
 def test_a_value_beyond_the_joint_type_of_all_files_is_named(tmp_path):
