@@ -150,6 +150,7 @@ def train(
     head: Head = "agreement",
     seed: Seed = 0,
     on_bad_file: OnBadFile = "fail",
+    max_rejected: MaxRejected = 0.1,
     config: Config = None,
     verbose: Verbose = False,
 ) -> None:
@@ -162,7 +163,9 @@ def train(
     from .train import train as run
 
     columns = InteractionColumns(user_column, item_column, timestamp_column, position_column)
-    options = TrainOptions(interactions, embeddings, output, columns, backbone, seed, overwrite, head, on_bad_file)
+    options = TrainOptions(
+        interactions, embeddings, output, columns, backbone, seed, overwrite, head, on_bad_file, max_rejected
+    )
     _out.print(describe_training(run(options, Progress(_err)), output))
 
 
@@ -375,6 +378,8 @@ def evaluate(
     ] = 3,
     backbone: Backbone = "gru4rec",
     seed: Seed = 0,
+    on_bad_file: OnBadFile = "fail",
+    max_rejected: MaxRejected = 0.1,
     config: Config = None,
     verbose: Verbose = False,
 ) -> None:
@@ -399,6 +404,8 @@ def evaluate(
         seeds=seeds,
         seed=seed,
         backbone=backbone,
+        on_bad_file=on_bad_file,
+        max_rejected=max_rejected,
     )
     if output:
         check_json_output(output)

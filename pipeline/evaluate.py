@@ -23,7 +23,8 @@ from ..models.noise import insert_noise
 from ..models.ranking import METRICS
 from ..models.sequences import Sequences
 from ..transforms.schema import InteractionColumns
-from ..transforms.splits import plan_input
+from ..transforms.splits import OnBadFile, SkippedFile, plan_input
+from ..transforms.validation import MAX_REJECTED, check_max_rejected
 from ..transforms.writing import INTERACTIONS
 from .clean import CleanOptions, clean
 from .progress import Progress
@@ -59,9 +60,14 @@ class EvaluateOptions:
     """Backbone of the detector."""
     downstream: DownstreamConfig = dataclasses.field(default_factory=DownstreamConfig)
     """How the recommender is trained; its `recommender` is replaced by the one above."""
+    on_bad_file: OnBadFile = "fail"
+    """What to do about files of the log that cannot be used."""
+    max_rejected: float = MAX_REJECTED
+    """Share of rejected rows above which the evaluation does not begin."""
 
     def __post_init__(self):
         """Refuses values outside their range."""
+        check_max_rejected(self.max_rejected)
         if self.inject is not None and not 0 < self.inject < 1:
             raise UsageError(
                 "--inject is out of range",
@@ -118,6 +124,10 @@ class Evaluation:
     """Trainings on each log."""
     treatments: list[TreatmentResult]
     """The raw log first."""
+    rejected: dict[str, int]
+    """Rows of the log that could not be used, by reason."""
+    skipped: tuple[SkippedFile, ...]
+    """Files of the log that were left out."""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns everything as JSON-able values."""
@@ -134,7 +144,10 @@ def evaluate(options: EvaluateOptions, beam_options: PipelineOptions, progress: 
         IadsrError: Log, embeddings or options are unusable, or the log is too small.
     """
     with progress.task("Reading the log") as task:
-        ordered, _ = read_log(plan_input(options.interactions, options.columns), options.columns)
+        plan = plan_input(options.interactions, options.columns, options.on_bad_file)
+        ordered, rejected = read_log(
+            plan, options.columns, on_bad_file=options.on_bad_file, max_rejected=options.max_rejected
+        )
         log = Sequences(ordered.items, ordered.offsets)
         HeldOutLog.split(log)  # too small a log is refused before anything is inserted
         noisy = insert_noise(
@@ -172,6 +185,8 @@ def evaluate(options: EvaluateOptions, beam_options: PipelineOptions, progress: 
         recommends_seen=held_out.recommends_seen,
         seeds=options.seeds,
         treatments=_results(treatments, figures, held_out.training, options.seed),
+        rejected=dict(rejected),
+        skipped=plan.skipped,
     )
 
 

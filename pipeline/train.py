@@ -15,6 +15,7 @@ from ..models.pretrained import CARD, CONFIG, WEIGHTS, fingerprint
 from ..models.training import TrainingProgress, TrainingResult
 from ..models.training import train as train_model
 from ..transforms import files
+from ..transforms.conservation import list_reasons, refuse_too_many
 from ..transforms.embedding_table import EmbeddingMetadata, EmbeddingTable, align, normalise_item_ids
 from ..transforms.embedding_table import fingerprint as embedding_fingerprint
 from ..transforms.embeddings import read_embeddings, write_embeddings
@@ -22,7 +23,8 @@ from ..transforms.ordering import OrderedShard, order_interactions
 from ..transforms.readable import readable_values
 from ..transforms.reading import read_split
 from ..transforms.schema import InteractionColumns
-from ..transforms.splits import InputPlan, OnBadFile, plan_input
+from ..transforms.splits import InputPlan, OnBadFile, SkippedFile, plan_input
+from ..transforms.validation import MAX_REJECTED, check_max_rejected
 from .artifacts import COLLABORATIVE, check_item_types, refuse_foreign
 from .progress import Progress
 
@@ -56,6 +58,12 @@ class TrainOptions:
     """What turns agreement into a noise probability."""
     on_bad_file: OnBadFile = "fail"
     """What to do about files of the log that cannot be used."""
+    max_rejected: float = MAX_REJECTED
+    """Share of rejected rows above which the training does not begin."""
+
+    def __post_init__(self):
+        """Refuses values outside their range."""
+        check_max_rejected(self.max_rejected)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +76,8 @@ class TrainSummary:
     """Rows that could not be used, by reason."""
     items_without_text: int
     """Items of the log that the embeddings have no vector for."""
+    skipped: tuple[SkippedFile, ...] = ()
+    """Files of the log that were left out."""
 
 
 def train(options: TrainOptions, progress: Progress) -> TrainSummary:
@@ -82,7 +92,9 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
         embeddings = read_embeddings(options.embeddings, kind="semantic")
         item_type = plan.schema.field(options.columns.item).type
         check_item_types(options.embeddings, embeddings.item_ids.type, item_type)
-        log, rejected = read_log(plan, options.columns, on_bad_file=options.on_bad_file)
+        log, rejected = read_log(
+            plan, options.columns, on_bad_file=options.on_bad_file, max_rejected=options.max_rejected
+        )
         item_ids = normalise_item_ids(log.item_ids, file=options.interactions, name=options.columns.item)
         semantic, has_semantic = _semantic_vectors(item_ids, embeddings, options.embeddings)
         task.note = f"{len(log.items):,} interactions, {len(log.offsets) - 1:,} users, {len(log.item_ids):,} items"
@@ -106,11 +118,15 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
         "seed": options.seed,
     }
     write_model(options.output, result, item_ids)
-    return TrainSummary(result.metrics, dict(rejected), int((~has_semantic).sum()))
+    return TrainSummary(result.metrics, dict(rejected), int((~has_semantic).sum()), plan.skipped)
 
 
 def read_log(
-    plan: InputPlan, columns: InteractionColumns, also: tuple[str, ...] = (), on_bad_file: OnBadFile = "fail"
+    plan: InputPlan,
+    columns: InteractionColumns,
+    also: tuple[str, ...] = (),
+    on_bad_file: OnBadFile = "fail",
+    max_rejected: float = MAX_REJECTED,
 ) -> tuple[OrderedShard, Counter[str]]:
     """Reads a whole log into memory, the required columns and those in `also`, and orders it.
 
@@ -118,7 +134,7 @@ def read_log(
         The ordered log, and the number of rejected rows by reason.
 
     Raises:
-        InputError: A file cannot be read, or no row can be used.
+        InputError: A file cannot be read, more rows are rejected than the share `max_rejected`, or no row can be used.
     """
     schema = pa.schema([plan.schema.field(name) for name in dict.fromkeys((*columns.required, *also))])
     tables: list[pa.Table] = []
@@ -127,12 +143,13 @@ def read_log(
         valid, refused = read_split(split, columns, schema, on_bad_file)
         tables.append(valid)
         rejected.update(refused["reason"].to_pylist())
+    refuse_too_many(rejected, plan.rows, max_rejected)
     table = pa.concat_tables(tables)
     if not len(table):
         raise InputError(
             "No row of the log can be used",
             code="TRAIN-EMPTY",
-            found=", ".join(f"{reason} ({rows:,} rows)" for reason, rows in rejected.most_common()),
+            found=list_reasons(rejected),
             fix="are the right columns named?",
         )
     return order_interactions(table, columns), rejected

@@ -3,11 +3,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from iadsr.models.errors import InputError
+from iadsr.models.errors import InputError, UsageError
 from iadsr.models.iadsr import IADSR
 from iadsr.models.pretrained import fingerprint
 from iadsr.pipeline.artifacts import read_model_facts
-from iadsr.pipeline.train import check_output, read_log
+from iadsr.pipeline.train import TrainOptions, check_output, read_log
 from iadsr.transforms.embeddings import read_embeddings
 from iadsr.transforms.schema import InteractionColumns
 from iadsr.transforms.splits import plan_input
@@ -26,12 +26,21 @@ def test_the_log_is_read_as_clean_reads_it(world):
 def test_unusable_rows_are_counted_and_a_log_of_nothing_else_is_refused(tmp_path):
     path = str(tmp_path / "log.parquet")
     pq.write_table(pa.table({"user_id": ["a", None], "item_id": ["x", "x"], "timestamp": [1, 2]}), path)
-    log, rejected = read_log(plan_input(path, InteractionColumns()), InteractionColumns())
+    plan = plan_input(path, InteractionColumns())
+    log, rejected = read_log(plan, InteractionColumns(), max_rejected=0.5)
     assert len(log.items) == 1
     assert rejected == {"null user_id": 1}
+    with pytest.raises(InputError, match="than --max-rejected allows") as error:
+        read_log(plan, InteractionColumns(), max_rejected=0.49)
+    assert "1 of 2 rows" in str(error.value)
     pq.write_table(pa.table({"user_id": [""], "item_id": ["x"], "timestamp": [1]}), path)
     with pytest.raises(InputError, match=r"empty user_id \(1 rows\)"):
         read_log(plan_input(path, InteractionColumns()), InteractionColumns())
+
+
+def test_a_share_of_rejected_rows_that_is_none_is_refused():
+    with pytest.raises(UsageError, match="--max-rejected is out of range"):
+        TrainOptions("log", "embeddings", "model", max_rejected=1.5)
 
 
 def test_the_model_directory_is_whole_and_its_parts_know_one_another(world):
