@@ -1,6 +1,5 @@
 """The embed command: an item catalogue in, item embeddings out; a rerun embeds only texts that are new."""
 
-import json
 import re
 import time
 from collections.abc import Callable
@@ -13,14 +12,15 @@ import pyarrow.compute as pc
 from ..models.encoders import DEFAULT_ENCODER, TextEncoder, load_encoder
 from ..models.errors import IadsrError, InputError
 from ..transforms.embeddings import (
-    METADATA_KEY,
+    PART_NAME,
     EmbeddingMetadata,
     EmbeddingTable,
     fingerprint,
     read_embeddings,
+    read_kind,
     write_embeddings,
 )
-from ..transforms.files import delete, join, list_names, open_parquet
+from ..transforms.files import delete, join, list_names
 from ..transforms.item_texts import ItemTexts, read_item_texts
 
 UNFINISHED = ".unfinished"
@@ -140,12 +140,10 @@ def _check_output(output: str) -> None:
         if name.startswith((f"{UNFINISHED}/", ".tmp-")):
             continue
         found = name
-        if re.fullmatch(r"part-\d{5,}\.parquet", name):
+        if re.fullmatch(PART_NAME, name):
             try:
-                with open_parquet(join(output, name)) as file:
-                    metadata = (file.schema_arrow.metadata or {}).get(METADATA_KEY, b"{}")
-                kind = json.loads(metadata).get("kind")
-            except (IadsrError, ValueError, AttributeError):
+                kind = read_kind(join(output, name))
+            except IadsrError:
                 continue  # damaged, and by its name a part of ours: it will be replaced
             if kind == "semantic":
                 continue

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import tempfile
 from collections import Counter
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..models.config import BackboneName, HeadName, IADSRConfig, TrainingConfig
-from ..models.errors import InputError
+from ..models.errors import IadsrError, InputError
 from ..models.pretrained import CARD, CONFIG, WEIGHTS, fingerprint
 from ..models.training import TrainingProgress, TrainingResult
 from ..models.training import train as train_model
@@ -18,7 +19,7 @@ from ..transforms import files
 from ..transforms.conservation import list_reasons, refuse_too_many
 from ..transforms.embedding_table import EmbeddingMetadata, EmbeddingTable, align, normalise_item_ids
 from ..transforms.embedding_table import fingerprint as embedding_fingerprint
-from ..transforms.embeddings import read_embeddings, write_embeddings
+from ..transforms.embeddings import PART_NAME, read_embeddings, read_kind, write_embeddings
 from ..transforms.ordering import OrderedShard, order_interactions
 from ..transforms.readable import readable_values
 from ..transforms.reading import read_split
@@ -156,22 +157,38 @@ def read_log(
 
 
 def check_output(output: str, overwrite: bool) -> None:
-    """Checks that a model may be written to a directory.
+    """Checks that a model may be written to a directory: a new one, or one with an earlier model or a part of one.
+
+    A training that was cut off leaves no configuration, and so no model: what it leaves is replaced. It wrote the
+    vectors first, which say what they are; a weights file or a README.md without them is somebody's own.
 
     Raises:
-        InputError: It holds something already.
+        InputError: It holds something else, or a model that is not to be replaced.
     """
-    names = [name for name in files.list_names(output) if not name.startswith(files.TEMPORARY_PREFIX)]
-    ours = (WEIGHTS, CONFIG, CARD)
-    foreign = [name for name in names if name not in ours and not name.startswith(f"{COLLABORATIVE}/")]
-    refuse_foreign(output, foreign)
-    if names and not overwrite:
+    names = [name for name in files.list_names(output) if not _is_temporary(name)]
+    vectors = [name for name in names if re.fullmatch(f"{COLLABORATIVE}/{PART_NAME}", name)]
+    is_model = CONFIG in names
+    is_part_of_one = bool(vectors) and all(_holds_our_vectors(output, name) for name in vectors)
+    ours = (WEIGHTS, CONFIG, CARD, *vectors) if is_model or is_part_of_one else ()
+    refuse_foreign(output, [name for name in names if name not in ours])
+    if is_model and not overwrite:
         raise InputError(
             f"{output} already holds a model",
             code="OUTPUT-MODEL",
-            found=", ".join(names[:3]),
+            found=CONFIG,
             fix="choose another --output, or pass --overwrite to replace it",
         )
+
+
+def _is_temporary(name: str) -> bool:
+    return name.rpartition("/")[2].startswith(files.TEMPORARY_PREFIX)
+
+
+def _holds_our_vectors(output: str, name: str) -> bool:
+    try:
+        return read_kind(files.join(output, *name.split("/"))) == "collaborative"
+    except IadsrError:
+        return False
 
 
 def write_model(output: str, result: TrainingResult, item_ids: pa.Array) -> None:
@@ -188,7 +205,8 @@ def write_model(output: str, result: TrainingResult, item_ids: pa.Array) -> None
         for name in (WEIGHTS, CARD, CONFIG):
             with open(os.path.join(scratch, name), "rb") as file:
                 contents[name] = file.read()
-    files.delete(files.join(output, CONFIG))
+    left = [files.join(output, *name.split("/")) for name in files.list_names(output) if _is_temporary(name)]
+    files.delete(files.join(output, CONFIG), *left)
     metadata = EmbeddingMetadata("collaborative", config.backbone, own, "none", config.collaborative_width)
     table = EmbeddingTable(item_ids, result.collaborative, result.has_collaborative, texts=None, metadata=metadata)
     write_embeddings(table, files.join(output, COLLABORATIVE))

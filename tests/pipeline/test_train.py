@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -6,8 +8,9 @@ import pytest
 from iadsr.models.errors import InputError, UsageError
 from iadsr.models.iadsr import IADSR
 from iadsr.models.pretrained import fingerprint
+from iadsr.models.training import TrainingResult
 from iadsr.pipeline.artifacts import read_model_facts
-from iadsr.pipeline.train import TrainOptions, check_output, read_log
+from iadsr.pipeline.train import TrainOptions, check_output, read_log, write_model
 from iadsr.transforms.embeddings import read_embeddings
 from iadsr.transforms.schema import InteractionColumns
 from iadsr.transforms.splits import plan_input
@@ -66,3 +69,55 @@ def test_an_output_that_holds_something_is_refused(tmp_path):
     (tmp_path / "thesis.doc").touch()
     with pytest.raises(InputError, match=r"thesis\.doc"):
         check_output(str(tmp_path), overwrite=True)
+
+
+def put(directory, names):
+    for name in names:
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(b"somebody's")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["README.md"],
+        ["model.safetensors", "README.md"],
+        ["collaborative/part-00000.parquet"],
+        ["collaborative/part-00000.parquet", "README.md"],
+        ["collaborative/notes.txt"],
+        ["config.json", "collaborative/notes.txt"],
+        ["collaborative/.tmp-0-part-00000.parquet", "README.md"],
+    ],
+)
+def test_files_that_no_training_left_are_never_overwritten(tmp_path, names):
+    put(tmp_path, names)
+    for overwrite in (False, True):
+        with pytest.raises(InputError) as error:
+            check_output(str(tmp_path), overwrite)
+        assert error.value.code == "OUTPUT-FOREIGN"
+
+
+@pytest.mark.parametrize("done", range(5))
+def test_a_training_that_was_cut_off_while_writing_does_not_stand_in_the_way_of_its_rerun(world, tmp_path, done):
+    written = ["collaborative/part-00000.parquet", "model.safetensors", "README.md", "config.json"]
+    for name in written[:done]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((Path(world.model) / name).read_bytes())
+    if done < len(written):
+        folder, _, name = written[done].rpartition("/")
+        put(tmp_path, [f"{folder}/.tmp-0123-{name}"])
+        check_output(str(tmp_path), overwrite=False)
+        return
+    with pytest.raises(InputError, match="already holds a model"):
+        check_output(str(tmp_path), overwrite=False)
+
+
+def test_what_a_training_that_was_killed_left_is_gone_after_the_next(world, tmp_path):
+    put(tmp_path, [".tmp-0-model.safetensors", "collaborative/.tmp-1-part-00000.parquet"])
+    table = read_embeddings(f"{world.model}/collaborative", kind="collaborative")
+    result = TrainingResult(IADSR.from_pretrained(world.model), table.vectors, table.present, {}, [])
+    check_output(str(tmp_path), overwrite=False)
+    write_model(str(tmp_path), result, table.item_ids)
+    there = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(there) == ["README.md", "collaborative/part-00000.parquet", "config.json", "model.safetensors"]
+    assert read_model_facts(str(tmp_path)).fingerprint == read_model_facts(world.model).fingerprint
