@@ -27,6 +27,7 @@ from ..transforms.schema import InteractionColumns
 from ..transforms.splits import InputPlan, OnBadFile, SkippedFile, plan_input
 from ..transforms.validation import MAX_REJECTED, check_max_rejected
 from .artifacts import COLLABORATIVE, check_item_types, refuse_foreign
+from .output_directory import locked
 from .progress import Progress
 
 _STAGES = {
@@ -100,6 +101,24 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
         semantic, has_semantic = _semantic_vectors(item_ids, embeddings, options.embeddings)
         task.note = f"{len(log.items):,} interactions, {len(log.offsets) - 1:,} users, {len(log.item_ids):,} items"
 
+    with locked(options.output):
+        # Another run may have ended since.
+        check_output(options.output, options.overwrite)
+        result = _train(options, log, semantic, has_semantic, progress)
+        result.model.provenance = {
+            "embeddings": embeddings.metadata.to_dict(),
+            "embeddings_fingerprint": embedding_fingerprint(embeddings),
+            "backbone": options.backbone,
+            "head": options.head,
+            "seed": options.seed,
+        }
+        write_model(options.output, result, item_ids)
+    return TrainSummary(result.metrics, dict(rejected), int((~has_semantic).sum()), plan.skipped)
+
+
+def _train(
+    options: TrainOptions, log: OrderedShard, semantic: np.ndarray, has_semantic: np.ndarray, progress: Progress
+) -> TrainingResult:
     with progress.task("Training", total=1.0) as task:
         result = train_model(
             log.sequences(options.columns),
@@ -111,15 +130,7 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
         )
         auroc = result.metrics.get("held_out_auroc")
         task.note = f"held-out AUROC {auroc:.3f}" if auroc is not None else ""
-    result.model.provenance = {
-        "embeddings": embeddings.metadata.to_dict(),
-        "embeddings_fingerprint": embedding_fingerprint(embeddings),
-        "backbone": options.backbone,
-        "head": options.head,
-        "seed": options.seed,
-    }
-    write_model(options.output, result, item_ids)
-    return TrainSummary(result.metrics, dict(rejected), int((~has_semantic).sum()), plan.skipped)
+    return result
 
 
 def read_log(
@@ -195,7 +206,7 @@ def write_model(output: str, result: TrainingResult, item_ids: pa.Array) -> None
     """Writes the model directory: weights, configuration, model card, and the collaborative item embeddings.
 
     The item ids are those of the result's items, as `normalise_item_ids` gives them.
-    The configuration comes last: a directory without it is no model.
+    The configuration comes last, when all else has reached the disk: a directory without it is no model.
     """
     config = result.model.config
     with tempfile.TemporaryDirectory() as scratch:
@@ -211,7 +222,9 @@ def write_model(output: str, result: TrainingResult, item_ids: pa.Array) -> None
     table = EmbeddingTable(item_ids, result.collaborative, result.has_collaborative, texts=None, metadata=metadata)
     write_embeddings(table, files.join(output, COLLABORATIVE))
     for name, content in contents.items():
-        files.write_atomically(files.join(output, name), lambda file, content=content: file.write(content))
+        files.write_atomically(
+            files.join(output, name), lambda file, content=content: file.write(content), durable=True
+        )
 
 
 def _semantic_vectors(item_ids: pa.Array, embeddings: EmbeddingTable, path: str) -> tuple[np.ndarray, np.ndarray]:

@@ -55,8 +55,8 @@ ROWS_PER_GROUP = 16_384  # what a reader holds beside the result: 25 MB of 384-d
 def write_embeddings(table: EmbeddingTable, directory: str, *, rows_per_file: int = ROWS_PER_FILE) -> list[str]:
     """Writes a table as `part-00000.parquet`, ... and removes parts of an earlier, longer table.
 
-    Each file appears only whole and equal tables give equal bytes. Every part names the whole that it belongs to, so
-    that parts of two tables, left behind by an interrupted rewrite, are found on reading.
+    Each file appears only whole, when it has reached the disk, and equal tables give equal bytes. Every part names the
+    whole that it belongs to, so that parts of two tables, left behind by an interrupted rewrite, are found on reading.
 
     Returns:
         The paths written, in row order.
@@ -69,7 +69,7 @@ def write_embeddings(table: EmbeddingTable, directory: str, *, rows_per_file: in
         text = json.dumps(description | {"part": part, "parts": len(starts)}, sort_keys=True)
         arrow = _to_arrow(table, rows).replace_schema_metadata({METADATA_KEY: text.encode()})
         paths.append(join(directory, f"part-{part:05d}.parquet"))
-        write_atomically(paths[-1], lambda sink, arrow=arrow: _write_parquet(arrow, sink))
+        write_atomically(paths[-1], lambda sink, arrow=arrow: _write_parquet(arrow, sink), durable=True)
     own = {join(directory, name) for name in list_names(directory) if re.fullmatch(PART_NAME, name)}
     delete(*sorted(own - set(paths)))
     return paths

@@ -1,16 +1,20 @@
+import os
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from iadsr.models.errors import InputError, UsageError
 from iadsr.models.iadsr import IADSR
 from iadsr.models.pretrained import fingerprint
 from iadsr.models.training import TrainingResult
 from iadsr.pipeline.artifacts import read_model_facts
-from iadsr.pipeline.train import TrainOptions, check_output, read_log, write_model
+from iadsr.pipeline.output_directory import locked
+from iadsr.pipeline.progress import Progress
+from iadsr.pipeline.train import TrainOptions, check_output, read_log, train, write_model
 from iadsr.transforms.embeddings import read_embeddings
 from iadsr.transforms.schema import InteractionColumns
 from iadsr.transforms.splits import plan_input
@@ -121,3 +125,21 @@ def test_what_a_training_that_was_killed_left_is_gone_after_the_next(world, tmp_
     there = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()]
     assert sorted(there) == ["README.md", "collaborative/part-00000.parquet", "config.json", "model.safetensors"]
     assert read_model_facts(str(tmp_path)).fingerprint == read_model_facts(world.model).fingerprint
+
+
+def test_a_second_run_into_one_directory_is_refused_before_it_trains(world, tmp_path):
+    output = str(tmp_path / "model")
+    with locked(output), pytest.raises(InputError, match="Another run is writing"):
+        train(TrainOptions(world.interactions, world.embeddings, output), Progress(Console(quiet=True)))
+    assert list((tmp_path / "model").iterdir()) == []
+
+
+def test_all_files_of_a_model_reach_the_disk_the_configuration_last(world, tmp_path, monkeypatch):
+    table = read_embeddings(f"{world.model}/collaborative", kind="collaborative")
+    result = TrainingResult(IADSR.from_pretrained(world.model), table.vectors, table.present, {}, [])
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
+    write_model(str(tmp_path), result, table.item_ids)
+    names = ["collaborative/part-00000.parquet", "model.safetensors", "README.md", "config.json"]
+    written = [(tmp_path / name).stat().st_ino for name in names]
+    assert [inode for inode in synced if inode in written] == written
