@@ -410,9 +410,10 @@ def evaluate(
     if output:
         check_json_output(output)
     evaluation = run(options, beam_options, Progress(_err))
+    # First to the terminal, where nothing can fail: hours of work stand behind it.
+    _out.print(describe_evaluation(evaluation))
     if output:
         write_json(evaluation, output)
-    _out.print(describe_evaluation(evaluation))
 
 
 def _configure_files(context: typer.Context) -> "PipelineOptions":

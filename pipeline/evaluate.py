@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import os
 import tempfile
 from pathlib import Path
@@ -22,6 +21,8 @@ from ..models.evaluation import HELD_OUT, HeldOutLog, Treatment, compare_treatme
 from ..models.noise import insert_noise
 from ..models.ranking import METRICS
 from ..models.sequences import Sequences
+from ..transforms.files import write_atomically
+from ..transforms.readable import replace_non_finite
 from ..transforms.schema import InteractionColumns
 from ..transforms.splits import OnBadFile, SkippedFile, plan_input
 from ..transforms.validation import MAX_REJECTED, check_max_rejected
@@ -194,30 +195,43 @@ def check_json_output(path: Path) -> None:
     """Checks before the work begins that figures can be written to a file after it.
 
     Raises:
-        UsageError: It is a directory, or in none.
+        UsageError: It is a directory, a link or a device, or in no directory that may be written to.
     """
-    if path.is_dir() or not path.parent.is_dir():
-        found = f"{path} is a directory" if path.is_dir() else f"{path.parent} is no directory"
+    try:
+        found = _what_forbids(path)
+    except (OSError, ValueError) as error:
+        found = str(error)
+    if found:
         raise UsageError(
             "--output cannot be written",
             code="OPTION-OUTPUT",
-            fix="name a JSON file in a directory that exists",
+            fix="name a JSON file in a directory that exists and may be written to",
             found=found,
             expected="a JSON file in an existing directory",
         )
 
 
+def _what_forbids(path: Path) -> str | None:
+    """What stands in the way of a file; it is replaced as a whole, which does away with links and devices."""
+    if path.is_dir():
+        return f"{path} is a directory"
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        return f"{path} is a link or a device"
+    if not path.parent.is_dir():
+        return f"{path.parent} is no directory"
+    with tempfile.TemporaryFile(dir=path.parent):
+        return None
+
+
 def write_json(evaluation: Evaluation, path: Path) -> None:
-    """Writes all figures; what is not defined is null."""
-    path.write_text(json.dumps(_without_nan(evaluation.to_dict()), indent=2) + "\n", encoding="utf-8")
+    """Writes all figures; what is not defined is null.
 
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(entry) for entry in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    Raises:
+        InputError: The file cannot be written.
+    """
+    figures = replace_non_finite(evaluation.to_dict(), lambda _: None)
+    text = json.dumps(figures, indent=2, allow_nan=False) + "\n"
+    write_atomically(str(path.absolute()), lambda file: file.write(text.encode()), durable=True)
 
 
 def _clean_training_part(

@@ -105,6 +105,17 @@ finally:
         (["clean", "--direct_running_mode=multi_threading"], 2, "loses rows"),
         (["train", "--seed", "-1"], 2, "IADSR-OPTION: Invalid value for '--seed'"),
         (["verify", "nowhere"], 1, "IADSR-OUTPUT-UNFINISHED: nowhere holds no finished run"),
+        (
+            ["demo", "--output", "gs://bucket/demo"],
+            1,
+            "IADSR-DEMO-REMOTE: MovieLens-100K is kept in a directory",
+        ),
+        (["demo", "--output", "/dev/null/demo"], 1, "IADSR-DEMO-WRITE: MovieLens-100K cannot be put into /dev/null"),
+        (
+            ["demo", "--output", "s4://bucket/demo", "--interactions", "a", "--items", "b"],
+            1,
+            "IADSR-FILE-LIST: Cannot list s4://bucket/demo/embeddings",
+        ),
         (["clean", "--no-such-flag"], 2, "No such option: --no-such-flag"),
         (["clean"], 1, "No file found at nowhere"),
         (["clean", "--config", "nowhere.yaml"], 1, "Cannot read the configuration"),

@@ -1,8 +1,12 @@
 """The evaluate command as a user runs it: another process, its exit code, its table and its JSON file."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -152,6 +156,43 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(tmp_path):
         check_json_output(tmp_path)
     with pytest.raises(UsageError, match="is no directory"):
         check_json_output(tmp_path / "missing" / "figures.json")
+    (tmp_path / "link.json").symlink_to(tmp_path / "figures.json")
+    for device in (tmp_path / "link.json", Path(os.devnull)):
+        with pytest.raises(UsageError, match="is a link or a device"):
+            check_json_output(device)
+    with pytest.raises(UsageError, match="File name too long"):
+        check_json_output(tmp_path / ("x" * 300))
+    assert [path.name for path in tmp_path.iterdir()] == ["link.json"]
+
+
+def test_a_directory_that_may_not_be_written_to_is_refused_before_the_work(tmp_path, monkeypatch):
+    def read_only(**_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
+    with pytest.raises(UsageError, match="Read-only file system"):
+        check_json_output(tmp_path / "figures.json")
+
+
+def test_figures_that_cannot_be_written_after_the_work_are_an_error_of_ours_and_leave_the_old_ones(
+    tmp_path, monkeypatch
+):
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "figures.json").write_text("old")
+    monkeypatch.setattr(os, "fsync", full)
+    evaluation = Evaluation("caser", 50, 9, 200, 0, True, 1, [], rejected={}, skipped=())
+    with pytest.raises(InputError, match="No space left") as error:
+        write_json(evaluation, tmp_path / "figures.json")
+    assert error.value.code == "FILE-WRITE"
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_figures_go_to_a_file_of_the_present_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_json(Evaluation("caser", 50, 9, 200, 0, True, 1, [], rejected={}, skipped=()), Path("figures.json"))
+    assert json.loads((tmp_path / "figures.json").read_text())["users"] == 50
 
 
 @pytest.mark.parametrize(
