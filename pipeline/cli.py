@@ -150,6 +150,7 @@ def train(
     head: Head = "agreement",
     seed: Seed = 0,
     on_bad_file: OnBadFile = "fail",
+    max_rejected: MaxRejected = 0.1,
     config: Config = None,
     verbose: Verbose = False,
 ) -> None:
@@ -162,7 +163,9 @@ def train(
     from .train import train as run
 
     columns = InteractionColumns(user_column, item_column, timestamp_column, position_column)
-    options = TrainOptions(interactions, embeddings, output, columns, backbone, seed, overwrite, head, on_bad_file)
+    options = TrainOptions(
+        interactions, embeddings, output, columns, backbone, seed, overwrite, head, on_bad_file, max_rejected
+    )
     _out.print(describe_training(run(options, Progress(_err)), output))
 
 
@@ -375,6 +378,8 @@ def evaluate(
     ] = 3,
     backbone: Backbone = "gru4rec",
     seed: Seed = 0,
+    on_bad_file: OnBadFile = "fail",
+    max_rejected: MaxRejected = 0.1,
     config: Config = None,
     verbose: Verbose = False,
 ) -> None:
@@ -399,13 +404,16 @@ def evaluate(
         seeds=seeds,
         seed=seed,
         backbone=backbone,
+        on_bad_file=on_bad_file,
+        max_rejected=max_rejected,
     )
     if output:
         check_json_output(output)
     evaluation = run(options, beam_options, Progress(_err))
+    # First to the terminal, where nothing can fail: hours of work stand behind it.
+    _out.print(describe_evaluation(evaluation))
     if output:
         write_json(evaluation, output)
-    _out.print(describe_evaluation(evaluation))
 
 
 def _configure_files(context: typer.Context) -> "PipelineOptions":

@@ -108,8 +108,8 @@ Shuffle = Annotated[
 OnBadFile = Annotated[
     Literal["fail", "skip"],
     typer.Option(
-        help="A file that cannot be used: fail, or skip it, which the manifest then says. Where only some row groups "
-        "of it cannot be read, skip rejects their rows.",
+        help="A file that cannot be used: fail, or skip it and say so. Where only some row groups of it cannot be "
+        "read, skip rejects their rows.",
         rich_help_panel=RUN,
     ),
 ]

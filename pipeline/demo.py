@@ -1,14 +1,16 @@
 """The demo command: embed, train and clean in a row."""
 
 import dataclasses
+import posixpath
 from pathlib import Path
 
 from apache_beam.options.pipeline_options import PipelineOptions
 from rich.console import Console
 
 from ..models.config import BackboneName
+from ..models.errors import InputError
 from ..transforms.deciding import Policy
-from ..transforms.files import join
+from ..transforms.files import is_local
 from ..transforms.schema import InteractionColumns
 from .clean import CleanOptions, clean
 from .embed import EmbedOptions, embed_catalogue
@@ -50,10 +52,12 @@ def run_demo(options: DemoOptions, beam_options: PipelineOptions, progress: Prog
     Raises:
         IadsrError: As the three commands do, or MovieLens-100K cannot be fetched.
     """
-    embeddings, model, cleaned = (join(options.output, name) for name in ("embeddings", "model", "cleaned"))
+    # Not joined by Beam, which fails on a file system that it does not know: the first command says so better.
+    embeddings, model, cleaned = (posixpath.join(options.output, name) for name in ("embeddings", "model", "cleaned"))
     columns = options.columns
     interactions, items = options.interactions, options.items
     if interactions is None or items is None:
+        _refuse_remote(options.output)
         with progress.task("Fetching MovieLens-100K"):
             data = fetch_movielens(Path(options.output) / "movielens-100k")
         interactions, items, columns = str(data.interactions), str(data.items), MOVIELENS_COLUMNS
@@ -79,3 +83,13 @@ def run_demo(options: DemoOptions, beam_options: PipelineOptions, progress: Prog
     out.print(describe_embedding(embedding_summary, embeddings))
     out.print(describe_training(training_summary, model))
     out.print(describe_cleaning(manifest, cleaned))
+
+
+def _refuse_remote(output: str) -> None:
+    if not is_local(output):
+        raise InputError(
+            "MovieLens-100K is kept in a directory of this machine",
+            code="DEMO-REMOTE",
+            found=f"--output {output}",
+            fix="name a directory of this machine, or give your own --interactions and --items",
+        )

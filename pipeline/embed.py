@@ -1,6 +1,5 @@
 """The embed command: an item catalogue in, item embeddings out; a rerun embeds only texts that are new."""
 
-import json
 import re
 import time
 from collections.abc import Callable
@@ -13,15 +12,17 @@ import pyarrow.compute as pc
 from ..models.encoders import DEFAULT_ENCODER, TextEncoder, load_encoder
 from ..models.errors import IadsrError, InputError
 from ..transforms.embeddings import (
-    METADATA_KEY,
+    PART_NAME,
     EmbeddingMetadata,
     EmbeddingTable,
     fingerprint,
     read_embeddings,
+    read_kind,
     write_embeddings,
 )
-from ..transforms.files import delete, join, list_names, open_parquet
+from ..transforms.files import delete, join, list_names
 from ..transforms.item_texts import ItemTexts, read_item_texts
+from .output_directory import locked
 
 UNFINISHED = ".unfinished"
 """Folder in the output directory for what a run has embedded so far."""
@@ -92,13 +93,20 @@ def embed_catalogue(options: EmbedOptions, progress: Callable[[int, int], None] 
     _check_output(options.output)
     catalogue = read_item_texts(options.items, item_column=options.item_column, text_columns=options.text_columns)
     encoder = load_encoder(options.encoder)
+    with locked(options.output):
+        return _embed_and_write(options.output, catalogue, encoder, progress)
+
+
+def _embed_and_write(
+    output: str, catalogue: ItemTexts, encoder: TextEncoder, progress: Callable[[int, int], None] | None
+) -> EmbedSummary:
     metadata = EmbeddingMetadata(
         "semantic", encoder.name, encoder.revision, encoder.pooling, encoder.dimension, catalogue.text_columns
     )
     encoded = catalogue.texts.dictionary_encode()
     distinct, rows = encoded.dictionary, encoded.indices.fill_null(-1).to_numpy()
     vectors = np.zeros((len(distinct), encoder.dimension), np.float32)  # [distinct texts, D]
-    earlier, replaced = _read_earlier(options.output, metadata)
+    earlier, replaced = _read_earlier(output, metadata)
     if earlier is not None and earlier.texts is not None:
         reused = _reuse(vectors, distinct, earlier, earlier.texts)
     else:
@@ -108,7 +116,7 @@ def embed_catalogue(options: EmbedOptions, progress: Callable[[int, int], None] 
     started = time.monotonic()
     if len(missing):
         texts = distinct.take(pa.array(missing))
-        vectors[missing] = _encode(encoder, texts, metadata, join(options.output, UNFINISHED), progress)
+        vectors[missing] = _encode(encoder, texts, metadata, join(output, UNFINISHED), progress)
     seconds = time.monotonic() - started
 
     # A text may hold no token that the encoder knows: its zeros count as no vector.
@@ -116,8 +124,8 @@ def embed_catalogue(options: EmbedOptions, progress: Callable[[int, int], None] 
     item_vectors = vectors[rows]  # [V, D]
     item_vectors[~present] = 0
     table = EmbeddingTable(catalogue.item_ids, item_vectors, present, catalogue.texts, metadata)
-    write_embeddings(table, options.output)
-    delete(join(options.output, UNFINISHED))
+    write_embeddings(table, output)
+    delete(join(output, UNFINISHED))
     return EmbedSummary(
         items=len(table),
         embedded=int((present & ~reused[rows]).sum()),
@@ -140,12 +148,10 @@ def _check_output(output: str) -> None:
         if name.startswith((f"{UNFINISHED}/", ".tmp-")):
             continue
         found = name
-        if re.fullmatch(r"part-\d{5,}\.parquet", name):
+        if re.fullmatch(PART_NAME, name):
             try:
-                with open_parquet(join(output, name)) as file:
-                    metadata = (file.schema_arrow.metadata or {}).get(METADATA_KEY, b"{}")
-                kind = json.loads(metadata).get("kind")
-            except (IadsrError, ValueError, AttributeError):
+                kind = read_kind(join(output, name))
+            except IadsrError:
                 continue  # damaged, and by its name a part of ours: it will be replaced
             if kind == "semantic":
                 continue

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import os
 import tempfile
 from pathlib import Path
@@ -22,8 +21,11 @@ from ..models.evaluation import HELD_OUT, HeldOutLog, Treatment, compare_treatme
 from ..models.noise import insert_noise
 from ..models.ranking import METRICS
 from ..models.sequences import Sequences
+from ..transforms.files import write_atomically
+from ..transforms.readable import replace_non_finite
 from ..transforms.schema import InteractionColumns
-from ..transforms.splits import plan_input
+from ..transforms.splits import OnBadFile, SkippedFile, plan_input
+from ..transforms.validation import MAX_REJECTED, check_max_rejected
 from ..transforms.writing import INTERACTIONS
 from .clean import CleanOptions, clean
 from .progress import Progress
@@ -59,9 +61,14 @@ class EvaluateOptions:
     """Backbone of the detector."""
     downstream: DownstreamConfig = dataclasses.field(default_factory=DownstreamConfig)
     """How the recommender is trained; its `recommender` is replaced by the one above."""
+    on_bad_file: OnBadFile = "fail"
+    """What to do about files of the log that cannot be used."""
+    max_rejected: float = MAX_REJECTED
+    """Share of rejected rows above which the evaluation does not begin."""
 
     def __post_init__(self):
         """Refuses values outside their range."""
+        check_max_rejected(self.max_rejected)
         if self.inject is not None and not 0 < self.inject < 1:
             raise UsageError(
                 "--inject is out of range",
@@ -118,6 +125,10 @@ class Evaluation:
     """Trainings on each log."""
     treatments: list[TreatmentResult]
     """The raw log first."""
+    rejected: dict[str, int]
+    """Rows of the log that could not be used, by reason."""
+    skipped: tuple[SkippedFile, ...]
+    """Files of the log that were left out."""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns everything as JSON-able values."""
@@ -134,7 +145,10 @@ def evaluate(options: EvaluateOptions, beam_options: PipelineOptions, progress: 
         IadsrError: Log, embeddings or options are unusable, or the log is too small.
     """
     with progress.task("Reading the log") as task:
-        ordered, _ = read_log(plan_input(options.interactions, options.columns), options.columns)
+        plan = plan_input(options.interactions, options.columns, options.on_bad_file)
+        ordered, rejected = read_log(
+            plan, options.columns, on_bad_file=options.on_bad_file, max_rejected=options.max_rejected
+        )
         log = Sequences(ordered.items, ordered.offsets)
         HeldOutLog.split(log)  # too small a log is refused before anything is inserted
         noisy = insert_noise(
@@ -172,6 +186,8 @@ def evaluate(options: EvaluateOptions, beam_options: PipelineOptions, progress: 
         recommends_seen=held_out.recommends_seen,
         seeds=options.seeds,
         treatments=_results(treatments, figures, held_out.training, options.seed),
+        rejected=dict(rejected),
+        skipped=plan.skipped,
     )
 
 
@@ -179,30 +195,43 @@ def check_json_output(path: Path) -> None:
     """Checks before the work begins that figures can be written to a file after it.
 
     Raises:
-        UsageError: It is a directory, or in none.
+        UsageError: It is a directory, a link or a device, or in no directory that may be written to.
     """
-    if path.is_dir() or not path.parent.is_dir():
-        found = f"{path} is a directory" if path.is_dir() else f"{path.parent} is no directory"
+    try:
+        found = _what_forbids(path)
+    except (OSError, ValueError) as error:
+        found = str(error)
+    if found:
         raise UsageError(
             "--output cannot be written",
             code="OPTION-OUTPUT",
-            fix="name a JSON file in a directory that exists",
+            fix="name a JSON file in a directory that exists and may be written to",
             found=found,
             expected="a JSON file in an existing directory",
         )
 
 
+def _what_forbids(path: Path) -> str | None:
+    """What stands in the way of a file; it is replaced as a whole, which does away with links and devices."""
+    if path.is_dir():
+        return f"{path} is a directory"
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        return f"{path} is a link or a device"
+    if not path.parent.is_dir():
+        return f"{path.parent} is no directory"
+    with tempfile.TemporaryFile(dir=path.parent):
+        return None
+
+
 def write_json(evaluation: Evaluation, path: Path) -> None:
-    """Writes all figures; what is not defined is null."""
-    path.write_text(json.dumps(_without_nan(evaluation.to_dict()), indent=2) + "\n", encoding="utf-8")
+    """Writes all figures; what is not defined is null.
 
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(entry) for entry in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    Raises:
+        InputError: The file cannot be written.
+    """
+    figures = replace_non_finite(evaluation.to_dict(), lambda _: None)
+    text = json.dumps(figures, indent=2, allow_nan=False) + "\n"
+    write_atomically(str(path.absolute()), lambda file: file.write(text.encode()), durable=True)
 
 
 def _clean_training_part(

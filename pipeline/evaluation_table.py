@@ -5,6 +5,7 @@ import math
 from ..models.bootstrap import Estimate
 from ..models.ranking import METRICS
 from .evaluate import DROPPED, MAIN_METRIC, ORACLE, RANDOM, RAW, WEIGHTED, Evaluation, TreatmentResult
+from .messages import describe_left_out
 
 _MEANINGS = {
     RAW: "the log as it is",
@@ -29,6 +30,7 @@ def describe_evaluation(evaluation: Evaluation) -> str:
         f"{evaluation.recommender} trained on {evaluation.training_interactions:,} interactions{inserted}.",
         f"{evaluation.users:,} users' last item ranked among all {evaluation.items:,}; items they have {owned}.",
         f"95% intervals over {over}.",
+        *describe_left_out(evaluation.skipped, evaluation.rejected),
     ]
     words = [_in_words(result) for result in evaluation.treatments]
     return "\n".join([*introduction, "", *_table(evaluation), "", *words])

@@ -1,5 +1,6 @@
 """What the commands say when they are done: a few lines of plain text each."""
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from ..transforms.writing import INTERACTIONS, REJECTED, SEQUENCES
 
 if TYPE_CHECKING:
     # What each command runs on takes seconds to load, and the others have no use for it.
+    from ..transforms.splits import SkippedFile
     from ..transforms.verification import Verified
     from .doctor import Finding
     from .embed import EmbedSummary
@@ -48,7 +50,7 @@ def describe_training(summary: "TrainSummary", output: str) -> str:
             f"Trained on {_count(metrics['interactions'], 'interaction')} of {_count(metrics['users'], 'user')} "
             f"with {_count(metrics['items'], 'item')}.",
             *_without_text(summary.items_without_text),
-            *_rejected(summary.rejected, "left out of the training"),
+            *describe_left_out(summary.skipped, summary.rejected),
             f"On held-out users it tells inserted noise from the rest with AUROC {metrics['held_out_auroc']:.3f}.",
             _place("Model", output),
         ]
@@ -84,7 +86,7 @@ def describe_cleaning(manifest: dict[str, Any] | None, output: str) -> str:
     return _text(
         [
             *lines,
-            *_skipped(manifest["skipped_files"]),
+            *_skipped(manifest["skipped_files"], f"; see {MANIFEST}"),
             *_rejected(manifest["reasons"]["rejected"], f"see {join(output, REJECTED)}"),
             _place("Cleaned sequences", join(output, SEQUENCES)),
             _place("Every interaction", join(output, INTERACTIONS)),
@@ -98,6 +100,12 @@ def describe_findings(findings: "Iterable[Finding]") -> Iterator[str]:
     for finding in findings:
         first, *more = finding.text.splitlines()
         yield _text([f"{'ok' if finding.healthy else 'PROBLEM':<9}{finding.what:<22}{first}", *more])
+
+
+def describe_left_out(skipped: "Iterable[SkippedFile]", rejected: dict[str, int]) -> list[str]:
+    """Says which files and rows of a log a command that writes no manifest did without; no lines for none."""
+    files = [dataclasses.asdict(file) for file in skipped]
+    return [printable(line) for line in (*_skipped(files), *_rejected(rejected, "left out"))]
 
 
 def _text(lines: list[str]) -> str:
@@ -142,11 +150,11 @@ def _rejected(reasons: dict[str, int], note: str) -> list[str]:
     return [f"Unusable, {note}: {_count(sum(reasons.values()), 'row')} ({listed})."]
 
 
-def _skipped(files: list[dict[str, Any]]) -> list[str]:
+def _skipped(files: list[dict[str, Any]], note: str = "") -> list[str]:
     if not files:
         return []
     rest = f", and {len(files) - 1:,} more" if len(files) > 1 else ""
-    return [f"Left out: {files[0]['reason']} ({files[0]['code']}){rest}; see {MANIFEST}."]
+    return [f"Left out: {files[0]['reason']} ({files[0]['code']}){rest}{note}."]
 
 
 def _count(number: int, noun: str) -> str:

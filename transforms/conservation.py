@@ -9,7 +9,7 @@ from .summary import Summary
 
 
 def check_rejected(facts: RunFacts, counts: list[SplitCounts]) -> None:
-    """Checks that no more rows are rejected than the user allows.
+    """Checks that no more rows of a run are rejected than the user allows.
 
     Raises:
         InputError: There are more.
@@ -17,19 +17,34 @@ def check_rejected(facts: RunFacts, counts: list[SplitCounts]) -> None:
     reasons: Counter[str] = Counter()
     for count in counts:
         reasons.update(count.rejected)
-    rows = sum(facts.rows_by_file.values())
-    # Where not one row is left, there is nothing to be stopped, and `check_conservation` has more to say.
-    if facts.max_rejected * rows < reasons.total() < rows:
+    refuse_too_many(reasons, sum(facts.rows_by_file.values()), facts.max_rejected)
+
+
+def refuse_too_many(reasons: Counter[str], rows: int, max_rejected: float) -> None:
+    """Checks that no more rows are rejected than the user allows.
+
+    Args:
+        reasons: Rejected rows by reason.
+        rows: Rows read.
+        max_rejected: The share of them that may be rejected.
+
+    Raises:
+        InputError: There are more.
+    """
+    # Where not one row is left, there is nothing to be stopped, and whoever goes on without rows has more to say.
+    if max_rejected * rows < reasons.total() < rows:
         raise InputError(
             "More rows are unusable than --max-rejected allows",
             code="ROWS-REJECTED",
-            found=f"{reasons.total():,} of {rows:,} rows ({reasons.total() / rows:.1%}): {_listed(reasons)}",
-            expected=f"at most {facts.max_rejected:.1%}",
-            fix="see the rejected/ folder of the output; correct the log or the columns named, or raise --max-rejected",
+            found=f"{reasons.total():,} of {rows:,} rows ({reasons.total() / rows:.1%}): {list_reasons(reasons)}",
+            expected=f"at most {max_rejected:.1%}",
+            fix="correct the log or the columns named, or raise --max-rejected; "
+            "`iadsr clean` lists the rows in the rejected/ folder of its output",
         )
 
 
-def _listed(reasons: Counter[str]) -> str:
+def list_reasons(reasons: Counter[str]) -> str:
+    """Says how many rows were rejected for what, the most frequent first."""
     return ", ".join(f"{reason} ({rows:,} rows)" for reason, rows in reasons.most_common())
 
 
@@ -59,7 +74,7 @@ def check_conservation(facts: RunFacts, counts: list[SplitCounts], summary: Summ
         raise InputError(
             "No row of the input could be used",
             code="ROWS-NONE",
-            found=_listed(reasons),
+            found=list_reasons(reasons),
             fix="see the rejected/ folder of the output for the rows; are the right columns named?",
         )
     for path, kept, dropped in zip(facts.rows_by_file, *summary.files.tolist(), strict=True):

@@ -27,7 +27,7 @@ from .embedding_table import (
     normalise_item_ids,
     stored_vectors,
 )
-from .files import delete, join, list_names, match_files, open_parquet, write_atomically
+from .files import delete, join, list_names, match_files, open_parquet, reading, write_atomically
 from .links import refuse_links
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "fingerprint",
     "normalise_item_ids",
     "read_embeddings",
+    "read_kind",
     "read_metadata",
     "vector_bytes",
     "write_embeddings",
@@ -44,6 +45,8 @@ __all__ = [
 
 ITEM_COLUMN, VECTOR_COLUMN, TEXT_COLUMN = "item_id", "embedding", "text"
 METADATA_KEY = b"iadsr"
+PART_NAME = r"part-\d{5,}\.parquet"
+"""Pattern of the names of parts."""
 FORMAT_VERSION = 1
 ROWS_PER_FILE = 262_144  # 400 MB of 384-dimensional vectors
 ROWS_PER_GROUP = 16_384  # what a reader holds beside the result: 25 MB of 384-dimensional vectors
@@ -52,8 +55,8 @@ ROWS_PER_GROUP = 16_384  # what a reader holds beside the result: 25 MB of 384-d
 def write_embeddings(table: EmbeddingTable, directory: str, *, rows_per_file: int = ROWS_PER_FILE) -> list[str]:
     """Writes a table as `part-00000.parquet`, ... and removes parts of an earlier, longer table.
 
-    Each file appears only whole and equal tables give equal bytes. Every part names the whole that it belongs to, so
-    that parts of two tables, left behind by an interrupted rewrite, are found on reading.
+    Each file appears only whole, when it has reached the disk, and equal tables give equal bytes. Every part names the
+    whole that it belongs to, so that parts of two tables, left behind by an interrupted rewrite, are found on reading.
 
     Returns:
         The paths written, in row order.
@@ -66,8 +69,8 @@ def write_embeddings(table: EmbeddingTable, directory: str, *, rows_per_file: in
         text = json.dumps(description | {"part": part, "parts": len(starts)}, sort_keys=True)
         arrow = _to_arrow(table, rows).replace_schema_metadata({METADATA_KEY: text.encode()})
         paths.append(join(directory, f"part-{part:05d}.parquet"))
-        write_atomically(paths[-1], lambda sink, arrow=arrow: _write_parquet(arrow, sink))
-    own = {join(directory, name) for name in list_names(directory) if re.fullmatch(r"part-\d{5,}\.parquet", name)}
+        write_atomically(paths[-1], lambda sink, arrow=arrow: _write_parquet(arrow, sink), durable=True)
+    own = {join(directory, name) for name in list_names(directory) if re.fullmatch(PART_NAME, name)}
     delete(*sorted(own - set(paths)))
     return paths
 
@@ -104,6 +107,19 @@ def read_metadata(path: str, *, kind: Kind = "semantic") -> tuple[EmbeddingMetad
     with _open_files(path) as files:
         metadata = _joint_metadata(files, kind, _joint_dimension(path, files))
         return metadata, normalise_item_ids(files[0][1].schema_arrow.empty_table()[ITEM_COLUMN], file=files[0][0]).type
+
+
+def read_kind(path: str) -> str | None:
+    """Returns which kind of vectors one file says it holds; None where it says nothing of vectors.
+
+    Raises:
+        InputError: It is unreadable.
+    """
+    with open_parquet(path) as file:
+        text = (file.schema_arrow.metadata or {}).get(METADATA_KEY, b"{}")
+    with reading(path):
+        values = json.loads(text)
+    return values.get("kind") if isinstance(values, dict) else None
 
 
 def vector_bytes(path: str) -> int:

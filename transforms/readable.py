@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -24,7 +25,16 @@ def to_json_rows(table: pa.Table) -> list[str]:
     """Returns every row as a JSON object."""
     columns = [readable_values(column) for column in table.columns]
     rows = (dict(zip(table.column_names, values, strict=True)) for values in zip(*columns, strict=True))
-    return [json.dumps(_without_nan(row), default=str, ensure_ascii=False) for row in rows]
+    return [json.dumps(replace_non_finite(row, str), default=str, ensure_ascii=False) for row in rows]
+
+
+def replace_non_finite(value: Any, replace: Callable[[float], Any]) -> Any:
+    """Replaces NaN and infinities, which JSON has no numbers for, at any depth of dicts, lists and tuples."""
+    if isinstance(value, dict):
+        return {key: replace_non_finite(item, replace) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [replace_non_finite(item, replace) for item in value]
+    return replace(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _readable(scalar: pa.Scalar) -> Any:
@@ -38,12 +48,3 @@ def _readable(scalar: pa.Scalar) -> Any:
         return scalar.cast(pa.string()).as_py()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return f"<{scalar.type}>"
-
-
-def _without_nan(value: Any) -> Any:
-    """Spells out what JSON has no numbers for."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

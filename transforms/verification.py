@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from ..models.errors import ArtifactError, ConservationError, InputError
 from .deciding import DROP_REASONS, KEEP_REASONS
@@ -19,7 +20,7 @@ from .fingerprints import describe_file, is_unchanged
 from .grouping import hash_values
 from .manifest import read_manifest
 from .ordering import order_interactions
-from .schema import ADDED_FIELDS, REJECTED_SCHEMA, InteractionColumns, one_chunk
+from .schema import ADDED_FIELDS, REJECTED_SCHEMA, TIME, InteractionColumns, check_file_schema, one_chunk
 from .validation import parse_time
 from .writing import INTERACTIONS, REJECTED, SEQUENCES
 
@@ -66,16 +67,19 @@ def _check_manifest(output: str, manifest: dict[str, Any]) -> dict[str, Any]:
         rows, files = manifest["rows"], manifest["files"]
         counts = [rows, *files]
         written = [WrittenFile(**file) for file in manifest["outputs"]]
+        columns = InteractionColumns(**manifest["options"]["columns"])
         usable = (
-            all(type(c[name]) is int and c[name] >= 0 for c in counts for name in _COUNTS),
-            all(isinstance(f["path"], str) and isinstance(f["bytes"], int) and f["changed_at"] >= 0 for f in files),
-            all(isinstance(file.path, str) and ".." not in file.path.split("/") for file in written),
-            isinstance(manifest["reasons"]["rejected"], dict),
+            all(_is_count(c[name]) for c in counts for name in _COUNTS),
+            all(_is_text(f["path"]) and _is_count(f["bytes"]) and f["changed_at"] >= 0 for f in files),
+            all(_is_text(file.path) and ".." not in file.path.split("/") for file in written),
+            all(_is_count(file.rows) and _is_count(file.size) and _is_text(file.sha256) for file in written),
+            any(file.path.startswith(f"{INTERACTIONS}/") for file in written),
+            all(map(_is_count, manifest["reasons"]["rejected"].values())),
+            all(map(_is_text, columns.required)),
         )
         if not all(usable):
-            raise ValueError("an entry of another type")
-        InteractionColumns(**manifest["options"]["columns"])
-    except (KeyError, TypeError, ValueError, InputError) as error:
+            raise ValueError("an entry of another type, or no file of interactions")
+    except (AttributeError, KeyError, TypeError, ValueError, InputError) as error:
         raise ArtifactError(
             f"The manifest of {output} is not complete",
             code="VERIFY-MANIFEST",
@@ -88,6 +92,15 @@ def _check_manifest(output: str, manifest: dict[str, Any]) -> dict[str, Any]:
     for name in _COUNTS:
         _equal(f"{name} rows by file", sum(file[name] for file in files), rows[name])
     return manifest
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0  # True is an int, too
+
+
+def _is_text(value: Any) -> bool:
+    """Whether this is text that Arrow can hold, which JSON's lone surrogates are not."""
+    return isinstance(value, str) and value.encode(errors="replace") == value.encode(errors="surrogatepass")
 
 
 def _check_sum(path: str, count: dict[str, int]) -> None:
@@ -158,19 +171,19 @@ def _check_rejected(output: str, manifest: dict[str, Any]) -> dict[str, np.ndarr
 
 def _check_shards(output: str, manifest: dict[str, Any], columns: InteractionColumns) -> tuple[int, int, pa.Schema]:
     """Checks interactions and sequences shard by shard; returns users, the ids' checksum, and the joint schema."""
-    names = [file["path"].split("/", 1)[1] for file in manifest["outputs"] if file["path"].startswith(INTERACTIONS)]
-    schema: pa.Schema | None = None
+    prefix = f"{INTERACTIONS}/"
+    names = [file["path"].removeprefix(prefix) for file in manifest["outputs"] if file["path"].startswith(prefix)]
+    with open_parquet(join(output, INTERACTIONS, names[0])) as parquet:
+        schema = _check_schema(f"{prefix}{names[0]}", parquet.schema_arrow, columns)
     kept = dropped = checksum = 0
     users: list[np.ndarray] = []
     for name in names:
         path = f"{INTERACTIONS}/{name}"
         table = _read(output, path)
-        schema = schema or table.schema
-        if not table.schema.equals(schema) or list(table.schema)[-len(ADDED_FIELDS) :] != list(ADDED_FIELDS):
-            expected = ", ".join(field.name for field in ADDED_FIELDS)
-            raise _broken(path, "the schema", str(table.schema.names), f"one schema that ends with {expected}")
+        if not table.schema.equals(schema):
+            raise _broken(path, "the schema", str(table.schema.names), f"that of the other files in {INTERACTIONS}")
         _check_values(path, table)
-        ordered = order_interactions(table, columns)
+        ordered = order_interactions(_with_time(path, table, columns), columns)
         if not np.array_equal(ordered.rows, np.arange(len(table))):
             row = int((ordered.rows != np.arange(len(table))).argmax())
             raise _broken(path, "the order", f"row {row} out of place", "users together, each in time order")
@@ -184,8 +197,29 @@ def _check_shards(output: str, manifest: dict[str, Any], columns: InteractionCol
     everyone = np.concatenate(users) if users else np.zeros(0, np.uint64)
     if len(np.unique(everyone)) != len(everyone):
         raise _broken(INTERACTIONS, "the users", "a user in two files", "each user in one file")
-    assert schema is not None
     return len(everyone), checksum % 2**64, schema
+
+
+def _check_schema(path: str, schema: pa.Schema, columns: InteractionColumns) -> pa.Schema:
+    """Checks that a file of interactions has the columns of a log, and then those that cleaning adds."""
+    fields, count = list(schema), len(ADDED_FIELDS)
+    if fields[-count:] != list(ADDED_FIELDS):
+        expected = ", ".join(field.name for field in ADDED_FIELDS)
+        raise _broken(path, "the schema", str(schema.names), f"one that ends with {expected}")
+    try:
+        check_file_schema(pa.schema(fields[:-count]), columns, path)
+    except InputError as error:
+        raise _broken(path, "the schema", error.what, f"columns {', '.join(columns.required)}, as in a log") from error
+    return schema
+
+
+def _with_time(path: str, table: pa.Table, columns: InteractionColumns) -> pa.Table:
+    """Appends the times as integers, once all required columns have been found to hold values."""
+    time = parse_time(table[columns.timestamp])
+    for name, values in (*((name, table[name]) for name in columns.required), (columns.timestamp, time)):
+        if values.null_count:
+            raise _broken(path, f"column {name!r}", "null, or a value that is no time", "a value in each row")
+    return table.append_column(TIME, time)
 
 
 def _check_values(path: str, table: pa.Table) -> None:
@@ -217,6 +251,8 @@ def _check_sequences(output: str, name: str, table: pa.Table, offsets: np.ndarra
         raise _broken(path, "the users", "others", f"those with a kept interaction in {INTERACTIONS}/{name}")
     for column, values in expected.items():
         lists = one_chunk(sequences[column])
+        if not (pa.types.is_list(lists.type) or pa.types.is_large_list(lists.type)):
+            raise _broken(path, column, str(lists.type), "a list for each user")
         found = lists.value_lengths().to_numpy(zero_copy_only=False)
         if not np.array_equal(found, lengths[lengths > 0]) or not lists.flatten().equals(one_chunk(values)):
             raise _broken(path, column, "other values", f"those of the kept interactions in {INTERACTIONS}/{name}")
@@ -243,8 +279,7 @@ def _check_inputs(
                 usable[mine[(mine >= first_row) & (mine < first_row + rows)] - first_row] = False
                 first_row += rows
                 if usable.any():  # a group that cannot be read is rejected as a whole
-                    read = parquet.read_row_group(group, columns=list(columns.required[:3]))
-                    part = pa.table({name: read[name].cast(schema.field(name).type) for name in columns.required[:3]})
+                    part = _read_ids(file["path"], parquet, group, columns, schema)
                     total += _id_checksum(part.filter(pa.array(usable)), columns)
     if len(unchanged) == len(manifest["files"]) and total % 2**64 != checksum:
         raise ConservationError(
@@ -255,6 +290,25 @@ def _check_inputs(
             fix=_AGAIN,
         )
     return len(unchanged)
+
+
+def _read_ids(
+    path: str, parquet: pq.ParquetFile, group: int, columns: InteractionColumns, schema: pa.Schema
+) -> pa.Table:
+    """Reads users, items and times of a row group of an input file, in the types of the output."""
+    names = columns.required[:3]
+    try:
+        read = parquet.read_row_group(group, columns=list(names))
+        return pa.table({name: read[name].cast(schema.field(name).type) for name in names})
+    # The file is anybody's: what its parser raises cannot be listed.
+    except Exception as error:
+        raise InputError(
+            f"Row group {group} of {path} cannot be read as the log of this output",
+            code="VERIFY-INPUT",
+            found=type(error).__name__,  # not its message: it may quote a value, which may be a user's id
+            expected=", ".join(f"{name} {schema.field(name).type}" for name in names),
+            fix=_AGAIN,
+        ) from error
 
 
 def _id_checksum(table: pa.Table, columns: InteractionColumns) -> int:
@@ -269,7 +323,13 @@ def _id_checksum(table: pa.Table, columns: InteractionColumns) -> int:
 
 def _read(output: str, name: str) -> pa.Table:
     with open_parquet(join(output, *name.split("/"))) as parquet:
-        return parquet.read()
+        try:
+            table = parquet.read()
+            table.validate()
+            return table
+        # The file is anybody's: what its parser raises cannot be listed.
+        except Exception as error:
+            raise _broken(name, "a page", type(error).__name__, "pages that can be read") from error
 
 
 def _broken(path: str, what: str, found: str, expected: str) -> ArtifactError:

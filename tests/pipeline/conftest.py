@@ -1,6 +1,7 @@
 """A tiny world to run the commands in: two tastes, users that mostly stay within theirs, and a trained model."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,14 @@ class World:
 
     def log(self) -> pa.Table:
         return pq.read_table(self.interactions)
+
+    def with_bad_input(self, directory: Path) -> str:
+        """The log again, with a file that is none and a row without a user."""
+        shutil.copytree(self.interactions, directory)
+        (directory / "c.parquet").write_bytes(b"no Parquet")
+        row = {"user_id": pa.array([None], pa.string()), "item_id": ["item-01"], "timestamp": [1]}
+        pq.write_table(pa.table(row), directory / "d.parquet")
+        return str(directory)
 
 
 def make_log(seed: int = 0) -> pa.Table:

@@ -105,6 +105,17 @@ finally:
         (["clean", "--direct_running_mode=multi_threading"], 2, "loses rows"),
         (["train", "--seed", "-1"], 2, "IADSR-OPTION: Invalid value for '--seed'"),
         (["verify", "nowhere"], 1, "IADSR-OUTPUT-UNFINISHED: nowhere holds no finished run"),
+        (
+            ["demo", "--output", "gs://bucket/demo"],
+            1,
+            "IADSR-DEMO-REMOTE: MovieLens-100K is kept in a directory",
+        ),
+        (["demo", "--output", "/dev/null/demo"], 1, "IADSR-DEMO-WRITE: MovieLens-100K cannot be put into /dev/null"),
+        (
+            ["demo", "--output", "s4://bucket/demo", "--interactions", "a", "--items", "b"],
+            1,
+            "IADSR-FILE-LIST: Cannot list s4://bucket/demo/embeddings",
+        ),
         (["clean", "--no-such-flag"], 2, "No such option: --no-such-flag"),
         (["clean"], 1, "No file found at nowhere"),
         (["clean", "--config", "nowhere.yaml"], 1, "Cannot read the configuration"),
@@ -150,11 +161,12 @@ def test_clean_from_a_configuration_file_with_a_flag_that_wins(world, tmp_path):
 
 def test_train_and_clean_a_log_from_the_command_line(world, tmp_path):
     model, output = tmp_path / "model", tmp_path / "out"
-    trained = iadsr(
-        "train", "--interactions", world.interactions, "--embeddings", world.embeddings, "--output", model, "--seed", 3
-    )
+    inputs = ["--interactions", world.with_bad_input(tmp_path / "log"), "--embeddings", world.embeddings]
+    trained = iadsr("train", *inputs, "--output", model, "--seed", 3, "--on-bad-file", "skip")
     assert trained.returncode == 0, trained.stderr
     assert "AUROC" in trained.stdout
+    assert f"Left out: Cannot read {tmp_path}/log/c.parquet (FILE-READ)." in trained.stdout
+    assert "Unusable, left out: 1 row (null user_id 1)." in trained.stdout
     assert sorted(p.name for p in model.iterdir()) == ["README.md", "collaborative", "config.json", "model.safetensors"]
     cleaned = iadsr(
         "clean",

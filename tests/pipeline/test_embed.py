@@ -1,3 +1,4 @@
+import os
 import shutil
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from iadsr.models.errors import InputError
 from iadsr.pipeline import embed
 from iadsr.pipeline.embed import EmbedOptions, embed_catalogue
 from iadsr.pipeline.messages import describe_embedding
+from iadsr.pipeline.output_directory import locked
 from iadsr.transforms.embeddings import EmbeddingMetadata, EmbeddingTable, read_embeddings, write_embeddings
 
 
@@ -215,3 +217,20 @@ def test_describe_says_what_was_done(options):
         "Without text, judged by behaviour alone: 1 item.",
         "  Embeddings         place",
     ]
+
+
+def test_a_second_run_into_one_directory_is_refused(options, encoded):
+    write_items(options, {1: "red dress"})
+    with locked(options.output), pytest.raises(InputError, match="Another run is writing"):
+        embed_catalogue(options)
+    assert encoded == []
+    embed_catalogue(options)
+    assert encoded == ["red dress"]
+
+
+def test_embeddings_reach_the_disk(options, encoded, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
+    write_items(options, {1: "red dress"})
+    embed_catalogue(options)
+    assert os.stat(f"{options.output}/part-00000.parquet").st_ino in synced

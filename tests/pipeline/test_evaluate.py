@@ -1,8 +1,12 @@
 """The evaluate command as a user runs it: another process, its exit code, its table and its JSON file."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -102,13 +106,14 @@ def test_the_verdict_and_the_recovered_share_are_printed(injected):
     assert "Training sasrec" in result.stderr
 
 
-def test_without_inserted_noise_there_is_no_oracle(world):
+def test_without_inserted_noise_there_is_no_oracle_and_what_was_left_out_is_told(world, tmp_path):
     options = EvaluateOptions(
-        world.interactions,
+        world.with_bad_input(tmp_path / "log"),
         world.embeddings,
         recommender="gru4rec",
         seeds=2,
         downstream=DownstreamConfig(epochs=2),
+        on_bad_file="skip",
     )
     evaluation = run(options, beam_options([]), Progress(Console(quiet=True)))
     assert [result.name for result in evaluation.treatments] == ["raw", "dropped", "weighted"]
@@ -118,6 +123,17 @@ def test_without_inserted_noise_there_is_no_oracle(world):
     assert words.startswith("gru4rec trained on 2,400 interactions.\n400 users' last item ranked among all 40")
     assert "95% intervals over users and 2 trainings." in words
     assert "oracle" not in words
+    assert evaluation.rejected == {"null user_id": 1}
+    assert [(file.path, file.code) for file in evaluation.skipped] == [(f"{tmp_path}/log/c.parquet", "FILE-READ")]
+    assert f"Left out: Cannot read {tmp_path}/log/c.parquet (FILE-READ).\n" in words
+    assert "Unusable, left out: 1 row (null user_id 1).\n" in words
+
+
+def test_more_unusable_rows_than_allowed_stop_it_before_the_work(world, tmp_path):
+    log = world.with_bad_input(tmp_path / "log")
+    options = EvaluateOptions(log, world.embeddings, on_bad_file="skip", max_rejected=0.0)
+    with pytest.raises(InputError, match="than --max-rejected allows"):
+        run(options, beam_options([]), Progress(Console(quiet=True)))
 
 
 @pytest.mark.parametrize(
@@ -126,6 +142,7 @@ def test_without_inserted_noise_there_is_no_oracle(world):
         ({"inject": 1.5}, "--inject is out of range"),
         ({"inject": 0.0}, "--inject is out of range"),
         ({"seeds": 0}, "--seeds is out of range"),
+        ({"max_rejected": -0.1}, "--max-rejected is out of range"),
     ],
 )
 def test_values_out_of_range_are_refused(values, words):
@@ -139,6 +156,43 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(tmp_path):
         check_json_output(tmp_path)
     with pytest.raises(UsageError, match="is no directory"):
         check_json_output(tmp_path / "missing" / "figures.json")
+    (tmp_path / "link.json").symlink_to(tmp_path / "figures.json")
+    for device in (tmp_path / "link.json", Path(os.devnull)):
+        with pytest.raises(UsageError, match="is a link or a device"):
+            check_json_output(device)
+    with pytest.raises(UsageError, match="File name too long"):
+        check_json_output(tmp_path / ("x" * 300))
+    assert [path.name for path in tmp_path.iterdir()] == ["link.json"]
+
+
+def test_a_directory_that_may_not_be_written_to_is_refused_before_the_work(tmp_path, monkeypatch):
+    def read_only(**_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
+    with pytest.raises(UsageError, match="Read-only file system"):
+        check_json_output(tmp_path / "figures.json")
+
+
+def test_figures_that_cannot_be_written_after_the_work_are_an_error_of_ours_and_leave_the_old_ones(
+    tmp_path, monkeypatch
+):
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "figures.json").write_text("old")
+    monkeypatch.setattr(os, "fsync", full)
+    evaluation = Evaluation("caser", 50, 9, 200, 0, True, 1, [], rejected={}, skipped=())
+    with pytest.raises(InputError, match="No space left") as error:
+        write_json(evaluation, tmp_path / "figures.json")
+    assert error.value.code == "FILE-WRITE"
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_figures_go_to_a_file_of_the_present_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_json(Evaluation("caser", 50, 9, 200, 0, True, 1, [], rejected={}, skipped=()), Path("figures.json"))
+    assert json.loads((tmp_path / "figures.json").read_text())["users"] == 50
 
 
 @pytest.mark.parametrize(
@@ -176,7 +230,7 @@ def test_what_is_not_defined_is_null_in_the_file_and_said_in_words(tmp_path):
         )
         for name in ("raw", "dropped")
     ]
-    evaluation = Evaluation("caser", 50, 9, 200, 0, True, 1, treatments)
+    evaluation = Evaluation("caser", 50, 9, 200, 0, True, 1, treatments, rejected={}, skipped=())
     write_json(evaluation, tmp_path / "figures.json")
     written = json.loads((tmp_path / "figures.json").read_text())
     assert written["treatments"][1]["lifts"]["HR@5"] == {"value": None, "low": None, "high": None}

@@ -2,6 +2,7 @@ import pytest
 
 from iadsr.pipeline.messages import describe_cleaning, describe_training
 from iadsr.pipeline.train import TrainSummary
+from iadsr.transforms.splits import SkippedFile
 
 
 def manifest(**changes):
@@ -73,3 +74,14 @@ def test_training_tells_counts_and_detection(items, words):
     assert "AUROC 0.877" in text
     assert words in text
     assert ("Without text" in text) == bool(items)
+    assert "eft out" not in text
+
+
+def test_training_tells_which_files_and_how_many_rows_it_did_without():
+    metrics = {"interactions": 1000, "users": 9, "items": 20, "held_out_auroc": 0.9}
+    skipped = [SkippedFile(f"{n}.parquet", 10, None, "FILE-READ", f"Cannot read {n}\n.parquet") for n in "ab"]
+    text = describe_training(TrainSummary(metrics, {"null user_id": 2, "empty item_id": 1}, 0, tuple(skipped)), "model")
+    assert text.splitlines()[1:3] == [
+        "Left out: Cannot read a\\n.parquet (FILE-READ), and 1 more.",
+        "Unusable, left out: 3 rows (null user_id 2, empty item_id 1).",
+    ]

@@ -168,3 +168,22 @@ def test_the_real_data_equals_an_independent_copy(real):
     ours, theirs = titles(real.items), titles(copy / "items.parquet")
     assert ours.keys() == theirs.keys()
     assert {item for item in ours if ours[item] != theirs[item]} == {"267", "1412"}  # where RecBole's split lost text
+
+
+def test_a_directory_that_cannot_be_made_is_an_error_of_ours(offline_pip, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be put into") as error:
+        movielens.fetch_movielens(tmp_path / "file" / "data")
+    assert (error.value.code, error.value.found) == ("DEMO-WRITE", "NotADirectoryError: Not a directory")
+    assert offline_pip == []
+
+
+def test_a_disk_that_is_full_is_an_error_of_ours_and_leaves_nothing(offline_pip, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(movielens.pq, "write_table", full)
+    with pytest.raises(InputError, match="No space left") as error:
+        movielens.fetch_movielens(tmp_path / "data")
+    assert error.value.code == "DEMO-WRITE"
+    assert list((tmp_path / "data").iterdir()) == []

@@ -242,3 +242,96 @@ def test_a_path_in_the_manifest_that_leads_outside_is_refused(run):
     change_manifest(run, lambda m: m["outputs"][0].update(path="interactions/../../elsewhere/x.parquet"))
     with pytest.raises(ArtifactError, match="manifest"):
         verify_output(str(run))
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("outputs", 0, "rows"), "7"),
+        (("outputs", 0, "rows"), True),
+        (("outputs", 0, "size"), 1.5),
+        (("outputs", 0, "sha256"), None),
+        (("outputs", 0, "path"), "interactions/\ud800"),
+        (("outputs",), []),
+        (("files", 0, "bytes"), "7"),
+        (("files", 0, "changed_at"), "now"),
+        (("files", 0, "path"), "\ud800"),
+        (("reasons", "rejected", "null user_id"), "2"),
+        (("reasons", "rejected", "null user_id"), None),
+        (("reasons", "rejected"), [2]),
+        (("options", "columns", "user"), ["a"]),
+        (("options", "columns", "item"), None),
+        (("options", "columns", "timestamp"), 7),
+        (("options", "columns", "position"), {"a": 1}),
+        (("options", "columns", "position"), 7),
+        (("options", "columns"), None),
+        (("options",), []),
+    ],
+)
+def test_a_manifest_with_an_entry_of_another_type_is_refused(run, place, value):
+    def change(manifest):
+        *way, last = place
+        for step in way:
+            manifest = manifest[step]
+        manifest[last] = value
+
+    change_manifest(run, change)
+    with pytest.raises(ArtifactError) as error:
+        verify_output(str(run))
+    assert error.value.code == "VERIFY-MANIFEST"
+
+
+@pytest.mark.parametrize("part", ["user", "item", "timestamp", "position"])
+def test_a_column_that_the_manifest_names_and_the_output_lacks_is_found(run, part):
+    change_manifest(run, lambda m: m["options"]["columns"].update({part: "nobody"}))
+    with pytest.raises(ArtifactError, match="has no column 'nobody'") as error:
+        verify_output(str(run))
+    assert error.value.code == "VERIFY-CONTENT"
+
+
+def with_column(name, change):
+    def apply(table):
+        return table.set_column(table.schema.get_field_index(name), name, change(table[name]))
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table.drop_columns(["user_id"]),
+        lambda table: table.rename_columns(["item_id", *table.column_names[1:]]),
+        with_column("user_id", lambda users: pa.nulls(len(users), pa.string())),
+        with_column("item_id", lambda items: pa.nulls(len(items), pa.string())),
+        with_column("item_id", lambda items: pa.array([1.5] * len(items))),
+        with_column("timestamp", lambda times: pa.nulls(len(times), pa.int64())),
+        with_column("timestamp", lambda times: pa.array(["noon"] * len(times))),
+        with_column("timestamp", lambda times: pa.array([b"noon"] * len(times))),
+        with_column("keep", lambda keep: pa.nulls(len(keep), pa.bool_())),
+    ],
+)
+def test_interactions_without_the_columns_of_a_log_are_found(run, change):
+    for path in (run / "interactions").iterdir():  # all of them, so that they agree with one another
+        rewrite(path, change(pq.read_table(path)))
+    with pytest.raises(ArtifactError) as error:
+        verify_output(str(run))
+    assert error.value.code == "VERIFY-CONTENT"
+
+
+@pytest.mark.parametrize("column", ["user_id", "item_ids", "timestamps", "weights"])
+def test_a_column_of_sequences_of_another_type_is_found(run, column):
+    path = shard(run, "sequences")
+    rewrite(path, with_column(column, lambda values: pa.array(["x"] * len(values)))(pq.read_table(path)))
+    with pytest.raises(ArtifactError, match=f"{column if column != 'user_id' else 'users'} breaks the contract"):
+        verify_output(str(run))
+
+
+def test_an_input_that_lacks_a_column_of_the_output_is_an_error_of_ours(finished, run):
+    """The output's user column under another name, and the manifest with it."""
+    for path in (run / "interactions").iterdir():
+        table = pq.read_table(path)
+        rewrite(path, table.rename_columns(["customer", *table.column_names[1:]]))
+    change_manifest(run, lambda m: m["options"]["columns"].update(user="customer"))
+    with pytest.raises(InputError, match="cannot be read as the log of this output") as error:
+        verify_output(str(run))
+    assert error.value.code == "VERIFY-INPUT"

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from iadsr.transforms.readable import readable_values, to_json_rows
+from iadsr.transforms.readable import readable_values, replace_non_finite, to_json_rows
 
 NOT_UTF8 = pa.Array.from_buffers(
     pa.string(), 2, [None, pa.py_buffer(np.array([0, 1, 3], "int32")), pa.py_buffer(b"a\xffb")]
@@ -36,3 +36,9 @@ def test_rows_are_strict_json():
         {"a": "é", "b": "nan", "c": ["inf"], "d": "a"},
         {"a": None, "b": 1.5, "c": [], "d": "\N{REPLACEMENT CHARACTER}b"},
     ]
+
+
+def test_what_json_has_no_numbers_for_is_replaced_at_any_depth():
+    value = {"a": [1.5, float("nan")], "b": ({"c": float("-inf")}, 2), "d": "nan"}
+    assert replace_non_finite(value, str) == {"a": [1.5, "nan"], "b": [{"c": "-inf"}, 2], "d": "nan"}
+    assert replace_non_finite(value, lambda _: None) == {"a": [1.5, None], "b": [{"c": None}, 2], "d": "nan"}
