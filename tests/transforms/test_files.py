@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from iadsr.models.errors import InputError
+from iadsr.models.errors import ArtifactError, InputError
 from iadsr.transforms import files
 
 
@@ -227,6 +227,16 @@ def test_a_local_copy_lasts_as_long_as_its_block(store, tmp_path):
     assert not os.path.exists(local)
     with files.local_copy(str(tmp_path)) as local:
         assert local == str(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../outside", "c/../../outside", "/outside", "c//f", "./f", "c/", "", ".."])
+def test_a_name_that_leads_out_of_a_local_copy_is_refused(store, tmp_path, monkeypatch, name):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    store.files[f"memory://b/m/{name}"] = b"x"
+    with pytest.raises(ArtifactError, match="no path below it") as error, files.local_copy("memory://b/m"):
+        pass
+    assert error.value.code == "ARTIFACT-NAME"
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_listing_on_a_file_system_that_beam_does_not_know_is_an_error():
