@@ -89,6 +89,7 @@ def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progre
         IadsrError: Input, artifacts, options or the output directory are unusable, or rows do not add up.
     """
     started = datetime.now(UTC)
+    options = dataclasses.replace(options, output=files.without_trailing_slashes(options.output))
     if not is_local(beam_options):
         _refuse_local_output(options.output, beam_options)
     with progress.task("Checking input"):

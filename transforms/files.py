@@ -59,6 +59,12 @@ def join(directory: str, *names: str) -> str:
     return FileSystems.join(directory, *names)
 
 
+def without_trailing_slashes(directory: str) -> str:
+    """Spells a directory as it begins the paths of its files, whether or not the user ended it with slashes."""
+    stripped = directory.rstrip("/")
+    return directory if not stripped or stripped.endswith(":") else stripped  # the root, or a scheme alone
+
+
 def match_files(path: str, *, suffix: str = ".parquet") -> list[FileInfo]:
     """Returns the files that `path` (a file, a directory or a glob) stands for, sorted by path.
 

@@ -21,6 +21,7 @@ from iadsr.transforms.deciding import Policy
 from iadsr.transforms.embeddings import EmbeddingTable, read_embeddings, write_embeddings
 from iadsr.transforms.run_marker import RunMarker, write_marker
 from iadsr.transforms.schema import InteractionColumns
+from iadsr.transforms.verification import verify_output
 
 ADDED = [
     "noise_probability",
@@ -395,6 +396,16 @@ def test_an_object_store_serves_for_input_model_and_output(world, store):
         }
     with pytest.raises(InputError, match="already holds a finished run"):
         run(world, "memory://bucket/out", **settings)
+
+
+@pytest.mark.parametrize("slashes", ["/", "//"])
+def test_an_output_with_slashes_at_its_end_is_the_same_directory(world, tmp_path, slashes):
+    manifest = run(world, f"{tmp_path}/out{slashes}")
+    assert [file["path"] for file in manifest["outputs"]] == [
+        "interactions/part-00000-of-00001.parquet",
+        "sequences/part-00000-of-00001.parquet",
+    ]
+    verify_output(f"{tmp_path}/out{slashes}")
 
 
 def test_model_and_vectors_are_loaded_once_and_not_for_every_shard(world, tmp_path, monkeypatch):

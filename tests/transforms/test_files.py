@@ -239,6 +239,14 @@ def test_a_name_that_leads_out_of_a_local_copy_is_refused(store, tmp_path, monke
     assert list(tmp_path.rglob("*")) == []
 
 
+@pytest.mark.parametrize(
+    ("spelled", "expected"),
+    [("out//", "out"), ("a//b/", "a//b"), ("/", "/"), ("gs://b/out//", "gs://b/out"), ("gs://", "gs://"), ("", "")],
+)
+def test_slashes_at_the_end_of_a_directory_make_no_difference(spelled, expected):
+    assert files.without_trailing_slashes(spelled) == expected
+
+
 def test_listing_on_a_file_system_that_beam_does_not_know_is_an_error():
     with pytest.raises(InputError, match="Cannot list nowhere://bucket"):
         files.list_names("nowhere://bucket")
