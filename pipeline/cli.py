@@ -253,13 +253,15 @@ def doctor(
     item_column: ItemColumn = "item_id",
     timestamp_column: TimestampColumn = "timestamp",
     position_column: PositionColumn = None,
+    shards: Shards = None,
     on_bad_file: OnBadFile = "fail",
     config: Config = None,
     verbose: Verbose = False,
 ) -> None:
     """Check the installation, and what a run would read, write and need, before a long run.
 
-    Takes the options of clean, all of them optional. Exits with 1 if there is a problem.
+    Looks at what is named, be it here or in a configuration file of clean's, of which it passes over what it does not
+    need. Exits with 1 if there is a problem.
     """
     beam_options = _configure_files(context)
     from apache_beam.options.pipeline_options import DirectOptions
@@ -272,7 +274,7 @@ def doctor(
     workers = beam_options.view_as(DirectOptions).direct_num_workers
     findings = []
     for finding in examine(
-        DoctorOptions(interactions, items, embeddings, model, output, columns, on_bad_file, workers or 1)
+        DoctorOptions(interactions, items, embeddings, model, output, columns, on_bad_file, workers or 1, shards)
     ):
         findings.append(finding)
         _out.print(*describe_findings([finding]))

@@ -1,7 +1,7 @@
 """The options of the command line, each described once for all commands that have it."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -11,7 +11,10 @@ from .config import read_config
 
 def _load_config(context: typer.Context, path: Path | None) -> Path | None:
     if path is not None:
-        context.default_map, context.meta["beam"] = read_config(path, context.command)
+        # The doctor looks at what a file asks of clean.
+        app: Any = context.find_root().command
+        written_for = app.commands["clean"] if context.command.name == "doctor" else None
+        context.default_map, context.meta["beam"] = read_config(path, context.command, written_for)
     return path
 
 

@@ -14,12 +14,13 @@ DEEPEST = 8
 """Levels of nesting; two are used."""
 
 
-def read_config(path: Path, command: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_config(path: Path, command: Any, written_for: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Reads a configuration file for one command.
 
     Args:
         path: YAML file: option names (with dashes or underscores) to values, and Beam's flags under `beam:`.
         command: The click command, whose option names are the ones allowed.
+        written_for: Another command, whose files will do as well: options that only it has are checked and passed over.
 
     Returns:
         The command's values by parameter name, and the Beam section.
@@ -64,14 +65,8 @@ def read_config(path: Path, command: Any) -> tuple[dict[str, Any], dict[str, Any
             found=type(beam).__name__,
             expected="lines of flag: value",
         )
-    # A file's key is an option's long name: `user_column` or `user-column` for --user-column.
-    names = {
-        flag.lstrip("-").replace("-", "_"): parameter
-        for parameter in command.params
-        if parameter.name != "config"
-        for flag in (*parameter.opts, *parameter.secondary_opts)
-        if flag.startswith("--")
-    }
+    own = _options_by_name(command)
+    names = {**(_options_by_name(written_for) if written_for is not None else {}), **own}
     result = {}
     for key, value in values.items():
         name = str(key).replace("-", "_")
@@ -84,8 +79,21 @@ def read_config(path: Path, command: Any) -> tuple[dict[str, Any], dict[str, Any
                 expected="one of " + ", ".join(sorted(names)),
                 fix=f"did you mean {close[0]}?" if close else f"flags of Beam belong under {BEAM_SECTION}:",
             )
-        result[names[name].name] = _check_value(path, str(key), value, names[name].is_flag)
+        checked = _check_value(path, str(key), value, names[name].is_flag)
+        if name in own:
+            result[own[name].name] = checked
     return result, beam
+
+
+def _options_by_name(command: Any) -> dict[str, Any]:
+    """Returns a command's options by their long names, which are a file's keys: `user_column` for --user-column."""
+    return {
+        flag.lstrip("-").replace("-", "_"): parameter
+        for parameter in command.params
+        if parameter.name != "config"
+        for flag in (*parameter.opts, *parameter.secondary_opts)
+        if flag.startswith("--")
+    }
 
 
 def _load(path: Path) -> Any:

@@ -51,6 +51,8 @@ class DoctorOptions:
     """What the run would do about files that cannot be used."""
     workers: int = 1
     """Processes that the run would use."""
+    shards: int | None = None
+    """User shards of the run; None: from the size of the log."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +104,7 @@ def examine(options: DoctorOptions) -> Iterator[Finding]:
         if plan and files.is_local(output):
             yield from _check("Disk", lambda: _disk(output, plan[0]))
     if plan:
-        yield from _check("Memory", lambda: _memory(plan[0], table[0] if table else None, options.workers))
+        yield from _check("Memory", lambda: _memory(plan[0], table[0] if table else None, options))
 
 
 def _check(what: str, check: Callable[[], str]) -> Iterator[Finding]:
@@ -240,10 +242,12 @@ def _disk(output: str, plan: InputPlan) -> str:
     return f"{_size(free)} free, about {_size(need)} needed"
 
 
-def _memory(plan: InputPlan, table: EmbeddingTable | None, workers: int) -> str:
-    shard = plan.uncompressed_bytes / plan.default_shards() + _DECISION_BYTES * plan.rows / plan.default_shards()
+def _memory(plan: InputPlan, table: EmbeddingTable | None, options: DoctorOptions) -> str:
+    shards = plan.sharding(options.shards).shards
+    shard = (plan.uncompressed_bytes + _DECISION_BYTES * plan.rows) / shards
     vectors = table.vectors.nbytes if table is not None else 0
-    need = int(workers * (BASE_BYTES + SHARD_FACTOR * shard) + 2 * vectors)  # vectors are mapped, once for all workers
+    # Vectors are mapped, once for all workers.
+    need = int(options.workers * (BASE_BYTES + SHARD_FACTOR * shard) + 2 * vectors)
     available = _available_memory()
     if available is None:
         return f"about {_size(need)} needed, how much is free is not known here"
@@ -252,7 +256,8 @@ def _memory(plan: InputPlan, table: EmbeddingTable | None, workers: int) -> str:
             "Memory may not suffice",
             code="DOCTOR-MEMORY",
             found=f"{_size(available)} available",
-            expected=f"about {_size(need)} for {workers} workers",
+            expected=f"about {_size(need)} for {options.workers} worker{'s' * (options.workers != 1)} "
+            f"and {shards:,} shard{'s' * (shards != 1)}",
             fix="use more --shards, so that each is smaller, or fewer workers",
         )
     return f"{_size(available)} available, about {_size(need)} needed"

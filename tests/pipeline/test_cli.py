@@ -159,6 +159,18 @@ def test_clean_from_a_configuration_file_with_a_flag_that_wins(world, tmp_path):
     assert "already holds a finished run" in again.stderr
 
 
+def test_the_doctor_looks_at_what_a_configuration_of_clean_names(world, tmp_path):
+    config = tmp_path / "clean.yaml"
+    config.write_text(f"interactions: {world.interactions}\ndrop_rate: 0.1\nshuffle: bytes\n")
+    result = iadsr("doctor", "--config", config, "--shards", 4)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "3,200 rows in 2 files" in result.stdout
+    config.write_text(f"interactions: {world.interactions}\ndrop_rte: 0.1\n")
+    misspelt = iadsr("doctor", "--config", config)
+    assert misspelt.returncode == 1
+    assert "did you mean drop_rate?" in misspelt.stderr
+
+
 def test_train_and_clean_a_log_from_the_command_line(world, tmp_path):
     model, output = tmp_path / "model", tmp_path / "out"
     inputs = ["--interactions", world.with_bad_input(tmp_path / "log"), "--embeddings", world.embeddings]

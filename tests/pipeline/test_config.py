@@ -8,10 +8,10 @@ from iadsr.pipeline.config import read_config
 COMMANDS = get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def read(tmp_path, command, text):
+def read(tmp_path, command, text, written_for=None):
     path = tmp_path / "c.yaml"
     path.write_text(text)
-    return read_config(path, COMMANDS[command])
+    return read_config(path, COMMANDS[command], COMMANDS.get(written_for))
 
 
 def test_names_take_dashes_or_underscores_and_beam_has_its_own_section(tmp_path):
@@ -41,3 +41,11 @@ def test_text_columns_may_be_a_list(tmp_path):
 def test_what_an_option_does_not_take_is_refused(tmp_path, text, words):
     with pytest.raises(InputError, match=words):
         read(tmp_path, "clean", text)
+
+
+def test_a_file_of_another_commands_will_do_and_its_mistakes_are_told_all_the_same(tmp_path):
+    values, _ = read(tmp_path, "doctor", "interactions: log\ndrop_rate: 0.1\nshards: 3", written_for="clean")
+    assert values == {"interactions": "log", "shards": 3}
+    for text, words in (("drop_rat: 0.1", "does not have"), ("overwrite: 'false'", "sets overwrite")):
+        with pytest.raises(InputError, match=words):
+            read(tmp_path, "doctor", text, written_for="clean")

@@ -11,6 +11,8 @@ from iadsr.pipeline import doctor
 from iadsr.pipeline.doctor import DoctorOptions, examine
 from iadsr.pipeline.messages import describe_findings
 from iadsr.pipeline.output_directory import locked
+from iadsr.transforms.schema import InteractionColumns
+from iadsr.transforms.splits import plan_input
 
 
 def findings(**options) -> dict[str, doctor.Finding]:
@@ -80,6 +82,17 @@ def test_too_little_disk_or_memory_is_told_beforehand(healthy, monkeypatch):
     found = findings(**healthy)
     assert "DOCTOR-DISK" in found["Disk"].text
     assert "DOCTOR-MEMORY" in found["Memory"].text
+
+
+def test_more_shards_need_less_memory_and_fewer_more(healthy, monkeypatch):
+    plan = plan_input(healthy["interactions"], InteractionColumns())
+    monkeypatch.setattr(doctor, "_available_memory", lambda: 1000)
+    monkeypatch.setattr(doctor, "BASE_BYTES", 0)
+    monkeypatch.setattr(doctor, "SHARD_FACTOR", 1 << 20)
+    gib = (plan.uncompressed_bytes + 64 * plan.rows) / 1024
+    whole, tenth = (findings(**healthy, shards=shards)["Memory"].text for shards in (None, 10))
+    assert f"about {gib:.1f} GiB for 1 worker and 1 shard\n" in whole
+    assert f"about {gib / 10:.1f} GiB for 1 worker and 10 shards\n" in tenth
 
 
 def test_a_directory_that_is_being_written_to_is_told(healthy):
