@@ -27,6 +27,8 @@ from iadsr.transforms.embedding_table import EmbeddingMetadata, EmbeddingTable
 from iadsr.transforms.embeddings import write_embeddings
 
 TIMEOUT = 240
+USERS = 800
+"""Of the log with noise: enough to know what noise scores."""
 
 
 def evaluate(*arguments) -> subprocess.CompletedProcess:
@@ -43,7 +45,7 @@ def injected(tmp_path_factory):
     """
     root = tmp_path_factory.mktemp("evaluation")
     path, generator = root / "figures.json", np.random.default_rng(0)
-    users, items = np.repeat(np.arange(400), 8), [f"item-{i:02d}" for i in range(40)]
+    users, items = np.repeat(np.arange(USERS), 8), [f"item-{i:02d}" for i in range(40)]
     bought = users % 5 * 8 + generator.integers(0, 8, len(users))
     log = {"user_id": users, "item_id": [items[i] for i in bought], "timestamp": np.arange(len(users))}
     pq.write_table(pa.table(log), root / "log.parquet")
@@ -61,12 +63,12 @@ def injected(tmp_path_factory):
 def test_all_treatments_are_measured_on_every_user(injected):
     _, figures = injected
     assert figures["recommender"] == "sasrec"
-    assert figures["users"] == 400
+    assert figures["users"] == USERS
     assert figures["items"] == 40
     assert figures["seeds"] == 3
     # 25% of the noisy log: a third of what was there.
-    assert figures["inserted"] == pytest.approx(3200 / 3, rel=0.01)
-    assert figures["training_interactions"] == 3200 - 2 * 400 + figures["inserted"]
+    assert figures["inserted"] == pytest.approx(8 * USERS / 3, rel=0.01)
+    assert figures["training_interactions"] == 6 * USERS + figures["inserted"]
     assert figures["recommends_seen"]  # some of its users come back for the same item
     assert [treatment["name"] for treatment in figures["treatments"]] == [
         "raw",
