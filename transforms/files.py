@@ -268,11 +268,13 @@ def _replace(temporary: str, path: str) -> None:
     try:
         FileSystems.rename([temporary], [path])
     except BeamIOError:
-        if not (exists(temporary) and exists(path)):
-            raise
-        # HDFS, unlike the others, does not rename onto a file that is there.
-        delete(path)
-        FileSystems.rename([temporary], [path])
+        with suppress(InputError):  # what failed first is what the user must know
+            if exists(temporary) and exists(path):
+                # HDFS, unlike the others, does not rename onto a file that is there.
+                delete(path)
+                FileSystems.rename([temporary], [path])
+                return
+        raise
 
 
 def _sync_directory(directory: str) -> None:
@@ -362,11 +364,33 @@ def read_arrow(path: str) -> pa.Table:
 
 
 def exists(path: str) -> bool:
-    """Whether a file or directory of that name exists."""
+    """Whether a file or directory of that name exists.
+
+    Raises:
+        InputError: The file system does not say: to take that for "no" would pass over what is there.
+    """
+    with asking(path):
+        if not is_local(path):
+            return FileSystems.exists(path)
+        try:
+            os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+
+@contextmanager
+def asking(path: str) -> Iterator[None]:
+    """Turns what a file system raises while the block asks it about a file into an error of ours."""
     try:
-        return FileSystems.exists(path)
-    except (OSError, BeamIOError, ValueError):
-        return False
+        yield
+    except (OSError, BeamIOError, ValueError) as error:
+        raise InputError(
+            f"Cannot find out whether {path} is there and unchanged",
+            code="FILE-ASK",
+            found=_first_line(error),
+            fix="check the path, the permissions and the connection, and run again",
+        ) from error
 
 
 def delete(*paths: str) -> None:

@@ -4,10 +4,9 @@ import dataclasses
 import hashlib
 import os
 
-from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
-from .files import FileInfo, WrittenFile, is_local, literal, open_binary, open_parquet, reading
+from .files import FileInfo, WrittenFile, asking, exists, is_local, literal, open_binary, open_parquet, reading
 
 
 def describe_file(path: str) -> WrittenFile:
@@ -27,12 +26,16 @@ def describe_file(path: str) -> WrittenFile:
 
 
 def is_unchanged(info: FileInfo) -> bool:
-    """Whether a file still has the size and time of change that it had when it was listed."""
-    try:
+    """Whether a file is there, with the size and time of change that it had when it was listed.
+
+    Raises:
+        InputError: The file system does not say.
+    """
+    with asking(info.path):
         if is_local(info.path):
+            if not exists(info.path):
+                return False
             now = os.stat(info.path)
             return (now.st_size, now.st_mtime) == (info.size, info.updated)
         now = FileSystems.match([literal(info.path)])[0].metadata_list
-    except (OSError, BeamIOError, ValueError):
-        return False
     return any((m.path, m.size_in_bytes, m.last_updated_in_seconds or 0.0) == dataclasses.astuple(info) for m in now)

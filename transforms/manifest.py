@@ -177,7 +177,7 @@ def read_manifest(output: str) -> dict[str, Any]:
     """Reads the manifest of a finished run.
 
     Raises:
-        InputError: There is none, or it is damaged.
+        InputError: There is none, it is damaged, or the file system does not say.
     """
     try:
         path = join(output, MANIFEST)

@@ -76,7 +76,7 @@ def check_unchanged(info: FileInfo) -> None:
     """Checks that a file is still the one that the plan was made for.
 
     Raises:
-        InputError: It vanished, or its size or time of change is another.
+        InputError: It vanished, or its size or time of change is another, or the file system does not say.
     """
     if not is_unchanged(info):
         found = "another size or time of change" if exists(info.path) else "no such file any more"

@@ -230,7 +230,7 @@ def _check_inputs(
     checksum: int,
 ) -> int:
     """Holds input files that are still as they were against the output; returns how many these are."""
-    unchanged = [f for f in manifest["files"] if is_unchanged(FileInfo(f["path"], f["bytes"], f["changed_at"]))]
+    unchanged = [f for f in manifest["files"] if _is_at_hand(FileInfo(f["path"], f["bytes"], f["changed_at"]))]
     total = 0
     for file in unchanged:
         with open_parquet(file["path"]) as parquet:
@@ -255,6 +255,14 @@ def _check_inputs(
             fix=_AGAIN,
         )
     return len(unchanged)
+
+
+def _is_at_hand(info: FileInfo) -> bool:
+    """Whether a file can be held against the output: a result may be verified where its input is out of reach."""
+    try:
+        return is_unchanged(info)
+    except InputError:
+        return False
 
 
 def _id_checksum(table: pa.Table, columns: InteractionColumns) -> int:

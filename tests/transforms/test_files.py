@@ -3,6 +3,7 @@ import os
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.io.filesystem import BeamIOError
 
 from iadsr.models.errors import ArtifactError, InputError
 from iadsr.transforms import files
@@ -237,6 +238,41 @@ def test_a_name_that_leads_out_of_a_local_copy_is_refused(store, tmp_path, monke
         pass
     assert error.value.code == "ARTIFACT-NAME"
     assert list(tmp_path.rglob("*")) == []
+
+
+def test_what_cannot_be_asked_for_is_not_taken_for_missing(store, tmp_path, monkeypatch):
+    there = touch(tmp_path / "f")
+    assert files.exists(there)
+    assert not files.exists(str(tmp_path / "missing"))
+    assert not files.exists(there + "/below")
+
+    def refuse(*arguments):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(store, "exists", refuse)
+    for ask in (files.exists, files.delete):
+        with pytest.raises(InputError) as error:
+            ask("memory://b/f")
+        assert error.value.code == "FILE-ASK"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", refuse)
+        with pytest.raises(InputError) as error:
+            files.exists(there)
+    assert error.value.code == "FILE-ASK"
+
+
+def test_of_a_write_that_fails_the_first_failure_is_told(store, monkeypatch):
+    def refuse(reason):
+        def refused(*arguments):
+            raise BeamIOError("failed", {"memory://b/f": TimeoutError(reason)})
+
+        return refused
+
+    monkeypatch.setattr(store, "rename", refuse("first"))
+    monkeypatch.setattr(store, "exists", refuse("second"))
+    with pytest.raises(InputError, match="Cannot write") as error:
+        files.write_atomically("memory://b/f", lambda file: file.write(b"x"))
+    assert error.value.found == "TimeoutError: first"
 
 
 @pytest.mark.parametrize(
