@@ -9,7 +9,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -154,16 +154,23 @@ def _find_remotely(path: str, is_glob: bool, suffix: str, spelled: str) -> list[
     return []
 
 
-def open_parquet(path: str) -> pq.ParquetFile:
-    """Opens a Parquet file on any file system.
+@contextmanager
+def open_parquet(path: str) -> Iterator[pq.ParquetFile]:
+    """Opens a Parquet file on any file system, for as long as the block runs.
 
     Raises:
         InputError: The file is missing, empty, truncated, encrypted, or not Parquet.
     """
+    with ExitStack() as stack:
+        yield _open_parquet(path, stack)
+
+
+def _open_parquet(path: str, stack: ExitStack) -> pq.ParquetFile:
     try:
         if is_local(path) and os.path.exists(path) and not os.path.isfile(path):
             raise ValueError("a directory, a pipe or a device")  # to open a pipe would wait for ever
-        parquet = pq.ParquetFile(path if is_local(path) else open_binary(path), page_checksum_verification=True)
+        source = path if is_local(path) else stack.enter_context(_closing(open_binary(path)))
+        parquet = stack.enter_context(pq.ParquetFile(source, page_checksum_verification=True))
         # Decoded here, where a name or a time zone that is not UTF-8 is still the file's fault.
         _ = [(field.name, getattr(field.type, "tz", None)) for field in parquet.schema_arrow]
         footer = parquet.metadata
@@ -180,6 +187,16 @@ def open_parquet(path: str) -> pq.ParquetFile:
             expected="a complete Parquet file",
             fix="write the file again, or leave it out of the input",
         ) from error
+
+
+@contextmanager
+def _closing(file: BinaryIO) -> Iterator[BinaryIO]:
+    """Closes a file that was read, which Arrow does not do; that this fails takes nothing from what was read."""
+    try:
+        yield file
+    finally:
+        with suppress(OSError, BeamIOError):
+            file.close()
 
 
 def open_binary(path: str) -> BinaryIO:

@@ -118,16 +118,16 @@ def test_a_scheme_that_beam_does_not_know_is_an_error(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"not parquet at all", b"PAR1" + b"\0" * 20 + b"PAR1"])
 def test_what_is_not_parquet_is_named(tmp_path, content):
     path = touch(tmp_path / "bad.parquet", content)
-    with pytest.raises(InputError, match=r"Cannot read .*bad\.parquet"):
-        files.open_parquet(path)
+    with pytest.raises(InputError, match=r"Cannot read .*bad\.parquet"), files.open_parquet(path):
+        pass
 
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "log.parquet")
     for path in (tmp_path, tmp_path / "log.parquet"):
         (info,) = files.match_files(str(path))
-        with pytest.raises(InputError, match="a pipe or a device"):
-            files.open_parquet(info.path)
+        with pytest.raises(InputError, match="a pipe or a device"), files.open_parquet(info.path):
+            pass
 
 
 def test_an_empty_path_does_not_stand_for_the_whole_machine():
@@ -140,8 +140,8 @@ def test_a_truncated_file_is_named(tmp_path):
     whole = tmp_path / "whole.parquet"
     pq.write_table(pa.table({"a": range(1000)}), whole)
     path = touch(tmp_path / "cut.parquet", whole.read_bytes()[:-100])
-    with pytest.raises(InputError, match=r"cut\.parquet"):
-        files.open_parquet(path)
+    with pytest.raises(InputError, match=r"cut\.parquet"), files.open_parquet(path):
+        pass
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -228,6 +228,19 @@ def test_a_local_copy_lasts_as_long_as_its_block(store, tmp_path):
     assert not os.path.exists(local)
     with files.local_copy(str(tmp_path)) as local:
         assert local == str(tmp_path)
+
+
+def test_a_remote_file_is_closed_after_its_block_and_when_it_is_no_parquet(store, monkeypatch):
+    opened, original = [], files.open_binary
+    monkeypatch.setattr(files, "open_binary", lambda path: opened.append(original(path)) or opened[-1])
+    files.write_table("memory://b/good", pa.table({"a": range(3)}))
+    with files.open_parquet("memory://b/good") as parquet:
+        assert not opened[0].closed
+        assert parquet.read()["a"].to_pylist() == [0, 1, 2]
+    store.files["memory://b/bad"] = b"not parquet at all"
+    with pytest.raises(InputError, match="Cannot read memory://b/bad"), files.open_parquet("memory://b/bad"):
+        pass
+    assert [file.closed for file in opened] == [True, True]
 
 
 @pytest.mark.parametrize("name", ["../outside", "c/../../outside", "/outside", "c//f", "./f", "c/", "", ".."])
