@@ -20,8 +20,9 @@ from ..transforms.embeddings import (
     read_embeddings,
     write_embeddings,
 )
-from ..transforms.files import delete, join, list_names, open_parquet
+from ..transforms.files import delete, join, list_names
 from ..transforms.item_texts import ItemTexts, read_item_texts
+from ..transforms.table_files import open_parquet
 
 UNFINISHED = ".unfinished"
 """Folder in the output directory for what a run has embedded so far."""

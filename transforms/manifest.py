@@ -19,7 +19,7 @@ from ..models.noise_share import NoiseShare
 from .conservation import check_conservation
 from .deciding import DROP_REASONS, KEEP_REASONS, Policy
 from .drop_plan import DropPlan
-from .files import WrittenFile, delete, exists, join, read_bytes, write_atomically
+from .files import delete, exists, join, read_bytes, write_atomically
 from .joining import Catalogue, open_items
 from .popularity import ItemCounts, read_item_counts
 from .pseudonyms import name_users
@@ -27,6 +27,7 @@ from .reading import SplitCounts, check_unchanged
 from .run_facts import RunFacts
 from .run_marker import check_still_ours
 from .summary import HISTOGRAM_BINS, Summary, length_labels
+from .table_files import WrittenFile
 from .validation import UNREADABLE
 
 MANIFEST, REPORT = "manifest.json", "report.html"

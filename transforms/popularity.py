@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..models.popularity import bucket_edges
-from .files import join, read_arrow, write_atomically
+from .files import join, write_atomically
+from .table_files import read_arrow
 
 
 class ItemCounts(NamedTuple):

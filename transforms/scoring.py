@@ -14,13 +14,14 @@ from apache_beam.coders.typecoders import registry
 from apache_beam.pvalue import AsSingleton
 
 from .coders import TableCoder
-from .files import exists, join, local_copy, read_arrow, write_arrow
+from .files import exists, join, local_copy
 from .grouping import Slice, collect
 from .joining import Catalogue, open_catalogue
 from .loading import LoadedOnce
 from .ordering import OrderedShard, order_interactions
 from .schema import INTERNAL_PREFIX, ROW, SIMILARITY_COLUMNS, InteractionColumns
 from .shuffle_join import collect_catalogue
+from .table_files import read_arrow, write_arrow
 
 if TYPE_CHECKING:
     from ..models.iadsr import IADSR

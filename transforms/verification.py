@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 
 from ..models.errors import ArtifactError, ConservationError, InputError
 from .deciding import DROP_REASONS, KEEP_REASONS
-from .files import FileInfo, WrittenFile, join, list_names, open_parquet
-from .fingerprints import describe_file, is_unchanged
+from .files import FileInfo, is_unchanged, join, list_names
 from .grouping import hash_values
 from .manifest import read_manifest
 from .ordering import order_interactions
 from .schema import ADDED_FIELDS, REJECTED_SCHEMA, InteractionColumns, one_chunk
+from .table_files import WrittenFile, describe_file, open_parquet
 from .validation import parse_time
 from .writing import INTERACTIONS, REJECTED, SEQUENCES
 

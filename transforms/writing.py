@@ -12,14 +12,14 @@ from apache_beam.pvalue import AsSingleton
 from ..models.weighting import weigh_interactions
 from .deciding import Decisions, Policy, decide
 from .drop_plan import DropPlan
-from .files import WrittenFile, exists, join, write_table
-from .fingerprints import describe_file
+from .files import exists, join
 from .joining import Catalogue, open_items
 from .loading import LoadedOnce
 from .popularity import ItemCounts, read_item_counts
 from .schema import ADDED_FIELDS, SIMILARITY_COLUMNS, InteractionColumns
 from .scoring import ScoredShard
 from .summary import Summary, summarise
+from .table_files import WrittenFile, describe_file, write_table
 
 INTERACTIONS, SEQUENCES, REJECTED = "interactions", "sequences", "rejected"
 

@@ -17,7 +17,7 @@ from iadsr.pipeline.messages import describe_verification
 from iadsr.pipeline.options import beam_options
 from iadsr.pipeline.progress import Progress
 from iadsr.transforms.deciding import Policy
-from iadsr.transforms.fingerprints import describe_file
+from iadsr.transforms.table_files import describe_file
 from iadsr.transforms.verification import verify_output
 
 
