@@ -153,11 +153,11 @@ def clean_in_a_loop(paths: Paths) -> None:
     from iadsr.transforms.deciding import Policy, decide
     from iadsr.transforms.drop_plan import merge_tallies, plan_drops, tally_shard
     from iadsr.transforms.embeddings import read_embeddings
-    from iadsr.transforms.files import read_arrow, write_arrow
     from iadsr.transforms.joining import join_tables, open_catalogue, write_catalogue
     from iadsr.transforms.reading import read_split
     from iadsr.transforms.scoring import from_table, score_shard, to_table
     from iadsr.transforms.splits import plan_input
+    from iadsr.transforms.table_files import read_arrow, write_arrow
     from iadsr.transforms.writing import (
         cleaned_interactions,
         cleaned_sequences,
@@ -262,9 +262,9 @@ def sequences_with_beam(paths: Paths) -> None:
 
 
 def _write_ordered(element: tuple[int, Any], directory: str) -> None:
-    from iadsr.transforms.files import write_table
     from iadsr.transforms.grouping import collect
     from iadsr.transforms.ordering import order_interactions
+    from iadsr.transforms.table_files import write_table
 
     shard, slices = element
     ordered = order_interactions(collect(slices), COLUMNS)
@@ -285,9 +285,9 @@ def _sequences(table: pa.Table, offsets: np.ndarray) -> pa.Table:
 
 def sequences_in_a_loop(paths: Paths) -> None:
     """Does the same with the same functions, one after the other, and without checking a row."""
-    from iadsr.transforms.files import write_table
     from iadsr.transforms.ordering import order_interactions
     from iadsr.transforms.splits import plan_input
+    from iadsr.transforms.table_files import write_table
 
     os.makedirs(paths.output)
     shards = _Shards(paths.output, plan_input(paths.log, COLUMNS).sharding())

@@ -124,7 +124,8 @@ def describe_verification(verified: "Verified", output: str) -> str:
             f"{rows['read']:,} rows read = {rows['kept']:,} kept + {rows['dropped']:,} dropped + "
             f"{rows['rejected']:,} rejected, in each input file and in total.",
             f"Interactions of {_count(verified.users, 'user')} are in order; the sequences are exactly the kept ones.",
-            f"Held against {against}" + ("." if held == verified.inputs else "; the others are gone or have changed."),
+            f"Held against {against}"
+            + ("." if held == verified.inputs else "; the others are gone, changed or out of reach."),
         ]
     )
 

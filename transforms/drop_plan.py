@@ -20,7 +20,8 @@ from ..models.noise_share import (
 )
 from .deciding import Policy
 from .grouping import hash_values
-from .popularity import ItemCounts, SharedItemCounts
+from .loading import LoadedOnce
+from .popularity import ItemCounts, read_item_counts
 from .schema import InteractionColumns
 from .scoring import ScoredShard
 from .thresholds import ProbabilityHistogram, merge_histograms, probability_histogram, threshold_for_rate
@@ -112,10 +113,10 @@ class PlanDrops(beam.PTransform):
 class _TallyShard(beam.DoFn):
     def __init__(self, columns: InteractionColumns):
         self._columns = columns
-        self._counts = SharedItemCounts()
+        self._counts = LoadedOnce[ItemCounts]()
 
     def process(self, scored: ScoredShard, item_counts: str) -> Iterator[Tally]:
-        yield tally_shard(scored, self._columns, self._counts.read(item_counts))
+        yield tally_shard(scored, self._columns, self._counts.get(lambda: read_item_counts(item_counts)))
 
 
 class _MergeTallies(beam.CombineFn):

@@ -27,8 +27,9 @@ from .embedding_table import (
     normalise_item_ids,
     stored_vectors,
 )
-from .files import delete, join, list_names, match_files, open_parquet, reading, write_atomically
+from .files import delete, join, list_names, match_files, reading, write_atomically
 from .links import refuse_links
+from .table_files import open_parquet
 
 __all__ = [
     "EmbeddingMetadata",

@@ -1,7 +1,5 @@
-"""Files on any file system that Beam knows: find them, open Parquet, write whole or not at all."""
+"""Files on any file system that Beam knows: find, read, delete them, write them whole or not at all."""
 
-import hashlib
-import io
 import os
 import re
 import shutil
@@ -10,11 +8,10 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from dataclasses import astuple, dataclass
+from typing import BinaryIO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileSystem
 from apache_beam.io.filesystems import FileSystems
 
@@ -33,20 +30,6 @@ class FileInfo:
     """Bytes."""
     updated: float = 0.0
     """Time of the last change, seconds since 1970; 0 where the file system does not tell."""
-
-
-@dataclass(frozen=True)
-class WrittenFile:
-    """One file of a result, as the manifest lists it and `iadsr verify` checks it."""
-
-    path: str
-    """Path or URL; in a manifest, what is below the output directory."""
-    rows: int
-    """Rows."""
-    size: int
-    """Bytes."""
-    sha256: str
-    """Of its content, in hex."""
 
 
 def is_local(path: str) -> bool:
@@ -154,34 +137,6 @@ def _find_remotely(path: str, is_glob: bool, suffix: str, spelled: str) -> list[
     return []
 
 
-def open_parquet(path: str) -> pq.ParquetFile:
-    """Opens a Parquet file on any file system.
-
-    Raises:
-        InputError: The file is missing, empty, truncated, encrypted, or not Parquet.
-    """
-    try:
-        if is_local(path) and os.path.exists(path) and not os.path.isfile(path):
-            raise ValueError("a directory, a pipe or a device")  # to open a pipe would wait for ever
-        parquet = pq.ParquetFile(path if is_local(path) else open_binary(path), page_checksum_verification=True)
-        # Decoded here, where a name or a time zone that is not UTF-8 is still the file's fault.
-        _ = [(field.name, getattr(field.type, "tz", None)) for field in parquet.schema_arrow]
-        footer = parquet.metadata
-        groups = [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
-        if sum(groups) != footer.num_rows or min(groups, default=0) < 0:
-            raise ValueError(f"{footer.num_rows:,} rows by the footer, {sum(groups):,} in its row groups")
-        return parquet
-    # The file is anybody's: what its parser raises cannot be listed.
-    except Exception as error:
-        raise InputError(
-            f"Cannot read {path}",
-            code="FILE-READ",
-            found=_first_line(error),
-            expected="a complete Parquet file",
-            fix="write the file again, or leave it out of the input",
-        ) from error
-
-
 def open_binary(path: str) -> BinaryIO:
     """Opens a file for reading as it is, whatever its name says about compression."""
     return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
@@ -222,7 +177,7 @@ def reading(path: str) -> Iterator[None]:
         raise InputError(
             f"Cannot read {path}",
             code="FILE-LOAD",
-            found=_first_line(error),
+            found=first_line(error),
             fix="check that the file is there and may be read, and run again",
         ) from error
 
@@ -259,7 +214,7 @@ def write_atomically(path: str, write: Callable[[BinaryIO], object], *, durable:
         raise InputError(
             f"Cannot write {path}",
             code="FILE-WRITE",
-            found=_first_line(error),
+            found=first_line(error),
             fix="check that the directory may be written to and that the disk has room",
         ) from error
 
@@ -268,11 +223,13 @@ def _replace(temporary: str, path: str) -> None:
     try:
         FileSystems.rename([temporary], [path])
     except BeamIOError:
-        if not (exists(temporary) and exists(path)):
-            raise
-        # HDFS, unlike the others, does not rename onto a file that is there.
-        delete(path)
-        FileSystems.rename([temporary], [path])
+        with suppress(InputError):  # what failed first is what the user must know
+            if exists(temporary) and exists(path):
+                # HDFS, unlike the others, does not rename onto a file that is there.
+                delete(path)
+                FileSystems.rename([temporary], [path])
+                return
+        raise
 
 
 def _sync_directory(directory: str) -> None:
@@ -283,90 +240,50 @@ def _sync_directory(directory: str) -> None:
         os.close(handle)
 
 
-def write_table(path: str, table: pa.Table, *, varied: tuple[str, ...] = ()) -> WrittenFile:
-    """Writes one Parquet file atomically and durably (zstd; equal tables give equal bytes).
-
-    Args:
-        path: The file.
-        table: Its content.
-        varied: Columns whose values seldom come twice: a dictionary of them would be built only to be thrown away.
-    """
-    leaves = [(field.name, leaf) for field in table.schema for leaf in _leaves(field.type, field.name)]
-    settings: dict[str, Any] = {
-        "compression": "zstd",
-        "use_dictionary": [leaf for name, leaf in leaves if name not in varied],
-        # Readers skip row groups by them, which nobody can by the least of all lists' elements.
-        "write_statistics": [leaf for name, leaf in leaves if leaf == name],
-    }
-    sink = _Hashed()
-
-    def write(file: BinaryIO) -> None:
-        sink.file = file
-        pq.write_table(table, sink, **settings)
-
-    write_atomically(path, write, durable=True)
-    return WrittenFile(path, len(table), sink.size, sink.digest.hexdigest())
-
-
-def _leaves(data_type: pa.DataType, path: str) -> Iterator[str]:
-    """Yields the paths by which Parquet knows the values of a column: more than one where it is nested."""
-    if pa.types.is_struct(data_type):
-        for field in data_type.fields:
-            yield from _leaves(field.type, f"{path}.{field.name}")
-    elif pa.types.is_map(data_type):
-        yield from _leaves(data_type.key_type, f"{path}.key_value.key")
-        yield from _leaves(data_type.item_type, f"{path}.key_value.value")
-    elif pa.types.is_nested(data_type) and not pa.types.is_union(data_type):
-        yield from _leaves(data_type.value_type, f"{path}.list.element")
-    else:
-        yield path
-
-
-class _Hashed(io.RawIOBase):
-    """Passes on what is written, and hashes it on the way."""
-
-    file: BinaryIO
-
-    def __init__(self):
-        self.size, self.digest = 0, hashlib.sha256()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data) -> int:
-        self.file.write(data)
-        self.digest.update(data)
-        self.size += len(data)
-        return len(data)
-
-
-def write_arrow(path: str, table: pa.Table) -> None:
-    """Writes one Arrow IPC file atomically, to be read back by this run."""
-
-    def write(file: BinaryIO) -> None:
-        with pa.ipc.new_file(file, table.schema) as writer:
-            writer.write_table(table)
-
-    write_atomically(path, write)
-
-
-def read_arrow(path: str) -> pa.Table:
-    """Reads what `write_arrow` wrote.
+def exists(path: str) -> bool:
+    """Whether a file or directory of that name exists.
 
     Raises:
-        InputError: It cannot be read.
+        InputError: The file system does not say: to take that for "no" would pass over what is there.
     """
-    with reading(path):
-        source = pa.memory_map(path) if is_local(path) else pa.py_buffer(read_bytes(path))
-        return pa.ipc.open_file(source).read_all()
+    with _asking(path):
+        if not is_local(path):
+            return FileSystems.exists(path)
+        try:
+            os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
 
-def exists(path: str) -> bool:
-    """Whether a file or directory of that name exists."""
+def is_unchanged(info: FileInfo) -> bool:
+    """Whether a file is there, with the size and time of change that it had when it was listed.
+
+    Raises:
+        InputError: The file system does not say.
+    """
+    with _asking(info.path):
+        if is_local(info.path):
+            if not exists(info.path):
+                return False
+            now = os.stat(info.path)
+            return (now.st_size, now.st_mtime) == (info.size, info.updated)
+        now = FileSystems.match([literal(info.path)])[0].metadata_list
+    return any((m.path, m.size_in_bytes, m.last_updated_in_seconds or 0.0) == astuple(info) for m in now)
+
+
+@contextmanager
+def _asking(path: str) -> Iterator[None]:
+    """Turns what a file system raises while the block asks it about a file into an error of ours."""
     try:
-        return FileSystems.exists(path)
-    except (OSError, BeamIOError, ValueError):
-        return False
+        yield
+    except (OSError, BeamIOError, ValueError) as error:
+        raise InputError(
+            f"Cannot find out whether {path} is there and unchanged",
+            code="FILE-ASK",
+            found=first_line(error),
+            fix="check the path, the permissions and the connection, and run again",
+        ) from error
 
 
 def delete(*paths: str) -> None:
@@ -382,7 +299,7 @@ def delete(*paths: str) -> None:
             raise InputError(
                 f"Cannot delete {path}",
                 code="FILE-DELETE",
-                found=_first_line(error),
+                found=first_line(error),
                 fix="check that the directory may be written to, and run again",
             ) from error
 
@@ -480,7 +397,7 @@ def _cannot_list(path: str, error: BaseException) -> InputError:
     return InputError(
         f"Cannot list {path}",
         code="FILE-LIST",
-        found=_first_line(error),
+        found=first_line(error),
         fix="check the path; for a cloud path, install the Beam extra of that cloud (such as apache-beam[gcp])",
     )
 
@@ -499,7 +416,7 @@ def _is_hidden(path: str, spelled: str) -> bool:
     return re.compile(r"(?<![^/])[._]").search(path, start) is not None
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """One line of the root cause: Beam wraps the real error in a dict of path to exception."""
     details = getattr(error, "exception_details", None)
     cause = next(iter(details.values())) if isinstance(details, dict) and details else error

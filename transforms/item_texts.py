@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 
 from ..models.errors import InputError
 from .embedding_table import normalise_item_ids
-from .files import match_files, open_parquet
+from .files import match_files
 from .schema import is_string_type, plain_type
+from .table_files import open_parquet
 
 PREFERRED_COLUMNS = ("title", "category")
 """Text columns used by default where a catalogue has any of them."""

@@ -17,9 +17,10 @@ import pyarrow.compute as pc
 from ..models.errors import ArtifactError
 from .embedding_table import EmbeddingTable, align
 from .embeddings import fingerprint, read_embeddings
-from .files import join, local_copy, read_arrow, read_bytes, write_arrow, write_atomically
+from .files import join, local_copy, read_bytes, write_atomically
 from .grouping import hash_values
 from .schema import one_chunk
+from .table_files import read_arrow, write_arrow
 
 if TYPE_CHECKING:
     from ..models.catalogue import ItemVectors

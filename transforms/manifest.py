@@ -19,7 +19,7 @@ from ..models.noise_share import NoiseShare
 from .conservation import check_conservation
 from .deciding import DROP_REASONS, KEEP_REASONS, Policy
 from .drop_plan import DropPlan
-from .files import WrittenFile, delete, exists, join, read_bytes, write_atomically
+from .files import delete, exists, join, read_bytes, write_atomically
 from .joining import Catalogue, open_items
 from .popularity import ItemCounts, read_item_counts
 from .pseudonyms import name_users
@@ -27,6 +27,7 @@ from .reading import SplitCounts, check_unchanged
 from .run_facts import RunFacts
 from .run_marker import check_still_ours
 from .summary import HISTOGRAM_BINS, Summary, length_labels
+from .table_files import WrittenFile
 from .validation import UNREADABLE
 
 MANIFEST, REPORT = "manifest.json", "report.html"
@@ -177,7 +178,7 @@ def read_manifest(output: str) -> dict[str, Any]:
     """Reads the manifest of a finished run.
 
     Raises:
-        InputError: There is none, or it is damaged.
+        InputError: There is none, it is damaged, or the file system does not say.
     """
     try:
         path = join(output, MANIFEST)

@@ -7,10 +7,10 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from apache_beam.utils.shared import Shared
 
 from ..models.popularity import bucket_edges
-from .files import join, read_arrow, write_atomically
+from .files import join, write_atomically
+from .table_files import read_arrow
 
 
 class ItemCounts(NamedTuple):
@@ -56,28 +56,6 @@ def read_item_counts(path: str) -> ItemCounts:
     table = read_arrow(path).combine_chunks()
     counts = table["count"].to_numpy()
     return ItemCounts(table["item_id"].chunk(0), counts, bucket_edges(counts))
-
-
-class SharedItemCounts:
-    """Reads the item counts once per process, whichever of its steps asks."""
-
-    def __init__(self):
-        self._shared = Shared()
-        self._held: _Holder | None = None
-
-    def read(self, path: str) -> ItemCounts:
-        """Returns what `read_item_counts` does."""
-        # Held, because of all `Shared` objects of a process Beam keeps one alive.
-        held: _Holder = self._shared.acquire(lambda: _Holder(read_item_counts(path)))
-        self._held = held
-        return held.value
-
-
-@dataclasses.dataclass
-class _Holder:
-    """`Shared` keeps weak references, which tuples do not allow."""
-
-    value: ItemCounts
 
 
 @dataclasses.dataclass

@@ -15,11 +15,11 @@ from apache_beam.pvalue import TaggedOutput
 
 from ..models.errors import InputError
 from . import coders  # noqa: F401 (tables need it)
-from .files import FileInfo, WrittenFile, delete, exists, join, open_parquet, write_table
-from .fingerprints import is_unchanged
+from .files import FileInfo, delete, exists, is_unchanged, join
 from .grouping import hash_values
 from .schema import ROW, InteractionColumns, one_chunk
 from .splits import OnBadFile, Split
+from .table_files import WrittenFile, open_parquet, write_table
 from .validation import Validated, unreadable_rows, validate
 
 
@@ -76,7 +76,7 @@ def check_unchanged(info: FileInfo) -> None:
     """Checks that a file is still the one that the plan was made for.
 
     Raises:
-        InputError: It vanished, or its size or time of change is another.
+        InputError: It vanished, or its size or time of change is another, or the file system does not say.
     """
     if not is_unchanged(info):
         found = "another size or time of change" if exists(info.path) else "no such file any more"

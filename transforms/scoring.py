@@ -12,17 +12,19 @@ import pyarrow as pa
 from apache_beam.coders.coders import Coder
 from apache_beam.coders.typecoders import registry
 from apache_beam.pvalue import AsSingleton
-from apache_beam.utils.shared import Shared
 
 from .coders import TableCoder
-from .files import exists, join, local_copy, read_arrow, write_arrow
+from .files import exists, join, local_copy
 from .grouping import Slice, collect
 from .joining import Catalogue, open_catalogue
+from .loading import LoadedOnce
 from .ordering import OrderedShard, order_interactions
 from .schema import INTERNAL_PREFIX, ROW, SIMILARITY_COLUMNS, InteractionColumns
 from .shuffle_join import collect_catalogue
+from .table_files import read_arrow, write_arrow
 
 if TYPE_CHECKING:
+    from ..models.iadsr import IADSR
     from ..models.scoring import Scores
 
 
@@ -167,8 +169,7 @@ class _ScoreShard(beam.DoFn):
     def __init__(self, config: ScoreShards):
         self._columns, self._cells = config.columns, config.cells
         self._model_directory, self._staging_directory = config.model_directory, config.staging_directory
-        self._shared_model, self._shared_catalogue = Shared(), Shared()
-        self._held: tuple = ()
+        self._model, self._catalogue = LoadedOnce["IADSR"](), LoadedOnce[Catalogue]()
 
     def setup(self):
         import torch
@@ -184,18 +185,16 @@ class _ScoreShard(beam.DoFn):
         if exists(path):
             yield unstage((shard, [(path, {})]))
             return
-        model = self._shared_model.acquire(self._load_model)
+        model = self._model.get(self._load_model)
         table = collect(slices["rows"])
         if "vectors" in slices:
             widths = model.config.collaborative_width, model.config.semantic_dimension
             catalogue = collect_catalogue(slices["vectors"], table[self._columns.item].type, widths)
         else:
-            catalogue = self._shared_catalogue.acquire(lambda: open_catalogue(catalogue_directory))
-        # Of all `Shared` objects of a process Beam keeps one alive; these would be loaded again for every shard.
-        self._held = model, catalogue
+            catalogue = self._catalogue.get(lambda: open_catalogue(catalogue_directory))
         yield score_shard(shard, table, self._columns, catalogue, model, self._cells)
 
-    def _load_model(self):
+    def _load_model(self) -> "IADSR":
         from ..models.iadsr import IADSR
 
         with local_copy(self._model_directory) as local:

@@ -11,9 +11,10 @@ from typing import Literal
 import pyarrow as pa
 
 from ..models.errors import InputError
-from .files import FileInfo, match_files, open_parquet
+from .files import FileInfo, match_files
 from .grouping import Sharding
 from .schema import InteractionColumns, check_file_schema, find_odd_schemas, unify_schemas
+from .table_files import open_parquet
 
 OnBadFile = Literal["fail", "skip"]
 """What to do about a file that cannot be used: stop, or go on without it and say so."""

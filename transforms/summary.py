@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from .deciding import DROP_REASONS, NO_REASON, REASONS, Decisions
-from .files import WrittenFile
 from .grouping import hash_values
 from .joining import Catalogue
 from .readable import readable_values
 from .reading import row_checksum
 from .schema import InteractionColumns
 from .scoring import ScoredShard
+from .table_files import WrittenFile
 
 HISTOGRAM_BINS = 50
 EXAMPLE_USERS = 10

@@ -8,18 +8,18 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import AsSingleton
-from apache_beam.utils.shared import Shared
 
 from ..models.weighting import weigh_interactions
 from .deciding import Decisions, Policy, decide
 from .drop_plan import DropPlan
-from .files import WrittenFile, exists, join, write_table
-from .fingerprints import describe_file
-from .joining import open_items
-from .popularity import SharedItemCounts
+from .files import exists, join
+from .joining import Catalogue, open_items
+from .loading import LoadedOnce
+from .popularity import ItemCounts, read_item_counts
 from .schema import ADDED_FIELDS, SIMILARITY_COLUMNS, InteractionColumns
 from .scoring import ScoredShard
 from .summary import Summary, summarise
+from .table_files import WrittenFile, describe_file, write_table
 
 INTERACTIONS, SEQUENCES, REJECTED = "interactions", "sequences", "rejected"
 
@@ -123,16 +123,14 @@ class _DecideAndWrite(beam.DoFn):
     def __init__(self, config: DecideAndWrite):
         self._columns, self._policy, self._output = config.columns, config.policy, config.output
         self._shards, self._first_rows = config.shards, config.first_rows
-        self._counts, self._shared_catalogue = SharedItemCounts(), Shared()
-        self._held: object = None
+        self._counts, self._catalogue = LoadedOnce[ItemCounts](), LoadedOnce[Catalogue]()
 
     def process(
         self, scored: ScoredShard, plan: DropPlan, item_counts: str, catalogue_directory: str
     ) -> Iterator[Summary]:
         started = perf_counter()
-        counts = self._counts.read(item_counts)
-        catalogue = self._shared_catalogue.acquire(lambda: open_items(catalogue_directory))
-        self._held = catalogue  # for the same reason as in _ScoreShard
+        counts = self._counts.get(lambda: read_item_counts(item_counts))
+        catalogue = self._catalogue.get(lambda: open_items(catalogue_directory))
         bucket = counts.bucket(scored.ordered.item_ids)[scored.ordered.items]
         scored = rebase(scored, plan)
         decisions = decide(

@@ -17,7 +17,7 @@ from iadsr.pipeline.messages import describe_verification
 from iadsr.pipeline.options import beam_options
 from iadsr.pipeline.progress import Progress
 from iadsr.transforms.deciding import Policy
-from iadsr.transforms.fingerprints import describe_file
+from iadsr.transforms.table_files import describe_file
 from iadsr.transforms.verification import verify_output
 
 
@@ -99,6 +99,20 @@ def test_inputs_that_are_gone_or_changed_are_passed_over_and_it_says_so(finished
     verified = verify_output(str(run))
     assert verified.inputs_held_against == 0
     assert "Held against 0 of 2 input files; the others are gone" in describe_verification(verified, str(run))
+
+
+def test_inputs_that_cannot_be_asked_for_are_passed_over_and_it_says_so(finished, run, monkeypatch):
+    stat = os.stat
+
+    def refuse(path, **settings):
+        if str(path).endswith("a.parquet"):
+            raise PermissionError(13, "Permission denied", path)
+        return stat(path, **settings)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    verified = verify_output(str(run))
+    assert verified.inputs_held_against == 1
+    assert "Held against 1 of 2 input files; the others are gone" in describe_verification(verified, str(run))
 
 
 def test_an_unfinished_or_empty_directory_is_told_apart(run, tmp_path):

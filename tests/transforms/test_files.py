@@ -1,8 +1,7 @@
 import os
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from apache_beam.io.filesystem import BeamIOError
 
 from iadsr.models.errors import ArtifactError, InputError
 from iadsr.transforms import files
@@ -114,33 +113,10 @@ def test_a_scheme_that_beam_does_not_know_is_an_error(tmp_path):
         files.match_files("nowhere://bucket/log")
 
 
-@pytest.mark.parametrize("content", [b"", b"not parquet at all", b"PAR1" + b"\0" * 20 + b"PAR1"])
-def test_what_is_not_parquet_is_named(tmp_path, content):
-    path = touch(tmp_path / "bad.parquet", content)
-    with pytest.raises(InputError, match=r"Cannot read .*bad\.parquet"):
-        files.open_parquet(path)
-
-
-def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "log.parquet")
-    for path in (tmp_path, tmp_path / "log.parquet"):
-        (info,) = files.match_files(str(path))
-        with pytest.raises(InputError, match="a pipe or a device"):
-            files.open_parquet(info.path)
-
-
 def test_an_empty_path_does_not_stand_for_the_whole_machine():
     for find in (files.match_files, files.list_names):
         with pytest.raises(InputError, match="the path is empty"):
             find("")
-
-
-def test_a_truncated_file_is_named(tmp_path):
-    whole = tmp_path / "whole.parquet"
-    pq.write_table(pa.table({"a": range(1000)}), whole)
-    path = touch(tmp_path / "cut.parquet", whole.read_bytes()[:-100])
-    with pytest.raises(InputError, match=r"cut\.parquet"):
-        files.open_parquet(path)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -156,13 +132,6 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert files.read_bytes(path) == b"old"
     files.write_atomically(path, lambda file: file.write(b"new"))
     assert files.read_bytes(path) == b"new"
-
-
-def test_equal_tables_give_equal_bytes(tmp_path):
-    table = pa.table({"a": ["x", None] * 100, "b": range(200)})
-    for name in ("1", "2"):
-        files.write_table(str(tmp_path / name), table)
-    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
 
 def test_delete_passes_over_what_is_not_there(tmp_path):
@@ -239,6 +208,41 @@ def test_a_name_that_leads_out_of_a_local_copy_is_refused(store, tmp_path, monke
     assert list(tmp_path.rglob("*")) == []
 
 
+def test_what_cannot_be_asked_for_is_not_taken_for_missing(store, tmp_path, monkeypatch):
+    there = touch(tmp_path / "f")
+    assert files.exists(there)
+    assert not files.exists(str(tmp_path / "missing"))
+    assert not files.exists(there + "/below")
+
+    def refuse(*arguments):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(store, "exists", refuse)
+    for ask in (files.exists, files.delete):
+        with pytest.raises(InputError) as error:
+            ask("memory://b/f")
+        assert error.value.code == "FILE-ASK"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", refuse)
+        with pytest.raises(InputError) as error:
+            files.exists(there)
+    assert error.value.code == "FILE-ASK"
+
+
+def test_of_a_write_that_fails_the_first_failure_is_told(store, monkeypatch):
+    def refuse(reason):
+        def refused(*arguments):
+            raise BeamIOError("failed", {"memory://b/f": TimeoutError(reason)})
+
+        return refused
+
+    monkeypatch.setattr(store, "rename", refuse("first"))
+    monkeypatch.setattr(store, "exists", refuse("second"))
+    with pytest.raises(InputError, match="Cannot write") as error:
+        files.write_atomically("memory://b/f", lambda file: file.write(b"x"))
+    assert error.value.found == "TimeoutError: first"
+
+
 @pytest.mark.parametrize(
     ("spelled", "expected"),
     [("out//", "out"), ("a//b/", "a//b"), ("/", "/"), ("gs://b/out//", "gs://b/out"), ("gs://", "gs://"), ("", "")],
@@ -250,3 +254,29 @@ def test_slashes_at_the_end_of_a_directory_make_no_difference(spelled, expected)
 def test_listing_on_a_file_system_that_beam_does_not_know_is_an_error():
     with pytest.raises(InputError, match="Cannot list nowhere://bucket"):
         files.list_names("nowhere://bucket")
+
+
+def test_a_local_file_is_unchanged_while_size_and_time_are(tmp_path):
+    path = tmp_path / "f.parquet"
+    path.write_bytes(b"123")
+    (info,) = files.match_files(str(path))
+    assert files.is_unchanged(info)
+    os.utime(path, (1, 1))
+    assert not files.is_unchanged(info)
+    path.unlink()
+    assert not files.is_unchanged(info)
+
+
+def test_a_remote_file_that_cannot_be_asked_for_is_neither_changed_nor_unchanged(store, monkeypatch):
+    store.files["memory://b/f"] = b"123"
+    assert files.is_unchanged(files.FileInfo("memory://b/f", 3))
+    assert not files.is_unchanged(files.FileInfo("memory://b/f", 4))
+    assert not files.is_unchanged(files.FileInfo("memory://b/g", 3))
+
+    def refuse(self, path):
+        raise BeamIOError("request failed", {path: ConnectionResetError("reset by peer")})
+
+    monkeypatch.setattr(store, "exists", refuse)
+    with pytest.raises(InputError) as error:
+        files.is_unchanged(files.FileInfo("memory://b/f", 3))
+    assert error.value.code == "FILE-ASK"

@@ -5,7 +5,7 @@ import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
 from iadsr.models.errors import InputError
-from iadsr.transforms.reading import ReadSplits, read_split
+from iadsr.transforms.reading import ReadSplits, check_unchanged, read_split
 from iadsr.transforms.schema import ROW, InteractionColumns
 from iadsr.transforms.splits import plan_input
 
@@ -51,6 +51,20 @@ def test_a_file_that_changed_after_the_plan_is_refused(log):
     (log / "2.parquet").unlink()
     with pytest.raises(InputError, match="no such file any more"):
         read_split(plan.splits[-1], COLUMNS, plan.schema)
+
+
+def test_a_file_that_cannot_be_asked_for_is_not_taken_for_changed(log, monkeypatch):
+    (info, _) = plan_input(str(log), COLUMNS).files
+    check_unchanged(info)
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.stat", refuse)
+        with pytest.raises(InputError) as error:
+            check_unchanged(info)
+    assert error.value.code == "FILE-ASK"
 
 
 def test_the_transform_counts_every_row_and_writes_the_rejected(log, tmp_path):
