@@ -19,7 +19,7 @@ from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from ..models.errors import UsageError
-from .beam_flags import no_such_option
+from .beam_flags import known_flags, no_such_option
 
 _LOCAL_RUNNERS = {"DirectRunner", "FnApiRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner"}
 
@@ -113,10 +113,18 @@ def make_runner(options: PipelineOptions) -> PipelineRunner | str | None:
 
 
 def flags_from_config(section: Mapping[str, Any]) -> list[str]:
-    """Turns the `beam:` mapping of a configuration file into flags; lists repeat the flag, true stands alone."""
+    """Turns the `beam:` mapping of a configuration file into flags.
+
+    Lists repeat the flag, true stands alone. What is false becomes Beam's flag that turns it off, such as
+    `--no_use_public_ips`; where Beam has none, what is not given is off.
+    """
     flags = []
     for name, value in section.items():
-        if value is None or value is False:
+        if value is None:
+            continue
+        if value is False:
+            off = f"--no_{name}"
+            flags += [off] if off in known_flags() else []
             continue
         for each in value if isinstance(value, list) else [value]:
             flags.append(f"--{name}" if each is True else f"--{name}={each}")

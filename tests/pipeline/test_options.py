@@ -1,5 +1,5 @@
 import pytest
-from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions
+from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions, SetupOptions, WorkerOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
@@ -57,6 +57,15 @@ def test_configured_flags_repeat_lists_and_leave_out_what_is_off():
         "--experiments=b",
         "--save_main_session",
     ]
+
+
+def test_what_is_configured_as_false_is_turned_off_where_beam_has_it_on():
+    section = {"use_public_ips": False, "save_main_session": False, "dataflow_kms_key": None, "streaming": False}
+    flags = flags_from_config(section)
+    assert flags == ["--no_use_public_ips", "--no_save_main_session"]
+    options = beam_options(["--runner=DataflowRunner", *flags])
+    assert options.view_as(WorkerOptions).use_public_ips is False
+    assert options.view_as(SetupOptions).save_main_session is False
 
 
 @pytest.mark.parametrize(
