@@ -413,7 +413,7 @@ def _beam_options(context: typer.Context) -> "PipelineOptions":
     refuse_unknown(context.args, own)
     from apache_beam.io.filesystems import FileSystems
 
-    from .options import beam_options, flags_from_config
+    from .runner import beam_options, flags_from_config
 
     # argparse lets the last one win, so flags from the command line come after those of the file.
     options = beam_options([*flags_from_config(context.meta.get("beam", {})), *context.args], own)

@@ -4,13 +4,13 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from iadsr.models.errors import InputError
-from iadsr.pipeline.options import beam_options, flags_from_config, is_local, is_template, make_runner
+from iadsr.pipeline.runner import beam_options, flags_from_config, is_template, make_runner, runs_here
 
 
 @pytest.mark.parametrize("flags", [[], ["--runner=DirectRunner"], ["--runner", "FnApiRunner"]])
 def test_local_runs_use_the_in_process_runner_and_never_download_one(flags):
     options = beam_options(flags)
-    assert is_local(options)
+    assert runs_here(options)
     assert type(make_runner(options)) is FnApiRunner
     assert options.view_as(DirectOptions).direct_running_mode == "in_memory"
 
@@ -36,7 +36,7 @@ def test_the_mode_that_loses_rows_is_refused():
 def test_cloud_flags_pass_through():
     options = beam_options(["--runner=DataflowRunner", "--project=p", "--template_location=gs://b/t"])
     assert options.view_as(GoogleCloudOptions).project == "p"
-    assert not is_local(options)
+    assert not runs_here(options)
     assert is_template(options)
 
 
