@@ -18,7 +18,7 @@ import pyarrow as pa
 from apache_beam.pvalue import AsSingleton
 
 from iadsr.models.catalogue import ItemVectors
-from iadsr.pipeline.options import beam_options, make_runner
+from iadsr.pipeline.runner import beam_options, make_runner
 from iadsr.transforms.grouping import SliceByUserShard, collect
 from iadsr.transforms.joining import (
     ITEM_SHARD_BYTES,

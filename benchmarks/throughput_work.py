@@ -247,7 +247,7 @@ def sequences_with_beam(paths: Paths) -> None:
     """Runs the steps of `iadsr clean` up to ordered sequences, and writes them."""
     import apache_beam as beam
 
-    from iadsr.pipeline.options import beam_options, make_runner
+    from iadsr.pipeline.runner import beam_options, make_runner
     from iadsr.transforms.grouping import SliceByUserShard
     from iadsr.transforms.reading import ReadSplits
     from iadsr.transforms.splits import plan_input

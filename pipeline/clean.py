@@ -37,10 +37,10 @@ from ..transforms.validation import MAX_REJECTED, check_max_rejected
 from ..transforms.writing import INTERACTIONS, REJECTED, DecideAndWrite
 from .artifacts import COLLABORATIVE, ModelFacts, check_embeddings, read_model_facts
 from .execution import run_in_thread, translated_errors
-from .options import is_local, is_template, make_runner
 from .output_directory import check_place, locked, prepare_output
 from .progress import FileStep, Progress, watch_files
 from .report import render_report
+from .runner import is_template, make_runner, runs_here
 
 _SECRET = re.compile("secret|password|token|credential|key|connection_string")
 _VERSIONED = ("apache-beam", "pyarrow", "torch", "numpy", "faiss-cpu", "transformers")
@@ -90,7 +90,7 @@ def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progre
     """
     started = datetime.now(UTC)
     options = dataclasses.replace(options, output=files.without_trailing_slashes(options.output))
-    if not is_local(beam_options):
+    if not runs_here(beam_options):
         _refuse_local_output(options.output, beam_options)
     with progress.task("Checking input"):
         plan = plan_input(options.interactions, options.columns, options.on_bad_file)
@@ -129,7 +129,7 @@ def _run(
     sharding: Sharding,
     staging: str,
 ) -> dict[str, Any] | None:
-    local = is_local(beam_options)
+    local = runs_here(beam_options)
     pipeline = beam.Pipeline(make_runner(beam_options), options=beam_options)
     shuffle = options.shuffle or ("claim-check" if local else "bytes")
     build_graph(pipeline, options, plan, facts, sharding, shuffle, staging)

@@ -123,13 +123,12 @@ def embed(
 
     A second run into the same directory embeds only new and changed items.
     """
-    _configure_files(context)
+    _beam_options(context)
     from .embed import EmbedOptions, embed_catalogue
     from .messages import describe_embedding
     from .progress import Progress
 
-    columns = _names(text_columns)
-    options = EmbedOptions(items=items, output=output, text_columns=columns, item_column=item_column, encoder=encoder)
+    options = EmbedOptions(items, output, text_columns, item_column, encoder)
     with Progress(_err).task("Embedding items") as task:
         summary = embed_catalogue(options, task.advance_to)
     _out.print(describe_embedding(summary, output))
@@ -155,7 +154,7 @@ def train(
     verbose: Verbose = False,
 ) -> None:
     """Train a noise detector on a log and its item embeddings."""
-    _configure_files(context)
+    _beam_options(context)
     from ..transforms.schema import InteractionColumns
     from .messages import describe_training
     from .progress import Progress
@@ -195,26 +194,13 @@ def clean(
     verbose: Verbose = False,
 ) -> None:
     """Score every interaction of a log and write it cleaned, with a report."""
-    if drop_rate is not None and threshold is not None:
-        # One on the command line wins over the other in the file.
-        given = {name: _is_flag(context, name) for name in ("drop_rate", "threshold")}
-        if given["drop_rate"] == given["threshold"]:
-            raise UsageError(
-                "--drop-rate excludes --threshold",
-                code="OPTION-BOTH",
-                found=f"--drop-rate {drop_rate} and --threshold {threshold}",
-                fix="give one of them",
-            )
-        drop_rate, threshold = (drop_rate, None) if given["drop_rate"] else (None, threshold)
-    rate = _rate(drop_rate)
+    drop_rate, threshold = _one_of(context, drop_rate, threshold)
     from ..transforms.deciding import Policy
     from ..transforms.schema import InteractionColumns
-    from ..transforms.validation import check_max_rejected
 
     columns = InteractionColumns(user_column, item_column, timestamp_column, position_column)
-    policy = Policy(rate, threshold, min_length, keep_last)
-    check_max_rejected(max_rejected)
-    beam_options = _configure_files(context)
+    policy = Policy(drop_rate, threshold, min_length, keep_last)
+    beam_options = _beam_options(context)
     from .clean import CleanOptions
     from .clean import clean as run
     from .messages import describe_cleaning
@@ -263,7 +249,7 @@ def doctor(
     Looks at what is named, be it here or in a configuration file of clean's, of which it passes over what it does not
     need. Exits with 1 if there is a problem.
     """
-    beam_options = _configure_files(context)
+    beam_options = _beam_options(context)
     from apache_beam.options.pipeline_options import DirectOptions
 
     from ..transforms.schema import InteractionColumns
@@ -293,7 +279,7 @@ def verify(
 
     Input files that are unchanged since the run are read again, and held against the output.
     """
-    _configure_files(context)
+    _beam_options(context)
     from ..transforms.verification import verify_output
     from .messages import describe_verification
 
@@ -331,7 +317,7 @@ def demo(
             found="one of them",
             fix="give both, or neither for MovieLens-100K",
         )
-    beam_options = _configure_files(context)
+    beam_options = _beam_options(context)
     from ..transforms.schema import InteractionColumns
     from .demo import DemoOptions, run_demo
     from .progress import Progress
@@ -341,7 +327,7 @@ def demo(
         interactions=interactions,
         items=items,
         columns=InteractionColumns(user_column, item_column, timestamp_column, position_column),
-        text_columns=_names(text_columns),
+        text_columns=text_columns,
         encoder=encoder,
         backbone=backbone,
         seed=seed,
@@ -375,7 +361,10 @@ def evaluate(
     seeds: Annotated[
         int,
         typer.Option(
-            help="Trainings of the recommender on each log; figures are means.", metavar="N", rich_help_panel=MEASURE
+            help="Trainings of the recommender on each log; figures are means.",
+            min=1,
+            metavar="N",
+            rich_help_panel=MEASURE,
         ),
     ] = 3,
     backbone: Backbone = "gru4rec",
@@ -390,7 +379,7 @@ def evaluate(
     Keeps each user's last two interactions back, trains the detector on the rest and cleans the rest with it, trains
     a recommender on the log as it is and on the cleaned one, and ranks all items for each user's last interaction.
     """
-    beam_options = _configure_files(context)
+    beam_options = _beam_options(context)
     from ..transforms.schema import InteractionColumns
     from .evaluate import EvaluateOptions, check_json_output, write_json
     from .evaluate import evaluate as run
@@ -418,13 +407,13 @@ def evaluate(
         write_json(evaluation, output)
 
 
-def _configure_files(context: typer.Context) -> "PipelineOptions":
+def _beam_options(context: typer.Context) -> "PipelineOptions":
     """Parses the flags that are Beam's, and hands them to its file systems too, which may hold credentials there."""
     own = [flag for parameter in context.command.params for flag in parameter.opts if flag.startswith("--")]
     refuse_unknown(context.args, own)
     from apache_beam.io.filesystems import FileSystems
 
-    from .options import beam_options, flags_from_config
+    from .runner import beam_options, flags_from_config
 
     # argparse lets the last one win, so flags from the command line come after those of the file.
     options = beam_options([*flags_from_config(context.meta.get("beam", {})), *context.args], own)
@@ -432,27 +421,30 @@ def _configure_files(context: typer.Context) -> "PipelineOptions":
     return options
 
 
+def _one_of(
+    context: typer.Context, drop_rate: float | Literal["auto"] | None, threshold: float | None
+) -> tuple[float | Literal["auto"], float | None]:
+    """Returns the drop rate and the threshold of which one counts: one on the command line wins over one in the file.
+
+    Raises:
+        UsageError: Both stand in the same place.
+    """
+    if drop_rate is None or threshold is None:
+        return "auto" if drop_rate is None else drop_rate, threshold
+    flags = [_is_flag(context, name) for name in ("drop_rate", "threshold")]
+    if flags[0] == flags[1]:
+        raise UsageError(
+            "--drop-rate excludes --threshold",
+            code="OPTION-BOTH",
+            found=f"--drop-rate {drop_rate} and --threshold {threshold}",
+            fix="give one of them",
+        )
+    return (drop_rate, None) if flags[0] else ("auto", threshold)
+
+
 def _is_flag(context: typer.Context, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
-
-
-def _names(text: str | None) -> tuple[str, ...] | None:
-    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else None
-
-
-def _rate(text: str | None) -> float | Literal["auto"]:
-    if text is None or text == "auto":
-        return "auto"
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(
-            "--drop-rate is neither a number nor auto",
-            code="OPTION-NUMBER",
-            found=repr(text),
-            fix="give a share such as 0.05, or auto",
-        ) from None
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ..models.config import BackboneName, HeadName
+from ..models.errors import UsageError
 from .config import read_config
 
 
@@ -16,6 +17,25 @@ def _load_config(context: typer.Context, path: Path | None) -> Path | None:
         written_for = app.commands["clean"] if context.command.name == "doctor" else None
         context.default_map, context.meta["beam"] = read_config(path, context.command, written_for)
     return path
+
+
+def _names(text: str) -> tuple[str, ...] | None:
+    return tuple(name.strip() for name in text.split(",") if name.strip()) or None
+
+
+def _rate(text: str | float) -> float | Literal["auto"]:
+    """Reads a drop rate from the command line, or from a configuration file, where it may be a number already."""
+    if text == "auto":
+        return "auto"
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(
+            "--drop-rate is neither a number nor auto",
+            code="OPTION-NUMBER",
+            found=repr(text),
+            fix="give a share such as 0.05, or auto",
+        ) from None
 
 
 PATHS, COLUMNS, POLICY, RUN = "Input and output", "Columns of the log", "What is dropped", "Running"
@@ -55,10 +75,13 @@ Head = Annotated[
 Seed = Annotated[
     int, typer.Option(help="Same data and seed give the same model.", min=0, max=2**63 - 1, rich_help_panel=RUN)
 ]
+# What has a parser of its own is Any to typer, which takes no other union with None.
 TextColumns = Annotated[
-    str | None,
+    Any,
     typer.Option(
         help="Comma-separated text columns to embed. Default: title and category where present, else all text.",
+        parser=_names,
+        metavar="NAMES",
         rich_help_panel=PATHS,
     ),
 ]
@@ -67,10 +90,11 @@ Encoder = Annotated[
     typer.Option(help="minilm, smollm2, or a Hugging Face model name or local path.", rich_help_panel=RUN),
 ]
 DropRate = Annotated[
-    str | None,
+    Any,
     typer.Option(
         help="Drop the share R of all interactions, genuine ones equally safe at every popularity. Default: auto, the "
         "noise that the log holds with some certainty.",
+        parser=_rate,
         metavar="R|auto",
         rich_help_panel=POLICY,
     ),
@@ -118,7 +142,9 @@ OnBadFile = Annotated[
 ]
 MaxRejected = Annotated[
     float,
-    typer.Option(help="Stop when more than this share of rows is unusable.", metavar="SHARE", rich_help_panel=RUN),
+    typer.Option(
+        help="Stop when more than this share of rows is unusable.", min=0, max=1, metavar="SHARE", rich_help_panel=RUN
+    ),
 ]
 ReportUsers = Annotated[
     Literal["none", "hashed", "plain"],

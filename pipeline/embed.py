@@ -23,7 +23,6 @@ from ..transforms.embeddings import (
 from ..transforms.files import delete, join, list_names
 from ..transforms.item_texts import ItemTexts, read_item_texts
 from .output_directory import locked
-from ..transforms.table_files import open_parquet
 
 UNFINISHED = ".unfinished"
 """Folder in the output directory for what a run has embedded so far."""

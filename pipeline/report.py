@@ -19,7 +19,7 @@ MAX_SHOWN_INTERACTIONS = 400
 MAX_SHOWN_FILES = 40
 """Input files that the report lists; the manifest lists all."""
 
-DROP_REASONS = {
+DROP_MEANINGS = {
     "noise:long_term_semantic": "What the user did around this point agrees least, by text, with the rest of the "
     "sequence: cos(S, c\u209c).",
     "noise:long_term_collaborative": "The item's text agrees least with what the rest of the sequence shows by "
@@ -27,7 +27,7 @@ DROP_REASONS = {
     "noise:short_term": "The item's text agrees least with what the user did around this point: cos(c\u209c, s\u209c).",
     "noise:collaborative_only": "The item has no text: judged noise from behaviour alone, without a second opinion.",
 }
-KEEP_REASONS = {
+KEEP_MEANINGS = {
     "min_length": "Judged noise, but dropping it would leave the user with fewer interactions than --min-length.",
     "keep_last": "Judged noise, but among the user's last interactions that --keep-last protects.",
     "unknown_item": "Not judged: neither the model nor the item embeddings know the item.",
@@ -85,8 +85,8 @@ def render_report(manifest: Mapping[str, Any], examples: Sequence[Mapping[str, A
         adds_up=rows["read"] == rows["kept"] + rows["dropped"] + rows["rejected"],
         rule=describe_policy(policy),
         noise_share=describe_noise_share(manifest["noise_share"]),
-        dropped=_reason_rows(reasons["dropped"], rows["dropped"], DROP_REASONS),
-        kept=_reason_rows(reasons["kept"], rows["kept"], KEEP_REASONS),
+        dropped=_reason_rows(reasons["dropped"], rows["dropped"], DROP_MEANINGS),
+        kept=_reason_rows(reasons["kept"], rows["kept"], KEEP_MEANINGS),
         ordinary=_ordinary_row(rows["kept"], reasons["kept"]),
         rejected=_reason_rows(reasons["rejected"], rows["rejected"], {}),
         histogram_chart=charts.noise_probability_chart(

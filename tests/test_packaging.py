@@ -1,13 +1,17 @@
 """The archives that users install: built from a copy of the tracked files, so that the working tree stays clean."""
 
+import ast
 import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path, PurePosixPath
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("pipeline", "transforms", "models")
@@ -88,6 +92,32 @@ def test_the_wheel_holds_three_packages_under_iadsr_and_nothing_else(wheel):
     assert "Requires-Python: >=3.11" in metadata
     assert "iadsr = iadsr.pipeline.cli:main" in scripts
     assert any(name.endswith("LICENSE") for name in names)
+
+
+def required(wheel) -> dict[str, Requirement]:
+    """What an install without extras brings, by its name."""
+    with zipfile.ZipFile(wheel) as archive:
+        lines = archive.read("iadsr-0.1.0.dist-info/METADATA").decode().splitlines()
+    found = [Requirement(line.removeprefix("Requires-Dist: ")) for line in lines if line.startswith("Requires-Dist: ")]
+    return {requirement.name: requirement for requirement in found if requirement.marker is None}
+
+
+def test_every_dependency_is_bounded_on_both_sides_and_counted_in_the_documentation(wheel):
+    for requirement in required(wheel).values():
+        assert {bound.operator for bound in requirement.specifier} == {">=", "<"}, str(requirement)
+    assert len(required(wheel)) == 17
+    assert "Seventeen direct dependencies" in (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+
+
+def test_all_that_is_imported_is_declared(wheel):
+    distributions, declared = packages_distributions(), set(required(wheel))
+    for path in (ROOT / name for package in PACKAGES for name in modules(package)):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names.append(node.module or "")
+            for name in {name.partition(".")[0] for name in names} - sys.stdlib_module_names:
+                assert declared & set(map(canonicalize_name, distributions[name])), f"{path.name} imports {name}"
 
 
 def test_an_installed_iadsr_lives_beside_a_users_own_folders(installed, tmp_path):

@@ -12,8 +12,8 @@ from rich.console import Console
 from iadsr.models.errors import InputError
 from iadsr.pipeline.clean import CleanOptions, clean
 from iadsr.pipeline.messages import describe_cleaning
-from iadsr.pipeline.options import beam_options
 from iadsr.pipeline.progress import Progress
+from iadsr.pipeline.runner import beam_options
 from iadsr.transforms import scoring
 from iadsr.transforms.deciding import Policy
 from iadsr.transforms.verification import verify_output

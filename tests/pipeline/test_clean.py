@@ -14,8 +14,8 @@ from iadsr.models.errors import ArtifactError, InputError
 from iadsr.models.iadsr import IADSR
 from iadsr.pipeline import clean as clean_module
 from iadsr.pipeline.clean import CleanOptions, clean
-from iadsr.pipeline.options import beam_options
 from iadsr.pipeline.progress import Progress
+from iadsr.pipeline.runner import beam_options
 from iadsr.transforms import scoring, writing
 from iadsr.transforms.deciding import Policy
 from iadsr.transforms.embeddings import EmbeddingTable, read_embeddings, write_embeddings

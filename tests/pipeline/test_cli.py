@@ -104,6 +104,9 @@ finally:
         (["clean", "--drop-rate", "2"], 2, "--drop-rate is out of range"),
         (["clean", "--direct_running_mode=multi_threading"], 2, "loses rows"),
         (["train", "--seed", "-1"], 2, "IADSR-OPTION: Invalid value for '--seed'"),
+        (["train", "--max-rejected", "2"], 2, "IADSR-OPTION: Invalid value for '--max-rejected'"),
+        (["clean", "--max-rejected", "nan"], 2, "IADSR-OPTION"),
+        (["evaluate", "--interactions", "i", "--embeddings", "e", "--seeds", "0"], 2, "Invalid value for '--seeds'"),
         (["verify", "nowhere"], 1, "IADSR-OUTPUT-UNFINISHED: nowhere holds no finished run"),
         (
             ["demo", "--output", "gs://bucket/demo"],

@@ -5,8 +5,8 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from iadsr.pipeline.demo import DemoOptions, run_demo
-from iadsr.pipeline.options import beam_options
 from iadsr.pipeline.progress import Progress
+from iadsr.pipeline.runner import beam_options
 from iadsr.transforms.schema import InteractionColumns
 
 

@@ -21,8 +21,8 @@ from iadsr.models.ranking import METRICS
 from iadsr.pipeline.evaluate import EvaluateOptions, Evaluation, TreatmentResult, check_json_output, write_json
 from iadsr.pipeline.evaluate import evaluate as run
 from iadsr.pipeline.evaluation_table import _percent, describe_evaluation
-from iadsr.pipeline.options import beam_options
 from iadsr.pipeline.progress import Progress
+from iadsr.pipeline.runner import beam_options
 from iadsr.transforms.embedding_table import EmbeddingMetadata, EmbeddingTable
 from iadsr.transforms.embeddings import write_embeddings
 

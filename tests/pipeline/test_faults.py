@@ -18,8 +18,8 @@ from rich.console import Console
 
 from iadsr.models.errors import IadsrError
 from iadsr.pipeline.clean import CleanOptions, clean
-from iadsr.pipeline.options import beam_options
 from iadsr.pipeline.progress import Progress
+from iadsr.pipeline.runner import beam_options
 from iadsr.transforms.deciding import Policy
 from iadsr.transforms.verification import verify_output
 

@@ -17,7 +17,7 @@ sys.addaudithook(listen)
 from rich.console import Console
 from iadsr.pipeline.clean import CleanOptions, clean
 from iadsr.pipeline.doctor import DoctorOptions, examine
-from iadsr.pipeline.options import beam_options
+from iadsr.pipeline.runner import beam_options
 from iadsr.pipeline.progress import Progress
 from iadsr.transforms.verification import verify_output
 

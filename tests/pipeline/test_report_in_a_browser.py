@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from iadsr.pipeline.clean import CleanOptions, clean
-from iadsr.pipeline.options import beam_options
 from iadsr.pipeline.progress import Progress
 from iadsr.pipeline.report import render_report
+from iadsr.pipeline.runner import beam_options
 from iadsr.transforms.deciding import Policy
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

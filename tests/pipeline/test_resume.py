@@ -15,9 +15,9 @@ from rich.console import Console
 
 from iadsr.models.errors import IadsrError, InputError
 from iadsr.pipeline.clean import CleanOptions, clean
-from iadsr.pipeline.options import beam_options
 from iadsr.pipeline.output_directory import locked
 from iadsr.pipeline.progress import Progress
+from iadsr.pipeline.runner import beam_options
 from iadsr.transforms import scoring, writing
 from iadsr.transforms.deciding import Policy
 from iadsr.transforms.run_marker import MARKER, RunMarker, read_marker, write_marker
@@ -270,7 +270,7 @@ import json, resource, signal, sys
 from rich.console import Console
 from iadsr.models.errors import IadsrError
 from iadsr.pipeline.clean import CleanOptions, clean
-from iadsr.pipeline.options import beam_options
+from iadsr.pipeline.runner import beam_options
 from iadsr.pipeline.progress import Progress
 from iadsr.transforms.deciding import Policy
 if limit:

@@ -14,8 +14,8 @@ from rich.console import Console
 from iadsr.models.errors import ArtifactError, ConservationError, IadsrError, InputError
 from iadsr.pipeline.clean import CleanOptions, clean
 from iadsr.pipeline.messages import describe_verification
-from iadsr.pipeline.options import beam_options
 from iadsr.pipeline.progress import Progress
+from iadsr.pipeline.runner import beam_options
 from iadsr.transforms.deciding import Policy
 from iadsr.transforms.table_files import describe_file
 from iadsr.transforms.verification import verify_output

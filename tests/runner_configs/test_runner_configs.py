@@ -17,7 +17,7 @@ from apache_beam.options.pipeline_options import (
 
 from iadsr.pipeline.cli import app
 from iadsr.pipeline.config import read_config
-from iadsr.pipeline.options import beam_options, flags_from_config, is_local
+from iadsr.pipeline.runner import beam_options, flags_from_config, runs_here
 
 FOLDER = Path(__file__).parents[2] / "runner_configs"
 CLEAN = typer.main.get_command(app).commands["clean"]  # pyright: ignore[reportAttributeAccessIssue]
@@ -30,7 +30,7 @@ def load(path: Path):
 
 def test_the_local_configuration_means_two_processes_of_the_in_process_runner():
     values, options = load(FOLDER / "local.yaml")
-    assert is_local(options)
+    assert runs_here(options)
     assert options.view_as(DirectOptions).direct_num_workers == 2
     assert values["drop_rate"] == 0.1
 

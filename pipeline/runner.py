@@ -19,7 +19,7 @@ from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from ..models.errors import UsageError
-from .beam_flags import no_such_option
+from .beam_flags import known_flags, no_such_option
 
 _LOCAL_RUNNERS = {"DirectRunner", "FnApiRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner"}
 
@@ -75,7 +75,7 @@ def beam_options(flags: list[str], own: Iterable[str] = ()) -> PipelineOptions:
             expected="1 or more, or 0 for one on each core",
             fix="give --direct_num_workers a number such as 2",
         )
-    if is_local(options):
+    if runs_here(options):
         direct.direct_num_workers = direct.direct_num_workers or os.cpu_count() or 1  # 0 stands for all cores
         # The worker processes are ours to start (`make_runner`): Beam's own modes choose another program for them.
         direct.direct_running_mode = "in_memory"
@@ -102,7 +102,7 @@ def make_runner(options: PipelineOptions) -> PipelineRunner | str | None:
     DirectRunner as Beam understands it would first try to download another engine, and behave differently with and
     without a network.
     """
-    if not is_local(options):
+    if not runs_here(options):
         return options.view_as(StandardOptions).runner
     if options.view_as(DirectOptions).direct_num_workers == 1:
         return FnApiRunner()
@@ -113,17 +113,25 @@ def make_runner(options: PipelineOptions) -> PipelineRunner | str | None:
 
 
 def flags_from_config(section: Mapping[str, Any]) -> list[str]:
-    """Turns the `beam:` mapping of a configuration file into flags; lists repeat the flag, true stands alone."""
+    """Turns the `beam:` mapping of a configuration file into flags.
+
+    Lists repeat the flag, true stands alone. What is false becomes Beam's flag that turns it off, such as
+    `--no_use_public_ips`; where Beam has none, what is not given is off.
+    """
     flags = []
     for name, value in section.items():
-        if value is None or value is False:
+        if value is None:
+            continue
+        if value is False:
+            off = f"--no_{name}"
+            flags += [off] if off in known_flags() else []
             continue
         for each in value if isinstance(value, list) else [value]:
             flags.append(f"--{name}" if each is True else f"--{name}={each}")
     return flags
 
 
-def is_local(options: PipelineOptions) -> bool:
+def runs_here(options: PipelineOptions) -> bool:
     """Whether the pipeline runs in this process or its children."""
     runner = options.view_as(StandardOptions).runner
     return runner is None or runner.rpartition(".")[2] in _LOCAL_RUNNERS

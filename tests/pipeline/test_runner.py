@@ -1,16 +1,16 @@
 import pytest
-from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions
+from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions, SetupOptions, WorkerOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from iadsr.models.errors import InputError
-from iadsr.pipeline.options import beam_options, flags_from_config, is_local, is_template, make_runner
+from iadsr.pipeline.runner import beam_options, flags_from_config, is_template, make_runner, runs_here
 
 
 @pytest.mark.parametrize("flags", [[], ["--runner=DirectRunner"], ["--runner", "FnApiRunner"]])
 def test_local_runs_use_the_in_process_runner_and_never_download_one(flags):
     options = beam_options(flags)
-    assert is_local(options)
+    assert runs_here(options)
     assert type(make_runner(options)) is FnApiRunner
     assert options.view_as(DirectOptions).direct_running_mode == "in_memory"
 
@@ -36,7 +36,7 @@ def test_the_mode_that_loses_rows_is_refused():
 def test_cloud_flags_pass_through():
     options = beam_options(["--runner=DataflowRunner", "--project=p", "--template_location=gs://b/t"])
     assert options.view_as(GoogleCloudOptions).project == "p"
-    assert not is_local(options)
+    assert not runs_here(options)
     assert is_template(options)
 
 
@@ -57,6 +57,15 @@ def test_configured_flags_repeat_lists_and_leave_out_what_is_off():
         "--experiments=b",
         "--save_main_session",
     ]
+
+
+def test_what_is_configured_as_false_is_turned_off_where_beam_has_it_on():
+    section = {"use_public_ips": False, "save_main_session": False, "dataflow_kms_key": None, "streaming": False}
+    flags = flags_from_config(section)
+    assert flags == ["--no_use_public_ips", "--no_save_main_session"]
+    options = beam_options(["--runner=DataflowRunner", *flags])
+    assert options.view_as(WorkerOptions).use_public_ips is False
+    assert options.view_as(SetupOptions).save_main_session is False
 
 
 @pytest.mark.parametrize(
