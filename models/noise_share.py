@@ -117,8 +117,6 @@ def estimate_share(reference: np.ndarray, counts: np.ndarray) -> NoiseShare | No
         size = min(size, 1 / (weight**2 / np.maximum(reference.sum(1), _POOLED)).sum())
     found, ratio, error = _compare_tails(noise, size, counts.sum(1))
     certain = (found * size >= FEWEST_NOISE) & (found >= LEAST_TAIL)
-    if not certain.any():
-        return NoShare("the model knows too little noise to tell what it scores in this log")
     best = np.where(certain, ratio + _CAUTION * error, np.inf).argmin()
     share, margin = float(min(ratio[best], 1.0)), float(_INTERVAL * error[best])
     if _separation(noise, log, share) < LEAST_SEPARATION:

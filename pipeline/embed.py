@@ -20,7 +20,7 @@ from ..transforms.embeddings import (
     read_kind,
     write_embeddings,
 )
-from ..transforms.files import delete, join, list_names
+from ..transforms.files import TEMPORARY_PREFIX, delete, join, list_names
 from ..transforms.item_texts import ItemTexts, read_item_texts
 from .output_directory import locked
 
@@ -145,7 +145,7 @@ def _embed_and_write(
 def _check_output(output: str) -> None:
     """Refuses a directory that holds anything but the embeddings of an earlier run."""
     for name in list_names(output):
-        if name.startswith((f"{UNFINISHED}/", ".tmp-")):
+        if name.startswith((f"{UNFINISHED}/", TEMPORARY_PREFIX)):
             continue
         found = name
         if re.fullmatch(PART_NAME, name):

@@ -99,7 +99,7 @@ def prepare_output(
     # Only a run of ours is replaced: folders named as ours may well be somebody's data.
     ours = OUTPUTS if finished or MARKER in names else ()
     # A run that was cut off while it set its mark has left a temporary file and nothing else.
-    own = [name for name in names if not name.rpartition("/")[2].startswith(files.TEMPORARY_PREFIX)]
+    own = [name for name in names if not files.is_temporary(name)]
     refuse_foreign(output, sorted({name.split("/")[0] for name in own} - set(ours)))
 
     new = RunMarker(identity, secrets.token_hex(16), ready=True)

@@ -176,7 +176,7 @@ def check_output(output: str, overwrite: bool) -> None:
     Raises:
         InputError: It holds something else, or a model that is not to be replaced.
     """
-    names = [name for name in files.list_names(output) if not _is_temporary(name)]
+    names = [name for name in files.list_names(output) if not files.is_temporary(name)]
     vectors = [name for name in names if re.fullmatch(f"{COLLABORATIVE}/{PART_NAME}", name)]
     is_model = CONFIG in names
     is_part_of_one = bool(vectors) and all(_holds_our_vectors(output, name) for name in vectors)
@@ -189,10 +189,6 @@ def check_output(output: str, overwrite: bool) -> None:
             found=CONFIG,
             fix="choose another --output, or pass --overwrite to replace it",
         )
-
-
-def _is_temporary(name: str) -> bool:
-    return name.rpartition("/")[2].startswith(files.TEMPORARY_PREFIX)
 
 
 def _holds_our_vectors(output: str, name: str) -> bool:
@@ -216,7 +212,7 @@ def write_model(output: str, result: TrainingResult, item_ids: pa.Array) -> None
         for name in (WEIGHTS, CARD, CONFIG):
             with open(os.path.join(scratch, name), "rb") as file:
                 contents[name] = file.read()
-    left = [files.join(output, *name.split("/")) for name in files.list_names(output) if _is_temporary(name)]
+    left = [files.join(output, *name.split("/")) for name in files.list_names(output) if files.is_temporary(name)]
     files.delete(files.join(output, CONFIG), *left)
     metadata = EmbeddingMetadata("collaborative", config.backbone, own, "none", config.collaborative_width)
     table = EmbeddingTable(item_ids, result.collaborative, result.has_collaborative, texts=None, metadata=metadata)

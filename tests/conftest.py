@@ -1,6 +1,9 @@
 """Fixtures shared by the tests of all three packages."""
 
+import ast
+import gc
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -8,6 +11,20 @@ import pytest
 from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "red", "blue", "dress", "lamp", "gel", "soap")
+
+
+@pytest.fixture(scope="session")
+def parse_source() -> Callable[[Path], ast.AST]:
+    """Parses a source file while no garbage is collected, at which CPython 3.11 at times raises SystemError."""
+
+    def parse(path: Path) -> ast.AST:
+        gc.disable()
+        try:
+            return ast.parse(path.read_text(encoding="utf-8"))
+        finally:
+            gc.enable()
+
+    return parse
 
 
 @pytest.fixture(scope="session")

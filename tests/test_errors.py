@@ -14,12 +14,13 @@ FAMILY = ("InputError", "UsageError", "ArtifactError", "ConservationError")
 WITHOUT_SITE = {"BUG"}  # printed by `main`, raised by nothing
 
 
-def sites() -> list[tuple[str, ast.Call]]:
+@pytest.fixture(scope="module")
+def sites(parse_source) -> list[tuple[str, ast.Call]]:
     """All places in the source that make an error of ours."""
     found = []
     for folder in ("models", "transforms", "pipeline", "benchmarks"):
         for path in sorted((ROOT / folder).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for node in ast.walk(parse_source(path)):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FAMILY:
                     found.append((f"{path.relative_to(ROOT)}:{node.lineno}", node))
     return found
@@ -31,26 +32,26 @@ def code(call: ast.Call) -> str:
     return value.value
 
 
-def test_every_error_names_a_code_what_was_seen_and_what_to_do():
-    assert len(sites()) > 100
-    for place, call in sites():
+def test_every_error_names_a_code_what_was_seen_and_what_to_do(sites):
+    assert len(sites) > 100
+    for place, call in sites:
         given = {keyword.arg for keyword in call.keywords}
         assert {"code", "fix"} <= given, place
         assert given & {"found", "expected"}, place
 
 
-def test_no_two_places_share_a_code():
-    counts = Counter(code(call) for _, call in sites())
+def test_no_two_places_share_a_code(sites):
+    counts = Counter(code(call) for _, call in sites)
     assert [name for name, count in counts.items() if count > 1] == []
     assert all(re.fullmatch(r"[A-Z]+(-[A-Z]+)*", name) for name in counts)
 
 
-def test_the_page_of_errors_and_the_source_agree():
+def test_the_page_of_errors_and_the_source_agree(sites):
     page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ([A-Z]+(?:-[A-Z]+)*) \| (.+) \| (.+) \|$", page, re.M)
     listed = [row[0] for row in rows]
     assert sorted(set(listed)) == sorted(listed)
-    assert set(listed) == {code(call) for _, call in sites()} | WITHOUT_SITE
+    assert set(listed) == {code(call) for _, call in sites} | WITHOUT_SITE
 
 
 def test_a_message_is_one_line_each_of_what_found_expected_and_try():

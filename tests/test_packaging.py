@@ -109,10 +109,10 @@ def test_every_dependency_is_bounded_on_both_sides_and_counted_in_the_documentat
     assert "Seventeen direct dependencies" in (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
 
 
-def test_all_that_is_imported_is_declared(wheel):
+def test_all_that_is_imported_is_declared(wheel, parse_source):
     distributions, declared = packages_distributions(), set(required(wheel))
     for path in (ROOT / name for package in PACKAGES for name in modules(package)):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parse_source(path)):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and not node.level:
                 names.append(node.module or "")

@@ -32,6 +32,11 @@ class FileInfo:
     """Time of the last change, seconds since 1970; 0 where the file system does not tell."""
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is one that `write_atomically` had not finished."""
+    return name.rpartition("/")[2].startswith(TEMPORARY_PREFIX)
+
+
 def is_local(path: str) -> bool:
     """Whether `path` names a file of this machine rather than a URL such as gs://bucket/log."""
     return FileSystems.get_scheme(path) is None
@@ -247,13 +252,7 @@ def exists(path: str) -> bool:
         InputError: The file system does not say: to take that for "no" would pass over what is there.
     """
     with _asking(path):
-        if not is_local(path):
-            return FileSystems.exists(path)
-        try:
-            os.stat(path)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        return True
+        return _stat(path) is not None if is_local(path) else FileSystems.exists(path)
 
 
 def is_unchanged(info: FileInfo) -> bool:
@@ -264,12 +263,17 @@ def is_unchanged(info: FileInfo) -> bool:
     """
     with _asking(info.path):
         if is_local(info.path):
-            if not exists(info.path):
-                return False
-            now = os.stat(info.path)
-            return (now.st_size, now.st_mtime) == (info.size, info.updated)
+            now = _stat(info.path)
+            return now is not None and (now.st_size, now.st_mtime) == (info.size, info.updated)
         now = FileSystems.match([literal(info.path)])[0].metadata_list
     return any((m.path, m.size_in_bytes, m.last_updated_in_seconds or 0.0) == astuple(info) for m in now)
+
+
+def _stat(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 @contextmanager

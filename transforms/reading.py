@@ -164,7 +164,8 @@ def _cast(column: pa.ChunkedArray, field: pa.Field, path: str) -> pa.ChunkedArra
 def _write_rejected(path: str, rejected: pa.Table) -> WrittenFile | None:
     if len(rejected):
         return write_table(path, rejected)
-    delete(path)
+    if exists(path):  # seldom; to delete what is not there asks a remote file system twice
+        delete(path)
     return None
 
 

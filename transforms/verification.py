@@ -188,7 +188,7 @@ def _check_shards(output: str, manifest: dict[str, Any], columns: InteractionCol
             row = int((ordered.rows != np.arange(len(table))).argmax())
             raise _broken(path, "the order", f"row {row} out of place", "users together, each in time order")
         _check_sequences(output, name, table, ordered.offsets, columns)
-        users.append(hash_values(one_chunk(table[columns.user]).take(ordered.offsets[:-1])))
+        users.append(hash_values(ordered.user_ids(columns)))
         kept_here = pc.sum(table["keep"]).as_py() or 0
         kept, dropped = kept + kept_here, dropped + len(table) - kept_here
         checksum += _id_checksum(table, columns)
