@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import throughput_work as work
 from benchmarks.throughput import Cost, describe, describe_growth
+from iadsr.models import scoring
 
 KEYS = [("user_id", "ascending"), ("timestamp", "ascending"), ("item_id", "ascending")]
 
@@ -79,6 +80,19 @@ def test_scoring_alone_says_what_it_took(paths):
         told = way(paths)
         assert 0 < told["rows"] <= 3000
         assert told["seconds"] > 0
+
+
+def test_each_head_scores_the_same_sequences(paths, monkeypatch):
+    scored, score = [], scoring.score_sequences
+
+    def spy(model, sequences, vectors):
+        scored.append((model.config.head, len(sequences.items)))
+        return score(model, sequences, vectors)
+
+    monkeypatch.setattr(scoring, "score_sequences", spy)
+    rows = [way(paths)["rows"] for way in (work.score, work.score_as_in_the_paper)]
+    assert scored == [("agreement", rows[0]), ("paper", rows[0])]
+    assert rows[1] == rows[0]
 
 
 def test_growth_is_the_ratio_of_peaks():

@@ -178,6 +178,17 @@ def test_the_decision_finds_noise_and_says_how_probable_it_is(head):
     torch.testing.assert_close(model.genuine_deviation, torch.full((3,), 0.3), atol=0.05, rtol=0)
 
 
+def test_the_weights_of_the_head_decay():
+    largest = []
+    for decay in (0.0, 10.0):
+        model = make_model(CONFIG)
+        examples = (make_examples(model.config, seed=seed) for seed in (0, 1))
+        training = TrainingConfig(head_epochs=3, batch_positions=512, head_weight_decay=decay)
+        fit_decision(model, *examples, training, np.random.default_rng(0), lambda *_: None)
+        largest.append(max(parameter.abs().max().item() for parameter in model.head.parameters()))
+    assert largest[1] < 0.7 * largest[0]
+
+
 def test_examples_can_be_joined_and_picked():
     first, second = make_examples(CONFIG, 4), make_examples(CONFIG, 3, seed=1)
     both = first + second
