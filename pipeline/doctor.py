@@ -20,6 +20,7 @@ from ..transforms.reading import read_split
 from ..transforms.schema import InteractionColumns
 from ..transforms.splits import InputPlan, OnBadFile, plan_input
 from .artifacts import ModelFacts, check_embeddings, read_model_facts
+from .messages import counted
 from .output_directory import locked
 
 BASE_BYTES = 700 << 20
@@ -151,10 +152,10 @@ def _log(path: str, options: DoctorOptions, out: list[InputPlan], first_rows: li
     valid, rejected = read_split(plan.splits[0], options.columns, plan.schema, options.on_bad_file)
     out.append(plan)
     first_rows.append(valid)
-    skipped = f", {len(plan.skipped):,} files left out" if plan.skipped else ""
+    skipped = f", {counted(len(plan.skipped), 'file')} left out" if plan.skipped else ""
     types = ", ".join(f"{name} {plan.schema.field(name).type}" for name in options.columns.required)
     first = f"; of the first {len(valid) + len(rejected):,} rows {len(rejected):,} unusable"
-    return f"{plan.rows:,} rows in {len(plan.rows_by_file):,} files{skipped}, {types}{first}"
+    return f"{plan.rows:,} rows in {counted(len(plan.rows_by_file), 'file')}{skipped}, {types}{first}"
 
 
 def _catalogue(path: str, options: DoctorOptions) -> str:
@@ -216,7 +217,7 @@ def _output(output: str) -> str:
     if place == os.path.abspath(output):
         with locked(output):
             names = files.list_names(output)
-        return f"exists, {len(names):,} files" if names else "exists, empty"
+        return f"exists, {counted(len(names), 'file')}" if names else "exists, empty"
     return "will be created"
 
 
@@ -256,8 +257,7 @@ def _memory(plan: InputPlan, table: EmbeddingTable | None, options: DoctorOption
             "Memory may not suffice",
             code="DOCTOR-MEMORY",
             found=f"{_size(available)} available",
-            expected=f"about {_size(need)} for {options.workers} worker{'s' * (options.workers != 1)} "
-            f"and {shards:,} shard{'s' * (shards != 1)}",
+            expected=f"about {_size(need)} for {counted(options.workers, 'worker')} and {counted(shards, 'shard')}",
             fix="use more --shards, so that each is smaller, or fewer workers",
         )
     return f"{_size(available)} available, about {_size(need)} needed"

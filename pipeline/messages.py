@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 def describe_embedding(summary: "EmbedSummary", output: str) -> str:
     """Says how many items were embedded, reused, or have no text."""
     columns = " and ".join(summary.metadata.text_columns)
-    lines = [f"Embedded {columns} of {_count(summary.items, 'item')} with {summary.metadata}."]
+    lines = [f"Embedded {columns} of {counted(summary.items, 'item')} with {summary.metadata}."]
     if summary.texts:
         speed = f" at {summary.texts / summary.seconds:,.0f} a second" if summary.seconds > 0 else ""
         lines.append(
-            f"New or changed: {_count(summary.embedded, 'item')}, {_count(summary.texts, 'distinct text')}{speed}."
+            f"New or changed: {counted(summary.embedded, 'item')}, {counted(summary.texts, 'distinct text')}{speed}."
         )
     if summary.replaced:
         lines.append(f"The vectors found in {output} were not used again: {summary.replaced}.")
     if summary.reused:
-        lines.append(f"Kept from an earlier run: {_count(summary.reused, 'item')}.")
+        lines.append(f"Kept from an earlier run: {counted(summary.reused, 'item')}.")
     if summary.removed:
-        lines.append(f"No longer in the catalogue, removed: {_count(summary.removed, 'item')}.")
+        lines.append(f"No longer in the catalogue, removed: {counted(summary.removed, 'item')}.")
     lines += _without_text(summary.without_text)
     if summary.repeated_rows:
         lines.append(
-            f"Left out because the item id was there before: {_count(summary.repeated_rows, 'row')}, "
+            f"Left out because the item id was there before: {counted(summary.repeated_rows, 'row')}, "
             f"{summary.conflicting_rows:,} with another text."
         )
     return _text([*lines, _place("Embeddings", output)])
@@ -47,8 +47,8 @@ def describe_training(summary: "TrainSummary", output: str) -> str:
     metrics = summary.metrics
     return _text(
         [
-            f"Trained on {_count(metrics['interactions'], 'interaction')} of {_count(metrics['users'], 'user')} "
-            f"with {_count(metrics['items'], 'item')}.",
+            f"Trained on {counted(metrics['interactions'], 'interaction')} of {counted(metrics['users'], 'user')} "
+            f"with {counted(metrics['items'], 'item')}.",
             *_without_text(summary.items_without_text),
             *describe_left_out(summary.skipped, summary.rejected),
             f"On held-out users it tells inserted noise from the rest with AUROC {metrics['held_out_auroc']:.3f}.",
@@ -70,19 +70,19 @@ def describe_cleaning(manifest: dict[str, Any] | None, output: str) -> str:
     }[policy["rule"]]
     lines = [
         *_noise_share(manifest["noise_share"], policy["rule"]),
-        f"Dropped {rows['dropped']:,} of {_count(judged, 'interaction')} ({rows['dropped'] / judged:.1%}): {rule}.",
-        f"Shortened {users['shortened']:,} of {_count(users['total'], 'user')}"
+        f"Dropped {rows['dropped']:,} of {counted(judged, 'interaction')} ({rows['dropped'] / judged:.1%}): {rule}.",
+        f"Shortened {users['shortened']:,} of {counted(users['total'], 'user')}"
         + (f"; {users['emptied']:,} have nothing left." if users["emptied"] else "."),
     ]
     kept = manifest["reasons"]["kept"]
     lines += _without_text(manifest["items"]["without_text"])
     lines += [
-        f"Protected by --{name.replace('_', '-')}: {_count(kept[name], 'interaction')}."
+        f"Protected by --{name.replace('_', '-')}: {counted(kept[name], 'interaction')}."
         for name in ("min_length", "keep_last")
         if kept[name]
     ]
     if unknown := kept["unknown_item"]:
-        lines.append(f"Kept unjudged, unknown to both embeddings and model: {_count(unknown, 'interaction')}.")
+        lines.append(f"Kept unjudged, unknown to both embeddings and model: {counted(unknown, 'interaction')}.")
     return _text(
         [
             *lines,
@@ -117,13 +117,13 @@ def describe_verification(verified: "Verified", output: str) -> str:
     """Says what has been checked and found right."""
     rows = verified.rows
     held = verified.inputs_held_against
-    against = "all input files" if held == verified.inputs else f"{held:,} of {_count(verified.inputs, 'input file')}"
+    against = "all input files" if held == verified.inputs else f"{held:,} of {counted(verified.inputs, 'input file')}"
     return _text(
         [
-            f"{output} is whole: {_count(verified.files, 'file')}, unchanged since they were written.",
+            f"{output} is whole: {counted(verified.files, 'file')}, unchanged since they were written.",
             f"{rows['read']:,} rows read = {rows['kept']:,} kept + {rows['dropped']:,} dropped + "
             f"{rows['rejected']:,} rejected, in each input file and in total.",
-            f"Interactions of {_count(verified.users, 'user')} are in order; the sequences are exactly the kept ones.",
+            f"Interactions of {counted(verified.users, 'user')} are in order; the sequences are exactly the kept ones.",
             f"Held against {against}"
             + ("." if held == verified.inputs else "; the others are gone, changed or out of reach."),
         ]
@@ -141,14 +141,14 @@ def _noise_share(share: dict[str, Any], rule: str) -> list[str]:
 
 
 def _without_text(items: int) -> list[str]:
-    return [f"Without text, judged by behaviour alone: {_count(items, 'item')}."] if items else []
+    return [f"Without text, judged by behaviour alone: {counted(items, 'item')}."] if items else []
 
 
 def _rejected(reasons: dict[str, int], note: str) -> list[str]:
     if not reasons:
         return []
     listed = ", ".join(f"{reason} {rows:,}" for reason, rows in reasons.items())
-    return [f"Unusable, {note}: {_count(sum(reasons.values()), 'row')} ({listed})."]
+    return [f"Unusable, {note}: {counted(sum(reasons.values()), 'row')} ({listed})."]
 
 
 def _skipped(files: list[dict[str, Any]], note: str = "") -> list[str]:
@@ -158,7 +158,8 @@ def _skipped(files: list[dict[str, Any]], note: str = "") -> list[str]:
     return [f"Left out: {files[0]['reason']} ({files[0]['code']}){rest}{note}."]
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """Returns such as `1 row` or `1,000 rows`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
