@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from ..models.errors import InputError
-from .files import join, read_bytes, write_atomically
+from .files import exists, join, read_bytes, write_atomically
 
 STAGING = ".staging"
 """Folder in the output directory for what a run has not finished yet; gone when it has."""
@@ -40,13 +40,21 @@ def write_marker(output: str, marker: RunMarker) -> None:
 
 
 def read_marker(output: str) -> RunMarker | None:
-    """Returns an output directory's mark; None where there is none that can be read."""
+    """Returns an output directory's mark; None where there is none, or something else stands in its place.
+
+    Raises:
+        InputError: The file system does not say. That is not to be mistaken for no mark, which loses finished work.
+    """
+    path = join(output, *MARKER.split("/"))
+    if not exists(path):
+        return None
+    content = read_bytes(path)
     try:
-        values = json.loads(read_bytes(join(output, *MARKER.split("/"))))
+        values = json.loads(content)
         identity = {str(name): str(value) for name, value in values["identity"].items()}
         return RunMarker(identity, str(values["token"]), values["ready"] is True)
-    # A file system has errors of its own, and the file may hold anything.
-    except (InputError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    # The file may hold anything.
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -54,7 +62,7 @@ def check_still_ours(output: str, token: str) -> None:
     """Checks that no other run has taken the output directory over, as none can where directories can be locked.
 
     Raises:
-        InputError: One has.
+        InputError: One has, or the mark cannot be read.
     """
     marker = read_marker(output)
     if marker is None or marker.token != token:

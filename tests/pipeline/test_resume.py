@@ -18,9 +18,9 @@ from iadsr.pipeline.clean import CleanOptions, clean
 from iadsr.pipeline.output_directory import locked
 from iadsr.pipeline.progress import Progress
 from iadsr.pipeline.runner import beam_options
-from iadsr.transforms import scoring, writing
+from iadsr.transforms import run_marker, scoring, writing
 from iadsr.transforms.deciding import Policy
-from iadsr.transforms.run_marker import MARKER, RunMarker, read_marker, write_marker
+from iadsr.transforms.run_marker import MARKER, RunMarker, check_still_ours, read_marker, write_marker
 from iadsr.transforms.verification import verify_output
 
 SHARDS = 6
@@ -166,6 +166,22 @@ def test_a_rerun_with_other_arguments_or_input_starts_afresh_and_says_so(world, 
     name = "input" if "interactions" in changes else "options"
     assert f"differs in {name}: starting afresh" in capsys.readouterr().err
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+def test_a_mark_that_cannot_be_read_is_not_taken_for_none(world, undisturbed, tmp_path, monkeypatch):
+    cut_off(world, tmp_path / "out", scoring, "write_arrow", 4)
+    before = contents(tmp_path / "out")
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, run_marker, "read_bytes", 0)
+        with pytest.raises(InputError, match="stopped"):
+            run(world, tmp_path / "out")
+        with pytest.raises(InputError, match="stopped"):
+            check_still_ours(str(tmp_path / "out"), "any")
+    assert contents(tmp_path / "out") == before
+    scored = stop_after(monkeypatch, scoring, "score_shard", 99)
+    run(world, tmp_path / "out")
+    assert len(scored) == SHARDS - 4
+    assert contents(tmp_path / "out") == undisturbed
 
 
 def test_what_a_run_that_was_cut_off_while_clearing_up_left_is_not_taken_for_its_own(world, undisturbed, tmp_path):
