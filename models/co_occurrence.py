@@ -75,7 +75,7 @@ def fit_other_users(
 def _count_together(sequences: Sequences, windows: Windows, catalogue: int) -> scipy.sparse.csr_array:
     """Counts the windows in which two items occur together, [V, V]."""
     counted = scipy.sparse.csr_array((catalogue, catalogue), dtype=np.float32)
-    for members in _memberships(sequences, windows, catalogue):
+    for members in memberships(sequences, windows, catalogue):
         counted = counted + members.T @ members
     return counted
 
@@ -83,14 +83,14 @@ def _count_together(sequences: Sequences, windows: Windows, catalogue: int) -> s
 def _mean_company(sequences: Sequences, windows: Windows, unit_texts: np.ndarray) -> np.ndarray:
     """Adds up, over the windows that hold an item, the mean text of the rest of the window, [V, k]."""
     total = np.zeros(unit_texts.shape, np.float32)
-    for members in _memberships(sequences, windows, len(unit_texts)):
+    for members in memberships(sequences, windows, len(unit_texts)):
         share = 1 / np.maximum(members.sum(axis=1) - 1, 1)  # [W]
         texts = (members @ unit_texts) * share[:, None]  # [W, k]
         total += members.T @ texts - unit_texts * (members.T @ share)[:, None]
     return total
 
 
-def _memberships(sequences: Sequences, windows: Windows, catalogue: int) -> Iterator[scipy.sparse.csr_array]:
+def memberships(sequences: Sequences, windows: Windows, catalogue: int) -> Iterator[scipy.sparse.csr_array]:
     """Yields which items occur in which windows, 0 or 1, float32 [some windows, V]: a part of the windows at a time."""
     for start in range(0, len(windows), _WINDOWS_AT_ONCE):
         part = windows.select(slice(start, start + _WINDOWS_AT_ONCE))

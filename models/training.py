@@ -12,6 +12,7 @@ from .alignment import fit_alignment
 from .batch import Batch
 from .catalogue import CatalogueTensors, ItemVectors
 from .co_occurrence import fit_other_users
+from .components import agreeing_vectors, fit_text_components
 from .config import IADSRConfig, TrainingConfig
 from .context_training import fit_context
 from .decision import Examples, collect_examples, fit_decision, measure_chance
@@ -34,6 +35,8 @@ _SHARES: dict[Stage, tuple[float, float]] = {
 
 FEWEST_USERS = 20
 STEPS_PER_EPOCH, SMALLEST_BATCH = 50, 256
+SINGULAR_VECTORS = 256
+"""Of the items' co-occurrence, from which the components are taken that count."""
 
 
 @dataclass(frozen=True)
@@ -129,10 +132,10 @@ def train(
             batching,
             lambda *at: tell("collaborative", training.collaborative_epochs, *at),
         )
-        model = _start_model(config, learned.recommender, semantic, has_semantic)
+        model = _start_model(config, learned.recommender, log.sequences, semantic, has_semantic)
         collaborative = _read_table(learned.recommender, counts)
         if config.head == "agreement":
-            others = _learn_from_others(model, sequences, semantic, has_semantic, training.seed)
+            others = _learn_from_others(model, log, sequences, semantic, has_semantic, training.seed)
             collaborative = np.concatenate([collaborative, others], axis=1)
         vectors = ItemVectors(collaborative, semantic, counts > 0, has_semantic)
         catalogue = CatalogueTensors.select(model, vectors, np.arange(len(semantic)))
@@ -219,42 +222,40 @@ def _read_table(recommender: Recommender, counts: np.ndarray) -> np.ndarray:
 
 
 def _learn_from_others(
-    model: IADSR, sequences: Sequences, semantic: np.ndarray, has_semantic: np.ndarray, seed: int
+    model: IADSR, log: NoisyLog, sequences: Sequences, semantic: np.ndarray, has_semantic: np.ndarray, seed: int
 ) -> np.ndarray:
     """Returns by item, fold and kind the vectors learned from other folds' users, float32 [V, folds * 2 * d].
 
-    They come of the log without our insertions: those are as new to them as a user's own interactions are.
+    They come of the log without our insertions: those are as new to them as a user's own interactions are. Which of
+    their components count is decided by the log with them.
     """
     size = model.config.collaborative_dimension
     texts = np.zeros((len(semantic), size), np.float32)
     with torch.no_grad():
         reduced = model.reduce_semantic(torch.from_numpy(np.asarray(semantic[has_semantic], np.float32)))[:, :size]
     texts[has_semantic, : reduced.shape[1]] = reduced.numpy()  # the strongest components come first
-    vectors = fit_other_users(sequences, texts, has_semantic, folds=model.config.folds, dimension=size, seed=seed)
-    both = np.stack([vectors.co_occurrence, vectors.company], axis=2)  # [folds, V, 2, d]
-    return both.swapaxes(0, 1).reshape(len(semantic), -1)
+    vectors = fit_other_users(
+        sequences, texts, has_semantic, folds=model.config.folds, dimension=max(SINGULAR_VECTORS, size), seed=seed
+    )
+    kinds = [agreeing_vectors(kind, log.sequences, size) for kind in (vectors.co_occurrence, vectors.company)]
+    return np.stack(kinds, axis=2).swapaxes(0, 1).reshape(len(semantic), -1)  # of [folds, V, 2, d]
 
 
 def _start_model(
-    config: IADSRConfig, recommender: Recommender, semantic: np.ndarray, has_semantic: np.ndarray
+    config: IADSRConfig,
+    recommender: Recommender,
+    sequences: Sequences,
+    semantic: np.ndarray,
+    has_semantic: np.ndarray,
 ) -> IADSR:
     """Builds the model that stage 2 begins with: stage 1's encoder, and the components of the text embeddings."""
     model = IADSR(config)
     model.backbone.load_state_dict(recommender.backbone.state_dict())
     model.predict.load_state_dict(recommender.predict.state_dict())
-    if not has_semantic.any():
-        return model
-    texts = torch.from_numpy(np.asarray(semantic[has_semantic], np.float32))
-    mean = texts.mean(0)
-    covariance = (texts - mean).T @ (texts - mean) / len(texts)
-    values, directions = torch.linalg.eigh(covariance)  # ascending
-    size = model.semantic_basis.shape[1]
-    strength, directions = values[-size:].flip(0), directions[:, -size:].flip(1)
-    model.semantic_mean.copy_(mean)
-    # Deviations below a thousandth of the largest are rounding, not meaning; they must not be blown up.
-    # The outer clamp is for texts that are all alike, whose every deviation is zero.
-    floor = (strength[0] * 1e-6).clamp(min=torch.finfo(strength.dtype).tiny)
-    model.semantic_basis.copy_(directions * strength.clamp(min=floor).pow(-0.25))
+    if has_semantic.any():
+        mean, basis = fit_text_components(sequences, semantic, has_semantic, model.semantic_basis.shape[1])
+        model.semantic_mean.copy_(torch.from_numpy(mean))
+        model.semantic_basis.copy_(torch.from_numpy(basis))
     return model
 
 
