@@ -35,7 +35,7 @@ class IADSRConfig:
     """D: length of a text embedding. `train` sets it to that of the embeddings it is given."""
 
     semantic_components: int = 256
-    """Principal components of the text embeddings that the model works with; at most D are used."""
+    """k: components of the text embeddings that the model works with, those that agree most within users; at most D."""
 
     head_dimension: int = 64
     """Width of the two hidden layers of the noise head."""

@@ -109,8 +109,8 @@ class IADSR(Pretrained, nn.Module):
 
     Attributes:
         config: The shape of the model.
-        semantic_mean: Mean of the catalogue's text embeddings, [D].
-        semantic_basis: Principal directions of the text embeddings, half-whitened, [D, k].
+        semantic_mean: Mean text embedding of an interaction, [D].
+        semantic_basis: Directions of the text embeddings that agree within users, by `fit_text_components`, [D, k].
         feature_mean: Of the agreement features in training, [F].
         feature_deviation: Likewise, [F].
         genuine_mean: Of the three similarities over genuine interactions in training, [3].
@@ -163,11 +163,7 @@ class IADSR(Pretrained, nn.Module):
         return [module for module in self.chance.values() if isinstance(module, Chance)]
 
     def reduce_semantic(self, vectors: Tensor) -> Tensor:
-        """Maps raw text embeddings [n, D] to the model's centred, half-whitened components [n, k].
-
-        Text embeddings share a few strong directions that say nothing of a user's taste; scaling principal
-        components by the inverse root of their deviation evens them out.
-        """
+        """Maps raw text embeddings [n, D] to the components that the model works with, [n, k]."""
         return (vectors - self.semantic_mean) @ self.semantic_basis
 
     def reading(self, name: str, batch: Batch) -> Tensor:
