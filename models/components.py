@@ -20,6 +20,8 @@ _LEAST = 1e-6
 """Agreement of a direction counts as no less: an estimate may be below 0, and where all are, all weigh the same."""
 _HISTORY = 0.5
 """n, as a share of the median length of a sequence: items near in time, and the most alike, count for more."""
+_ROUNDING = 1e-5
+"""Texts that differ by less than this share from the mean do not, and must not be blown up."""
 _TEXT_SIZE = 0.2
 """Root mean square of the text components, over interactions: what layers of weights about 1 read."""
 
@@ -63,6 +65,7 @@ def fit_text_components(
     texts = np.where(has_semantic[:, None], semantic, 0).astype(np.float32)
     mean = counts @ texts / max(counts.sum(), 1)
     texts = ((texts - mean) * has_semantic[:, None]).astype(np.float32)
+    texts[np.linalg.norm(texts, axis=1) < _ROUNDING * np.linalg.norm(mean)] = 0
     moments = _measure(sequences, cut_windows(sequences, COMPANY), texts)
     basis = _weigh(moments, count, _history(sequences))
     square = np.trace(basis.T @ moments.alone @ basis) / max(moments.interactions, 1) / count
@@ -98,7 +101,7 @@ def _history(sequences: Sequences) -> float:
 
 def _measure(sequences: Sequences, windows: Windows, vectors: np.ndarray) -> _Moments:
     """Adds up products of vectors [V, n] over windows; items whose vector is zero take no part."""
-    present = vectors.any(axis=1)
+    present = np.any(vectors, axis=1)
     empty = np.zeros((vectors.shape[1],) * 2)
     moments = _Moments(empty, 0.0, empty, 0.0)
     for members in memberships(sequences, windows, len(vectors)):

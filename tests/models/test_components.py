@@ -104,8 +104,9 @@ def test_tiny_logs_give_finite_components(baskets):
         assert np.isfinite(basis).all()
 
 
-def test_where_all_texts_are_alike_components_are_zero():
-    _, basis = fit_text_components(make([[0, 1], [1, 2]]), np.ones((3, 4), np.float16), np.ones(3, bool), 2)
+def test_where_all_texts_are_alike_but_for_rounding_components_are_zero():
+    texts = np.float32([0.1, -0.7, 0.3, 1]) + np.random.default_rng(0).normal(size=(7, 4)) * 1e-7
+    _, basis = fit_text_components(make([[0, 1, 5], [1, 2], [3, 6, 4, 1]] * 9), texts, np.ones(7, bool), 2)
     assert not basis.any()
 
 
