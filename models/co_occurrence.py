@@ -58,18 +58,20 @@ def fit_other_users(
     in_company = [_mean_company(sequences, windows.select(fold == own), unit_texts) for own in range(folds)]
     all_together, all_company = _sum(together), sum(in_company)
 
-    reference, co_occurrence, company = None, [], []
+    reference = None
+    co_occurrence = np.empty((folds, catalogue, dimension), np.float32)
+    company = np.empty((folds, *unit_texts.shape), np.float32)
     for own in range(folds):
         counts = np.bincount(sequences.items[fold_of_interaction != own], minlength=catalogue)
         of_others = all_together - together[own]
         vectors = _centre(_factorise(of_others, dimension, seed), counts)
         # Singular vectors are unique up to rotation at best; turned alike, all folds have the same moments.
         reference = vectors if reference is None else reference
-        co_occurrence.append(_rotate(vectors, reference, counts))
+        co_occurrence[own] = _rotate(vectors, reference, counts)
         # Where no company has a text, sums that should cancel leave rounding, which must not be blown up to a vector.
         readable = of_others @ has_text.astype(np.float32) > of_others.diagonal() * has_text
-        company.append(_centre((all_company - in_company[own]) * readable[:, None], counts))
-    return OtherUsersVectors(np.stack(co_occurrence), np.stack(company))
+        company[own] = _centre((all_company - in_company[own]) * readable[:, None], counts)
+    return OtherUsersVectors(co_occurrence, company)
 
 
 def _count_together(sequences: Sequences, windows: Windows, catalogue: int) -> scipy.sparse.csr_array:
