@@ -50,7 +50,7 @@ def fit_other_users(
         seed: Of the randomised singular value decomposition.
     """
     catalogue = len(texts)
-    unit_texts = _unit(np.where(has_text[:, None], texts, 0).astype(np.float32))
+    unit_texts = unit_vectors(np.where(has_text[:, None], texts, 0).astype(np.float32))
     windows = cut_windows(sequences, COMPANY)
     fold_of_user = sequences.folds(folds)
     fold, fold_of_interaction = fold_of_user[windows.users], fold_of_user[sequences.users]
@@ -148,10 +148,10 @@ def _leading_singular_vectors(matrix: scipy.sparse.csr_array, count: int, seed: 
 def _centre(vectors: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Returns unit vectors of items around the mean over interactions; items without a vector stay zero."""
     known = np.any(vectors, axis=1)
-    unit = _unit(vectors)
+    unit = unit_vectors(vectors)
     weights = (counts * known).astype(np.float32)
     mean = weights @ unit / max(weights.sum(), 1)
-    return (_unit(unit - mean) * known[:, None]).astype(np.float32)
+    return (unit_vectors(unit - mean) * known[:, None]).astype(np.float32)
 
 
 def _rotate(vectors: np.ndarray, reference: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -160,5 +160,6 @@ def _rotate(vectors: np.ndarray, reference: np.ndarray, counts: np.ndarray) -> n
     return vectors @ (left @ right)
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+def unit_vectors(vectors: np.ndarray) -> np.ndarray:
+    """Scales vectors [..., n] to unit length; zeros stay zero."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)

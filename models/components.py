@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
-from .co_occurrence import COMPANY, memberships
+from .co_occurrence import COMPANY, memberships, unit_vectors
 from .sequences import Sequences, Windows, cut_windows
 
 _SHRINKAGE = 0.02
@@ -90,8 +90,7 @@ def agreeing_vectors(vectors: np.ndarray, sequences: Sequences, count: int) -> n
     fold = sequences.folds(len(vectors))[windows.users]
     moments = [_measure(sequences, windows.select(fold == own), of_own) for own, of_own in enumerate(vectors)]
     basis = _weigh(sum(moments[1:], start=moments[0]), count, _history(sequences)).astype(np.float32)
-    components = vectors @ basis
-    return components / np.maximum(np.linalg.norm(components, axis=2, keepdims=True), 1e-12)
+    return unit_vectors(vectors @ basis)
 
 
 def _history(sequences: Sequences) -> float:
