@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from iadsr.models.catalogue import ItemVectors
+from iadsr.models.co_occurrence import unit_vectors
 from iadsr.models.config import IADSRConfig, TrainingConfig
 from iadsr.models.decision import calibration_error
 from iadsr.models.noise import insert_noise
@@ -45,7 +46,10 @@ def simulate_clean(dataset: Dataset, seed: int) -> Sequences:
     vectors, present = co_occurrence_vectors(sequences, len(dataset.semantic))
     texts = dataset.semantic - dataset.semantic[dataset.has_semantic].mean(0)
     place = (
-        np.concatenate([_unit(vectors * present[:, None]), _unit(texts * dataset.has_semantic[:, None])], 1) / 2**0.5
+        np.concatenate(
+            [unit_vectors(vectors * present[:, None]), unit_vectors(texts * dataset.has_semantic[:, None])], 1
+        )
+        / 2**0.5
     )
     chosen, lengths = [], []
     with np.errstate(divide="ignore"):
@@ -59,10 +63,6 @@ def simulate_clean(dataset: Dataset, seed: int) -> Sequences:
         chosen.append(generator.permutation(drawn))
         lengths.append(len(own))
     return Sequences.from_lengths(np.concatenate(chosen), np.array(lengths))
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 
 
 def measure_share(dataset: Dataset, rate: float, seed: int) -> str:

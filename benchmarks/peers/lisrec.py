@@ -14,6 +14,7 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
+from iadsr.models.co_occurrence import unit_vectors
 from iadsr.models.sequences import Sequences
 
 from .simple import centre
@@ -80,7 +81,7 @@ def lisrec_graded(sequences: Sequences, semantic: np.ndarray, has_semantic: np.n
 def _graphs(sequences: Sequences, semantic: np.ndarray, has_semantic: np.ndarray) -> Iterator[_Graph]:
     """Yields the graphs of all users with two or more different items that have texts."""
     vectors = centre(semantic, has_semantic).astype(np.float32)
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    unit = unit_vectors(vectors)
     for start, stop in zip(sequences.offsets[:-1], sequences.offsets[1:], strict=True):
         where = start + np.flatnonzero(has_semantic[sequences.items[start:stop]])
         items, first, inverse = np.unique(sequences.items[where], return_index=True, return_inverse=True)

@@ -5,6 +5,7 @@ import scipy.sparse
 from scipy.sparse.linalg import svds
 from scipy.stats import rankdata
 
+from iadsr.models.co_occurrence import unit_vectors
 from iadsr.models.sequences import Sequences
 
 COMPONENTS = 64
@@ -78,7 +79,7 @@ def co_occurrence_vectors(sequences: Sequences, items: int) -> tuple[np.ndarray,
 
 def _mean_cosine_to_rest(sequences: Sequences, vectors: np.ndarray, present: np.ndarray) -> np.ndarray:
     """Mean cosine of each item to the other items of its sequence, from vectors [V, n] of the items present [V]."""
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9) * present[:, None]
+    unit = unit_vectors(vectors) * present[:, None]
     known = present[sequences.items]
     ones = np.ones(len(known), np.float32)
     membership = scipy.sparse.csr_array((ones, (sequences.users, sequences.items)), (len(sequences), len(present)))
