@@ -28,6 +28,7 @@ setup(
         "jinja2>=3.1,<4",
         "markupsafe>=2.1,<4",
         "matplotlib>=3.9,<4",
+        "numba>=0.61,<1",
         "numpy>=2,<3",
         "packaging>=22,<27",
         "pyarrow>=18,<26",

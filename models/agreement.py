@@ -8,6 +8,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from . import kernels
+from .batch import Rows
 
 NEAR = 3
 """Steps before and after within which interactions count as near in time."""
@@ -49,6 +53,59 @@ class Chance(nn.Module):
         return torch.stack([mean, (square - mean.square()).clamp(min=0).sqrt()], dim=-1)
 
 
+class _Cosine(torch.autograd.Function):
+    """See `cosine`."""
+
+    @staticmethod
+    def forward(ctx, vectors: Tensor, others: Tensor, lag: int) -> Tensor:
+        ctx.save_for_backward(vectors, others)
+        ctx.lag = lag
+        values = others.new_empty(others.shape[:2])
+        kernels.cosines(*(tensor.detach().contiguous().numpy() for tensor in (vectors, others)), lag, values.numpy())
+        return values
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        vectors, others = ctx.saved_tensors
+        until = others.shape[1] - ctx.lag
+        with torch.enable_grad():
+            pair = [vectors[:, :until].detach().requires_grad_(), others[:, ctx.lag :].detach().requires_grad_()]
+            values = F.cosine_similarity(*pair, dim=-1)
+        to_vectors, to_others = torch.autograd.grad(values, pair, gradient[:, ctx.lag :])
+        return F.pad(to_vectors, (0, 0, 0, ctx.lag)), F.pad(to_others, (0, 0, ctx.lag, 0)), None
+
+
+def cosine(vectors: Tensor, others: Tensor, lag: int = 0) -> Tensor:
+    """Returns the cosine of `vectors` [B, T, n] at t - lag to `others` [B, T, n] at t, [B, T].
+
+    0 where one of the two is zero, and at the first `lag` positions. Without a lag, `vectors` may be [B, 1, n], the
+    same for all positions.
+    """
+    values = _Cosine.apply(vectors, others, lag)
+    assert isinstance(values, Tensor)
+    return values
+
+
+class _LeaveOneOutMax(torch.autograd.Function):
+    """See `leave_one_out_max`."""
+
+    @staticmethod
+    def forward(ctx, vectors: Tensor, present: Tensor) -> Tensor:
+        ctx.save_for_backward(vectors, present)
+        maxima = torch.empty_like(vectors)
+        kernels.leave_one_out_max(vectors.detach().numpy(), present.numpy(), maxima.numpy())
+        return maxima
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        vectors, present = ctx.saved_tensors
+        to_vectors = torch.zeros_like(vectors)
+        kernels.leave_one_out_max_gradient(
+            vectors.detach().numpy(), present.numpy(), gradient.contiguous().numpy(), to_vectors.numpy()
+        )
+        return to_vectors, None
+
+
 def leave_one_out_max(vectors: Tensor, present: Tensor) -> Tensor:
     """Returns for each position the element-wise maximum over the other present positions.
 
@@ -59,17 +116,9 @@ def leave_one_out_max(vectors: Tensor, present: Tensor) -> Tensor:
     Returns:
         [B, T, h]; 0 where no other position is present.
     """
-    least = torch.finfo(vectors.dtype).min
-    candidates = vectors if present.all() else vectors.masked_fill(~present[..., None], least)
-    before = [torch.full_like(candidates[:, 0], least)]  # each [B, h]
-    after = before.copy()
-    for step in range(vectors.shape[1] - 1):
-        before.append(torch.maximum(before[-1], candidates[:, step]))
-        after.append(torch.maximum(after[-1], candidates[:, -1 - step]))
-    # Position by position: that is still in the cache.
-    others = torch.stack([torch.maximum(*sides) for sides in zip(before, reversed(after), strict=True)], 1)  # [B, T, h]
-    has_others = _has_others(present)
-    return others if has_others.all() else others.masked_fill_(~has_others[..., None], 0)
+    maxima = _LeaveOneOutMax.apply(vectors.contiguous(), present.contiguous())
+    assert isinstance(maxima, Tensor)
+    return maxima
 
 
 def leave_one_out_mean(vectors: Tensor, present: Tensor) -> Tensor:
@@ -83,7 +132,7 @@ def leave_one_out_mean(vectors: Tensor, present: Tensor) -> Tensor:
         [B, T, h]; 0 where no other position is present.
     """
     others = present.sum(1, keepdim=True) - present.long()  # [B, T]
-    return (vectors.sum(1, keepdim=True) - vectors) / others.clamp(min=1)[..., None]  # [B, T, h]
+    return (vectors.sum(1, keepdim=True) - vectors).div_(others.clamp(min=1)[..., None])  # [B, T, h]
 
 
 @dataclass(frozen=True)
@@ -91,14 +140,14 @@ class View:
     """One way to compare the items of a sequence: the similarity of two is the dot product of their vectors.
 
     Attributes:
-        vectors: Unit vectors [B, T, n], 0 where absent.
+        vectors: Unit vectors, rows of a table [., n].
         present: bool [B, T], real positions that have vectors in this view.
         total: Sum of the vectors over the whole history that each window is part of, [B, n]; None: the windows are
             whole histories.
-        count: Vectors in that sum, [B].
+        count: Vectors in that sum, [B]; 0 where a window is the whole history.
     """
 
-    vectors: Tensor
+    vectors: Rows
     present: Tensor
     total: Tensor | None = None
     count: Tensor | None = None
@@ -114,50 +163,17 @@ def sequence_agreement(view: View, chance: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Values [B, T, 7] in the order of AGREEMENTS, 0 where not defined; and bool [B, T, 7], where they are.
     """
-    vectors, present = view.vectors, view.present
-    similarity = vectors @ vectors.transpose(1, 2)  # [B, T, T]
-    # An item is as similar to itself as can be, 1, and that is taken out of every sum.
-    if view.total is None or view.count is None:
-        count = present.sum(1).to(vectors)
-        to_all = similarity.sum(-1)  # [B, T]
-        all_pairs = to_all.sum(-1)  # each pair counts twice
-    else:
-        count = view.count
-        to_all = (vectors * view.total[:, None]).sum(-1)  # faster than matrix by vector
-        all_pairs = view.total.square().sum(-1)
-    own, all_pairs, count = to_all - 1, (all_pairs - count)[:, None], count[:, None].expand_as(present)
-    among_rest = (all_pairs - 2 * own) / ((count - 1) * (count - 2)).clamp(min=1)
-
-    if not present.all():
-        similarity += torch.zeros(present.shape).masked_fill_(~present, -torch.inf)[:, None]
-    similarity.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
-    maximum = similarity.amax(-1)  # [B, T]
-    near = _near(similarity)  # [B, T, 2 * NEAR]
-    is_near = near > -torch.inf
-    number = is_near.sum(-1)  # [B, T]
-    values = [
-        own / (count - 1).clamp(min=1),
-        maximum,
-        near.masked_fill(~is_near, 0).sum(-1) / number.clamp(min=1),
-        near.amax(-1),
-        among_rest,
-    ]
-    has_near = present & (number > 0)
-    defined = [present & (count > 1), present & (maximum > -torch.inf), has_near, has_near, present & (count > 2)]
-    known = torch.stack([*defined, present, present], -1)
-    found = torch.cat([torch.stack(values, -1), chance], -1)  # [B, T, 7]
-    return found.masked_fill(~known, 0), known
-
-
-def _near(similarity: Tensor) -> Tensor:
-    """Returns similarities to what is near in time, of [B, T, T], as [B, T, 2 * NEAR]; -inf where there is nothing."""
-    rows, length, _ = similarity.shape
-    near = similarity.new_full((rows, length, 2 * NEAR), -torch.inf)
-    for steps in range(1, min(NEAR, length - 1) + 1):
-        near[:, steps:, 2 * steps - 2] = similarity.diagonal(-steps, dim1=1, dim2=2)
-        near[:, :-steps, 2 * steps - 1] = similarity.diagonal(steps, dim1=1, dim2=2)
-    return near
-
-
-def _has_others(present: Tensor) -> Tensor:
-    return (present.sum(1, keepdim=True) - present.long()) > 0
+    shape = view.present.shape
+    values = chance.new_zeros(*shape, len(AGREEMENTS))
+    defined = torch.zeros(values.shape, dtype=torch.bool)
+    total = values.new_zeros(shape[0], 0) if view.total is None else view.total
+    count = values.new_zeros(shape[0]) if view.count is None else view.count
+    kernels.agreement(
+        *(tensor.numpy() for tensor in (view.vectors.table, view.vectors.index, view.present, total, count)),
+        NEAR,
+        values.numpy(),
+        defined.numpy(),
+    )
+    values[..., -2:] = chance * view.present[..., None]
+    defined[..., -2:] = view.present[..., None]
+    return values, defined

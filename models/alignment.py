@@ -106,7 +106,7 @@ def _loss(
     follows = batch.mask[:, 1:]
     next_item = sampled_softmax(
         model.predict(interests.collaborative[:, :-1][follows]),
-        batch.collaborative[:, 1:][follows],
+        batch.collaborative.gathered()[:, 1:][follows],
         catalogue.collaborative[others],
         ids[:, 1:][follows],
         others,
@@ -128,7 +128,7 @@ def _reconstruction(model: IADSR, batch: Batch, interests: Interests, noise: tor
     """How badly the kept interests give back their items, as mean squared error (paper section 4.3)."""
     logits = model.similarities(interests, batch)[0].sum(-1)  # [B, T]
     kept = hard_gumbel_sigmoid(logits, noise)[..., None] * interests.collaborative  # [B, T, h]
-    return (model.decode(kept) - batch.collaborative)[batch.mask].square().mean()
+    return (model.decode(kept) - batch.collaborative.gathered())[batch.mask].square().mean()
 
 
 def _paper_auroc(

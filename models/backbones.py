@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from . import kernels
+from .batch import Rows
 from .config import IADSRConfig
 
 
@@ -25,6 +27,10 @@ class Backbone(nn.Module):
     def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
         """Maps item vectors [B, T, d] and the mask of real positions [B, T] to interests [B, T, h]."""
         return self.read_sequence(self.read_item(vectors), mask)
+
+    def read_rows(self, entered: Rows, mask: Tensor) -> Tensor:
+        """Does what `read_sequence` does with items that are rows of a table."""
+        return self.read_sequence(entered.gathered(), mask)
 
 
 class GRU4Rec(Backbone):
@@ -51,26 +57,24 @@ class GRU4Rec(Backbone):
         fed[..., before_last:] *= 2
         return fed
 
-    def read_sequence(self, entered: Tensor, mask: Tensor) -> Tensor:
-        """Does what `forward` does, without gradients and in two thirds of the time.
-
-        The tanh of the last gate is taken by way of the sigmoid, which torch computes several times as fast:
-        tanh(x) = 2 sigmoid(2x) - 1.
-        """
+    def read_rows(self, entered: Rows, mask: Tensor) -> Tensor:
+        """Does what `forward` does, without gradients and in half the time."""
         size = self.gru.hidden_size
-        _, weight, _, bias = self.gru.parameters()
-        to_reset, to_update, to_new = weight.detach().T.split(size, dim=1)  # each [h, h]
-        to_new, bias = 2 * to_new, 2 * bias.detach()[2 * size :]
-        interests = entered.new_empty(*entered.shape[:2], size)
-        state = entered.new_zeros(len(entered), size)
-        reset, update, new = entered.new_empty(3, len(entered), size)
-        for t in range(entered.shape[1]):
-            fed_reset, fed_update, fed_new = entered[:, t].split(size, dim=1)
-            torch.addmm(fed_reset, state, to_reset, out=reset).sigmoid_()
-            torch.addmm(fed_update, state, to_update, out=update).sigmoid_()
-            torch.addmm(bias, state, to_new, out=new).mul_(reset).add_(fed_new).sigmoid_().mul_(2).sub_(1)
-            state = torch.lerp(new, state, update, out=interests[:, t])
-        return interests.mul_(mask[..., None])
+        _, weight, _, bias = (parameter.detach() for parameter in self.gru.parameters())
+        weight = torch.cat([weight[: 2 * size], 2 * weight[2 * size :]]).T.contiguous()  # [h, 3h]
+        bias = (2 * bias[2 * size :]).numpy()
+        fed, rows, real = entered.table.numpy(), entered.index.numpy(), mask.numpy()
+        interests = entered.table.new_empty(*mask.shape, size)
+        state = entered.table.new_zeros(len(mask), size)
+        gates = entered.table.new_empty(len(mask), 3 * size)
+        for t in range(mask.shape[1]):
+            torch.mm(state, weight, out=gates)
+            kernels.gru_gates(gates.numpy(), fed, rows, t)
+            gates[:, : 2 * size].sigmoid_()
+            kernels.gru_candidate(gates.numpy(), fed, rows, t, bias)
+            gates[:, 2 * size :].sigmoid_()
+            kernels.gru_step(gates.numpy(), state.numpy(), real, t, interests.numpy())
+        return interests
 
 
 class SASRec(Backbone):

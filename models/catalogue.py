@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .batch import Batch
+from .batch import Batch, Rows
 from .context import TEXT
 from .iadsr import IADSR, PAPER_READINGS, READINGS, READINGS_BY_FOLD
 
@@ -127,17 +127,16 @@ class CatalogueTensors:
             pair = torch.full((), len(self.others) - 1).expand(index.shape)
         else:
             pair = self.pairs[index, torch.from_numpy(folds)[:, None]]
-        unread = self.semantic.new_zeros(()).expand(*index.shape, self.semantic.shape[1])
         return Batch(
-            collaborative=gather(self.collaborative, index),
-            others=gather(self.others, pair),
-            # What has been read of the texts takes their place.
-            semantic=unread if self.readings else gather(self.semantic, index),
+            collaborative=Rows(self.collaborative, index),
+            others=Rows(self.others, pair),
+            semantic=Rows(self.semantic, index),
             mask=torch.from_numpy(mask),
             has_collaborative=self.has_collaborative[index],
             has_others=self.has_others[pair],
             has_semantic=self.has_semantic[index],
-            readings=_gather_all(self.readings, index) | _gather_all(self.readings_by_fold, pair),
+            readings={name: Rows(table, index) for name, table in self.readings.items()}
+            | {name: Rows(table, pair) for name, table in self.readings_by_fold.items()},
         )
 
     def _read(
@@ -149,21 +148,13 @@ class CatalogueTensors:
             rows = np.arange(start, min(start + ROWS, len(items)))
             batch = self.batch(items[rows, None], np.ones((len(rows), 1), bool), None if folds is None else folds[rows])
             for name in names:
-                # What is read may be needed to read more.
-                batch.readings[name] = read = model.reading(name, batch)
+                read = model.reading(name, batch)
                 if name not in tables:
                     tables[name] = read.new_zeros(len(items) + 1, *read.shape[2:])
                 tables[name][start : start + len(rows)] = read[:, 0]
+                # What is read may be needed to read more.
+                batch.readings[name] = Rows(tables[name], torch.from_numpy(rows)[:, None])
         return tables
-
-
-def gather(table: Tensor, index: Tensor) -> Tensor:
-    """Returns rows of a table, [*index.shape, ...]: what `table[index]` does, but row by row, and so a lot faster."""
-    return table.index_select(0, index.flatten()).view(*index.shape, *table.shape[1:])
-
-
-def _gather_all(tables: dict[str, Tensor], index: Tensor) -> dict[str, Tensor]:
-    return {name: gather(table, index) for name, table in tables.items()}
 
 
 def _padded(vectors: np.ndarray, present: np.ndarray) -> Tensor:

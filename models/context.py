@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .agreement import cosine
 from .batch import Batch
 from .config import IADSRConfig
+from .kernels import both_sides
 
 TEXT = "context_text"
 READINGS = ITEMS, SIDES = "context_items", "context_sides"
@@ -38,20 +40,20 @@ class Context(nn.Module):
         E_c is left out: it has seen the user. On Amazon Beauty it costs an AUROC of 0.002.
         """
         if ITEMS in batch.readings:
-            return batch.readings[ITEMS]
-        learned = batch.others.flatten(-2)  # [B, T, 2d]
-        entered = F.linear(learned * self._scale, self.enter.weight[:, : learned.shape[-1]])
-        text = batch.readings[TEXT] if TEXT in batch.readings else self._text(batch)
+            return batch.readings[ITEMS].gathered()
+        learned = batch.others.gathered().flatten(-2)  # [B, T, 2d]
+        entered = F.linear(learned, self.enter.weight[:, : learned.shape[-1]] * self._scale)
+        text = batch.readings[TEXT].gathered() if TEXT in batch.readings else self._text(batch)
         return F.normalize(entered + text, dim=-1)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns the items' vectors, and what the items before and after them lead to, each [B, T, c]."""
         vectors = self.items(batch)
         if SIDES in batch.readings:
-            sides = batch.readings[SIDES]
+            states = _run(batch.readings[SIDES].table, batch.readings[SIDES].index)
         else:
-            sides = self._sides(self.dropout(vectors)) * batch.mask[..., None, None]
-        return vectors, self.context(self.dropout(read_both_sides(*sides.unbind(-2))))
+            states = read_both_sides(self._sides(self.dropout(vectors)) * batch.mask[..., None, None])
+        return vectors, self.context(self.dropout(states))
 
     def read_item(self, name: str, batch: Batch) -> Tensor:
         """Computes TEXT or one of READINGS, [B, T, ...]; for scoring, as dropout is none of an item's own."""
@@ -65,8 +67,8 @@ class Context(nn.Module):
 
     def _text(self, batch: Batch) -> Tensor:
         """Returns what texts bring into the items' vectors, [B, T, c]."""
-        text = F.normalize(batch.semantic, dim=-1) * self._scale
-        return F.linear(text, self.enter.weight[:, -text.shape[-1] :], self.enter.bias)
+        text = F.normalize(batch.semantic.gathered(), dim=-1)
+        return F.linear(text, self.enter.weight[:, -text.shape[-1] :] * self._scale, self.enter.bias)
 
     def _sides(self, vectors: Tensor) -> Tensor:
         """Returns what items [..., c] make of a state, [..., 2, 2c]: what they leave of it, and what they add to it."""
@@ -79,49 +81,48 @@ class Context(nn.Module):
         vectors, led_to = self(batch)
         known = batch.mask & (batch.has_collaborative | batch.has_semantic) & (batch.mask.sum(1, keepdim=True) > 1)
         known = known[..., None]
-        return (vectors * F.normalize(led_to, dim=-1)).sum(-1, keepdim=True) * known, known
+        return cosine(led_to, vectors)[..., None] * known, known
 
 
 class _BothSides(torch.autograd.Function):
     """See `read_both_sides`. Its gradient is another reading of both sides, the other way round."""
 
     @staticmethod
-    def forward(ctx, keep: Tensor, add: Tensor) -> Tensor:
-        states = _BothSides._run(keep, add, add.shape[-1] // 2)
-        ctx.save_for_backward(keep, states)
+    def forward(ctx, sides: Tensor) -> Tensor:
+        states = _read_side_by_side(sides)
+        ctx.save_for_backward(sides, states)
         return states
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        keep, states = ctx.saved_tensors
+    def backward(ctx, gradient: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        sides, states = ctx.saved_tensors
         half = gradient.shape[-1] // 2
-        to_add = _BothSides._run(keep.roll(half, -1), gradient.roll(half, -1), half).roll(half, -1)
-        return to_add * states, to_add
-
-    @staticmethod
-    def _run(keep: Tensor, add: Tensor, half: int) -> Tensor:
-        states = torch.zeros_like(add)
-        length = add.shape[1]
-        for side, steps, move in (
-            (slice(half), range(length - 1), 1),
-            (slice(half, None), range(length - 1, 0, -1), -1),
-        ):
-            for t in steps:
-                now, then = (slice(None), t, side), (slice(None), t + move, side)
-                torch.addcmul(add[now], keep[now], states[now], out=states[then])
-        return states
+        turned = torch.stack([sides[..., 0, :], gradient], -2).roll(half, -1)
+        to_add = _read_side_by_side(turned).roll(half, -1)
+        return torch.stack([to_add * states, to_add], -2)
 
 
-def read_both_sides(keep: Tensor, add: Tensor) -> Tensor:
+def _read_side_by_side(sides: Tensor) -> Tensor:
+    table = sides.detach().flatten(0, 1).contiguous()
+    return _run(table, torch.arange(len(table)).view(sides.shape[:2]))
+
+
+def _run(table: Tensor, index: Tensor) -> Tensor:
+    states = table.new_empty(*index.shape, table.shape[-1])
+    both_sides(table.numpy(), index.numpy(), states.numpy())
+    return states
+
+
+def read_both_sides(sides: Tensor) -> Tensor:
     """Returns the states that have read all before and all after each position, [B, T, 2c].
 
     An item leaves so much of a state and adds so much to it whatever the state is (minGRU; Feng et al., "Were RNNs all
     we needed?", 2024): a recurrent layer whose arithmetic is all in the items, and need be done once for each.
 
     Args:
-        keep: What each item leaves of the state that comes from before, and of the one from behind, [B, T, 2c].
-        add: What it adds to them, [B, T, 2c]; 0 on padding.
+        sides: What each item leaves of a state and what it adds to it, [B, T, 2, 2c]: the first half of the state comes
+            from before, the second from behind. 0 on padding.
     """
-    states = _BothSides.apply(keep, add)
+    states = _BothSides.apply(sides)
     assert isinstance(states, Tensor)
     return states

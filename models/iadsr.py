@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .agreement import AGREEMENTS, Chance, View, leave_one_out_max, leave_one_out_mean, sequence_agreement
+from .agreement import AGREEMENTS, Chance, View, cosine, leave_one_out_max, leave_one_out_mean, sequence_agreement
 from .backbones import make_backbone, read_items
-from .batch import Batch
+from .batch import Batch, Rows
 from .config import IADSRConfig
 from .context import READINGS as CONTEXT_READINGS
 from .context import TEXT as CONTEXT_TEXT
@@ -75,11 +75,6 @@ class Interests:
     leaves_out: bool
 
     @cached_property
-    def unit_collaborative(self) -> Tensor:
-        """c_t, of unit length, [B, T, h]."""
-        return F.normalize(self.collaborative, dim=-1)
-
-    @cached_property
     def user_collaborative(self) -> Tensor:
         """C, the maximum over positions, [B, h]; the paper takes a sequence vector of Caser's own instead."""
         return self.collaborative.masked_fill(~self.mask[..., None], -torch.inf).amax(1)
@@ -91,17 +86,17 @@ class Interests:
 
     @cached_property
     def long_collaborative(self) -> Tensor:
-        """C for each position, [B, T, h]. Interests after t count in it, and have read the item."""
+        """C for each position, [B, T, h], or for all, [B, 1, h]. Interests after t count, and have read the item."""
         if self.leaves_out:
             return leave_one_out_max(self.collaborative, self.mask)
-        return self.user_collaborative[:, None].expand_as(self.collaborative)
+        return self.user_collaborative[:, None]
 
     @cached_property
     def long_semantic(self) -> Tensor:
-        """S for each position, [B, T, h]."""
+        """S for each position, [B, T, h], or for all, [B, 1, h]."""
         if self.leaves_out:
             return leave_one_out_mean(self.texts, self.has_semantic)
-        return self.user_semantic[:, None].expand_as(self.texts)
+        return self.user_semantic[:, None]
 
 
 class IADSR(Pretrained, nn.Module):
@@ -139,9 +134,9 @@ class IADSR(Pretrained, nn.Module):
         self.context = Context(config, k)
         self.head = nn.Sequential(
             nn.Linear(2 * len(FEATURES) + 1, config.head_dimension),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Linear(config.head_dimension, config.head_dimension),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Linear(config.head_dimension, 1),
         )
         sizes = {"co_occurrence": d, "company": d, "semantic": k}
@@ -169,30 +164,30 @@ class IADSR(Pretrained, nn.Module):
     def reading(self, name: str, batch: Batch) -> Tensor:
         """Returns what the model makes of each item by itself, [B, T, ...]: one of READINGS or READINGS_BY_FOLD."""
         if name in batch.readings:
-            return batch.readings[name]
+            return batch.readings[name].gathered()
         match name:
             case "backbone":
-                return self.backbone.read_item(read_items(batch.collaborative))
+                return self.backbone.read_item(read_items(batch.collaborative.gathered()))
             case "short_semantic":
-                return F.normalize(self.short_semantic(batch.semantic), dim=-1)
+                return F.normalize(self.short_semantic(batch.semantic.gathered()), dim=-1)
             case "long_semantic":
-                return self.long_semantic(batch.semantic)
+                return self.long_semantic(batch.semantic.gathered())
             case "text":
-                return F.normalize(batch.semantic, dim=-1)
+                return F.normalize(batch.semantic.gathered(), dim=-1)
             case "semantic_chance":
                 return self.chance["semantic"](self.reading("text", batch))
             case "co_occurrence_chance" | "company_chance":
                 view = name.removesuffix("_chance")
-                return self.chance[view](batch.others[..., VIEWS.index(view), :])
+                return self.chance[view](batch.others.gathered()[..., VIEWS.index(view), :])
             case _:
                 return self.context.read_item(name, batch)
 
     def interests(self, batch: Batch) -> Interests:
         """Computes the interests of both modalities. With the paper's head long-term ones do not leave the item out."""
         if "backbone" in batch.readings:
-            collaborative = self.backbone.read_sequence(batch.readings["backbone"], batch.mask)  # [B, T, h]
+            collaborative = self.backbone.read_rows(batch.readings["backbone"], batch.mask)  # [B, T, h]
         else:
-            collaborative = self.backbone(read_items(batch.collaborative), batch.mask)
+            collaborative = self.backbone(read_items(batch.collaborative.gathered()), batch.mask)
         return Interests(
             collaborative,
             semantic=self.reading("short_semantic", batch),
@@ -207,12 +202,11 @@ class IADSR(Pretrained, nn.Module):
         known = batch.has_semantic
         others = batch.mask.sum(1, keepdim=True).expand_as(known) > 1
         other_texts = (known.sum(1, keepdim=True) - known.long()) > 0
-        collaborative = interests.unit_collaborative
         values = torch.stack(
             [
-                _cosine(interests.long_semantic, collaborative),
-                _cosine(interests.long_collaborative, interests.semantic),
-                (collaborative * interests.semantic).sum(-1),
+                cosine(interests.long_semantic, interests.collaborative),
+                cosine(interests.long_collaborative, interests.semantic),
+                cosine(interests.collaborative, interests.semantic),
             ],
             dim=-1,
         )
@@ -240,35 +234,29 @@ class IADSR(Pretrained, nn.Module):
 
     def _forecasts(self, batch: Batch, interests: Interests) -> tuple[Tensor, Tensor]:
         """Returns the values of FORECASTS and where they are defined."""
-        items, real, present = batch.collaborative, batch.mask, batch.has_collaborative
-        before = interests.unit_collaborative[:, :-1]  # c_{t-1}, [B, T - 1, h]
-        foreseen = F.normalize(self.predict(interests.collaborative), dim=-1)  # the next item, [B, T, d]
-        expected = (foreseen[:, :-1] * items[:, 1:]).sum(-1)  # [B, T - 1], of an item by the interest before it
-        expected_text = (before * interests.semantic[:, 1:]).sum(-1)
-        without = expected.new_zeros(expected.shape)  # likewise, of the item after it
-        without[:, :-1] = (foreseen[:, :-2] * items[:, 2:]).sum(-1)
-        values = torch.stack(
-            [F.pad(expected, (1, 0)), F.pad(expected_text, (1, 0)), F.pad(expected, (0, 1)), F.pad(without, (1, 0))], -1
-        )
+        items, real, present = batch.collaborative.gathered(), batch.mask, batch.has_collaborative
+        foreseen = self.predict(interests.collaborative)  # the next item, [B, T, d]
+        expected = cosine(foreseen, items, lag=1)  # of an item by the interest before it
+        expected_text = cosine(interests.collaborative, interests.semantic, lag=1)
+        without = cosine(foreseen, items, lag=2)  # of the item after it
+        values = torch.stack([expected, expected_text, _of_next(expected), _of_next(without)], -1)
         follows, precedes = F.pad(real[:, 1:], (1, 0)), F.pad(present[:, 1:], (0, 1))
         defined = torch.stack([follows & present, follows & batch.has_semantic, precedes, follows & precedes], -1)
         return values * defined, defined
 
     def views(self, batch: Batch) -> list[View]:
         """Returns the three views in which items are compared, in the order of VIEWS."""
-        vectors = *batch.others.unbind(-2), self.reading("text", batch)
+        table, index = batch.others.table.flatten(0, 1), 2 * batch.others.index
+        text = batch.readings["text"] if "text" in batch.readings else Rows.of(self.reading("text", batch))
+        vectors = Rows(table, index), Rows(table, index + 1), text
         present = *batch.has_others.unbind(-1), batch.has_semantic
         views = [View(*pair) for pair in zip(vectors, present, strict=True)]
         if batch.history is None:
             return views
-        longer, counts = batch.history.longer, batch.history.counts.unbind(-1)
+        history = batch.history
         return [
-            replace(
-                view,
-                total=torch.where(longer[:, None], total, view.vectors.sum(1)),
-                count=torch.where(longer, count, view.present.sum(1)),
-            )
-            for view, total, count in zip(views, batch.history.totals, counts, strict=True)
+            replace(view, total=total, count=count * history.longer)
+            for view, total, count in zip(views, history.totals, history.counts.unbind(-1), strict=True)
         ]
 
     def head_logit(self, features: Tensor, defined: Tensor, length: Tensor) -> Tensor:
@@ -276,13 +264,20 @@ class IADSR(Pretrained, nn.Module):
 
         Args:
             features: [..., F], or the three similarities alone for the paper's head.
-            defined: bool, likewise.
+            defined: bool, likewise; where it is false, features are 0.
             length: Interactions in the whole history of each row, [...].
         """
         if self.config.head == "paper":
             return -features.sum(-1)
-        standard = (features - self.feature_mean) / self.feature_deviation * defined
-        return self.head(torch.cat([standard, defined.to(standard), torch.log(length)[..., None]], dim=-1))[..., 0]
+        first, rest = self.head[0], self.head[1:]
+        assert isinstance(first, nn.Linear)
+        # Features are standardised by the weights of the first layer: x / d and, where defined, -m / d.
+        number = len(FEATURES)
+        of_value, of_defined, of_length = first.weight.split([number, number, 1], dim=1)
+        of_value = of_value / self.feature_deviation
+        weight = torch.cat([of_value, of_defined - of_value * self.feature_mean, of_length], dim=1)
+        read = torch.cat([features, defined.to(features), torch.log(length)[..., None]], dim=-1)
+        return rest(F.linear(read, weight, first.bias))[..., 0]
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Scores every position.
@@ -296,6 +291,6 @@ class IADSR(Pretrained, nn.Module):
         return probability, features[..., : len(SIMILARITIES)], defined[..., : len(SIMILARITIES)]
 
 
-def _cosine(vectors: Tensor, unit: Tensor) -> Tensor:
-    """Returns cosines [...] of vectors to unit vectors, each [..., n]; 0 where one is zero."""
-    return (vectors * unit).sum(-1) / torch.linalg.vector_norm(vectors, dim=-1).clamp(min=1e-8)
+def _of_next(values: Tensor) -> Tensor:
+    """Returns what `values` [B, T] are one position later; 0 at the last."""
+    return F.pad(values[:, 1:], (0, 1))

@@ -12,7 +12,7 @@ from .iadsr import IADSR, SIMILARITIES
 from .sequences import Sequences, batches, cut_windows
 
 BATCH_POSITIONS = 4096
-GROUP_INTERACTIONS = 1 << 17
+GROUP_INTERACTIONS = 1 << 18
 """About as many interactions are scored together: few enough for memory, enough to read each of their items once."""
 
 
@@ -172,7 +172,7 @@ class BatchReader:
                 views = model.views(self._gather(pieces.users[chosen], index, mask))
                 row = torch.from_numpy(self._row[pieces.users[chosen]])
                 for total, view in zip(totals, views, strict=True):
-                    total.index_add_(0, row, view.vectors.sum(1))
+                    total.index_add_(0, row, view.vectors.gathered().sum(1))
                 counts.index_add_(0, row, torch.stack([view.present.sum(1) for view in views], -1).to(counts))
         return totals, counts
 

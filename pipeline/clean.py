@@ -43,7 +43,7 @@ from .report import render_report
 from .runner import is_template, make_runner, runs_here
 
 _SECRET = re.compile("secret|password|token|credential|key|connection_string")
-_VERSIONED = ("apache-beam", "pyarrow", "torch", "numpy", "faiss-cpu", "transformers")
+_VERSIONED = ("apache-beam", "pyarrow", "torch", "numpy", "numba", "faiss-cpu", "transformers")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,10 +10,12 @@ from iadsr.models.agreement import (
     NEAR,
     Chance,
     View,
+    cosine,
     leave_one_out_max,
     leave_one_out_mean,
     sequence_agreement,
 )
+from iadsr.models.batch import Rows
 
 shapes = st.tuples(st.integers(1, 4), st.integers(1, 7), st.integers(1, 5), st.integers(0, 10_000))
 
@@ -38,26 +41,63 @@ def test_leave_one_out_agrees_with_brute_force(shape, ties):
             torch.testing.assert_close(mean[b, t], vectors[b, others].mean(0) if others else zero)
 
 
-def unit_view(shape):
-    """Unit vectors, 0 where absent, of whole histories."""
+def unit_vectors(shape):
+    """Unit vectors [B, T, n], 0 where absent, and where they are present."""
     vectors, present = random_vectors(shape)
-    return View(F.normalize(vectors, dim=-1) * present[..., None], present)
+    return F.normalize(vectors, dim=-1) * present[..., None], present
+
+
+@settings(deadline=None, max_examples=40)
+@given(shapes, st.booleans())
+def test_the_maximum_of_the_others_hands_its_gradient_to_one_of_the_greatest(shape, ties):
+    vectors, present = random_vectors(shape, ties)
+    vectors.requires_grad_()
+    leave_one_out_max(vectors, present).backward(weight := torch.rand(shape[:3]))
+    expected = torch.zeros(shape[:3])
+    for b in range(shape[0]):
+        for t in range(shape[1]):
+            others = [u for u in range(shape[1]) if u != t and present[b, u]]
+            for k in range(shape[2]) if others else ():
+                greatest = max(
+                    others, key=lambda u: float(vectors.detach()[b, u, k])
+                )  # the first, where several are equal
+                expected[b, greatest, k] += weight[b, t, k]
+    torch.testing.assert_close(vectors.grad, expected)
+
+
+@pytest.mark.parametrize("lag", [0, 1, 2, 5])
+def test_cosines_compare_with_what_comes_later(lag):
+    generator = torch.Generator().manual_seed(0)
+    vectors, others = (torch.randn(3, 4, 7, generator=generator, dtype=torch.double) for _ in range(2))
+    vectors[1, 2] = others[0, 3] = 0
+    expected = torch.zeros(3, 4, dtype=torch.double)
+    for t in range(lag, 4):
+        expected[:, t] = F.cosine_similarity(vectors[:, t - lag], others[:, t], dim=-1)
+    torch.testing.assert_close(cosine(vectors, others, lag), expected)
+    assert cosine(vectors, others, lag)[0, 3] == 0
+
+
+@pytest.mark.parametrize(("lag", "steps"), [(0, 4), (2, 4), (0, 1)])
+def test_cosines_have_the_gradient_that_they_should(lag, steps):
+    generator = torch.Generator().manual_seed(0)
+    pair = [torch.randn(2, n, 3, generator=generator, dtype=torch.double, requires_grad=True) for n in (steps, 4)]
+    assert torch.autograd.gradcheck(lambda *tensors: cosine(*tensors, lag), pair)
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.tuples(st.integers(1, 3), st.integers(1, 25), st.integers(1, 5), st.integers(0, 10_000)))
 def test_sequence_agreement_agrees_with_brute_force(shape):
-    view = unit_view(shape)
+    vectors, present = unit_vectors(shape)
     log = torch.tensor(np.random.default_rng(shape[3]).normal(size=(6, shape[2])), dtype=torch.float32)
     chance = Chance(shape[2])
     chance.measure(log, torch.tensor([1.0, 1, 1, 1, 1, 2]))
-    values, defined = sequence_agreement(view, chance(view.vectors))
+    values, defined = sequence_agreement(View(Rows.of(vectors), present), chance(vectors))
     assert values.shape == defined.shape == (*shape[:2], len(AGREEMENTS))
-    similarity = view.vectors @ view.vectors.transpose(1, 2)
+    similarity = vectors @ vectors.transpose(1, 2)
     for b in range(shape[0]):
         for t in range(shape[1]):
-            here = bool(view.present[b, t])
-            rest = [u for u in range(shape[1]) if u != t and view.present[b, u] and here]
+            here = bool(present[b, t])
+            rest = [u for u in range(shape[1]) if u != t and present[b, u] and here]
             groups = [rest, [u for u in rest if abs(u - t) <= NEAR]]
             expected, shown = [], []
             for group in groups:
@@ -65,7 +105,7 @@ def test_sequence_agreement_agrees_with_brute_force(shape):
                 expected += [to_group.mean(), to_group.max()] if group else [0, 0]
                 shown += [bool(group)] * 2
             pairs = [similarity[b, u, v] for u in rest for v in rest if u != v]
-            to_log = log[[0, 1, 2, 3, 4, 5, 5]] @ view.vectors[b, t]
+            to_log = log[[0, 1, 2, 3, 4, 5, 5]] @ vectors[b, t]
             expected.append(torch.stack(pairs).mean() if pairs else 0)
             expected += [to_log.mean(), to_log.std(correction=0)] if here else [0, 0]
             np.testing.assert_allclose(values[b, t], np.array(expected, np.float32), rtol=1e-3, atol=1e-3)
@@ -73,11 +113,12 @@ def test_sequence_agreement_agrees_with_brute_force(shape):
 
 
 def test_a_window_is_judged_by_its_whole_history():
-    whole = unit_view((2, 12, 4, 1))
-    window = View(whole.vectors[:, 2:11], whole.present[:, 2:11], whole.vectors.sum(1), whole.present.sum(1))
+    vectors, present = unit_vectors((2, 12, 4, 1))
+    inside = Rows.of(vectors[:, 2:11]), present[:, 2:11]
+    window = View(*inside, vectors.sum(1), present.sum(1).float())
     chance = Chance(4)
-    expected, shown = sequence_agreement(whole, chance(whole.vectors))
-    found, defined = sequence_agreement(window, chance(window.vectors))
+    expected, shown = sequence_agreement(View(Rows.of(vectors), present), chance(vectors))
+    found, defined = sequence_agreement(window, chance(vectors[:, 2:11]))
     for name in ("mean", "rest"):
         column = AGREEMENTS.index(name)
         torch.testing.assert_close(found[..., column], expected[:, 2:11, column])
@@ -87,9 +128,20 @@ def test_a_window_is_judged_by_its_whole_history():
     torch.testing.assert_close(found[:, away, near], expected[:, 2:11][:, away, near])
 
 
+def test_a_window_without_a_longer_history_is_judged_by_itself():
+    vectors, present = unit_vectors((2, 12, 4, 1))
+    nothing = View(Rows.of(vectors), present, torch.randn(2, 4), torch.zeros(2))
+    for found, expected in zip(
+        sequence_agreement(nothing, Chance(4)(vectors)),
+        sequence_agreement(View(Rows.of(vectors), present), Chance(4)(vectors)),
+        strict=True,
+    ):
+        assert torch.equal(found, expected)
+
+
 def test_an_item_does_not_agree_with_itself():
-    view = View(torch.eye(3)[None], torch.ones(1, 3, dtype=torch.bool))
-    values, _ = sequence_agreement(view, Chance(3)(view.vectors))
+    vectors = torch.eye(3)[None]
+    values, _ = sequence_agreement(View(Rows.of(vectors), torch.ones(1, 3, dtype=torch.bool)), Chance(3)(vectors))
     torch.testing.assert_close(values, torch.zeros(1, 3, len(AGREEMENTS)))
 
 

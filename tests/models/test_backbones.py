@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from iadsr.models.backbones import make_backbone
+from iadsr.models.batch import Rows
 from iadsr.models.config import BACKBONES, IADSRConfig
 
 
@@ -39,6 +40,15 @@ def test_padding_changes_nothing_and_comes_out_as_zeros(backbone):
     out = backbone(padded, mask)
     torch.testing.assert_close(out[:, :5], alone)
     assert (out[:, 5:] == 0).all()
+
+
+def test_items_that_are_rows_of_a_table_are_read_as_if_they_stood_side_by_side(backbone):
+    table, index = torch.cat([torch.randn(5, 8), torch.zeros(1, 8)]), torch.tensor([[4, 0, 0, 3], [2, 1, 5, 5]])
+    mask = index < 5
+    with torch.no_grad():
+        found = backbone.read_rows(Rows(backbone.read_item(table), index), mask)
+        torch.testing.assert_close(found, backbone(table[index], mask))
+    assert (found[1, 2:] == 0).all()
 
 
 def test_the_past_reaches_as_far_as_the_design_says(backbone):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from iadsr.models.batch import Batch
+from iadsr.models.batch import Batch, Rows
 from iadsr.models.catalogue import CatalogueTensors, ItemVectors
 from iadsr.models.config import HEADS, IADSRConfig
 from iadsr.models.iadsr import IADSR, PAPER_READINGS, READINGS, READINGS_BY_FOLD
@@ -45,10 +45,10 @@ def test_a_batch_holds_the_vectors_of_its_items_and_folds():
         assert batch.has_others[b, t].tolist() == [vectors.has_collaborative[row]] * 2
         if vectors.has_collaborative[row]:
             expected = by_slot[row] / np.linalg.norm(by_slot[row], axis=1, keepdims=True)
-            np.testing.assert_allclose(batch.collaborative[b, t], expected[0], rtol=1e-5)
-            np.testing.assert_allclose(batch.others[b, t], expected[1 + 2 * fold : 3 + 2 * fold], rtol=1e-5)
+            np.testing.assert_allclose(batch.collaborative.gathered()[b, t], expected[0], rtol=1e-5)
+            np.testing.assert_allclose(batch.others.gathered()[b, t], expected[1 + 2 * fold : 3 + 2 * fold], rtol=1e-5)
         if vectors.has_semantic[row]:
-            np.testing.assert_allclose(batch.semantic[b, t], vectors.semantic[row], rtol=1e-5)
+            np.testing.assert_allclose(batch.semantic.gathered()[b, t], vectors.semantic[row], rtol=1e-5)
 
 
 @pytest.mark.parametrize("read", [False, True])
@@ -58,12 +58,12 @@ def test_what_is_absent_is_zero_whatever_its_row_holds(read):
     catalogue = catalogue.read(model) if read else catalogue
     items, mask = np.arange(ITEMS)[None], np.arange(ITEMS)[None] < 8
     batch = catalogue.batch(items, mask, np.array([1]))
-    assert not batch.collaborative[~batch.has_collaborative].any()
-    assert not batch.others[~batch.has_others].any()
-    assert not batch.semantic[~batch.has_semantic].any()
+    assert not batch.collaborative.gathered()[~batch.has_collaborative].any()
+    assert not batch.others.gathered()[~batch.has_others].any()
+    assert not batch.semantic.gathered()[~batch.has_semantic].any()
     for flag in (batch.has_collaborative, batch.has_semantic, batch.has_others.any(-1)):
         assert not flag[~batch.mask].any()
-    assert all(not reading[~batch.mask].any() for reading in batch.readings.values())
+    assert all(not reading.gathered()[~batch.mask].any() for reading in batch.readings.values())
 
 
 def test_only_the_pairs_that_are_wanted_are_read():
@@ -76,9 +76,10 @@ def test_only_the_pairs_that_are_wanted_are_read():
     assert len(every.others) == ITEMS * FOLDS + 1
     items, mask, folds = np.array([[1, 7], [4, 0]]), np.array([[True, True], [True, False]]), np.array([0, 2])
     found, expected = few.batch(items, mask, folds), every.batch(items, mask, folds)
-    for name, tensor in (vars(found) | found.readings).items():
-        if isinstance(tensor, torch.Tensor):
-            torch.testing.assert_close(tensor, (vars(expected) | expected.readings)[name])
+    for name, rows in (vars(found) | found.readings).items():
+        if isinstance(rows, Rows):
+            torch.testing.assert_close(rows.gathered(), (vars(expected) | expected.readings)[name].gathered())
+    assert torch.equal(found.has_others, expected.has_others)
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -106,4 +107,4 @@ def test_an_empty_catalogue_can_be_read():
     catalogue = CatalogueTensors.select(model, make_vectors(), np.zeros(0, int)).read(model)
     batch = catalogue.batch(np.zeros((1, 2), int), np.zeros((1, 2), bool), np.array([0]))
     assert not batch.has_collaborative.any()
-    assert not batch.others.any()
+    assert not batch.others.gathered().any()

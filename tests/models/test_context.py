@@ -3,8 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
-from iadsr.models.batch import Batch
+from iadsr.models.batch import Batch, Rows
 from iadsr.models.catalogue import CatalogueTensors, ItemVectors
 from iadsr.models.config import IADSRConfig, TrainingConfig
 from iadsr.models.context import Context, read_both_sides
@@ -28,18 +29,30 @@ def make_batch(lengths, steps, seed=0):
     generator = torch.Generator().manual_seed(seed)
     mask = torch.arange(steps)[None] < torch.tensor(lengths)[:, None]
     shape = len(lengths), steps
-    collaborative, semantic = (torch.randn(*shape, n, generator=generator) for n in (8, 10))
-    others = torch.randn(*shape, 2, 8, generator=generator)
+    vectors = (Rows.of(torch.randn(*shape, *size, generator=generator)) for size in ((8,), (2, 8), (10,)))
     everything = torch.ones(*shape, 2, dtype=torch.bool)
-    batch = Batch(collaborative, others, semantic, mask, everything[..., 0], everything, everything[..., 0])
+    batch = Batch(*vectors, mask, everything[..., 0], everything, everything[..., 0])
     return batch.hide(~mask, ~mask)
+
+
+def pad(batch, steps):
+    """Returns the same batch with padding up to `steps`."""
+    more = steps - batch.mask.shape[1]
+
+    def longer(part):
+        if isinstance(part, Rows):
+            return Rows(part.table, F.pad(part.index, (0, more), value=len(part.table) - 1))
+        return torch.cat([part, part.new_zeros(len(part), more, *part.shape[2:])], 1)
+
+    return Batch(*(longer(part) for part in vars(batch).values() if isinstance(part, Rows | torch.Tensor)))
 
 
 @pytest.mark.parametrize("changed", range(5))
 def test_what_leads_to_an_item_has_read_everything_but_the_item(changed):
     context, batch = make(), make_batch([5], 5)
-    other = dataclasses.replace(batch, semantic=batch.semantic.clone())
-    other.semantic[0, changed] += 3
+    semantic = batch.semantic.gathered()
+    semantic[0, changed] += 3
+    other = dataclasses.replace(batch, semantic=Rows.of(semantic))
     with torch.no_grad():
         first, second = context(batch)[1:], context(other)[1:]
     for before, after in zip(first, second, strict=True):
@@ -49,14 +62,8 @@ def test_what_leads_to_an_item_has_read_everything_but_the_item(changed):
 
 @pytest.mark.parametrize("length", [1, 2, 4])
 def test_padding_changes_nothing(length):
-    context, alone, long = make(), make_batch([length], length), make_batch([9], 9)
-    padded = Batch(
-        *(
-            torch.cat([getattr(alone, field.name), torch.zeros_like(getattr(long, field.name)[:, length:])], 1)
-            for field in dataclasses.fields(Batch)
-            if field.name not in ("history", "readings")
-        )
-    )
+    context, alone = make(), make_batch([length], length)
+    padded = pad(alone, 9)
     with torch.no_grad():
         for expected, found in zip(context.agreement(alone), context.agreement(padded), strict=True):
             torch.testing.assert_close(expected, found[:, :length])
@@ -70,9 +77,10 @@ def test_a_single_item_agrees_with_nothing():
 
 def test_what_reads_both_sides_has_the_gradient_that_it_should():
     generator = torch.Generator().manual_seed(0)
-    keep, add = (torch.rand(2, 5, 6, generator=generator, dtype=torch.double, requires_grad=True) for _ in range(2))
-    assert torch.autograd.gradcheck(read_both_sides, (keep, add))
-    states = read_both_sides(keep, add)
+    sides = torch.rand(2, 5, 2, 6, generator=generator, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(read_both_sides, (sides,))
+    states = read_both_sides(sides)
+    keep, add = sides.unbind(-2)
     expected = torch.zeros(2, 5, 6, dtype=torch.double)
     for t in range(1, 5):
         expected[:, t, :3] = keep[:, t - 1, :3] * expected[:, t - 1, :3] + add[:, t - 1, :3]

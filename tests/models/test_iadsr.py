@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from iadsr.models.agreement import AGREEMENTS, sequence_agreement
 from iadsr.models.backbones import read_items
-from iadsr.models.batch import Batch, History
+from iadsr.models.batch import Batch, History, Rows
 from iadsr.models.config import BACKBONES, OVERLAP, IADSRConfig
 from iadsr.models.iadsr import FEATURES, FORECASTS, IADSR, SIMILARITIES, VIEWS
 
@@ -32,8 +32,21 @@ def make_batch(lengths, steps, seed=0, has_semantic=None):
     others = F.normalize(torch.randn(*shape, 2, 6, generator=generator), dim=-1)
     semantic = torch.randn(*shape, 10, generator=generator)
     everything = torch.ones(*shape, 2, dtype=torch.bool)
-    batch = Batch(collaborative, others, semantic, mask, everything[..., 0], everything, everything[..., 0])
+    vectors = Rows.of(collaborative), Rows.of(others), Rows.of(semantic)
+    batch = Batch(*vectors, mask, everything[..., 0], everything, everything[..., 0])
     return batch.hide(collaborative=~mask, semantic=~mask if has_semantic is None else ~(has_semantic & mask))
+
+
+def pad(batch, steps):
+    """Returns the same batch with padding up to `steps`."""
+    more = steps - batch.mask.shape[1]
+
+    def longer(part):
+        if isinstance(part, Rows):
+            return Rows(part.table, F.pad(part.index, (0, more), value=len(part.table) - 1))
+        return torch.cat([part, part.new_zeros(len(part), more, *part.shape[2:])], 1)
+
+    return Batch(*(longer(part) for part in vars(batch).values() if isinstance(part, Rows | torch.Tensor)))
 
 
 def cosine(a, b):
@@ -45,11 +58,11 @@ def test_similarities_are_the_papers_with_the_item_left_out():
     with torch.no_grad():
         interests = model.interests(batch)
         values, defined = model.similarities(interests, batch)
-        c = model.backbone(read_items(batch.collaborative), batch.mask)[0]
+        c = model.backbone(read_items(batch.collaborative.gathered()), batch.mask)[0]
         for t in range(5):
             rest = [u for u in range(5) if u != t]
-            semantic = batch.semantic[0, t] @ model.short_semantic.weight.T
-            long_semantic = batch.semantic[0, rest].mean(0) @ model.long_semantic.weight.T
+            semantic = batch.semantic.gathered()[0, t] @ model.short_semantic.weight.T
+            long_semantic = batch.semantic.gathered()[0, rest].mean(0) @ model.long_semantic.weight.T
             long_collaborative = c[rest].amax(0)
             expected = [cosine(long_semantic, c[t]), cosine(long_collaborative, semantic), cosine(c[t], semantic)]
             torch.testing.assert_close(values[0, t], torch.stack(expected))
@@ -65,7 +78,7 @@ def test_forecasts_compare_with_the_item_and_with_the_next():
         values, defined = model.features(batch, interests)
         found = {name: values[0, :, FEATURES.index(name)] for name in FEATURES}
         shown = {name: defined[0, :, FEATURES.index(name)].tolist() for name in FEATURES}
-        c, e = interests.collaborative[0], batch.collaborative[0]
+        c, e = interests.collaborative[0], batch.collaborative.gathered()[0]
         torch.testing.assert_close(found["expected"][1:], cosine(model.predict(c[:-1]), e[1:]))
         torch.testing.assert_close(found["next_with_item"][:-1], cosine(model.predict(c[:-1]), e[1:]))
         torch.testing.assert_close(found["next_without_item"][1:-1], cosine(model.predict(c[:-2]), e[2:]))
@@ -81,11 +94,11 @@ def test_items_are_compared_by_other_users_by_their_texts_and_by_their_own():
     batch.has_others[1, 0, 1] = False  # other users know the item, but nothing of what it occurs with
     co_occurrence, company, semantic = model.views(batch)
     assert torch.equal(co_occurrence.present, batch.mask)
-    assert torch.equal(co_occurrence.vectors, batch.others[:, :, 0])
+    assert torch.equal(co_occurrence.vectors.gathered(), batch.others.gathered()[:, :, 0])
     assert company.present[1].tolist() == [False, True, True, False, False, False]
-    assert torch.equal(company.vectors, batch.others[:, :, 1])
+    assert torch.equal(company.vectors.gathered(), batch.others.gathered()[:, :, 1])
     assert torch.equal(semantic.present, batch.has_semantic)
-    torch.testing.assert_close(semantic.vectors, F.normalize(batch.semantic, dim=-1))
+    torch.testing.assert_close(semantic.vectors.gathered(), F.normalize(batch.semantic.gathered(), dim=-1))
     for view in (co_occurrence, company, semantic):
         assert view.total is view.count is None  # they are whole histories
 
@@ -96,7 +109,7 @@ def test_features_are_the_agreement_in_each_view_in_the_order_of_their_names():
     with torch.no_grad():
         values, defined = model.features(batch, model.interests(batch))
         for view, name, chance in zip(model.views(batch), VIEWS, model.chances, strict=True):
-            expected, shown = sequence_agreement(view, chance(view.vectors))
+            expected, shown = sequence_agreement(view, chance(view.vectors.gathered()))
             for number, agreement in enumerate(AGREEMENTS):
                 column = FEATURES.index(f"{name}_{agreement}")
                 torch.testing.assert_close(values[..., column], expected[..., number])
@@ -112,10 +125,9 @@ def test_a_window_of_a_longer_history_is_compared_with_all_of_it():
     of_history = dataclasses.replace(batch, history=history)
     assert of_history.length.tolist() == [[4.0] * 4, [50.0] * 4]
     for view, alone, total in zip(model.views(of_history), model.views(batch), totals, strict=True):
-        assert torch.equal(view.total[0], alone.vectors[0].sum(0))
         assert torch.equal(view.total[1], total[1])
-        assert view.count.tolist() == [4, 50]
-        assert torch.equal(view.vectors, alone.vectors)
+        assert view.count.tolist() == [0, 50]  # the first is a whole history
+        assert torch.equal(view.vectors.gathered(), alone.vectors.gathered())
     with torch.no_grad():
         found, expected = model(of_history)[0], model(batch)[0]
     torch.testing.assert_close(found[0], expected[0])
@@ -128,10 +140,10 @@ def test_the_papers_interests_have_read_the_item_and_its_score_is_minus_the_sum(
         interests = model.interests(batch)
         values, defined = model.features(batch, interests)
         probability, similarities, shown = model(batch)
-        c = model.backbone(read_items(batch.collaborative), batch.mask)
+        c = model.backbone(read_items(batch.collaborative.gathered()), batch.mask)
         for b, length in enumerate((5, 3)):
-            short = batch.semantic[b, :length] @ model.short_semantic.weight.T
-            long_semantic = batch.semantic[b, :length].mean(0) @ model.long_semantic.weight.T
+            short = batch.semantic.gathered()[b, :length] @ model.short_semantic.weight.T
+            long_semantic = batch.semantic.gathered()[b, :length].mean(0) @ model.long_semantic.weight.T
             long_collaborative = c[b, :length].amax(0)
             for t in range(length):
                 expected = [
@@ -149,7 +161,7 @@ def test_the_papers_interests_have_read_the_item_and_its_score_is_minus_the_sum(
 
 def test_the_papers_head_reads_nothing_of_other_users():
     model, batch = make(head="paper"), make_batch([5], 5)
-    other = dataclasses.replace(batch, others=batch.others.flip(1))
+    other = dataclasses.replace(batch, others=Rows.of(batch.others.gathered().flip(1)))
     with torch.no_grad():
         assert torch.equal(model(batch)[0], model(other)[0])
         assert not torch.equal(make()(batch)[0], make()(other)[0])
@@ -159,14 +171,8 @@ def test_the_papers_head_reads_nothing_of_other_users():
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_padding_changes_no_score(backbone, length):
     model = make(backbone)
-    short, long = make_batch([length], length), make_batch([length, 9], 9)
-    padded = Batch(
-        *(
-            torch.cat([a, torch.zeros_like(b[:1, length:])], 1)
-            for a, b in zip(vars(short).values(), vars(long).values(), strict=True)
-            if isinstance(a, torch.Tensor)
-        )
-    )
+    short = make_batch([length], length)
+    padded = pad(short, 9)
     with torch.no_grad():
         for alone, beside in zip(model(short), model(padded), strict=True):
             torch.testing.assert_close(alone, beside[:, :length])

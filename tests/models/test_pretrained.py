@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from iadsr.models.batch import Batch
+from iadsr.models.batch import Batch, Rows
 from iadsr.models.config import BACKBONES, HEADS, IADSRConfig
 from iadsr.models.errors import ArtifactError
 from iadsr.models.iadsr import IADSR
@@ -60,7 +60,8 @@ def test_a_loaded_model_computes_the_same_and_draws_no_random_numbers(tmp_path, 
     assert torch.equal(torch.random.get_rng_state(), before)
     mask = torch.ones(2, 5, dtype=torch.bool)
     both = mask[..., None].expand(2, 5, 2)
-    batch = Batch(torch.randn(2, 5, 6), torch.randn(2, 5, 2, 6), torch.randn(2, 5, 10), mask, mask, both, mask)
+    vectors = (Rows.of(torch.randn(2, 5, *shape)) for shape in ((6,), (2, 6), (10,)))
+    batch = Batch(*vectors, mask, mask, both, mask)
     with torch.no_grad():
         assert torch.equal(loaded(batch)[0], model(batch)[0])
     assert all(p.requires_grad and p.device.type == "cpu" for p in loaded.parameters())

@@ -1,0 +1,266 @@
+"""Loops over a batch that are compiled (numba), where tensor operations would go through memory once for each step.
+
+All read the rows of a table where they lie, instead of a copy with one row for each position. The first call in a new
+environment compiles, which takes some seconds; the result is kept beside this file, or in the user's cache directory.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+
+UNDEFINED = -2.0
+"""Less than any cosine."""
+
+
+def _compile(function: Callable[..., None]) -> Callable[..., None]:
+    """Compiles at the first call. Sums may be taken in any order, which is always the same one on a machine."""
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # no directory that could be written to: each process compiles for itself
+        return numba.njit(**options)(function)
+
+
+@_compile
+def _similarities(vectors, rows, similarity):
+    """Fills similarity [n, n] with the dot products of some rows [n] of vectors, its diagonal left out."""
+    number, size = len(rows), vectors.shape[1]
+    for i in range(number):
+        own = vectors[rows[i]]
+        j = i + 1
+        while j + 3 < number:  # four at a time: what is read of the item's own vector is used four times
+            one, two, three, four = vectors[rows[j]], vectors[rows[j + 1]], vectors[rows[j + 2]], vectors[rows[j + 3]]
+            to_one = to_two = to_three = to_four = np.float32(0)
+            for k in range(size):
+                to_one += own[k] * one[k]
+                to_two += own[k] * two[k]
+                to_three += own[k] * three[k]
+                to_four += own[k] * four[k]
+            similarity[i, j], similarity[i, j + 1] = to_one, to_two
+            similarity[i, j + 2], similarity[i, j + 3] = to_three, to_four
+            j += 4
+        while j < number:
+            one = vectors[rows[j]]
+            to_one = np.float32(0)
+            for k in range(size):
+                to_one += own[k] * one[k]
+            similarity[i, j] = to_one
+            j += 1
+        for j in range(i):
+            similarity[i, j] = similarity[j, i]
+
+
+@_compile
+def agreement(vectors, rows, present, totals, counts, near, values, defined):
+    """Compares each item of a sequence with the others of it; see `agreement.sequence_agreement`.
+
+    Args:
+        vectors: Unit vectors, float32 [R, n].
+        rows: Which of them stands at each position, int64 [B, T].
+        present: bool [B, T]; other positions are passed over.
+        totals: Sum of the vectors of the whole history that a sequence is a window of, float32 [B, n].
+        counts: Vectors in it, float32 [B]; 0: the sequence is the whole history.
+        near: Steps within which positions are near in time.
+        values: Set to the first five of AGREEMENTS where they are defined, float32 [B, T, 5 or more].
+        defined: Set to true there, bool, likewise.
+    """
+    steps = rows.shape[1]
+    at = np.empty(steps, np.int64)
+    chosen = np.empty(steps, np.int64)
+    similarity = np.empty((steps, steps), np.float32)
+    to_rest = np.empty(steps, np.float32)
+    for b in range(len(rows)):
+        number = 0
+        for t in range(steps):
+            if present[b, t]:
+                at[number], chosen[number] = t, rows[b, t]
+                number += 1
+        _similarities(vectors, chosen[:number], similarity)
+        pairs = np.float32(0)  # each counts twice
+        for i in range(number):
+            total, greatest = np.float32(0), np.float32(UNDEFINED)
+            for j in range(number):
+                if i != j:
+                    total += similarity[i, j]
+                    greatest = max(greatest, similarity[i, j])
+            to_rest[i] = total
+            pairs += total
+            near_total, near_greatest, near_number = np.float32(0), np.float32(UNDEFINED), 0
+            for j in range(max(i - near, 0), min(i + near + 1, number)):
+                if i != j and abs(at[i] - at[j]) <= near:
+                    near_total += similarity[i, j]
+                    near_greatest = max(near_greatest, similarity[i, j])
+                    near_number += 1
+            if number > 1:
+                values[b, at[i], 1], defined[b, at[i], 1] = greatest, True
+            if near_number > 0:
+                values[b, at[i], 2], defined[b, at[i], 2] = near_total / near_number, True
+                values[b, at[i], 3], defined[b, at[i], 3] = near_greatest, True
+        count = np.float32(number)
+        if counts[b] > 0:
+            # An item is as similar to itself as can be, 1.
+            count = counts[b]
+            pairs = -count
+            for k in range(vectors.shape[1]):
+                pairs += totals[b, k] * totals[b, k]
+            for i in range(number):
+                own = vectors[chosen[i]]
+                total = np.float32(-1)
+                for k in range(vectors.shape[1]):
+                    total += own[k] * totals[b, k]
+                to_rest[i] = total
+        for i in range(number):
+            if count > 1:
+                values[b, at[i], 0], defined[b, at[i], 0] = to_rest[i] / (count - 1), True
+            if count > 2:
+                values[b, at[i], 4] = (pairs - 2 * to_rest[i]) / ((count - 1) * (count - 2))
+                defined[b, at[i], 4] = True
+
+
+@_compile
+def both_sides(sides, rows, states):
+    """Reads sequences from both ends; see `context.read_both_sides`.
+
+    Args:
+        sides: What an item leaves of a state and what it adds to it, [R, 2, 2c].
+        rows: Which of them stands at each position, int64 [B, T].
+        states: Set to what all before and all after each position come to, [B, T, 2c].
+    """
+    steps, half = rows.shape[1], states.shape[2] // 2
+    for b in range(len(rows)):
+        states[b, 0, :half], states[b, steps - 1, half:] = 0, 0
+        for t in range(1, steps):
+            row = rows[b, t - 1]
+            for k in range(half):
+                states[b, t, k] = sides[row, 1, k] + sides[row, 0, k] * states[b, t - 1, k]
+        for t in range(steps - 2, -1, -1):
+            row = rows[b, t + 1]
+            for k in range(half, 2 * half):
+                states[b, t, k] = sides[row, 1, k] + sides[row, 0, k] * states[b, t + 1, k]
+
+
+@_compile
+def cosines(vectors, others, lag, values):
+    """Compares the vectors of sequences with others of theirs, `lag` positions later.
+
+    Args:
+        vectors: [B, T, n], or [B, 1, n]: the same one for all positions.
+        others: [B, T, n].
+        lag: Steps.
+        values: Set to the cosine of vectors[:, t - lag] and others[:, t], [B, T]; 0 where there is none.
+    """
+    for b in range(len(values)):
+        values[b] = 0
+        for t in range(lag, values.shape[1]):
+            one, other = vectors[b, t - lag if vectors.shape[1] > 1 else 0], others[b, t]
+            product = square = other_square = one[0] * 0
+            for k in range(len(one)):
+                product += one[k] * other[k]
+                square += one[k] * one[k]
+                other_square += other[k] * other[k]
+            if square > 0 and other_square > 0:
+                values[b, t] = product / (np.sqrt(square) * np.sqrt(other_square))
+
+
+@_compile
+def leave_one_out_max(vectors, present, maxima):
+    """Takes for each position the element-wise maximum over the other present positions.
+
+    Args:
+        vectors: [B, T, h].
+        present: bool [B, T].
+        maxima: Set to the maxima, [B, T, h]; 0 where no other position is present.
+    """
+    steps, size = vectors.shape[1:]
+    greatest = np.empty(size, vectors.dtype)
+    for b in range(len(vectors)):
+        number = present[b].sum()
+        greatest[:] = -np.inf
+        for t in range(steps):
+            for k in range(size):
+                maxima[b, t, k] = greatest[k]
+            if present[b, t]:
+                for k in range(size):
+                    greatest[k] = max(greatest[k], vectors[b, t, k])
+        greatest[:] = -np.inf
+        for t in range(steps - 1, -1, -1):
+            if number > present[b, t]:
+                for k in range(size):
+                    maxima[b, t, k] = max(maxima[b, t, k], greatest[k])
+            else:
+                maxima[b, t] = 0
+            if present[b, t]:
+                for k in range(size):
+                    greatest[k] = max(greatest[k], vectors[b, t, k])
+
+
+@_compile
+def leave_one_out_max_gradient(vectors, present, gradient, to_vectors):
+    """Hands the gradient of the maxima to what they are the maxima of: where several are equal, to the first.
+
+    Args:
+        vectors: [B, T, h].
+        present: bool [B, T].
+        gradient: Of the maxima, [B, T, h].
+        to_vectors: Set to the gradient of the vectors, [B, T, h]; zeros at first.
+    """
+    steps, size = vectors.shape[1:]
+    for b in range(len(vectors)):
+        for k in range(size):
+            first = second = -1
+            for t in range(steps):
+                if present[b, t]:
+                    if first < 0 or vectors[b, t, k] > vectors[b, first, k]:
+                        first, second = t, first
+                    elif second < 0 or vectors[b, t, k] > vectors[b, second, k]:
+                        second = t
+            for t in range(steps):
+                source = second if t == first else first
+                if source >= 0:
+                    to_vectors[b, source, k] += gradient[b, t, k]
+
+
+@_compile
+def gru_gates(gates, fed, rows, t):
+    """Adds to the first two of a GRU's gates, before they are squashed, what items feed into them.
+
+    Args:
+        gates: What the states make of the three gates, [B, 3h].
+        fed: What each item feeds into them, [R, 3h].
+        rows: Which item stands at each position, int64 [B, T].
+        t: The position.
+    """
+    size = gates.shape[1] // 3
+    for b in range(len(gates)):
+        row = rows[b, t]
+        for k in range(2 * size):
+            gates[b, k] += fed[row, k]
+
+
+@_compile
+def gru_candidate(gates, fed, rows, t, bias):
+    """Sets the last gate, before it is squashed, from what the state makes of it, its bias [h], and the first gate."""
+    size = gates.shape[1] // 3
+    for b in range(len(gates)):
+        row = rows[b, t]
+        for k in range(size):
+            new = 2 * size + k
+            gates[b, new] = (gates[b, new] + bias[k]) * gates[b, k] + fed[row, new]
+
+
+@_compile
+def gru_step(gates, state, mask, t, states):
+    """Moves the states [B, h] on by one step, and stores them in states [B, T, h] where mask [B, T] is true, else 0.
+
+    The last gate is the sigmoid of twice its input, by way of which torch computes a tanh several times as fast:
+    tanh(x) = 2 sigmoid(2x) - 1.
+    """
+    size = state.shape[1]
+    for b in range(len(state)):
+        real = np.float32(mask[b, t])
+        for k in range(size):
+            new = 2 * gates[b, 2 * size + k] - 1
+            state[b, k] = new + gates[b, size + k] * (state[b, k] - new)
+            states[b, t, k] = real * state[b, k]
