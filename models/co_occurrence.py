@@ -134,15 +134,19 @@ def _factorise(together: scipy.sparse.csr_array, dimension: int, seed: int) -> n
 
 
 def _leading_singular_vectors(matrix: scipy.sparse.csr_array, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the leading left singular vectors [V, n] and values [n] of a symmetric matrix (Halko et al., 2011)."""
+    """Returns the leading singular vectors [V, n] and values [n] of a symmetric matrix (Halko et al., 2011).
+
+    They are its eigenvectors, and the sizes of its eigenvalues.
+    """
     items = len(matrix.indptr) - 1
     size = min(count + _OVERSAMPLED, items)
     start = np.random.default_rng(seed).standard_normal((items, size)).astype(np.float32)
     basis, _ = np.linalg.qr(matrix @ start)
-    for _ in range(2 * _PASSES):
-        basis, _ = np.linalg.qr(matrix @ basis)
-    left, strength, _ = np.linalg.svd((matrix @ basis).T, full_matrices=False)
-    return (basis @ left)[:, :count], strength[:count]
+    for _ in range(_PASSES):
+        basis, _ = np.linalg.qr(matrix @ (matrix @ basis))
+    values, vectors = np.linalg.eigh(basis.T @ (matrix @ basis))
+    strongest = np.argsort(-np.abs(values), kind="stable")[:count]
+    return basis @ vectors[:, strongest], np.abs(values[strongest])
 
 
 def _centre(vectors: np.ndarray, counts: np.ndarray) -> np.ndarray:
