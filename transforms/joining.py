@@ -19,6 +19,7 @@ from .embedding_table import EmbeddingTable, align
 from .embeddings import fingerprint, read_embeddings
 from .files import join, local_copy, read_bytes, write_atomically
 from .grouping import hash_values
+from .hash_index import HashIndex
 from .schema import one_chunk
 from .table_files import read_arrow, write_arrow
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ..models.catalogue import ItemVectors
 
 _ITEMS, _SEMANTIC, _COLLABORATIVE, _DESCRIPTION = "items.arrow", "semantic.npy", "collaborative.npy", "description.json"
+_HASHES, _ROWS = "hashes.npy", "rows.npy"
 _FLAGS = ("has_semantic", "has_collaborative", "borrowed")
 ITEM_SHARD_BYTES = 256 << 20
 BROADCAST_BYTES = 64 << 30
@@ -47,6 +49,8 @@ class Catalogue:
     """bool [V]; the collaborative vector comes from semantic neighbours."""
     description: dict
     """Metadata and fingerprint of the semantic table, for the manifest."""
+    index: HashIndex | None = None
+    """Of the ids, where they have been written and opened."""
 
     def lookup(self, item_ids: pa.Array) -> np.ndarray:
         """Returns the row of each id, int64 [n], -1 where the catalogue has none.
@@ -62,7 +66,10 @@ class Catalogue:
                 expected="strings in both or integers in both",
                 fix="cast the ids on one side",
             )
-        rows = pc.index_in(item_ids.cast(self.item_ids.type), value_set=self.item_ids)
+        item_ids = item_ids.cast(self.item_ids.type)
+        if self.index is not None:
+            return self.index.lookup(item_ids, self.item_ids)
+        rows = pc.index_in(item_ids, value_set=self.item_ids)
         return rows.fill_null(-1).to_numpy().astype(np.int64)
 
     def take(self, rows: np.ndarray) -> "ItemVectors":
@@ -129,6 +136,9 @@ def write_catalogue(catalogue: Catalogue, directory: str) -> None:
         }
     )
     write_arrow(join(directory, _ITEMS), table)
+    index = HashIndex.of(catalogue.item_ids)
+    write_atomically(join(directory, _HASHES), lambda file: np.save(file, index.hashes))
+    write_atomically(join(directory, _ROWS), lambda file: np.save(file, index.rows))
     write_atomically(join(directory, _SEMANTIC), lambda file: np.save(file, vectors.semantic))
     write_atomically(join(directory, _COLLABORATIVE), lambda file: np.save(file, vectors.collaborative))
     text = json.dumps(catalogue.description).encode()
@@ -189,10 +199,11 @@ def open_catalogue(directory: str) -> Catalogue:
     # The memory maps outlive the names of a copy's files.
     with local_copy(directory) as local:
         catalogue = open_items(local)
-        collaborative = np.load(os.path.join(local, _COLLABORATIVE), mmap_mode="r")
-        semantic = np.load(os.path.join(local, _SEMANTIC), mmap_mode="r")
+        collaborative, semantic, hashes, rows = (
+            np.load(os.path.join(local, name), mmap_mode="r") for name in (_COLLABORATIVE, _SEMANTIC, _HASHES, _ROWS)
+        )
     vectors = dataclasses.replace(catalogue.vectors, collaborative=collaborative, semantic=semantic)
-    return dataclasses.replace(catalogue, vectors=vectors)
+    return dataclasses.replace(catalogue, vectors=vectors, index=HashIndex(hashes, rows))
 
 
 @dataclasses.dataclass

@@ -1,7 +1,7 @@
 """Counts interactions per item over the whole log, so that items fall into buckets of popularity."""
 
 import dataclasses
-from typing import NamedTuple
+from functools import cached_property
 
 import apache_beam as beam
 import numpy as np
@@ -10,10 +10,13 @@ import pyarrow.compute as pc
 
 from ..models.popularity import bucket_edges
 from .files import join, write_atomically
+from .hash_index import HashIndex
+from .schema import one_chunk
 from .table_files import read_arrow
 
 
-class ItemCounts(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class ItemCounts:
     """How often each item occurs in the log."""
 
     item_ids: pa.Array
@@ -23,10 +26,14 @@ class ItemCounts(NamedTuple):
     edges: np.ndarray
     """int64 [k], ascending, k <= 6: an item is in the first bucket whose edge is at least its count."""
 
+    @cached_property
+    def index(self) -> HashIndex:
+        """Of the ids."""
+        return HashIndex.of(self.item_ids)
+
     def bucket(self, item_ids: pa.Array) -> np.ndarray:
         """Returns the bucket of each item, int64 [n]; every id must occur in the log."""
-        rows = pc.index_in(item_ids, value_set=self.item_ids).to_numpy()
-        return np.searchsorted(self.edges, self.counts[rows])
+        return np.searchsorted(self.edges, self.counts[self.index.lookup(item_ids, self.item_ids)])
 
     def bucket_ranges(self) -> list[tuple[int, int, int]]:
         """Returns (lowest count, highest count, number of items) of each bucket."""
@@ -55,7 +62,7 @@ def read_item_counts(path: str) -> ItemCounts:
     """Reads what `CountItems` wrote."""
     table = read_arrow(path).combine_chunks()
     counts = table["count"].to_numpy()
-    return ItemCounts(table["item_id"].chunk(0), counts, bucket_edges(counts))
+    return ItemCounts(one_chunk(table["item_id"]), counts, bucket_edges(counts))
 
 
 @dataclasses.dataclass

@@ -59,8 +59,12 @@ def test_written_and_opened_it_is_the_same(tmp_path):
     assert isinstance(opened.vectors.semantic, np.memmap)
 
 
-def test_lookup_and_take_give_nothing_for_an_unknown_item():
+@pytest.mark.parametrize("opened", [False, True])
+def test_lookup_and_take_give_nothing_for_an_unknown_item(tmp_path, opened):
     catalogue = join_tables(SEMANTIC, COLLABORATIVE)
+    if opened:
+        write_catalogue(catalogue, str(tmp_path))
+        catalogue = open_catalogue(str(tmp_path))
     rows = catalogue.lookup(pa.array(["b", "who?", "mute"], pa.large_string()))
     assert rows.tolist() == [1, -1, 3]
     vectors = catalogue.take(rows)
