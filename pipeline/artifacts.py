@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..models.errors import ArtifactError, InputError
+from ..models.model_files import CONFIG, WEIGHTS, fingerprint, read_description, read_noise_reference
 from ..transforms.embeddings import EmbeddingMetadata, check_fit, read_metadata
 from ..transforms.files import join, list_names, local_copy
 from ..transforms.links import refuse_links
@@ -41,9 +42,6 @@ def read_model_facts(directory: str) -> ModelFacts:
         ArtifactError: The directory is no model, is damaged, or holds parts of two models.
         InputError: The collaborative embeddings cannot be found.
     """
-    # Not before the log has been looked at: mistakes in what was asked for are told before torch is loaded.
-    from ..models.pretrained import CONFIG, WEIGHTS, fingerprint, read_description, read_noise_reference
-
     refuse_links(directory)
     if CONFIG not in list_names(directory):
         raise ArtifactError(

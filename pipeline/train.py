@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from ..models.config import BackboneName, HeadName, IADSRConfig, TrainingConfig
 from ..models.errors import IadsrError, InputError
-from ..models.pretrained import CARD, CONFIG, WEIGHTS, fingerprint
+from ..models.model_files import CARD, CONFIG, WEIGHTS, fingerprint
 from ..models.training import TrainingProgress, TrainingResult
 from ..models.training import train as train_model
 from ..transforms import files

@@ -209,7 +209,7 @@ def config_files(directory: Path) -> list[bytes]:
 
 def read_model(path: Path, content: bytes) -> str:
     from iadsr.models.iadsr import IADSR
-    from iadsr.models.pretrained import read_noise_reference
+    from iadsr.models.model_files import read_noise_reference
 
     path.write_bytes(content)
     read_noise_reference(path.parent)

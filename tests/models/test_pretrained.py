@@ -8,7 +8,7 @@ from iadsr.models.batch import Batch, Rows
 from iadsr.models.config import BACKBONES, HEADS, IADSRConfig
 from iadsr.models.errors import ArtifactError
 from iadsr.models.iadsr import IADSR
-from iadsr.models.pretrained import fingerprint
+from iadsr.models.model_files import fingerprint
 
 
 def make(backbone="gru4rec", head="agreement"):

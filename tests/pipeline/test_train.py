@@ -9,7 +9,7 @@ from rich.console import Console
 
 from iadsr.models.errors import InputError, UsageError
 from iadsr.models.iadsr import IADSR
-from iadsr.models.pretrained import fingerprint
+from iadsr.models.model_files import fingerprint
 from iadsr.models.training import TrainingResult
 from iadsr.pipeline.artifacts import read_model_facts
 from iadsr.pipeline.output_directory import locked
