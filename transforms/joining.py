@@ -125,22 +125,29 @@ def join_tables(semantic: EmbeddingTable, collaborative: EmbeddingTable) -> Cata
 
 def write_catalogue(catalogue: Catalogue, directory: str) -> None:
     """Writes a catalogue in the form that `open_catalogue` memory-maps; the description comes last."""
-    vectors = catalogue.vectors
+    index, vectors = HashIndex.of(catalogue.item_ids), catalogue.vectors
+    for name, array in (
+        (_HASHES, index.hashes),
+        (_ROWS, index.rows),
+        (_SEMANTIC, vectors.semantic),
+        (_COLLABORATIVE, vectors.collaborative),
+    ):
+        write_atomically(join(directory, name), lambda file, array=array: np.save(file, array))
+    _write_items(catalogue, directory)
+
+
+def _write_items(catalogue: Catalogue, directory: str) -> None:
+    """Writes what `open_items` reads; the description comes last."""
     table = pa.table(
         {
             "item_id": catalogue.item_ids,
             "text": catalogue.texts,
-            "has_semantic": vectors.has_semantic,
-            "has_collaborative": vectors.has_collaborative,
+            "has_semantic": catalogue.vectors.has_semantic,
+            "has_collaborative": catalogue.vectors.has_collaborative,
             "borrowed": catalogue.borrowed,
         }
     )
     write_arrow(join(directory, _ITEMS), table)
-    index = HashIndex.of(catalogue.item_ids)
-    write_atomically(join(directory, _HASHES), lambda file: np.save(file, index.hashes))
-    write_atomically(join(directory, _ROWS), lambda file: np.save(file, index.rows))
-    write_atomically(join(directory, _SEMANTIC), lambda file: np.save(file, vectors.semantic))
-    write_atomically(join(directory, _COLLABORATIVE), lambda file: np.save(file, vectors.collaborative))
     text = json.dumps(catalogue.description).encode()
     write_atomically(join(directory, _DESCRIPTION), lambda file: file.write(text))
 
@@ -158,7 +165,7 @@ def write_in_item_shards(catalogue: Catalogue, directory: str, item_shards: int)
             description=catalogue.description,
         )
         write_catalogue(part, item_shard_directory(directory, number, item_shards))
-    write_catalogue(_without_vectors(catalogue), directory)
+    _write_items(catalogue, directory)
 
 
 def item_shard(item_ids: pa.Array, item_shards: int) -> np.ndarray:
@@ -169,13 +176,6 @@ def item_shard(item_ids: pa.Array, item_shards: int) -> np.ndarray:
 def item_shard_directory(directory: str, shard: int, item_shards: int) -> str:
     """Where `write_in_item_shards` puts one shard."""
     return join(directory, f"items-{shard:05d}-of-{item_shards:05d}")
-
-
-def _without_vectors(catalogue: Catalogue) -> Catalogue:
-    none = np.zeros((len(catalogue.item_ids), 0), np.float32)
-    return dataclasses.replace(
-        catalogue, vectors=dataclasses.replace(catalogue.vectors, collaborative=none, semantic=none)
-    )
 
 
 def open_items(directory: str) -> Catalogue:

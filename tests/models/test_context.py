@@ -3,7 +3,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
 from iadsr.models.batch import Batch, Rows
 from iadsr.models.catalogue import CatalogueTensors, ItemVectors
@@ -35,18 +34,6 @@ def make_batch(lengths, steps, seed=0):
     return batch.hide(~mask, ~mask)
 
 
-def pad(batch, steps):
-    """Returns the same batch with padding up to `steps`."""
-    more = steps - batch.mask.shape[1]
-
-    def longer(part):
-        if isinstance(part, Rows):
-            return Rows(part.table, F.pad(part.index, (0, more), value=len(part.table) - 1))
-        return torch.cat([part, part.new_zeros(len(part), more, *part.shape[2:])], 1)
-
-    return Batch(*(longer(part) for part in vars(batch).values() if isinstance(part, Rows | torch.Tensor)))
-
-
 @pytest.mark.parametrize("changed", range(5))
 def test_what_leads_to_an_item_has_read_everything_but_the_item(changed):
     context, batch = make(), make_batch([5], 5)
@@ -61,7 +48,7 @@ def test_what_leads_to_an_item_has_read_everything_but_the_item(changed):
 
 
 @pytest.mark.parametrize("length", [1, 2, 4])
-def test_padding_changes_nothing(length):
+def test_padding_changes_nothing(pad, length):
     context, alone = make(), make_batch([length], length)
     padded = pad(alone, 9)
     with torch.no_grad():

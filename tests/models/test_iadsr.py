@@ -37,18 +37,6 @@ def make_batch(lengths, steps, seed=0, has_semantic=None):
     return batch.hide(collaborative=~mask, semantic=~mask if has_semantic is None else ~(has_semantic & mask))
 
 
-def pad(batch, steps):
-    """Returns the same batch with padding up to `steps`."""
-    more = steps - batch.mask.shape[1]
-
-    def longer(part):
-        if isinstance(part, Rows):
-            return Rows(part.table, F.pad(part.index, (0, more), value=len(part.table) - 1))
-        return torch.cat([part, part.new_zeros(len(part), more, *part.shape[2:])], 1)
-
-    return Batch(*(longer(part) for part in vars(batch).values() if isinstance(part, Rows | torch.Tensor)))
-
-
 def cosine(a, b):
     return F.cosine_similarity(a, b, dim=-1)
 
@@ -169,7 +157,7 @@ def test_the_papers_head_reads_nothing_of_other_users():
 
 @pytest.mark.parametrize("length", [1, 2, 4])
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_padding_changes_no_score(backbone, length):
+def test_padding_changes_no_score(pad, backbone, length):
     model = make(backbone)
     short = make_batch([length], length)
     padded = pad(short, 9)
