@@ -32,8 +32,15 @@ class ItemCounts:
         return HashIndex.of(self.item_ids)
 
     def bucket(self, item_ids: pa.Array) -> np.ndarray:
-        """Returns the bucket of each item, int64 [n]; every id must occur in the log."""
-        return np.searchsorted(self.edges, self.counts[self.index.lookup(item_ids, self.item_ids)])
+        """Returns the bucket of each item, int64 [n].
+
+        Raises:
+            ValueError: An id does not occur in the log.
+        """
+        rows = self.index.lookup(item_ids, self.item_ids)
+        if (rows < 0).any():
+            raise ValueError(f"{int((rows < 0).sum())} of {len(rows)} items have not been counted")
+        return np.searchsorted(self.edges, self.counts[rows])
 
     def bucket_ranges(self) -> list[tuple[int, int, int]]:
         """Returns (lowest count, highest count, number of items) of each bucket."""
