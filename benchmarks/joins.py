@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import AsSingleton
 
-from iadsr.models.catalogue import ItemVectors
+from iadsr.models.item_vectors import ItemVectors
 from iadsr.pipeline.runner import beam_options, make_runner
 from iadsr.transforms.grouping import SliceByUserShard, collect
 from iadsr.transforms.joining import (

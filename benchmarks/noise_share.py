@@ -13,10 +13,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from iadsr.models.catalogue import ItemVectors
 from iadsr.models.co_occurrence import unit_vectors
 from iadsr.models.config import IADSRConfig, TrainingConfig
 from iadsr.models.decision import calibration_error
+from iadsr.models.item_vectors import ItemVectors
 from iadsr.models.noise import insert_noise
 from iadsr.models.noise_share import GROUPS, NoiseShare, count_by_group, fit_to_log
 from iadsr.models.popularity import popularity_buckets

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from iadsr.models.catalogue import ItemVectors
 from iadsr.models.config import IADSRConfig, TrainingConfig
 from iadsr.models.iadsr import IADSR
+from iadsr.models.item_vectors import ItemVectors
 from iadsr.models.noise_share import GROUPS, count_by_group, fit_to_log
 from iadsr.models.popularity import popularity_buckets
 from iadsr.models.scoring import Scores, score_sequences

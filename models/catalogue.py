@@ -1,4 +1,4 @@
-"""A catalogue's item vectors, and what a model makes of each item by itself, gathered into batches."""
+"""What a model makes of each item of a catalogue by itself, gathered into batches."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -10,27 +10,10 @@ from torch import Tensor
 from .batch import Batch, Rows
 from .context import TEXT
 from .iadsr import IADSR, PAPER_READINGS, READINGS, READINGS_BY_FOLD
+from .item_vectors import ItemVectors
 
 ROWS = 4096
 """So many items are read at once."""
-
-
-@dataclass(frozen=True)
-class ItemVectors:
-    """Vectors of a catalogue of V items.
-
-    Attributes:
-        collaborative: float32 [V, IADSRConfig.collaborative_width]: E_c, and by fold of users the two vectors learned
-            from the users of all other folds; a row is meaningless where `has_collaborative` is false.
-        semantic: float32 [V, D], may be memory-mapped or float16; meaningless where `has_semantic` is false.
-        has_collaborative: bool [V].
-        has_semantic: bool [V].
-    """
-
-    collaborative: np.ndarray
-    semantic: np.ndarray
-    has_collaborative: np.ndarray
-    has_semantic: np.ndarray
 
 
 @dataclass(frozen=True)

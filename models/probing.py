@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .catalogue import ItemVectors
 from .iadsr import IADSR
+from .item_vectors import ItemVectors
 from .noise import NoisyLog
 from .noise_share import BINS, count_scores
 from .popularity import BUCKETS, popularity_buckets

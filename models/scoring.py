@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from .batch import Batch, History
-from .catalogue import CatalogueTensors, ItemVectors
+from .catalogue import CatalogueTensors
 from .iadsr import IADSR, SIMILARITIES
+from .item_vectors import ItemVectors
 from .sequences import Sequences, batches, cut_windows
 
 BATCH_POSITIONS = 4096

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from .alignment import fit_alignment
 from .batch import Batch
-from .catalogue import CatalogueTensors, ItemVectors
+from .catalogue import CatalogueTensors
 from .co_occurrence import fit_other_users
 from .components import agreeing_vectors, fit_text_components
 from .config import IADSRConfig, TrainingConfig
@@ -18,6 +18,7 @@ from .context_training import fit_context
 from .decision import Examples, collect_examples, fit_decision, measure_chance
 from .errors import InputError
 from .iadsr import IADSR
+from .item_vectors import ItemVectors
 from .neighbours import borrow_collaborative
 from .noise import NoisyLog, insert_noise
 from .probing import score_noise

@@ -1,5 +1,7 @@
 """The program of a local worker process: Beam's own, whose log goes to the main process and not to the terminal too."""
 
+import atexit
+import gc
 import logging
 import os
 import sys
@@ -27,6 +29,8 @@ def _end_with(process: int) -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with, args=(int(os.environ[MAIN_PROCESS]),), daemon=True).start()
+    # What ends with the process is not searched for garbage first: workers are told to end one after the other.
+    atexit.register(gc.freeze)
     # Beam prints the stack trace of every failure here, and sends it to the main process, which tells the user.
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     sdk_worker_main.main(sys.argv)

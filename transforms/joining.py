@@ -7,7 +7,7 @@ cold to have been trained) borrows one from its nearest semantic neighbours, onc
 import dataclasses
 import json
 import os
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import apache_beam as beam
 import numpy as np
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..models.errors import ArtifactError
+from ..models.item_vectors import ItemVectors
 from .embedding_table import EmbeddingTable, align
 from .embeddings import fingerprint, read_embeddings
 from .files import join, local_copy, read_bytes, write_atomically
@@ -22,9 +23,6 @@ from .grouping import hash_values
 from .hash_index import HashIndex
 from .schema import one_chunk
 from .table_files import read_arrow, write_arrow
-
-if TYPE_CHECKING:
-    from ..models.catalogue import ItemVectors
 
 _ITEMS, _SEMANTIC, _COLLABORATIVE, _DESCRIPTION = "items.arrow", "semantic.npy", "collaborative.npy", "description.json"
 _HASHES, _ROWS = "hashes.npy", "rows.npy"
@@ -43,7 +41,7 @@ class Catalogue:
     """string or int64 [V]."""
     texts: pa.Array
     """large_string [V]; the text that was embedded, null where unknown."""
-    vectors: "ItemVectors"
+    vectors: ItemVectors
     """[V, ...]; the large arrays are memory-mapped."""
     borrowed: np.ndarray
     """bool [V]; the collaborative vector comes from semantic neighbours."""
@@ -72,10 +70,8 @@ class Catalogue:
         rows = pc.index_in(item_ids, value_set=self.item_ids)
         return rows.fill_null(-1).to_numpy().astype(np.int64)
 
-    def take(self, rows: np.ndarray) -> "ItemVectors":
+    def take(self, rows: np.ndarray) -> ItemVectors:
         """Returns the vectors of the given rows, -1 standing for an item without any."""
-        from ..models.catalogue import ItemVectors
-
         known = rows >= 0
         rows = np.where(known, rows, 0)
         source = self.vectors
@@ -93,7 +89,6 @@ def join_tables(semantic: EmbeddingTable, collaborative: EmbeddingTable) -> Cata
     Raises:
         ArtifactError: The tables' item ids have different types.
     """
-    from ..models.catalogue import ItemVectors
     from ..models.neighbours import borrow_collaborative
 
     if semantic.item_ids.type != collaborative.item_ids.type:
@@ -180,8 +175,6 @@ def item_shard_directory(directory: str, shard: int, item_shards: int) -> str:
 
 def open_items(directory: str) -> Catalogue:
     """Opens a catalogue without its vectors, which would be copied to this machine if it is a remote one."""
-    from ..models.catalogue import ItemVectors
-
     table = read_arrow(join(directory, _ITEMS)).combine_chunks()
     none = np.zeros((len(table), 0), np.float32)
     flags = {name: table[name].to_numpy() for name in _FLAGS}

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.pvalue import AsSingleton
 
+from ..models.item_vectors import ItemVectors
 from .files import join
 from .grouping import Sharding, Shuffle, Slice, collect, ship, user_shard
 from .joining import Catalogue, item_shard, item_shard_directory, open_catalogue
@@ -71,8 +72,6 @@ def collect_catalogue(answers: Iterable[Slice], item_type: pa.DataType, widths: 
         item_type: Type of the log's item ids, for a catalogue of nothing.
         widths: Lengths of a collaborative and a semantic vector, likewise.
     """
-    from ..models.catalogue import ItemVectors
-
     answers = list(answers)
     if not answers:
         # One item that no log holds: what is looked up in vain needs a row to point at.

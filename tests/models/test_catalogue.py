@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from iadsr.models.batch import Batch, Rows
-from iadsr.models.catalogue import CatalogueTensors, ItemVectors
+from iadsr.models.catalogue import CatalogueTensors
 from iadsr.models.config import HEADS, IADSRConfig
 from iadsr.models.iadsr import IADSR, PAPER_READINGS, READINGS, READINGS_BY_FOLD
+from iadsr.models.item_vectors import ItemVectors
 
 ITEMS, FOLDS, SIZE = 12, 3, 4
 CONFIG = IADSRConfig(

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from iadsr.models.batch import Batch, Rows
-from iadsr.models.catalogue import CatalogueTensors, ItemVectors
+from iadsr.models.catalogue import CatalogueTensors
 from iadsr.models.config import IADSRConfig, TrainingConfig
 from iadsr.models.context import Context, read_both_sides
 from iadsr.models.context_training import fit_context
 from iadsr.models.iadsr import IADSR
+from iadsr.models.item_vectors import ItemVectors
 from iadsr.models.scoring import BatchReader
 from iadsr.models.sequences import Sequences
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from iadsr.models.catalogue import CatalogueTensors, ItemVectors
+from iadsr.models.catalogue import CatalogueTensors
 from iadsr.models.config import IADSRConfig, TrainingConfig
 from iadsr.models.decision import (
     MOST_WEIGHT,
@@ -17,6 +17,7 @@ from iadsr.models.decision import (
     measure_chance,
 )
 from iadsr.models.iadsr import FEATURES, IADSR
+from iadsr.models.item_vectors import ItemVectors
 from iadsr.models.noise import NoisyLog
 from iadsr.models.sequences import Sequences
 

@@ -6,9 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iadsr.models.catalogue import CatalogueTensors, ItemVectors
+from iadsr.models.catalogue import CatalogueTensors
 from iadsr.models.config import IADSRConfig
 from iadsr.models.iadsr import FEATURES, IADSR, VIEWS
+from iadsr.models.item_vectors import ItemVectors
 from iadsr.models.scoring import BatchReader, score_sequences
 from iadsr.models.sequences import Sequences, batches
 

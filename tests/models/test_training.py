@@ -6,10 +6,10 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from iadsr.models import training as training_module
-from iadsr.models.catalogue import ItemVectors
 from iadsr.models.config import BACKBONES, IADSRConfig, TrainingConfig
 from iadsr.models.errors import InputError
 from iadsr.models.iadsr import IADSR
+from iadsr.models.item_vectors import ItemVectors
 from iadsr.models.neighbours import borrow_collaborative
 from iadsr.models.noise import insert_noise
 from iadsr.models.scoring import score_sequences
