@@ -18,7 +18,7 @@ from iadsr.models.config import IADSRConfig, TrainingConfig
 from iadsr.models.decision import calibration_error
 from iadsr.models.item_vectors import ItemVectors
 from iadsr.models.noise import insert_noise
-from iadsr.models.noise_share import GROUPS, NoiseShare, count_by_group, fit_to_log
+from iadsr.models.noise_share import GROUPS, NoiseShare, count_by_group, fit_to_log, places
 from iadsr.models.popularity import popularity_buckets
 from iadsr.models.scoring import score_sequences
 from iadsr.models.sequences import Sequences
@@ -73,7 +73,9 @@ def measure_share(dataset: Dataset, rate: float, seed: int) -> str:
     vectors = ItemVectors(result.collaborative, dataset.semantic, result.has_collaborative, dataset.has_semantic)
     probability = score_sequences(result.model, sequences, vectors).noise_probability
     bucket = popularity_buckets(sequences.items, np.bincount(sequences.items))
-    counts = count_by_group(probability, sequences.users % GROUPS, bucket, int(bucket.max()) + 1)
+    counts = count_by_group(
+        probability, sequences.users % GROUPS, places(sequences.offsets), bucket, int(bucket.max()) + 1
+    )
     share, recalibration = fit_to_log(result.model.noise_reference.numpy(), counts)
     held_out = result.metrics["held_out_calibration_error"]
     if not isinstance(share, NoiseShare):

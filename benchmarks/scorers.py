@@ -8,7 +8,7 @@ import numpy as np
 from iadsr.models.config import IADSRConfig, TrainingConfig
 from iadsr.models.iadsr import IADSR
 from iadsr.models.item_vectors import ItemVectors
-from iadsr.models.noise_share import GROUPS, count_by_group, fit_to_log
+from iadsr.models.noise_share import GROUPS, count_by_group, fit_to_log, places
 from iadsr.models.popularity import popularity_buckets
 from iadsr.models.scoring import Scores, score_sequences
 from iadsr.models.sequences import Sequences
@@ -52,8 +52,8 @@ def _rebase(model: IADSR, sequences: Sequences, scores: Scores) -> np.ndarray:
     """Turns the model's probabilities into those of this log with its own share of noise, as `iadsr clean` does."""
     bucket = popularity_buckets(sequences.items, np.bincount(sequences.items))
     reference, judged, probability = model.noise_reference.numpy(), scores.scored, scores.noise_probability
-    group = sequences.users % GROUPS
-    counts = count_by_group(probability[judged], group[judged], bucket[judged], int(bucket.max()) + 1)
+    group, place = sequences.users % GROUPS, places(sequences.offsets)
+    counts = count_by_group(probability[judged], group[judged], place[judged], bucket[judged], int(bucket.max()) + 1)
     _, recalibration = fit_to_log(reference, counts)
     return recalibration.apply(probability) if recalibration else probability
 

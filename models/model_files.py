@@ -12,7 +12,7 @@ from safetensors.numpy import load
 
 from .config import BACKBONES, HEADS, IADSRConfig
 from .errors import ArtifactError
-from .noise_share import BINS
+from .noise_share import BINS, PLACES
 from .popularity import BUCKETS
 
 FORMAT_VERSION = 1
@@ -122,14 +122,14 @@ def _is_plain(value: Any, levels: int) -> bool:
 
 
 def read_noise_reference(directory: str | Path) -> np.ndarray:
-    """Returns a model directory's `noise_reference`, float32 [BUCKETS, BINS], without loading the model.
+    """Returns a model directory's `noise_reference`, float32 [PLACES, BUCKETS, BINS], without loading the model.
 
     Raises:
         ArtifactError: The weights are missing or damaged, or do not hold it.
     """
     path = Path(directory) / WEIGHTS
     tensors = read_weights(path)
-    name, expected = "noise_reference", f"float32{[BUCKETS, BINS]}"
+    name, expected = "noise_reference", f"float32{[PLACES, BUCKETS, BINS]}"
     if name not in tensors or describe(tensors[name]) != expected:
         raise ArtifactError(
             f"{path} does not say what noise scores",

@@ -4,10 +4,11 @@ The head learned to find noise that we inserted, so what inserted noise scores i
 mixture of noise like it and of genuine interactions, in unknown shares, has at least the share of noise times the
 reference's interactions beyond any score. Beyond the score where only noise is left, it has just as many. So the share
 is the lowest ratio of the two tails (Blanchard, Lee and Scott, "Semi-supervised novelty detection", JMLR 2010, section
-4), taken where it is certain enough.
+4), taken where it is certain enough. A place in the sequences without noise would pull down the ratio of all: the share
+is found at the ends of sequences and before them apart, and added up.
 
-Scores are counted in bins of the noise probability's log odds, by popularity of the item and by group of users: counts
-add up over shards in any order, and how much groups differ tells how certain the share is.
+Scores are counted in bins of the noise probability's log odds, by group of users, place in the sequence and popularity
+of the item: counts add up over shards in any order, and how much groups differ tells how certain the share is.
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,10 @@ _LIMIT = 8.0
 """Log odds beyond this fall into the outermost bins."""
 CENTRES = (np.arange(BINS) + 0.5) * (2 * _LIMIT / BINS) - _LIMIT
 """Log odds in the middle of each bin, [BINS]."""
+LAST = 2
+"""So many of a user's last interactions are the end of the sequence. Most evaluations of recommenders hold them out."""
+PLACES = 2
+"""Before the end of the sequence, and at it."""
 GROUPS = 32
 """Groups of users, by hash of the id."""
 FEWEST_GROUPS = 8
@@ -50,6 +55,8 @@ class NoiseShare:
     estimate: float
     lower: float
     upper: float
+    by_place: tuple[float, ...]
+    """The estimate before the end of sequences and at it; of both as one where too little is known of one of them."""
 
 
 @dataclass(frozen=True)
@@ -77,18 +84,25 @@ class Recalibration:
             return (1 / (1 + np.exp(-(_log_odds(noise_probability) * self.scale + self.shift)))).astype(np.float32)
 
 
-def count_scores(noise_probability: np.ndarray, bucket: np.ndarray, buckets: int) -> np.ndarray:
-    """Counts interactions by popularity bucket [n] and noise probability [n], int64 [buckets, BINS]."""
-    with np.errstate(divide="ignore"):
-        place = (_log_odds(noise_probability) + _LIMIT) * (BINS / (2 * _LIMIT))
-    bins = np.clip(place, 0, BINS - 1).astype(np.int64)
-    return np.bincount(bucket * BINS + bins, minlength=buckets * BINS).reshape(buckets, BINS)
+def places(offsets: np.ndarray) -> np.ndarray:
+    """Returns the place of each interaction, below PLACES, int64 [N], from the users' offsets [U + 1]."""
+    from_end = np.repeat(offsets[1:], np.diff(offsets)) - np.arange(offsets[-1])
+    return (from_end <= LAST).astype(np.int64)
 
 
-def count_by_group(noise_probability: np.ndarray, group: np.ndarray, bucket: np.ndarray, buckets: int) -> np.ndarray:
-    """Counts as `count_scores` does, by group of users [n] (below GROUPS), too: int64 [GROUPS, buckets, BINS]."""
-    counts = count_scores(noise_probability, group * buckets + bucket, GROUPS * buckets)
-    return counts.reshape(GROUPS, buckets, BINS)
+def count_scores(noise_probability: np.ndarray, place: np.ndarray, bucket: np.ndarray, buckets: int) -> np.ndarray:
+    """Counts interactions by place, bucket and noise probability, each [n]; int64 [PLACES, buckets, BINS]."""
+    counts = _count(noise_probability, place * buckets + bucket, PLACES * buckets)
+    return counts.reshape(PLACES, buckets, BINS)
+
+
+def count_by_group(
+    noise_probability: np.ndarray, group: np.ndarray, place: np.ndarray, bucket: np.ndarray, buckets: int
+) -> np.ndarray:
+    """Counts as `count_scores` does, by group of users [n], too: int64 [GROUPS, PLACES, buckets, BINS]."""
+    cells = PLACES * buckets
+    counts = _count(noise_probability, group * cells + place * buckets + bucket, GROUPS * cells)
+    return counts.reshape(GROUPS, PLACES, buckets, BINS)
 
 
 def estimate_share(reference: np.ndarray, counts: np.ndarray) -> NoiseShare | NoShare:
@@ -98,48 +112,49 @@ def estimate_share(reference: np.ndarray, counts: np.ndarray) -> NoiseShare | No
     cannot be told apart counts as noise. Its lower end is what the log holds with some certainty.
 
     Args:
-        reference: Inserted interactions by bucket and score, see `models.probing`, [r, BINS]; all 0 where not measured.
-        counts: The log's judged interactions by group of users, bucket and score, int64 [GROUPS, k, BINS].
+        reference: Inserted interactions by place, bucket and score, see `models.probing`, [PLACES, r, BINS]; all 0
+            where not measured.
+        counts: The log's judged interactions by group of users, place, bucket and score, int64
+            [GROUPS, PLACES, k, BINS].
 
     Returns:
         The share, or why there is none.
     """
-    if (counts.sum((1, 2)) > 0).sum() < FEWEST_GROUPS:
+    if (counts.sum((1, 2, 3)) > 0).sum() < FEWEST_GROUPS:
         return NoShare("too few users have interactions that can be judged")
     if reference.sum() < FEWEST_REFERENCE:
         return NoShare("the model was trained on too few users to know what noise scores")
-    log = counts.sum((0, 1)) / counts.sum()  # [BINS]
-    weight = counts.sum((0, 2)) / counts.sum()  # [k]
-    noise = _expected_noise(reference, counts)
-    size = reference.sum()
-    if len(reference) == len(weight):
-        # What the weights leave of it; a bucket of few has those that it is mixed with.
-        size = min(size, 1 / (weight**2 / np.maximum(reference.sum(1), _POOLED)).sum())
-    found, ratio, error = _compare_tails(noise, size, counts.sum(1))
-    certain = (found * size >= FEWEST_NOISE) & (found >= LEAST_TAIL)
-    best = np.where(certain, ratio + _CAUTION * error, np.inf).argmin()
-    share, margin = float(min(ratio[best], 1.0)), float(_INTERVAL * error[best])
-    if _separation(noise, log, share) < LEAST_SEPARATION:
+    strata = _strata(reference, counts)
+    rows = np.array([stratum.counts.sum() for stratum in strata])
+    weight = rows / rows.sum()
+    ratio, error = np.array([_least_ratio(stratum) for stratum in strata]).T
+    share, margin = float(weight @ ratio), float(_INTERVAL * np.hypot.reduce(weight * error))
+    noise = weight @ [_expected_noise(stratum) for stratum in strata]
+    if _separation(noise, counts.sum((0, 1, 2)) / counts.sum(), share) < LEAST_SEPARATION:
         return NoShare("the model tells noise from this log's interactions too poorly")
-    return NoiseShare(share, max(share - margin, 0.0), min(share + margin, 1.0))
+    return NoiseShare(share, max(share - margin, 0.0), min(share + margin, 1.0), tuple(ratio.tolist()))
 
 
-def recalibrate(reference: np.ndarray, counts: np.ndarray, share: float) -> Recalibration:
+def recalibrate(reference: np.ndarray, counts: np.ndarray, share: NoiseShare) -> Recalibration:
     """Fits Platt's scale and shift so that the probability is that of noise in this log.
 
     No labels are needed: of the log's interactions with a score, noise are as many as the share says and the reference
     has there. The probabilities sum up to the share of the interactions. Rare and popular items have the same scale and
     shift: training has made noise equally frequent among them, and which of them a log holds more noise of cannot be
-    told from how their genuine interactions look.
+    told from how their genuine interactions look. Places have, too, for one threshold to serve all.
 
     Args:
         reference: As in `estimate_share`.
         counts: As in `estimate_share`.
-        share: Of noise; one interaction's worth of it at least is assumed, for probabilities to have an order.
+        share: Of noise, as `estimate_share` found it; one interaction's worth of it at least is assumed, for
+            probabilities to have an order.
     """
-    rows = counts.sum((0, 1))  # [BINS]
-    share = min(max(share, 1 / max(rows.sum(), 2)), _MOST_NOISE)
-    return Recalibration(*_fit_platt(share * rows.sum() * _expected_noise(reference, counts), rows))
+    rows = counts.sum((0, 1, 2))  # [BINS]
+    noise = np.zeros(BINS)
+    for stratum, part in zip(_strata(reference, counts), share.by_place, strict=True):
+        size = stratum.counts.sum()
+        noise += min(max(part * size, size / max(rows.sum(), 2)), _MOST_NOISE * size) * _expected_noise(stratum)
+    return Recalibration(*_fit_platt(noise, rows))
 
 
 def fit_to_log(reference: np.ndarray, counts: np.ndarray) -> tuple[NoiseShare | NoShare, Recalibration | None]:
@@ -155,14 +170,50 @@ def fit_to_log(reference: np.ndarray, counts: np.ndarray) -> tuple[NoiseShare | 
     """
     share = estimate_share(reference, counts)
     if isinstance(share, NoiseShare) and share.lower > 0:
-        return share, recalibrate(reference, counts, share.estimate)
+        return share, recalibrate(reference, counts, share)
     return share, None
 
 
-def _expected_noise(reference: np.ndarray, counts: np.ndarray) -> np.ndarray:
+@dataclass(frozen=True)
+class _Stratum:
+    """Interactions whose share of noise is found by themselves.
+
+    Attributes:
+        reference: Inserted interactions by bucket and score, [r, BINS].
+        counts: The log's by group of users, bucket and score, [GROUPS, k, BINS].
+    """
+
+    reference: np.ndarray
+    counts: np.ndarray
+
+
+def _strata(reference: np.ndarray, counts: np.ndarray) -> list[_Stratum]:
+    """Cuts the log by place, where enough noise was inserted in each of them to compare it with."""
+    if (reference.sum((1, 2)) < FEWEST_REFERENCE).any():
+        return [_Stratum(reference.sum(0), counts.sum(1))]
+    return [_Stratum(reference[place], counts[:, place]) for place in range(PLACES)]
+
+
+def _least_ratio(stratum: _Stratum) -> tuple[float, float]:
+    """Returns the share of noise in a stratum and its standard error."""
+    rows = stratum.counts.sum((0, 2))  # [k]
+    if not rows.any():
+        return 0.0, 0.0
+    size = stratum.reference.sum()
+    if len(stratum.reference) == len(rows):
+        # What the weights leave of it; a bucket of few has those that it is mixed with.
+        weight = rows / rows.sum()
+        size = min(size, 1 / (weight**2 / np.maximum(stratum.reference.sum(1), _POOLED)).sum())
+    found, ratio, error = _compare_tails(_expected_noise(stratum), size, stratum.counts.sum(1))
+    certain = (found * size >= FEWEST_NOISE) & (found >= LEAST_TAIL)
+    best = np.where(certain, ratio + _CAUTION * error, np.inf).argmin()
+    return min(float(ratio[best]), 1.0), float(error[best])
+
+
+def _expected_noise(stratum: _Stratum) -> np.ndarray:
     """Returns the distribution of noise's scores, [BINS], were it as frequent in each bucket as interactions are."""
-    weight = counts.sum((0, 2)) / max(counts.sum(), 1)  # [k]
-    return weight @ _noise_by_bucket(reference, len(weight))
+    rows = stratum.counts.sum((0, 2))  # [k]
+    return rows / max(rows.sum(), 1) @ _noise_by_bucket(stratum.reference, len(rows))
 
 
 def _compare_tails(noise: np.ndarray, size: float, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -191,6 +242,14 @@ def _separation(noise: np.ndarray, log: np.ndarray, share: float) -> float:
     """Returns the AUROC between noise and the genuine part of a log with a share of noise; noise and log are [BINS]."""
     between = float(noise @ (log.cumsum() - log / 2))
     return float((between - share / 2) / max(1 - share, 1e-9))
+
+
+def _count(noise_probability: np.ndarray, cell: np.ndarray, cells: int) -> np.ndarray:
+    """Counts by cell [n] and score, int64 [cells, BINS]."""
+    with np.errstate(divide="ignore"):
+        scaled = (_log_odds(noise_probability) + _LIMIT) * (BINS / (2 * _LIMIT))
+    bins = np.clip(scaled, 0, BINS - 1).astype(np.int64)
+    return np.bincount(cell * BINS + bins, minlength=cells * BINS).reshape(cells, BINS)
 
 
 def _log_odds(probability: np.ndarray) -> np.ndarray:

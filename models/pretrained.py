@@ -22,7 +22,7 @@ from .model_files import (
     read_description,
     read_weights,
 )
-from .noise_share import BINS
+from .noise_share import BINS, PLACES
 from .popularity import BUCKETS
 
 
@@ -30,8 +30,8 @@ class Pretrained:
     """Gives a model `save_pretrained` and `from_pretrained`; mixed into an `nn.Module` built from an IADSRConfig.
 
     Attributes:
-        noise_reference: What inserted noise scores, by popularity bucket, [BUCKETS, BINS] (see `noise_share`); all 0
-            where it was not measured.
+        noise_reference: What inserted noise scores, by place and popularity bucket, [PLACES, BUCKETS, BINS] (see
+            `noise_share`); all 0 where it was not measured.
         training_options: The TrainingConfig that the model was trained with, as a dict; empty on an untrained model.
         metrics: What training measured, JSON-able; empty likewise.
         provenance: What the model was trained from, such as fingerprints of the embeddings; JSON-able.
@@ -43,7 +43,7 @@ class Pretrained:
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         assert isinstance(self, nn.Module)
-        self.register_buffer("noise_reference", torch.zeros(BUCKETS, BINS))
+        self.register_buffer("noise_reference", torch.zeros(PLACES, BUCKETS, BINS))
         self.training_options: dict[str, Any] = {}
         self.metrics: dict[str, Any] = {}
         self.provenance: dict[str, Any] = {}

@@ -5,7 +5,7 @@ import numpy as np
 from .iadsr import IADSR
 from .item_vectors import ItemVectors
 from .noise import NoisyLog
-from .noise_share import BINS, count_scores
+from .noise_share import BINS, PLACES, count_scores, places
 from .popularity import BUCKETS, popularity_buckets
 from .scoring import score_sequences
 
@@ -17,7 +17,7 @@ lower than the noise of a cleaner log."""
 def score_noise(
     model: IADSR, log: NoisyLog, vectors: ItemVectors, users: np.ndarray, generator: np.random.Generator
 ) -> np.ndarray:
-    """Counts the scores of the noise that training inserted, by popularity bucket of its item.
+    """Counts the scores of the noise that training inserted, by place and popularity bucket of its item.
 
     Among what is noise without a doubt, the head knows the interactions that it was shown by heart: those scored higher
     than noise of the log to be cleaned does, and a share read from them came out up to a third too low.
@@ -30,17 +30,20 @@ def score_noise(
         generator: Deals the noise into folds.
 
     Returns:
-        int64 [BUCKETS, BINS], see `noise_share`.
+        int64 [PLACES, BUCKETS, BINS], see `noise_share`.
     """
     items, inserted, asked = log.sequences.items, log.inserted, users[log.sequences.users]
     fold = generator.integers(0, FOLDS, len(items))
     # Popularity as the log has it without our noise.
     counts = np.bincount(items[~inserted], minlength=len(vectors.has_semantic))
     bucket = popularity_buckets(items, counts)
-    reference = np.zeros((BUCKETS, BINS), np.int64)
+    reference = np.zeros((PLACES, BUCKETS, BINS), np.int64)
     for number in range(FOLDS):
         keep = asked & (~inserted | (fold == number))
-        scores = score_sequences(model, log.sequences.restrict(keep), vectors)
+        sequences = log.sequences.restrict(keep)
+        scores = score_sequences(model, sequences, vectors)
         noise = inserted[keep] & scores.scored
-        reference += count_scores(scores.noise_probability[noise], bucket[keep][noise], BUCKETS)
+        reference += count_scores(
+            scores.noise_probability[noise], places(sequences.offsets)[noise], bucket[keep][noise], BUCKETS
+        )
     return reference

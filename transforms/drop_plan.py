@@ -17,6 +17,7 @@ from ..models.noise_share import (
     Recalibration,
     count_by_group,
     fit_to_log,
+    places,
 )
 from .deciding import Policy
 from .grouping import hash_values
@@ -36,7 +37,7 @@ class Tally:
     histogram: ProbabilityHistogram
     """Fine, for the threshold."""
     counts: np.ndarray
-    """int64 [GROUPS, buckets, BINS]: scored interactions, for the share of noise."""
+    """int64 [GROUPS, PLACES, buckets, BINS]: scored interactions, for the share of noise."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +63,7 @@ def tally_shard(scored: ScoredShard, columns: InteractionColumns, item_counts: I
     # Not the bits that chose the shard.
     group_of_user = (hash_values(scored.ordered.user_ids(columns)) >> np.uint64(40)).astype(np.int64) % GROUPS
     group = np.repeat(group_of_user, np.diff(offsets))
-    counts = count_by_group(probability[judged], group[judged], bucket[judged], buckets)
+    counts = count_by_group(probability[judged], group[judged], places(offsets)[judged], bucket[judged], buckets)
     return Tally(probability_histogram(probability, judged), counts)
 
 

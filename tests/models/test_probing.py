@@ -5,7 +5,7 @@ import pytest
 
 from iadsr.models import probing
 from iadsr.models.noise import NoisyLog
-from iadsr.models.noise_share import BINS
+from iadsr.models.noise_share import BINS, PLACES, places
 from iadsr.models.popularity import BUCKETS
 from iadsr.models.scoring import Scores
 from iadsr.models.sequences import Sequences
@@ -36,10 +36,12 @@ def test_each_insertion_is_scored_once_among_few_others(log, monkeypatch):
     reference = probing.score_noise(None, log, vectors, users, np.random.default_rng(1))  # type: ignore[arg-type]
     asked = users[log.sequences.users]
     noise, genuine = (log.inserted & asked).sum(), (~log.inserted & asked).sum()
-    assert reference.shape == (BUCKETS, BINS)
+    assert reference.shape == (PLACES, BUCKETS, BINS)
     # All of it but what could not be judged, and each fifth with all genuine interactions.
     assert reference.sum() == noise - (log.inserted & asked & (log.sequences.items == 49)).sum()
     assert sum(read) == 5 * genuine + noise
     assert max(read) - genuine < 0.3 * noise
-    assert (reference.sum(1) > 0.08 * noise).all()
-    assert (reference > 0).sum() == BUCKETS
+    assert (reference.sum((0, 2)) > 0.08 * noise).all()
+    assert (reference.sum(0) > 0).sum() == BUCKETS
+    ends = places(log.sequences.offsets) == 1
+    assert reference[1].sum() == pytest.approx((log.inserted & asked & ends).sum(), rel=0.2)

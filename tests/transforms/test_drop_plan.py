@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iadsr.models.noise_share import BINS, GROUPS, NoiseShare, NoShare, count_scores
+from iadsr.models.noise_share import BINS, GROUPS, PLACES, NoiseShare, NoShare, count_by_group, count_scores
 from iadsr.models.popularity import bucket_edges
 from iadsr.models.scoring import Scores
 from iadsr.transforms.deciding import Policy
@@ -23,7 +23,10 @@ def draw(generator, rows, mean):
 
 
 REFERENCE = count_scores(
-    draw(np.random.default_rng(0), 5000, 1.5), np.random.default_rng(1).integers(0, BUCKETS, 5000), BUCKETS
+    draw(np.random.default_rng(0), 5000, 1.5),
+    np.random.default_rng(2).integers(0, PLACES, 5000),
+    np.random.default_rng(1).integers(0, BUCKETS, 5000),
+    BUCKETS,
 )
 
 
@@ -33,10 +36,10 @@ def make_tally(share: float, rows: int = 20_000) -> Tally:
     bucket, scored = generator.integers(0, BUCKETS, rows), generator.random(rows) < 0.9
     noise = generator.random(rows) < share
     probability = np.where(noise, draw(generator, rows, 1.5), draw(generator, rows, -2.0)) * scored
-    place = generator.integers(0, GROUPS, rows) * BUCKETS + bucket
-    counts = count_scores(probability[scored], place[scored], GROUPS * BUCKETS)
+    group, place = generator.integers(0, GROUPS, rows), generator.integers(0, PLACES, rows)
+    counts = count_by_group(probability[scored], group[scored], place[scored], bucket[scored], BUCKETS)
     histogram = probability_histogram(probability.astype(np.float32), scored)
-    return Tally(histogram, counts.reshape(GROUPS, BUCKETS, BINS))
+    return Tally(histogram, counts)
 
 
 def test_auto_drops_what_the_log_surely_holds():
@@ -55,11 +58,11 @@ def test_auto_drops_next_to_nothing_from_a_clean_log():
 
 
 def test_without_a_share_auto_drops_nothing_and_a_rate_still_does():
-    nothing = plan_drops(make_tally(0.1), Policy(), np.zeros((BUCKETS, BINS)))
+    nothing = plan_drops(make_tally(0.1), Policy(), np.zeros((PLACES, BUCKETS, BINS)))
     assert isinstance(nothing.share, NoShare)
     assert (nothing.drop_rate, nothing.recalibration) == (0.0, None)
     assert nothing.threshold == NOTHING
-    by_hand = plan_drops(make_tally(0.1), Policy(drop_rate=0.1), np.zeros((BUCKETS, BINS)))
+    by_hand = plan_drops(make_tally(0.1), Policy(drop_rate=0.1), np.zeros((PLACES, BUCKETS, BINS)))
     assert by_hand.drop_rate == 0.1
     assert by_hand.threshold < 1
 
@@ -108,10 +111,10 @@ def test_shards_add_up_to_the_whole_however_users_are_dealt(users, cut):
 def test_a_user_is_in_one_group_and_users_are_spread_over_all():
     columns = InteractionColumns()
     one = tally_shard(shard([("u", [(0, 0.2), (1, 0.7), (2, 0.1)])]), columns, ITEMS)
-    assert (one.counts.sum((1, 2)) > 0).sum() == 1
-    assert one.counts.sum() == 3
+    assert (one.counts.sum((1, 2, 3)) > 0).sum() == 1
+    assert one.counts.sum((0, 2, 3)).tolist() == [1, 2]  # before the end of the sequence, and at it
     many = tally_shard(shard([(f"user-{n}", [(0, 0.5)]) for n in range(2000)]), columns, ITEMS)
-    assert many.counts.sum((1, 2)).min() > 30
+    assert many.counts.sum((1, 2, 3)).min() > 30
 
 
 def test_where_no_noise_is_certain_probabilities_stay_as_the_model_gives_them():
