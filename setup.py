@@ -37,6 +37,7 @@ setup(
         "safetensors>=0.4.3,<1",
         "scikit-learn>=1.5,<2",
         "scipy>=1.13,<2",
+        "threadpoolctl>=3.5,<4",
         "torch>=2.6,<3",
         "transformers>=5,<6",
         "typer>=0.19,<1",

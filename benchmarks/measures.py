@@ -17,12 +17,13 @@ class Dropping:
     recall: float
     """Share of the noise that is dropped. Dropping as many as are noise, this is also the precision."""
     genuine_drops: list[float]
-    """Share of genuine interactions dropped, by popularity bucket [BUCKETS], rarest items first."""
+    """Share of genuine interactions dropped, by popularity bucket [BUCKETS], rarest items first; NaN where none are."""
 
     @property
     def ratio(self) -> float:
-        """Largest of the shares over the smallest; infinite where a bucket loses nothing."""
-        return max(self.genuine_drops) / min(self.genuine_drops) if min(self.genuine_drops) else float("inf")
+        """Largest of the shares over the smallest: 1 where nothing is lost, infinite where only some buckets lose."""
+        most, least = np.nanmax(self.genuine_drops), np.nanmin(self.genuine_drops)
+        return float(most / least) if least else (float("inf") if most else 1.0)
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,14 @@ def drop_worst(score: np.ndarray, count: int) -> np.ndarray:
 
 def measure_dropping(noise: np.ndarray, popularity: np.ndarray, dropped: np.ndarray) -> Dropping:
     """Measures a decision: bool `dropped` [n], however it was made."""
-    bucket = popularity_buckets(popularity)
+    bucket = equal_buckets(popularity)
     genuine = np.bincount(bucket[~noise], minlength=BUCKETS)
     lost = np.bincount(bucket[~noise & dropped], minlength=BUCKETS)
-    return Dropping(float(dropped[noise].mean()), (lost / np.maximum(genuine, 1)).tolist())
+    drops = np.divide(lost, genuine, out=np.full(BUCKETS, np.nan), where=genuine > 0)
+    return Dropping(float(dropped[noise].mean()), drops.tolist())
 
 
-def popularity_buckets(popularity: np.ndarray) -> np.ndarray:
+def equal_buckets(popularity: np.ndarray) -> np.ndarray:
     """Assigns interactions to BUCKETS buckets by their item's popularity, of about equal size; equals stay together."""
     middle = np.searchsorted(np.sort(popularity), popularity, side="left") + (np.bincount(popularity)[popularity] / 2)
     return np.minimum((middle * BUCKETS / len(popularity)).astype(int), BUCKETS - 1)

@@ -18,8 +18,7 @@ from iadsr.models.config import IADSRConfig, TrainingConfig
 from iadsr.models.decision import calibration_error
 from iadsr.models.item_vectors import ItemVectors
 from iadsr.models.noise import insert_noise
-from iadsr.models.noise_share import GROUPS, NoiseShare, count_by_group, fit_to_log, places
-from iadsr.models.popularity import popularity_buckets
+from iadsr.models.noise_share import NoiseShare
 from iadsr.models.scoring import score_sequences
 from iadsr.models.sequences import Sequences
 from iadsr.models.training import train
@@ -27,6 +26,7 @@ from iadsr.transforms.schema import InteractionColumns
 
 from .datasets import STREAM, Dataset, read_dataset
 from .peers.simple import co_occurrence_vectors
+from .scorers import find_share
 
 TASTES = 3
 """Items of a real user that say what the simulated one likes."""
@@ -71,17 +71,15 @@ def measure_share(dataset: Dataset, rate: float, seed: int) -> str:
     sequences = noisy.sequences
     result = train(sequences, dataset.semantic, dataset.has_semantic, IADSRConfig(), TrainingConfig(seed=seed))
     vectors = ItemVectors(result.collaborative, dataset.semantic, result.has_collaborative, dataset.has_semantic)
-    probability = score_sequences(result.model, sequences, vectors).noise_probability
-    bucket = popularity_buckets(sequences.items, np.bincount(sequences.items))
-    counts = count_by_group(
-        probability, sequences.users % GROUPS, places(sequences.offsets), bucket, int(bucket.max()) + 1
-    )
-    share, recalibration = fit_to_log(result.model.noise_reference.numpy(), counts)
+    scores = score_sequences(result.model, sequences, vectors)
+    share, recalibration = find_share(result.model, sequences, scores)
     held_out = result.metrics["held_out_calibration_error"]
     if not isinstance(share, NoiseShare):
         return f"| {noisy.inserted.mean():.1%} | not known: {share.reason} | 0.0% | | {held_out:.3f} |"
+    judged = scores.scored
+    probability = scores.noise_probability[judged]
     rebased = recalibration.apply(probability) if recalibration else probability
-    error = calibration_error(noisy.inserted, rebased, np.ones(len(rebased)))
+    error = calibration_error(noisy.inserted[judged], rebased, np.ones(len(rebased)))
     return (
         f"| {noisy.inserted.mean():.1%} | {share.estimate:.1%} ({share.lower:.1%} to {share.upper:.1%}) "
         f"| {share.lower:.1%} | {error:.3f} | {held_out:.3f} |"

@@ -8,7 +8,7 @@ import numpy as np
 from iadsr.models.config import IADSRConfig, TrainingConfig
 from iadsr.models.iadsr import IADSR
 from iadsr.models.item_vectors import ItemVectors
-from iadsr.models.noise_share import GROUPS, count_by_group, fit_to_log, places
+from iadsr.models.noise_share import GROUPS, NoiseShare, NoShare, Recalibration, count_by_group, fit_to_log, places
 from iadsr.models.popularity import popularity_buckets
 from iadsr.models.scoring import Scores, score_sequences
 from iadsr.models.sequences import Sequences
@@ -17,7 +17,7 @@ from iadsr.models.training import train
 from .datasets import Dataset
 from .peers.hsd import fit_hsd
 from .peers.lisrec import lisrec_graded, lisrec_rule
-from .peers.simple import co_occurrence, co_occurrence_of_others, mean_rank, rarity, text_similarity
+from .peers.simple import co_occurrence, co_occurrence_of_others, mean_rank, rarity, repeats, text_similarity
 from .peers.steam import fit_steam
 
 Fit = Callable[[Dataset, int], Callable[[], np.ndarray]]
@@ -41,21 +41,26 @@ def _fit_iadsr(config: IADSRConfig) -> Fit:
         vectors = ItemVectors(result.collaborative, dataset.semantic, result.has_collaborative, dataset.has_semantic)
 
         def score() -> np.ndarray:
-            return _rebase(result.model, dataset.sequences, score_sequences(result.model, dataset.sequences, vectors))
+            return rebase(result.model, dataset.sequences, score_sequences(result.model, dataset.sequences, vectors))
 
         return score
 
     return fit
 
 
-def _rebase(model: IADSR, sequences: Sequences, scores: Scores) -> np.ndarray:
+def rebase(model: IADSR, sequences: Sequences, scores: Scores) -> np.ndarray:
     """Turns the model's probabilities into those of this log with its own share of noise, as `iadsr clean` does."""
+    _, recalibration = find_share(model, sequences, scores)
+    return recalibration.apply(scores.noise_probability) if recalibration else scores.noise_probability
+
+
+def find_share(model: IADSR, sequences: Sequences, scores: Scores) -> tuple[NoiseShare | NoShare, Recalibration | None]:
+    """Estimates a log's share of noise, and how probabilities are re-based to it, as `iadsr clean` does."""
     bucket = popularity_buckets(sequences.items, np.bincount(sequences.items))
     reference, judged, probability = model.noise_reference.numpy(), scores.scored, scores.noise_probability
     group, place = sequences.users % GROUPS, places(sequences.offsets)
     counts = count_by_group(probability[judged], group[judged], place[judged], bucket[judged], int(bucket.max()) + 1)
-    _, recalibration = fit_to_log(reference, counts)
-    return recalibration.apply(probability) if recalibration else probability
+    return fit_to_log(reference, counts)
 
 
 def _untrained(score: Callable[[Dataset], np.ndarray]) -> Fit:
@@ -90,6 +95,7 @@ SCORERS = {
     "co-occurrence-of-others": Scorer(
         "co-occurrence of others", _untrained(lambda data: co_occurrence_of_others(data.sequences))
     ),
+    "repeats": Scorer("repeats by the user", _untrained(lambda data: repeats(data.sequences))),
     "rarity": Scorer("rarity", _untrained(lambda data: rarity(data.sequences))),
 }
 """In the order of the tables."""

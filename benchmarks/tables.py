@@ -90,7 +90,7 @@ def _values(runs: list[Result], of: Callable[[Result], float]) -> np.ndarray:
 
 def _mean_dropping(runs: list[Dropping]) -> Dropping:
     return Dropping(
-        float(np.mean([run.recall for run in runs])), np.mean([run.genuine_drops for run in runs], axis=0).tolist()
+        float(np.mean([run.recall for run in runs])), np.nanmean([run.genuine_drops for run in runs], axis=0).tolist()
     )
 
 

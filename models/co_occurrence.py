@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg
 import scipy.sparse
 
 from .sequences import Sequences, Windows, cut_windows
@@ -160,8 +161,8 @@ def _centre(vectors: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 def _rotate(vectors: np.ndarray, reference: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Turns vectors to lie as near to a reference as a rotation can bring them (orthogonal Procrustes)."""
-    left, _, right = np.linalg.svd((vectors * counts[:, None].astype(np.float32)).T @ reference)
-    return vectors @ (left @ right)
+    rotation, _ = scipy.linalg.orthogonal_procrustes(vectors * counts[:, None].astype(np.float32), reference)
+    return vectors @ rotation
 
 
 def unit_vectors(vectors: np.ndarray) -> np.ndarray:

@@ -77,6 +77,14 @@ class HeldOutLog:
                 expected=f"{FEWEST_USERS} at least: the last {HELD_OUT} of each are kept back, the rest is learnt from",
                 fix="give a larger log",
             )
+        if (log.items == log.items[0]).all():
+            raise InputError(
+                "the log holds nothing to choose from",
+                code="EVALUATE-SMALL",
+                found="1 item",
+                expected="2 at least, for a recommender to rank",
+                fix="give a larger log",
+            )
         left = np.repeat(log.offsets[1:], lengths) - np.arange(len(log.items))
         left[np.repeat(lengths <= HELD_OUT, lengths)] += HELD_OUT
         training = log.restrict(left > HELD_OUT)

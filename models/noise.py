@@ -34,7 +34,8 @@ def insert_noise(
     """Inserts items that a user never chose at random places of the sequences.
 
     Every gap of the log (before, between and after interactions) is equally likely. An inserted item is always one
-    of the log that its user does not have: a repeat of a genuine item is no noise. Inserted in proportion to
+    of the log that its user does not have, nor is given twice: a repeat of a genuine item is no noise, and one of an
+    inserted item would give both away. Inserted in proportion to
     popularity, an item's popularity says nothing on whether it was inserted; inserted uniformly, rarity half gives it
     away.
 
@@ -121,7 +122,7 @@ def replace_noise(
 def _draw_new_items(
     sequences: Sequences, user: np.ndarray, uniform_share: float, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws an item for each entry of `user` that is not in the user's sequence; also says which draws succeeded."""
+    """Draws an item for each entry of `user` that the user does not have; also says which draws succeeded."""
     if not len(user):
         return np.zeros(0, np.int32), np.zeros(0, bool)
     catalogue = np.unique(sequences.items)
@@ -135,7 +136,10 @@ def _draw_new_items(
         popular = sequences.items[generator.integers(0, len(sequences.items), len(missing))]
         any_item = catalogue[generator.integers(0, len(catalogue), len(missing))]
         items[missing] = np.where(uniform[missing], any_item, popular)
-        missing = missing[np.isin(user[missing] * size + items[missing], owned)]
+        drawn, first = np.unique(user[missing] * size + items[missing], return_index=True)
+        new = ~np.isin(drawn, owned, assume_unique=True)
+        owned = np.concatenate([owned, drawn[new]])
+        missing = np.delete(missing, first[new])
         if not len(missing):
             break
     found = np.ones(len(user), bool)

@@ -74,10 +74,12 @@ def _groups(sequences: Sequences, cells: int, folds: int) -> Iterator[np.ndarray
     Users of the same fold come together, as they share what is made of an item.
     """
     assert sequences.keys is not None
+    if not len(sequences):
+        return
     cell = (sequences.keys % np.uint64(cells)).astype(np.int64)
     order = np.lexsort((sequences.folds(folds), cell))
     before = np.cumsum(sequences.lengths[order]) - sequences.lengths[order]
-    first = before[np.searchsorted(cell[order], np.arange(cells), side="left").clip(max=max(len(order) - 1, 0))]
+    first = before[np.searchsorted(cell[order], np.arange(cells), side="left").clip(max=len(order) - 1)]
     part = (before - first[cell[order]]) // GROUP_INTERACTIONS
     changes = np.flatnonzero((np.diff(cell[order]) != 0) | (np.diff(part) != 0)) + 1
     yield from (users for users in np.split(order, changes) if len(users))

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch.nn import functional as F
 
 from .alignment import fit_alignment
@@ -104,6 +105,20 @@ def train(
         InputError: The log has too few users to hold some out.
         ValueError: `training.noise_rate` is not in [0, 1).
     """
+    # Threads of a BLAS spin while they wait for one another. On a machine with other work that took a hundred times as
+    # long, and the last bits of a result would depend on how many there are.
+    with threadpool_limits(1, user_api="blas"):
+        return _train(sequences, semantic, has_semantic, config, training, progress)
+
+
+def _train(
+    sequences: Sequences,
+    semantic: np.ndarray,
+    has_semantic: np.ndarray,
+    config: IADSRConfig,
+    training: TrainingConfig,
+    progress: Callable[[TrainingProgress], None] | None,
+) -> TrainingResult:
     _check_size(sequences)
     config = replace(config, semantic_dimension=semantic.shape[1])
     batch_positions = max(SMALLEST_BATCH, min(training.batch_positions, len(sequences.items) // STEPS_PER_EPOCH))
@@ -227,7 +242,9 @@ def _learn_from_others(
 ) -> np.ndarray:
     """Returns by item, fold and kind the vectors learned from other folds' users, float32 [V, folds * 2 * d].
 
-    They come of the log without our insertions: those are as new to them as a user's own interactions are. Which of
+    They come of the log without our insertions. A user's own interactions are new to vectors of other folds, and so are
+    the inserted ones; but what makes an item known to others is missing from the first alone, which tells them apart
+    where an item occurs once or twice in the log. Vectors that have seen the insertions measured no better. Which of
     their components count is decided by the log with them.
     """
     size = model.config.collaborative_dimension
@@ -253,6 +270,7 @@ def _start_model(
     model = IADSR(config)
     model.backbone.load_state_dict(recommender.backbone.state_dict())
     model.predict.load_state_dict(recommender.predict.state_dict())
+    model.semantic_basis.fill_diagonal_(1)
     if has_semantic.any():
         mean, basis = fit_text_components(sequences, semantic, has_semantic, model.semantic_basis.shape[1])
         model.semantic_mean.copy_(torch.from_numpy(mean))

@@ -17,6 +17,16 @@ def rarity(sequences: Sequences) -> np.ndarray:
     return -np.bincount(sequences.items)[sequences.items].astype(float)
 
 
+def repeats(sequences: Sequences) -> np.ndarray:
+    """Scores an interaction by how seldom the user has its item.
+
+    Noise is never an item that the user has, so that in a log where people come back for items this alone tells some.
+    """
+    pair = sequences.users * (int(sequences.items.max()) + 1) + sequences.items
+    _, of, number = np.unique(pair, return_inverse=True, return_counts=True)
+    return -number[of].astype(float)
+
+
 def co_occurrence(sequences: Sequences) -> np.ndarray:
     """Scores by how little the item goes with the rest of the sequence: mean cosine, the item left out.
 

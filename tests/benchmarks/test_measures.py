@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from benchmarks.measures import Dropping, drop_worst, measure, measure_dropping, popularity_buckets
+from benchmarks.measures import Dropping, drop_worst, equal_buckets, measure, measure_dropping
 
 
 def test_buckets_hold_about_as_many_interactions_and_never_part_equals():
     popularity = np.random.default_rng(0).permutation(np.repeat(np.arange(1, 101), 30))
-    bucket = popularity_buckets(popularity)
+    bucket = equal_buckets(popularity)
     assert np.bincount(bucket) == pytest.approx(np.full(6, 500), abs=30)
     for value in range(1, 101):
         assert len(set(bucket[popularity == value].tolist())) == 1
@@ -35,7 +35,8 @@ def test_measurements_by_hand():
     assert found.auroc == 7 / 8
     assert found.average_precision == pytest.approx((1 + 2 / 3) / 2)
     assert found.dropping.recall == 0.5  # one of the two highest is noise
-    assert found.dropping.genuine_drops == [0, 1, 0, 0, 0, 0]  # and the other is the second rarest item
+    # And the other is the second rarest item; two buckets have none but noise.
+    np.testing.assert_equal(found.dropping.genuine_drops, [np.nan, 1, 0, np.nan, 0, 0])
     assert found.calibration_error is None
 
 
@@ -44,7 +45,9 @@ def test_any_decision_can_be_measured():
     dropped = np.array([True, False, False, True, False, True])
     found = measure_dropping(noise, np.array([1, 1, 2, 2, 3, 3]), dropped)
     assert found.recall == 0.5
-    assert sorted(found.genuine_drops) == [0, 0, 0, 0, 0.5, 0.5]
+    assert sorted(found.genuine_drops)[:2] == [0.5, 0.5]
+    assert np.isnan(found.genuine_drops).sum() == 4
+    assert found.ratio == 1
 
 
 def test_as_many_are_dropped_as_asked_for_and_ties_favour_no_place_in_the_log():
@@ -58,3 +61,4 @@ def test_as_many_are_dropped_as_asked_for_and_ties_favour_no_place_in_the_log():
 def test_the_ratio_is_infinite_where_a_bucket_loses_nothing():
     assert Dropping(0.5, [0.1, 0.2, 0.3]).ratio == pytest.approx(3)
     assert Dropping(0.5, [0.1, 0.0]).ratio == float("inf")
+    assert Dropping(1, [0.0, 0.0]).ratio == 1, "nothing is lost anywhere"

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.peers.simple import co_occurrence, co_occurrence_of_others, mean_rank, rarity, text_similarity
+from benchmarks.peers.simple import co_occurrence, co_occurrence_of_others, mean_rank, rarity, repeats, text_similarity
 from iadsr.models.sequences import Sequences
 
 
@@ -43,3 +43,8 @@ def test_co_occurrence_of_others_has_not_seen_the_user():
 def test_the_mean_rank_weighs_scorers_alike_whatever_their_scale():
     mixed = mean_rank(np.array([1.0, 2.0, 3.0, 4.0]), np.array([900.0, 100.0, -5.0, 800.0]))
     assert mixed.tolist() == pytest.approx([5 / 8, 4 / 8, 4 / 8, 7 / 8])
+
+
+def test_repeats_counts_how_often_the_user_has_the_item():
+    sequences = Sequences.from_lengths(np.array([5, 5, 2, 5, 2, 2]), np.array([3, 3]))
+    assert repeats(sequences).tolist() == [-2, -2, -1, -1, -2, -2]

@@ -64,6 +64,12 @@ def test_too_few_users_are_refused():
         HeldOutLog.split(walks(users))
 
 
+def test_a_log_of_one_item_is_refused():
+    log = Sequences.from_lengths(np.full(3 * FEWEST_USERS, 7), np.full(FEWEST_USERS, 3))
+    with pytest.raises(InputError, match="nothing to choose from"):
+        HeldOutLog.split(log)
+
+
 def test_a_log_without_its_noise_is_worth_more_and_the_order_of_treatments_does_not_matter():
     log = walks(300)
     noise = (np.random.default_rng(1).random(len(log.items)) < 0.4) & HeldOutLog.split(log).training

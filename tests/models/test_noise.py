@@ -48,7 +48,16 @@ def test_no_user_is_given_an_item_they_have():
     noisy = insert_noise(log, 0.3, uniform_share=0.5, seed=2)
     users = noisy.sequences.users[noisy.inserted]
     owned = set(zip(log.users.tolist(), log.items.tolist(), strict=True))
-    assert not owned & set(zip(users.tolist(), noisy.sequences.items[noisy.inserted].tolist(), strict=True))
+    given = list(zip(users.tolist(), noisy.sequences.items[noisy.inserted].tolist(), strict=True))
+    assert not owned & set(given)
+    assert len(given) == len(set(given)) > 500, "nor an item twice"
+
+
+def test_a_user_who_is_given_the_last_item_that_they_do_not_have_is_given_no_more():
+    log = Sequences.from_lengths(np.array([0, 1, 2, 3, 0, 1, 2]), np.array([4, 3]))
+    noisy = insert_noise(log, 0.9, uniform_share=1.0, seed=0)
+    assert noisy.sequences.items[noisy.inserted].tolist() == [3]
+    assert noisy.sequences.users[noisy.inserted].tolist() == [1]
 
 
 def test_popular_noise_follows_popularity_and_uniform_noise_does_not():

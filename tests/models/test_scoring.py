@@ -283,5 +283,6 @@ def test_half_precision_and_memory_mapped_text_vectors_are_read(model, tmp_path)
 
 
 def test_no_interactions_give_no_scores(model):
-    scores = score_sequences(model, random_sequences([0, 0]), random_vectors())
-    assert len(scores.noise_probability) == 0
+    for users in ([0, 0], []):
+        scores = score_sequences(model, random_sequences(users), random_vectors())
+        assert len(scores.noise_probability) == 0
