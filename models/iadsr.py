@@ -143,7 +143,7 @@ class IADSR(Pretrained, nn.Module):
         self.chance = nn.ModuleDict({view: Chance(sizes[view]) for view in VIEWS})
         for name, start in {
             "semantic_mean": torch.zeros(config.semantic_dimension),
-            "semantic_basis": torch.zeros(config.semantic_dimension, k),
+            "semantic_basis": torch.zeros(config.semantic_dimension, k).fill_diagonal_(1),
             "feature_mean": torch.zeros(len(FEATURES)),
             "feature_deviation": torch.ones(len(FEATURES)),
             "genuine_mean": torch.zeros(len(SIMILARITIES)),

@@ -270,7 +270,6 @@ def _start_model(
     model = IADSR(config)
     model.backbone.load_state_dict(recommender.backbone.state_dict())
     model.predict.load_state_dict(recommender.predict.state_dict())
-    model.semantic_basis.fill_diagonal_(1)
     if has_semantic.any():
         mean, basis = fit_text_components(sequences, semantic, has_semantic, model.semantic_basis.shape[1])
         model.semantic_mean.copy_(torch.from_numpy(mean))

@@ -153,6 +153,10 @@ def test_a_configuration_that_is_no_object_is_refused(saved, text):
         (lambda described: described["config"].update(hidden_dimension=10**6), "model.safetensors"),
         (lambda described: described["config"].update(backbone="sasrec", max_length=10**6), "model.safetensors"),
         (lambda described: described["config"].update(semantic_dimension=10**6), "model.safetensors"),
+        (
+            lambda described: described["config"].update(semantic_dimension=10**6, semantic_components=10**6),
+            "model.safetensors",
+        ),
         (lambda described: described["config"].update(dropout=1.5), "dropout"),
         (lambda described: described["config"].update(hidden_dimension=16), "model.safetensors"),
         (lambda described: described["config"].update(backbone="caser"), "model.safetensors"),
