@@ -283,6 +283,6 @@ def test_half_precision_and_memory_mapped_text_vectors_are_read(model, tmp_path)
 
 
 def test_no_interactions_give_no_scores(model):
-    for users in ([0, 0], []):
-        scores = score_sequences(model, random_sequences(users), random_vectors())
+    for log in (random_sequences([0, 0]), Sequences.from_lengths(np.zeros(0), np.zeros(0, int))):
+        scores = score_sequences(model, log, random_vectors())
         assert len(scores.noise_probability) == 0
