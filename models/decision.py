@@ -74,7 +74,8 @@ def balance(log: NoisyLog) -> np.ndarray:
     Without it uniform noise, and popular items that a user has already and so cannot be given, make rarity evidence of
     noise. On MovieLens-100K the head then dropped 17% of genuine interactions on the rarest sixth and 2% on the
     most popular; with it 8% and 7%, and it found more noise. Likewise for lengths: insertion only lengthens, so that
-    the shortest histories of a log hold no inserted noise at all, which says nothing of the noise that was there.
+    short histories hold less inserted noise than long ones, which says nothing of the noise that was there. Where a log
+    was cut to users of at least k interactions, those of exactly k hold none, and no weight can mend that.
 
     Returns:
         The weight of each interaction, float32 [N]: 1 on genuine ones; on inserted ones what their item's level of

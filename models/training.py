@@ -180,7 +180,7 @@ def _train(
             )
         detection = fit_decision(
             model,
-            _two_views(model, log, vectors, part_of_user == 2, training, viewing),
+            _two_views(model, log, vectors, catalogue, part_of_user == 2, training, viewing),
             collect_examples(model, log, catalogue, part_of_user == 1, training.batch_positions),
             training,
             batching,
@@ -281,19 +281,19 @@ def _two_views(
     model: IADSR,
     log: NoisyLog,
     vectors: ItemVectors,
+    catalogue: CatalogueTensors,
     users: np.ndarray,
     training: TrainingConfig,
     generator: np.random.Generator,
 ) -> Examples:
     """Collects the examples as they are, and once more poorer in what new items and items without text lack."""
-    items = np.arange(len(vectors.has_semantic))
-    full = CatalogueTensors.select(model, vectors, items)
-    poor = CatalogueTensors.select(model, _pretend_new(vectors, training.hidden_share, generator), items)
+    every = np.arange(len(vectors.has_semantic))
+    poor = CatalogueTensors.select(model, _pretend_new(vectors, training.hidden_share, generator), every)
 
     def hide(batch: Batch) -> Batch:
         return _hide(batch, training.hidden_share, generator)
 
-    return collect_examples(model, log, full, users, training.batch_positions) + collect_examples(
+    return collect_examples(model, log, catalogue, users, training.batch_positions) + collect_examples(
         model, log, poor, users, training.batch_positions, hide
     )
 
