@@ -27,6 +27,8 @@ MOST_WEIGHT = 10.0
 """Of an inserted interaction; a level of popularity with hardly any noise must not hang on one example."""
 LARGEST_BATCH = 1024
 """Examples per batch of the noise head."""
+ENOUGH = 0.5
+"""Of the overall share of noise, for a length of histories to say something."""
 SHORT = 16
 """Lengths of histories below this are levels of their own; from here on a level spans a doubling."""
 
@@ -74,8 +76,7 @@ def balance(log: NoisyLog) -> np.ndarray:
     Without it uniform noise, and popular items that a user has already and so cannot be given, make rarity evidence of
     noise. On MovieLens-100K the head then dropped 17% of genuine interactions on the rarest sixth and 2% on the
     most popular; with it 8% and 7%, and it found more noise. Likewise for lengths: insertion only lengthens, so that
-    short histories hold less inserted noise than long ones, which says nothing of the noise that was there. Where a log
-    was cut to users of at least k interactions, those of exactly k hold none, and no weight can mend that.
+    short histories hold less inserted noise than long ones, which says nothing of the noise that was there.
 
     Returns:
         The weight of each interaction, float32 [N]: 1 on genuine ones; on inserted ones what their item's level of
@@ -84,7 +85,7 @@ def balance(log: NoisyLog) -> np.ndarray:
     items, inserted = log.sequences.items, log.inserted
     counts = np.bincount(items[~inserted], minlength=items.max() + 1)
     popularity = np.log2(np.maximum(counts, 1)).astype(int)[items]
-    lengths = log.sequences.lengths[log.sequences.users]
+    lengths = np.maximum(log.sequences.lengths[log.sequences.users], shortest_history(log))
     length = np.where(lengths < SHORT, lengths, SHORT + np.log2(np.maximum(lengths / SHORT, 1)).astype(int))
     weight = np.ones(len(items))
     odds = inserted.sum() / max((~inserted).sum(), 1)
@@ -93,6 +94,20 @@ def balance(log: NoisyLog) -> np.ndarray:
         needed = np.minimum(odds * genuine / np.maximum(noise, 1), MOST_WEIGHT)
         weight[inserted] *= needed[level[inserted]]
     return np.minimum(weight, MOST_WEIGHT).astype(np.float32)
+
+
+def shortest_history(log: NoisyLog) -> int:
+    """Returns the length for which all shorter histories count, too, as far as the noise head can see.
+
+    Up to this length histories hold half as much inserted noise as the log does, and less up to any shorter one. Where
+    a log was cut to users of at least k interactions, those of exactly k hold none, as insertion only lengthens. No
+    weight can mend that, and a head that saw their length took all that they did for genuine: where noise replaced 20%
+    of Amazon Beauty, it found 2.7% in the shortest histories, and 14% since it cannot tell them from longer ones
+    (AUROC of all 0.873 and 0.886).
+    """
+    lengths = log.sequences.lengths[log.sequences.users]
+    interactions, noise = np.bincount(lengths).cumsum(), np.bincount(lengths, log.inserted).cumsum()
+    return int((noise >= ENOUGH * log.inserted.mean() * np.maximum(interactions, 1)).argmax())
 
 
 def collect_examples(

@@ -111,6 +111,7 @@ class IADSR(Pretrained, nn.Module):
         genuine_mean: Of the three similarities over genuine interactions in training, [3].
         genuine_deviation: Likewise, [3].
         calibration: Scale and shift of the noise logit, fitted on held-out users, [2].
+        shortest_history: Length for which all shorter histories count, too, [1]; see `decision.shortest_history`.
     """
 
     semantic_mean: Tensor
@@ -120,6 +121,7 @@ class IADSR(Pretrained, nn.Module):
     genuine_mean: Tensor
     genuine_deviation: Tensor
     calibration: Tensor
+    shortest_history: Tensor
 
     def __init__(self, config: IADSRConfig):
         super().__init__()
@@ -149,6 +151,7 @@ class IADSR(Pretrained, nn.Module):
             "genuine_mean": torch.zeros(len(SIMILARITIES)),
             "genuine_deviation": torch.ones(len(SIMILARITIES)),
             "calibration": torch.tensor([1.0, 0.0]),
+            "shortest_history": torch.ones(1),
         }.items():
             self.register_buffer(name, start)
 
@@ -276,7 +279,8 @@ class IADSR(Pretrained, nn.Module):
         of_value, of_defined, of_length = first.weight.split([number, number, 1], dim=1)
         of_value = of_value / self.feature_deviation
         weight = torch.cat([of_value, of_defined - of_value * self.feature_mean, of_length], dim=1)
-        read = torch.cat([features, defined.to(features), torch.log(length)[..., None]], dim=-1)
+        length = torch.log(length.clamp(min=self.shortest_history))[..., None]
+        read = torch.cat([features, defined.to(features), length], dim=-1)
         return rest(F.linear(read, weight, first.bias))[..., 0]
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

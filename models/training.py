@@ -16,7 +16,7 @@ from .co_occurrence import fit_other_users
 from .components import agreeing_vectors, fit_text_components
 from .config import IADSRConfig, TrainingConfig
 from .context_training import fit_context
-from .decision import Examples, collect_examples, fit_decision, measure_chance
+from .decision import Examples, collect_examples, fit_decision, measure_chance, shortest_history
 from .errors import InputError
 from .iadsr import IADSR
 from .item_vectors import ItemVectors
@@ -178,6 +178,7 @@ def _train(
                 batching,
                 lambda *at: tell("context", training.context_epochs, *at),
             )
+        model.shortest_history.fill_(shortest_history(log))
         detection = fit_decision(
             model,
             _two_views(model, log, vectors, catalogue, part_of_user == 2, training, viewing),

@@ -15,6 +15,7 @@ from iadsr.models.decision import (
     collect_examples,
     fit_decision,
     measure_chance,
+    shortest_history,
 )
 from iadsr.models.iadsr import FEATURES, IADSR
 from iadsr.models.item_vectors import ItemVectors
@@ -78,11 +79,29 @@ def test_weighted_noise_is_as_frequent_in_histories_of_every_length():
     weight = balance(make_log(items, inserted, lengths))
     assert (weight[~inserted] == 1).all()
     odds, length = noise.sum() / genuine.sum(), np.repeat(lengths, lengths)
-    levels = [length == n for n in range(5, 16)] + [(length >= 16) & (length < 32), (length >= 32) & (length < 64)]
-    assert sum((here & inserted).any() for here in levels) > 8
+    shortest = shortest_history(make_log(items, inserted, lengths))
+    assert 5 <= shortest < 10
+    levels = [length <= shortest, (length >= 16) & (length < 32), (length >= 32) & (length < 64)]
+    levels += [length == n for n in range(shortest + 1, 16)]
+    assert sum((here & inserted).any() for here in levels) > 7
     for here in levels:
         if (here & inserted).any() and (weight[here & inserted] < MOST_WEIGHT).all():
             assert weight[here & inserted].sum() / (here & ~inserted).sum() == pytest.approx(odds, rel=0.05)
+
+
+def test_histories_count_as_long_as_those_up_to_which_there_is_half_of_the_noise():
+    # 30 of length 4 without noise, 40 of length 5 with an eighth; a fifth of all.
+    lengths = np.repeat([4, 5, 10], [30, 40, 50])
+    inserted = np.concatenate([np.zeros(120, bool), np.arange(200) % 5 == 0, np.arange(500) % 5 == 0])
+    inserted[120:320] &= np.arange(200) % 2 == 0
+    log = make_log(np.arange(820) % ITEMS, inserted, lengths)
+    assert inserted.mean() == pytest.approx(120 / 820)
+    # Up to 5 there are 20 among 320, less than half as many as overall.
+    assert shortest_history(log) == 10
+    inserted[120:320] = np.arange(200) % 5 == 0
+    assert shortest_history(make_log(np.arange(820) % ITEMS, inserted, lengths)) == 5
+    nothing = make_log(np.arange(820) % ITEMS, np.zeros(820, bool), lengths)
+    assert shortest_history(nothing) <= 4
 
 
 def test_no_single_interaction_gets_a_boundless_weight():

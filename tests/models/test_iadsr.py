@@ -193,6 +193,20 @@ def test_calibration_moves_the_probability():
         torch.testing.assert_close(torch.logit(model(batch)[0]), 2 * torch.logit(before) - 1, rtol=1e-3, atol=1e-3)
 
 
+def test_the_head_sees_no_history_shorter_than_the_shortest():
+    model, features = make(), torch.randn(3, len(FEATURES), generator=torch.Generator().manual_seed(0))
+    defined, length = torch.ones_like(features, dtype=torch.bool), torch.tensor([2.0, 5.0, 9.0])
+
+    def logits(lengths):
+        with torch.no_grad():
+            return model.head_logit(features[:1].expand(3, -1), defined, lengths)
+
+    assert len(logits(length).unique()) == 3
+    model.shortest_history.fill_(6)
+    assert torch.equal(logits(length), logits(torch.tensor([6.0, 6.0, 9.0])))
+    assert len(logits(length).unique()) == 2
+
+
 def test_reduced_text_keeps_at_most_the_components_it_has():
     assert make().reduce_semantic(torch.randn(3, 10)).shape == (3, 10)
     few = IADSR(dataclasses.replace(CONFIG, semantic_components=4))
