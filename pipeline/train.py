@@ -148,7 +148,9 @@ def read_log(
     Raises:
         InputError: A file cannot be read, more rows are rejected than the share `max_rejected`, or no row can be used.
     """
-    schema = pa.schema([plan.schema.field(name) for name in dict.fromkeys((*columns.required, *also))])
+    fields = [plan.schema.field(name) for name in dict.fromkeys((*columns.required, *also))]
+    # The ids of a whole log may be more than 2 GiB, which Arrow's plain strings cannot hold as one.
+    schema = pa.schema([field.with_type(pa.large_string()) if field.type == pa.string() else field for field in fields])
     tables: list[pa.Table] = []
     rejected: Counter[str] = Counter()
     for split in plan.splits:

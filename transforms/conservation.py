@@ -6,6 +6,7 @@ from ..models.errors import ConservationError, InputError
 from .reading import SplitCounts
 from .run_facts import RunFacts
 from .summary import Summary
+from .thresholds import share_of
 
 
 def check_rejected(facts: RunFacts, counts: list[SplitCounts]) -> None:
@@ -32,7 +33,7 @@ def refuse_too_many(reasons: Counter[str], rows: int, max_rejected: float) -> No
         InputError: There are more.
     """
     # Where not one row is left, there is nothing to be stopped, and whoever goes on without rows has more to say.
-    if max_rejected * rows < reasons.total() < rows:
+    if share_of(rows, max_rejected) < reasons.total() < rows:
         raise InputError(
             "More rows are unusable than --max-rejected allows",
             code="ROWS-REJECTED",

@@ -5,8 +5,8 @@ cold to have been trained) borrows one from its nearest semantic neighbours, onc
 """
 
 import dataclasses
+import io
 import json
-import os
 from typing import Literal
 
 import apache_beam as beam
@@ -18,7 +18,7 @@ from ..models.errors import ArtifactError
 from ..models.item_vectors import ItemVectors
 from .embedding_table import EmbeddingTable, align
 from .embeddings import fingerprint, read_embeddings
-from .files import join, local_copy, read_bytes, write_atomically
+from .files import is_local, join, local_copy, read_bytes, write_atomically
 from .grouping import hash_values
 from .hash_index import HashIndex
 from .schema import one_chunk
@@ -120,19 +120,20 @@ def join_tables(semantic: EmbeddingTable, collaborative: EmbeddingTable) -> Cata
 
 def write_catalogue(catalogue: Catalogue, directory: str) -> None:
     """Writes a catalogue in the form that `open_catalogue` memory-maps; the description comes last."""
-    index, vectors = HashIndex.of(catalogue.item_ids), catalogue.vectors
-    for name, array in (
-        (_HASHES, index.hashes),
-        (_ROWS, index.rows),
-        (_SEMANTIC, vectors.semantic),
-        (_COLLABORATIVE, vectors.collaborative),
-    ):
-        write_atomically(join(directory, name), lambda file, array=array: np.save(file, array))
+    vectors = catalogue.vectors
+    _write_arrays(directory, {_SEMANTIC: vectors.semantic, _COLLABORATIVE: vectors.collaborative})
     _write_items(catalogue, directory)
+
+
+def _write_arrays(directory: str, arrays: dict[str, np.ndarray]) -> None:
+    for name, array in arrays.items():
+        write_atomically(join(directory, name), lambda file, array=array: np.save(file, array))
 
 
 def _write_items(catalogue: Catalogue, directory: str) -> None:
     """Writes what `open_items` reads; the description comes last."""
+    index = HashIndex.of(catalogue.item_ids)
+    _write_arrays(directory, {_HASHES: index.hashes, _ROWS: index.rows})
     table = pa.table(
         {
             "item_id": catalogue.item_ids,
@@ -184,7 +185,14 @@ def open_items(directory: str) -> Catalogue:
         vectors=ItemVectors(none, none, flags["has_collaborative"], flags["has_semantic"]),
         borrowed=flags["borrowed"],
         description=json.loads(read_bytes(join(directory, _DESCRIPTION))),
+        index=HashIndex(_load(directory, _HASHES), _load(directory, _ROWS)),
     )
+
+
+def _load(directory: str, name: str) -> np.ndarray:
+    """Opens an array, memory-mapped where it lies on this machine."""
+    path = join(directory, name)
+    return np.load(path, mmap_mode="r") if is_local(path) else np.load(io.BytesIO(read_bytes(path)))
 
 
 def open_catalogue(directory: str) -> Catalogue:
@@ -192,11 +200,9 @@ def open_catalogue(directory: str) -> Catalogue:
     # The memory maps outlive the names of a copy's files.
     with local_copy(directory) as local:
         catalogue = open_items(local)
-        collaborative, semantic, hashes, rows = (
-            np.load(os.path.join(local, name), mmap_mode="r") for name in (_COLLABORATIVE, _SEMANTIC, _HASHES, _ROWS)
-        )
+        collaborative, semantic = _load(local, _COLLABORATIVE), _load(local, _SEMANTIC)
     vectors = dataclasses.replace(catalogue.vectors, collaborative=collaborative, semantic=semantic)
-    return dataclasses.replace(catalogue, vectors=vectors, index=HashIndex(hashes, rows))
+    return dataclasses.replace(catalogue, vectors=vectors)
 
 
 @dataclasses.dataclass

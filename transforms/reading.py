@@ -64,7 +64,7 @@ def read_split(
     try:
         table = _read(split, split.row_groups, schema)
     except InputError as error:
-        if on_bad_file == "fail" or error.code != "LOG-PAGES":
+        if on_bad_file == "fail" or error.code not in ("LOG-PAGES", "LOG-LISTS"):
             raise
         return _read_what_can_be(split, columns, schema)
     if table.num_rows != split.rows:
@@ -98,6 +98,14 @@ def _read(split: Split, row_groups: tuple[int, ...], schema: pa.Schema) -> pa.Ta
         if not exists(split.path):
             raise _changed(split.path, "no such file any more", "the file as it was at the start") from error
         lines = str(error).splitlines()
+        if "Expected all lists to be of size" in str(error):
+            raise InputError(
+                f"{split.path} holds nulls in a column of lists of a fixed size, which cannot be read from Parquet",
+                code="LOG-LISTS",
+                found=lines[0],
+                expected="lists of any length where some are null",
+                fix="write the column as list<...>, leave it out, or go on without these rows by --on-bad-file skip",
+            ) from error
         raise InputError(
             f"Cannot read row groups {row_groups[0]} to {row_groups[-1]} of {split.path}",
             code="LOG-PAGES",
@@ -151,7 +159,7 @@ def _conform(table: pa.Table, schema: pa.Schema, path: str) -> pa.Table:
 def _cast(column: pa.ChunkedArray, field: pa.Field, path: str) -> pa.ChunkedArray:
     try:
         return column.cast(field.type)
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         raise InputError(
             f"Column {field.name!r} of {path} holds a value that the type of all files together cannot hold",
             code="LOG-VALUE",

@@ -102,12 +102,30 @@ def one_chunk(column: pa.ChunkedArray | pa.Array) -> Any:
 
 
 def plain_type(data_type: pa.DataType) -> pa.DataType:
-    """The type in which a column is carried: dictionaries and views, which few kernels know, become plain."""
-    if pa.types.is_dictionary(data_type):
+    """The type in which a column is carried: what few kernels know becomes plain, however deep it lies.
+
+    Dictionaries and views are not known to most; lists of a fixed size that are null can be written to Parquet, but not
+    read again.
+    """
+    kinds = pa.types
+    if kinds.is_dictionary(data_type):
         return plain_type(data_type.value_type)
-    if pa.types.is_string_view(data_type):
+    if kinds.is_string_view(data_type):
         return pa.large_string()
-    return pa.large_binary() if pa.types.is_binary_view(data_type) else data_type
+    if kinds.is_binary_view(data_type):
+        return pa.large_binary()
+    if kinds.is_list(data_type) or kinds.is_list_view(data_type) or kinds.is_fixed_size_list(data_type):
+        return pa.list_(plain_type(data_type.value_type))
+    if kinds.is_large_list(data_type) or kinds.is_large_list_view(data_type):
+        return pa.large_list(plain_type(data_type.value_type))
+    if kinds.is_map(data_type):
+        return pa.map_(plain_type(data_type.key_type), plain_type(data_type.item_type))
+    if kinds.is_struct(data_type):
+        return pa.struct([(field.name, plain_type(field.type)) for field in data_type])
+    if isinstance(data_type, pa.BaseExtensionType):
+        storage = plain_type(data_type.storage_type)
+        return data_type if storage == data_type.storage_type else storage
+    return data_type
 
 
 def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str) -> pa.Schema:
@@ -233,6 +251,10 @@ def _kind(data_type: pa.DataType) -> object:
         return "number"
     if is_string_type(data_type):
         return "string"
+    if pa.types.is_list(data_type) or pa.types.is_large_list(data_type):
+        return "list", _kind(data_type.value_type)
+    if pa.types.is_struct(data_type):
+        return "struct", *((field.name, _kind(field.type)) for field in data_type)
     return ("timestamp", data_type.tz) if pa.types.is_timestamp(data_type) else data_type
 
 

@@ -15,6 +15,11 @@ NOTHING = float(np.nextafter(np.float32(1), np.float32(2)))
 """The threshold that no interaction reaches."""
 
 
+def share_of(rows: int, share: float) -> float:
+    """Returns how many rows a share is: 29% of 100 is 28.999... in floating point, and means 29."""
+    return share * rows * (1 + 1e-12)
+
+
 @dataclass(frozen=True)
 class ProbabilityHistogram:
     """Sparse histogram of noise probabilities."""
@@ -55,8 +60,7 @@ def threshold_for_rate(
         recalibration: Applied to probabilities before they meet the threshold; None: they are compared as they are.
     """
     at_or_above = np.cumsum(histogram.counts[::-1])[::-1]  # [k]
-    # 29% of 100 rows is 28.999... in floating point, and means 29.
-    fits = np.flatnonzero(at_or_above <= drop_rate * histogram.rows * (1 + 1e-12))
+    fits = np.flatnonzero(at_or_above <= share_of(histogram.rows, drop_rate))
     if not len(fits):
         return NOTHING
     lower_edge = (histogram.bins[fits[:1]] << np.uint32(_DROPPED_BITS)).view(np.float32)

@@ -83,7 +83,7 @@ def validate(
             "file": pa.repeat(pa.scalar(path), len(bad)),
             "row_number": pa.array(first_row + bad),
             "reason": pa.array([problems[i][0] for i in code[bad]], pa.string()),
-            "row": pa.array(to_json_rows(table.take(bad)), pa.string()),
+            "row": pa.array(to_json_rows(table.take(bad)) if len(bad) else [], pa.string()),
         },
         schema=REJECTED_SCHEMA,
     )

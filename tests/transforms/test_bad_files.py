@@ -237,6 +237,29 @@ def test_an_error_of_arrow_that_quotes_a_users_id_is_not_passed_on(tmp_path):
     assert "9223372036854775819" not in str(error.value)
 
 
+def test_what_is_carried_from_some_files_only_can_be_read_again(tmp_path):
+    pairs = pa.array([[1.0, 2.0]] * 3, pa.list_(pa.float32(), 2))
+    nested = pa.array([["x"]] * 3, pa.list_(pa.string_view()))
+    pq.write_table(good(3, pairs=pairs, nested=nested), tmp_path / "a.parquet")
+    pq.write_table(good(3), tmp_path / "b.parquet")
+    plan = plan_input(str(tmp_path), COLUMNS)
+    valid = pa.concat_tables(read_split(split, COLUMNS, plan.schema)[0] for split in plan.splits)
+    pq.write_table(valid, tmp_path / "carried")
+    again = pq.read_table(tmp_path / "carried")
+    assert again["pairs"].to_pylist() == [[1.0, 2.0]] * 3 + [None] * 3
+    assert again["nested"].to_pylist() == [["x"]] * 3 + [None] * 3
+
+
+def test_nulls_in_lists_of_a_fixed_size_are_told_from_damaged_pages(tmp_path):
+    pq.write_table(good(3, pairs=pa.array([[1, 2], None, [3, 4]], pa.list_(pa.int32(), 2))), tmp_path / "log.parquet")
+    plan = plan_input(str(tmp_path / "log.parquet"), COLUMNS)
+    with pytest.raises(InputError, match="lists of a fixed size") as error:
+        read_split(plan.splits[0], COLUMNS, plan.schema)
+    assert error.value.code == "LOG-LISTS"
+    _, rejected = read_split(plan.splits[0], COLUMNS, plan.schema, "skip")
+    assert len(rejected) == 3
+
+
 def test_columns_that_are_only_carried_may_have_any_type(tmp_path):
     carried = {
         "list": pa.array([[1, 2], None, []]),

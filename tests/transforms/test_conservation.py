@@ -85,6 +85,13 @@ def test_more_rejected_rows_than_allowed_stop_the_run_unless_nothing_is_left_any
     assert "at most 20.0%" in str(error.value)
 
 
+def test_exactly_the_allowed_share_may_be_rejected():
+    facts = dataclasses.replace(FACTS, rows_by_file={"a.parquet": 100}, max_rejected=0.29)  # 28.999... in floats
+    check_rejected(facts, [SplitCounts("a.parquet", 71, {"null user_id": 29}, 0.0)])
+    with pytest.raises(InputError):
+        check_rejected(facts, [SplitCounts("a.parquet", 70, {"null user_id": 30}, 0.0)])
+
+
 def test_a_run_without_usable_rows_says_why():
     facts = RunFacts({"a": 2}, Policy(), np.zeros((6, 256)), {})
     with pytest.raises(InputError, match=r"empty item_id \(2 rows\)"):

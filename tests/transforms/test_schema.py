@@ -3,7 +3,7 @@ import pytest
 
 from iadsr.models import iadsr as model_module
 from iadsr.models.errors import InputError
-from iadsr.transforms.schema import SIMILARITIES, InteractionColumns, check_file_schema, unify_schemas
+from iadsr.transforms.schema import SIMILARITIES, InteractionColumns, check_file_schema, plain_type, unify_schemas
 
 COLUMNS = InteractionColumns()
 GOOD = pa.schema([("user_id", pa.string()), ("item_id", pa.int64()), ("timestamp", pa.int64())])
@@ -108,3 +108,41 @@ def test_one_column_cannot_play_two_parts():
 
 def test_similarities_have_the_names_and_the_order_of_the_model():
     assert SIMILARITIES == model_module.SIMILARITIES
+
+
+@pytest.mark.parametrize(
+    ("given", "carried"),
+    [
+        (pa.list_(pa.float32(), 2), pa.list_(pa.float32())),
+        (pa.list_(pa.list_(pa.float32(), 2)), pa.list_(pa.list_(pa.float32()))),
+        (pa.large_list(pa.list_(pa.int8(), 3)), pa.large_list(pa.list_(pa.int8()))),
+        (pa.list_(pa.string_view()), pa.list_(pa.large_string())),
+        (pa.list_view(pa.dictionary(pa.int8(), pa.string())), pa.list_(pa.string())),
+        (
+            pa.struct([("a", pa.string_view()), ("b", pa.int8())]),
+            pa.struct([("a", pa.large_string()), ("b", pa.int8())]),
+        ),
+        (pa.map_(pa.string(), pa.binary_view()), pa.map_(pa.string(), pa.large_binary())),
+        (pa.fixed_shape_tensor(pa.float32(), (2,)), pa.list_(pa.float32())),
+        (pa.uuid(), pa.uuid()),
+        (pa.list_(pa.field("element", pa.string(), nullable=False)), pa.list_(pa.string())),
+    ],
+)
+def test_types_become_plain_however_deep(given, carried):
+    assert plain_type(given) == carried
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [
+        (pa.list_(pa.string()), pa.large_list(pa.large_string()), pa.large_list(pa.large_string())),
+        (pa.list_(pa.field("element", pa.int32(), nullable=False)), pa.list_(pa.int64()), pa.list_(pa.int64())),
+        (pa.struct([("a", pa.string())]), pa.struct([("a", pa.large_string())]), pa.struct([("a", pa.large_string())])),
+    ],
+)
+def test_lists_and_structs_that_one_type_can_hold_are_carried_in_it(one, other, both):
+    schemas = {
+        name: check_file_schema(GOOD.append(pa.field("extra", type_)), COLUMNS, name)
+        for name, type_ in (("a", one), ("b", other))
+    }
+    assert unify_schemas(schemas).field("extra").type == both

@@ -106,3 +106,5 @@ def test_the_items_without_their_vectors_are_one_table_beside_the_shards(tmp_pat
     assert items.vectors.has_semantic.tolist() == whole.vectors.has_semantic.tolist()
     assert items.vectors.semantic.shape == (6, 0)
     assert items.description == whole.description
+    assert items.index is not None
+    assert items.lookup(pa.array(["i5", "who?", "i0"])).tolist() == [5, -1, 0]
