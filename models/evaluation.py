@@ -80,7 +80,7 @@ class HeldOutLog:
         if (log.items == log.items[0]).all():
             raise InputError(
                 "the log holds nothing to choose from",
-                code="EVALUATE-SMALL",
+                code="EVALUATE-ITEMS",
                 found="1 item",
                 expected="2 at least, for a recommender to rank",
                 fix="give a larger log",

@@ -28,16 +28,25 @@ def refuse_unknown(flags: Iterable[str], own: Iterable[str]) -> None:
     Raises:
         UsageError: There is such a flag.
     """
-    given = [flag.split("=")[0] for flag in flags if flag.startswith("--")]
+    given = [flag.split("=")[0] for flag in flags if flag.startswith("-") and not _is_number(flag)]
     known = known_flags() if given else set()
     for flag in given:
-        if known and flag not in known:
+        # Beam passes over what has one dash, and over the value after it.
+        if not flag.startswith("--") or (known and flag not in known):
             raise no_such_option(flag, own, known)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def no_such_option(flag: str, own: Iterable[str], known: Iterable[str]) -> UsageError:
     """The error for a flag that nobody knows, with the closest that somebody does."""
-    close = difflib.get_close_matches(flag, [*own, *known], n=1)
+    close = difflib.get_close_matches(f"--{flag.lstrip('-')}", [*own, *known], n=1)
     return UsageError(
         f"No such option: {flag}",
         code="OPTION-UNKNOWN",

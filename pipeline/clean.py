@@ -91,7 +91,7 @@ def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progre
     started = datetime.now(UTC)
     options = dataclasses.replace(options, output=files.without_trailing_slashes(options.output))
     if not runs_here(beam_options):
-        _refuse_local_output(options.output, beam_options)
+        refuse_local_output(options.output, beam_options)
     with progress.task("Checking input"):
         plan = plan_input(options.interactions, options.columns, options.on_bad_file)
         model = read_model_facts(options.model)
@@ -292,8 +292,12 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, (str, int, float, bool, list))
 
 
-def _refuse_local_output(output: str, beam_options: PipelineOptions) -> None:
-    """What a worker writes to a local path in its container is gone with the container."""
+def refuse_local_output(output: str, beam_options: PipelineOptions) -> None:
+    """Checks that workers of another runner can write to a directory.
+
+    Raises:
+        InputError: It is a local path, which in a worker's container is gone with the container.
+    """
     environment = beam_options.get_all_options().get("environment_type") or "DOCKER"
     if files.is_local(output) and environment.upper() == "DOCKER":
         raise InputError(

@@ -62,15 +62,17 @@ app = typer.Typer(
     "Three steps: [bold]embed[/bold] the item texts, [bold]train[/bold] a noise detector on the log, "
     "[bold]clean[/bold] the log with it. [bold]demo[/bold] does all three on MovieLens-100K or on your own files. "
     "[bold]evaluate[/bold] says whether it helps a recommender on your log.",
-    epilog="Exit codes: 0 done, 1 unusable input, 2 wrong usage, 3 rows do not add up, 4 a bug of ours.",
+    epilog="Exit codes: 0 done, 1 unusable input, 2 wrong usage, 3 rows do not add up, 4 a bug of ours, "
+    "130 interrupted.",
     rich_markup_mode="rich",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# No markup: paths may hold brackets.
-_out, _err = Console(highlight=False, soft_wrap=True, markup=False), Console(stderr=True, highlight=False)
+# No markup and no emoji: paths may hold brackets and colons.
+_out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+_err = Console(stderr=True, highlight=False, emoji=False)
 
 
 def _set_verbose(value: bool) -> bool:
@@ -163,7 +165,16 @@ def train(
 
     columns = InteractionColumns(user_column, item_column, timestamp_column, position_column)
     options = TrainOptions(
-        interactions, embeddings, output, columns, backbone, seed, overwrite, head, on_bad_file, max_rejected
+        interactions=interactions,
+        embeddings=embeddings,
+        output=output,
+        columns=columns,
+        backbone=backbone,
+        seed=seed,
+        overwrite=overwrite,
+        head=head,
+        on_bad_file=on_bad_file,
+        max_rejected=max_rejected,
     )
     _out.print(describe_training(run(options, Progress(_err)), output))
 
@@ -259,9 +270,18 @@ def doctor(
     columns = InteractionColumns(user_column, item_column, timestamp_column, position_column)
     workers = beam_options.view_as(DirectOptions).direct_num_workers
     findings = []
-    for finding in examine(
-        DoctorOptions(interactions, items, embeddings, model, output, columns, on_bad_file, workers or 1, shards)
-    ):
+    options = DoctorOptions(
+        interactions=interactions,
+        items=items,
+        embeddings=embeddings,
+        model=model,
+        output=output,
+        columns=columns,
+        on_bad_file=on_bad_file,
+        workers=workers or 1,
+        shards=shards,
+    )
+    for finding in examine(options):
         findings.append(finding)
         _out.print(*describe_findings([finding]))
     if not all(finding.healthy for finding in findings):
@@ -317,6 +337,14 @@ def demo(
             found="one of them",
             fix="give both, or neither for MovieLens-100K",
         )
+    columns = (user_column, item_column, timestamp_column, position_column)
+    if interactions is None and (text_columns or columns != ("user_id", "item_id", "timestamp", None)):
+        raise UsageError(
+            "Columns are named for files of your own",
+            code="OPTION-MOVIELENS",
+            found="no --interactions and --items",
+            fix="name your files too, or no columns for MovieLens-100K",
+        )
     beam_options = _beam_options(context)
     from ..transforms.schema import InteractionColumns
     from .demo import DemoOptions, run_demo
@@ -326,7 +354,7 @@ def demo(
         output=output,
         interactions=interactions,
         items=items,
-        columns=InteractionColumns(user_column, item_column, timestamp_column, position_column),
+        columns=InteractionColumns(*columns),
         text_columns=text_columns,
         encoder=encoder,
         backbone=backbone,
@@ -401,10 +429,12 @@ def evaluate(
     if output:
         check_json_output(output)
     evaluation = run(options, beam_options, Progress(_err))
-    # First to the terminal, where nothing can fail: hours of work stand behind it.
-    _out.print(describe_evaluation(evaluation))
-    if output:
-        write_json(evaluation, output)
+    # Hours of work stand behind it: whichever of the two fails, the other is tried.
+    try:
+        _out.print(describe_evaluation(evaluation))
+    finally:
+        if output:
+            write_json(evaluation, output)
 
 
 def _beam_options(context: typer.Context) -> "PipelineOptions":

@@ -12,11 +12,12 @@ from ..models.errors import InputError
 from ..transforms.deciding import Policy
 from ..transforms.files import is_local
 from ..transforms.schema import InteractionColumns
-from .clean import CleanOptions, clean
+from .clean import CleanOptions, clean, refuse_local_output
 from .embed import EmbedOptions, embed_catalogue
 from .messages import describe_cleaning, describe_embedding, describe_training
 from .movielens import TERMS, fetch_movielens
 from .progress import Progress
+from .runner import runs_here
 from .train import TrainOptions, train
 
 MOVIELENS_COLUMNS = InteractionColumns(position="position")
@@ -54,6 +55,8 @@ def run_demo(options: DemoOptions, beam_options: PipelineOptions, progress: Prog
     """
     # Not joined by Beam, which fails on a file system that it does not know: the first command says so better.
     embeddings, model, cleaned = (posixpath.join(options.output, name) for name in ("embeddings", "model", "cleaned"))
+    if not runs_here(beam_options):
+        refuse_local_output(cleaned, beam_options)
     columns = options.columns
     interactions, items = options.interactions, options.items
     if interactions is None or items is None:
@@ -73,7 +76,10 @@ def run_demo(options: DemoOptions, beam_options: PipelineOptions, progress: Prog
     with progress.task("Embedding items") as task:
         embedding_summary = embed_catalogue(embed_options, task.advance_to)
     training_summary = train(
-        TrainOptions(interactions, embeddings, model, columns, options.backbone, options.seed, overwrite=True), progress
+        TrainOptions(
+            interactions, embeddings, model, columns, backbone=options.backbone, seed=options.seed, overwrite=True
+        ),
+        progress,
     )
     policy = Policy(drop_rate=DROP_RATE)
     manifest = clean(

@@ -22,6 +22,7 @@ from ..transforms.splits import InputPlan, OnBadFile, plan_input
 from .artifacts import ModelFacts, check_embeddings, read_model_facts
 from .messages import counted
 from .output_directory import locked
+from .runner import usable_cores
 
 BASE_BYTES = 700 << 20
 """What a worker process takes before it holds any data: Python, Beam, Arrow, torch."""
@@ -116,7 +117,7 @@ def _check(what: str, check: Callable[[], str]) -> Iterator[Finding]:
 
 
 def _python() -> str:
-    return f"{platform.python_version()} on {platform.machine()}, {os.cpu_count()} cores"
+    return f"{platform.python_version()} on {platform.machine()}, {usable_cores()} cores"
 
 
 def _version(requirement: Requirement) -> str:
@@ -267,9 +268,14 @@ def _available_memory() -> int | None:
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             values = dict(line.split(":", 1) for line in file)
-        return int(values["MemAvailable"].split()[0]) * 1024
+        available = int(values["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError, ValueError):
         return None
+    try:
+        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as file:
+            return min(available, int(file.read()))
+    except (OSError, ValueError):  # no such limit, or "max"
+        return available
 
 
 def _size(count: int) -> str:

@@ -22,7 +22,7 @@ from ..transforms.embeddings import (
 )
 from ..transforms.files import TEMPORARY_PREFIX, delete, join, list_names
 from ..transforms.item_texts import ItemTexts, read_item_texts
-from .output_directory import locked
+from .output_directory import locked, refuse_inside
 
 UNFINISHED = ".unfinished"
 """Folder in the output directory for what a run has embedded so far."""
@@ -90,6 +90,7 @@ def embed_catalogue(options: EmbedOptions, progress: Callable[[int, int], None] 
     Raises:
         InputError: The catalogue, the encoder or the output directory cannot be used as given.
     """
+    refuse_inside(options.output, options.items)
     _check_output(options.output)
     catalogue = read_item_texts(options.items, item_column=options.item_column, text_columns=options.text_columns)
     encoder = load_encoder(options.encoder)

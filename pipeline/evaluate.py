@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from ..models.bootstrap import Estimate, Resampled, judge
 from ..models.config import BackboneName
@@ -29,6 +29,7 @@ from ..transforms.validation import MAX_REJECTED, check_max_rejected
 from ..transforms.writing import INTERACTIONS
 from .clean import CleanOptions, clean
 from .progress import Progress
+from .runner import runs_here
 from .train import TrainOptions, read_log, train
 
 MAIN_METRIC = "NDCG@10"
@@ -144,6 +145,14 @@ def evaluate(options: EvaluateOptions, beam_options: PipelineOptions, progress: 
     Raises:
         IadsrError: Log, embeddings or options are unusable, or the log is too small.
     """
+    if not runs_here(beam_options):
+        raise UsageError(
+            "evaluate runs on this machine alone",
+            code="EVALUATE-RUNNER",
+            found=f"--runner={beam_options.view_as(StandardOptions).runner}",
+            expected="no other runner: recommenders are trained here, and the log has to fit into memory",
+            fix="leave out --runner, or evaluate on a sample of the users",
+        )
     with progress.task("Reading the log") as task:
         plan = plan_input(options.interactions, options.columns, options.on_bad_file)
         ordered, rejected = read_log(
@@ -255,7 +264,10 @@ def _clean_training_part(
             _COLUMNS.timestamp: rows,  # orders a user's interactions, and says afterwards which is which
         }
         pq.write_table(pa.table(columns), log)
-        train(TrainOptions(log, options.embeddings, model, _COLUMNS, options.backbone, options.seed), progress)
+        train(
+            TrainOptions(log, options.embeddings, model, _COLUMNS, backbone=options.backbone, seed=options.seed),
+            progress,
+        )
         clean(CleanOptions(log, options.embeddings, model, cleaned, _COLUMNS), beam_options, progress)
         judged = pq.read_table(os.path.join(cleaned, INTERACTIONS), columns=[_COLUMNS.timestamp, "keep", "weight"])
     row = judged[_COLUMNS.timestamp].to_numpy()

@@ -62,15 +62,16 @@ def describe_cleaning(manifest: dict[str, Any] | None, output: str) -> str:
     if manifest is None:
         return f"The job template is written. A run of it will write to {printable(output)}."
     rows, users, policy = manifest["rows"], manifest["users"], manifest["policy"]
-    judged = max(rows["read"] - rows["rejected"], 1)
+    usable = max(rows["read"] - rows["rejected"], 1)
+    known = manifest["noise_share"]["estimate"] is not None
     rule = {
-        "auto": "what is noise with some certainty",
+        "auto": "what is noise with some certainty" if known else "none, as the share of noise is not known",
         "drop_rate": f"--drop-rate {policy['drop_rate']}",
         "threshold": f"noise probability at or above {policy['threshold']}",
     }[policy["rule"]]
     lines = [
         *_noise_share(manifest["noise_share"], policy["rule"]),
-        f"Dropped {rows['dropped']:,} of {counted(judged, 'interaction')} ({rows['dropped'] / judged:.1%}): {rule}.",
+        f"Dropped {rows['dropped']:,} of {counted(usable, 'interaction')} ({rows['dropped'] / usable:.1%}): {rule}.",
         f"Shortened {users['shortened']:,} of {counted(users['total'], 'user')}"
         + (f"; {users['emptied']:,} have nothing left." if users["emptied"] else "."),
     ]

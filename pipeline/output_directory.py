@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -136,14 +137,7 @@ def check_place(output: str, log: str, reads: Iterable[str]) -> None:
     Raises:
         InputError: It lies in the log, holds something that is read, or a part of it is a link to elsewhere.
     """
-    if _absolute(output).startswith(_absolute(log) + "/"):
-        raise InputError(
-            f"The output directory {output} lies inside the log {log}",
-            code="OUTPUT-INPUT",
-            found=output,
-            expected="a directory apart from the log, which would be read as part of it by the next run",
-            fix="choose another --output",
-        )
+    refuse_inside(output, log)
     for path in reads:
         if _absolute(path).startswith(_absolute(output) + "/"):
             raise InputError(
@@ -161,6 +155,31 @@ def check_place(output: str, log: str, reads: Iterable[str]) -> None:
             found=f"a link to {os.readlink(os.path.join(output, links[0]))}",
             expected="files and folders of the run itself",
             fix="remove the link, or choose another --output",
+        )
+
+
+def refuse_inside(output: str, source: str) -> None:
+    """Checks that an output directory does not lie where it would be read as part of the input by the next run.
+
+    Args:
+        output: The directory.
+        source: A file, a directory or a glob that the command reads.
+
+    Raises:
+        InputError: It lies there.
+    """
+    place = _absolute(output)
+    inside = place.startswith(_absolute(source) + "/")
+    if "**" in source:
+        folder = _absolute(re.split(r"[*?[]", source)[0].rpartition("/")[0] or ".")
+        inside = inside or f"{place}/".startswith(f"{folder}/")
+    if inside:
+        raise InputError(
+            f"The output directory {output} lies inside the input {source}",
+            code="OUTPUT-INPUT",
+            found=output,
+            expected="a directory apart from the input, which would be read as part of it by the next run",
+            fix="choose another --output",
         )
 
 

@@ -21,7 +21,8 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 from ..models.errors import UsageError
 from .beam_flags import known_flags, no_such_option
 
-_LOCAL_RUNNERS = {"DirectRunner", "FnApiRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner"}
+_LOCAL_RUNNERS = {"direct", "directrunner", "fnapirunner", "bundlebaseddirectrunner", "switchingdirectrunner"}
+"""In small letters, as Beam does not tell these from capital ones."""
 
 
 def beam_options(flags: list[str], own: Iterable[str] = ()) -> PipelineOptions:
@@ -50,7 +51,7 @@ def beam_options(flags: list[str], own: Iterable[str] = ()) -> PipelineOptions:
     for name in everything.keys() - known.keys():
         flag = next((f for f in flags if f.lstrip("-").split("=")[0].replace("-", "_") == name), f"--{name}")
         raise no_such_option(flag.split("=")[0], own, (f"--{name}" for name in known))
-    stray = [flag for flag in flags if not flag.startswith("-") and not _is_value(flag, flags)]
+    stray = [word for place, word in enumerate(flags) if not word.startswith("-") and not _is_value(place, flags)]
     if stray:
         raise UsageError(
             f"Unexpected argument: {stray[0]}",
@@ -76,7 +77,7 @@ def beam_options(flags: list[str], own: Iterable[str] = ()) -> PipelineOptions:
             fix="give --direct_num_workers a number such as 2",
         )
     if runs_here(options):
-        direct.direct_num_workers = direct.direct_num_workers or os.cpu_count() or 1  # 0 stands for all cores
+        direct.direct_num_workers = direct.direct_num_workers or usable_cores()  # 0 stands for all of them
         # The worker processes are ours to start (`make_runner`): Beam's own modes choose another program for them.
         direct.direct_running_mode = "in_memory"
     else:
@@ -134,7 +135,14 @@ def flags_from_config(section: Mapping[str, Any]) -> list[str]:
 def runs_here(options: PipelineOptions) -> bool:
     """Whether the pipeline runs in this process or its children."""
     runner = options.view_as(StandardOptions).runner
-    return runner is None or runner.rpartition(".")[2] in _LOCAL_RUNNERS
+    return runner is None or runner.rpartition(".")[2].lower() in _LOCAL_RUNNERS
+
+
+def usable_cores() -> int:
+    """How many cores this process may use, which may be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def is_template(options: PipelineOptions) -> bool:
@@ -142,6 +150,5 @@ def is_template(options: PipelineOptions) -> bool:
     return options.view_as(GoogleCloudOptions).template_location is not None
 
 
-def _is_value(word: str, flags: list[str]) -> bool:
-    place = flags.index(word)
+def _is_value(place: int, flags: list[str]) -> bool:
     return place > 0 and flags[place - 1].startswith("-") and "=" not in flags[place - 1]

@@ -27,7 +27,7 @@ from ..transforms.schema import InteractionColumns
 from ..transforms.splits import InputPlan, OnBadFile, SkippedFile, plan_input
 from ..transforms.validation import MAX_REJECTED, check_max_rejected
 from .artifacts import COLLABORATIVE, check_item_types, refuse_foreign
-from .output_directory import locked
+from .output_directory import locked, refuse_inside
 from .progress import Progress
 
 _STAGES = {
@@ -90,6 +90,8 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
     """
     with progress.task("Reading the log") as task:
         plan = plan_input(options.interactions, options.columns, options.on_bad_file)
+        for source in (options.interactions, options.embeddings):
+            refuse_inside(options.output, source)
         check_output(options.output, options.overwrite)
         embeddings = read_embeddings(options.embeddings, kind="semantic")
         item_type = plan.schema.field(options.columns.item).type

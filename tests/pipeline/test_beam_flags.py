@@ -22,3 +22,10 @@ def test_an_unknown_flag_is_refused_with_a_suggestion_and_values_are_passed_over
     refuse_unknown(["--runner=SparkRunner", "--direct_num_workers", "2"], [])
     with pytest.raises(UsageError, match=r"did you mean --drop-rate\?"):
         refuse_unknown(["--runner=x", "--drp-rate", "0.1"], ["--drop-rate"])
+    refuse_unknown(["--direct_num_workers", "-1.5"], [])
+
+
+@pytest.mark.parametrize("flags", [["-drop-rate", "0.3"], ["-t", "0.9"], ["-x"]])
+def test_a_flag_of_one_dash_is_refused(flags):
+    with pytest.raises(UsageError, match=f"No such option: {flags[0]}"):
+        refuse_unknown(flags, ["--drop-rate"])

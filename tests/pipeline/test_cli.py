@@ -120,6 +120,14 @@ finally:
             "IADSR-FILE-LIST: Cannot list s4://bucket/demo/embeddings",
         ),
         (["clean", "--no-such-flag"], 2, "No such option: --no-such-flag"),
+        (["clean", "-drop-rate", "0.3"], 2, "did you mean --drop-rate?"),
+        (["demo", "--user-column", "u"], 2, "Columns are named for files of your own"),
+        (["demo", "--runner=PrismRunner", "--output", "d"], 1, "IADSR-OUTPUT-CONTAINER"),
+        (
+            ["evaluate", "--interactions", "i", "--embeddings", "e", "--runner=PrismRunner"],
+            2,
+            "evaluate runs on this machine alone",
+        ),
         (["clean"], 1, "No file found at nowhere"),
         (["clean", "--config", "nowhere.yaml"], 1, "Cannot read the configuration"),
     ],
@@ -247,5 +255,5 @@ def test_control_characters_in_a_path_do_not_reach_the_terminal(tmp_path):
 
 
 def test_paths_with_brackets_are_printed_as_they_are(capsys):
-    cli._out.print("  Report  out/[x] y/report.html")
-    assert capsys.readouterr().out == "  Report  out/[x] y/report.html\n"
+    cli._out.print("  Report  out/[x] :100: y/report.html")
+    assert capsys.readouterr().out == "  Report  out/[x] :100: y/report.html\n"

@@ -234,3 +234,10 @@ def test_embeddings_reach_the_disk(options, encoded, monkeypatch):
     write_items(options, {1: "red dress"})
     embed_catalogue(options)
     assert os.stat(f"{options.output}/part-00000.parquet").st_ino in synced
+
+
+def test_an_output_inside_the_catalogue_is_refused_before_anything_is_read(tmp_path):
+    items = tmp_path / "items"
+    with pytest.raises(InputError, match="lies inside the input"):
+        embed_catalogue(EmbedOptions(str(items), str(items / "embeddings")))
+    assert not items.exists()

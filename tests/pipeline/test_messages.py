@@ -58,6 +58,7 @@ def test_where_the_share_of_noise_is_not_known_it_says_why_and_what_to_do():
     assert text.startswith(
         "The log's share of noise is not known: too few users; nothing is dropped without --drop-rate"
     )
+    assert ": none, as the share of noise is not known." in text
     by_hand = describe_cleaning(manifest(noise_share=share), "out")
     assert by_hand.startswith("The log's share of noise is not known: too few users.\n")
 

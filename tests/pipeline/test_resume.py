@@ -261,7 +261,7 @@ def test_where_nothing_can_be_locked_a_run_that_was_taken_over_does_not_close(wo
 
 
 def test_an_output_inside_the_log_is_refused(world, tmp_path):
-    with pytest.raises(InputError, match="lies inside the log"):
+    with pytest.raises(InputError, match="lies inside the input"):
         run(world, Path(world.interactions) / "out")
     assert not (Path(world.interactions) / "out").exists()
 

@@ -7,9 +7,9 @@ from iadsr.models.errors import InputError
 from iadsr.pipeline.runner import beam_options, flags_from_config, is_template, make_runner, runs_here
 
 
-@pytest.mark.parametrize("flags", [[], ["--runner=DirectRunner"], ["--runner", "FnApiRunner"]])
-def test_local_runs_use_the_in_process_runner_and_never_download_one(flags):
-    options = beam_options(flags)
+@pytest.mark.parametrize("runner", [[], ["DirectRunner"], ["FnApiRunner"], ["direct"], ["directrunner"]])
+def test_local_runs_use_the_in_process_runner_and_never_download_one(runner):
+    options = beam_options(["--runner", *runner] if runner else [])
     assert runs_here(options)
     assert type(make_runner(options)) is FnApiRunner
     assert options.view_as(DirectOptions).direct_running_mode == "in_memory"
@@ -18,6 +18,11 @@ def test_local_runs_use_the_in_process_runner_and_never_download_one(flags):
 def test_a_negative_number_of_workers_is_refused():
     with pytest.raises(InputError, match="is negative"):
         beam_options(["--direct_num_workers=-3"])
+
+
+def test_no_number_of_workers_stands_for_the_cores_that_may_be_used(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {3, 5, 6}, raising=False)
+    assert beam_options(["--direct_num_workers=0"]).view_as(DirectOptions).direct_num_workers == 3
 
 
 def test_several_workers_are_processes():
@@ -47,6 +52,8 @@ def test_a_flag_nobody_knows_is_an_error_with_a_suggestion():
     assert "did you mean --direct_num_workers?" in str(error.value)
     with pytest.raises(InputError, match=r"Unexpected argument: log\.parquet"):
         beam_options(["log.parquet"])
+    with pytest.raises(InputError, match="Unexpected argument: 2"):
+        beam_options(["--direct_num_workers", "2", "2"])
 
 
 def test_configured_flags_repeat_lists_and_leave_out_what_is_off():
