@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import io
 import logging
 import os
 import sys
@@ -480,6 +481,9 @@ def _is_flag(context: typer.Context, name: str) -> bool:
 def main() -> None:
     """Runs the command line."""
     logging.basicConfig(level=logging.CRITICAL)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that knows no ± shows its code: results are not lost for it.
+        sys.stdout.reconfigure(errors="backslashreplace")
     # Read once, when torch is imported. Threads that spin while they wait make a training several times slower on a
     # machine that has other work, and none faster.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

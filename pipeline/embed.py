@@ -90,7 +90,7 @@ def embed_catalogue(options: EmbedOptions, progress: Callable[[int, int], None] 
     Raises:
         InputError: The catalogue, the encoder or the output directory cannot be used as given.
     """
-    refuse_inside(options.output, options.items)
+    refuse_inside(options.output, options.items, ["part-00000.parquet"])
     _check_output(options.output)
     catalogue = read_item_texts(options.items, item_column=options.item_column, text_columns=options.text_columns)
     encoder = load_encoder(options.encoder)

@@ -7,11 +7,13 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from apache_beam.io.filesystem import FileSystem
+
 from ..models.errors import InputError
 from ..transforms import files
 from ..transforms.manifest import MANIFEST, REPORT, read_manifest
 from ..transforms.run_marker import MARKER, STAGING, RunMarker, read_marker, write_marker
-from ..transforms.writing import INTERACTIONS, REJECTED, SEQUENCES
+from ..transforms.writing import INTERACTIONS, REJECTED, SEQUENCES, shard_file
 from .artifacts import refuse_foreign
 
 try:
@@ -20,6 +22,7 @@ except ImportError:  # Windows has no such locks
     fcntl = None
 
 OUTPUTS = (INTERACTIONS, SEQUENCES, REJECTED, MANIFEST, REPORT, STAGING)
+_WRITES = (MANIFEST, REPORT, *(f"{name}/{shard_file(0, 1)}" for name in (INTERACTIONS, SEQUENCES, REJECTED)))
 
 
 @contextmanager
@@ -137,7 +140,7 @@ def check_place(output: str, log: str, reads: Iterable[str]) -> None:
     Raises:
         InputError: It lies in the log, holds something that is read, or a part of it is a link to elsewhere.
     """
-    refuse_inside(output, log)
+    refuse_inside(output, log, _WRITES)
     for path in reads:
         if _absolute(path).startswith(_absolute(output) + "/"):
             raise InputError(
@@ -158,21 +161,29 @@ def check_place(output: str, log: str, reads: Iterable[str]) -> None:
         )
 
 
-def refuse_inside(output: str, source: str) -> None:
+def refuse_inside(output: str, source: str, writes: Iterable[str]) -> None:
     """Checks that an output directory does not lie where it would be read as part of the input by the next run.
 
     Args:
         output: The directory.
         source: A file, a directory or a glob that the command reads.
+        writes: Files that the command writes, from the directory on, an example of each kind.
 
     Raises:
         InputError: It lies there.
     """
     place = _absolute(output)
     inside = place.startswith(_absolute(source) + "/")
-    if "**" in source:
-        folder = _absolute(re.split(r"[*?[]", source)[0].rpartition("/")[0] or ".")
-        inside = inside or f"{place}/".startswith(f"{folder}/")
+    spelled = re.split(r"[*?[]", source)[0]
+    if spelled != source:
+        rest = source[spelled.rfind("/") + 1 :]
+        folder = _absolute(source.removesuffix(rest) or ".").rstrip("/")
+        if "**" in source:  # all below, however deep
+            inside = inside or f"{place}/".startswith(f"{folder}/")
+        else:
+            pattern = f"{files.literal(folder)}/{rest}" + "*" * rest.endswith("/")  # as `match_files` reads it
+            matches = re.compile(FileSystem.translate_pattern(pattern)).match
+            inside = inside or any(matches(f"{place}/{name}") for name in writes)
     if inside:
         raise InputError(
             f"The output directory {output} lies inside the input {source}",

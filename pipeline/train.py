@@ -91,7 +91,7 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
     with progress.task("Reading the log") as task:
         plan = plan_input(options.interactions, options.columns, options.on_bad_file)
         for source in (options.interactions, options.embeddings):
-            refuse_inside(options.output, source)
+            refuse_inside(options.output, source, (WEIGHTS, CARD, CONFIG, f"{COLLABORATIVE}/part-00000.parquet"))
         check_output(options.output, options.overwrite)
         embeddings = read_embeddings(options.embeddings, kind="semantic")
         item_type = plan.schema.field(options.columns.item).type

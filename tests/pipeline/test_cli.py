@@ -121,6 +121,9 @@ finally:
         ),
         (["clean", "--no-such-flag"], 2, "No such option: --no-such-flag"),
         (["clean", "-drop-rate", "0.3"], 2, "did you mean --drop-rate?"),
+        (["clean", "-t", "0.9"], 2, "No such option: -t"),
+        (["demo", "-o", "mydir"], 2, "No such option: -o"),
+        (["clean", "--direct_num_workers", "2", "2"], 2, "Unexpected argument: 2"),
         (["demo", "--user-column", "u"], 2, "Columns are named for files of your own"),
         (["demo", "--runner=PrismRunner", "--output", "d"], 1, "IADSR-OUTPUT-CONTAINER"),
         (
@@ -252,6 +255,13 @@ def test_control_characters_in_a_path_do_not_reach_the_terminal(tmp_path):
     assert result.returncode == 1
     assert "IADSR-FILE-NONE: No file found at a\\n\\x1b[31mb" in flat(result.stderr)
     assert "\x1b" not in result.stderr
+
+
+def test_a_terminal_of_few_characters_is_told_what_it_can_show():
+    code = "from iadsr.pipeline import cli; cli.app = lambda **_: cli._out.print('0.1±0.2'); cli.main()"
+    environment = {"PYTHONIOENCODING": "ascii"}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert (result.returncode, result.stdout) == (0, "0.1\\xb10.2\n")
 
 
 def test_paths_with_brackets_are_printed_as_they_are(capsys):

@@ -1,3 +1,4 @@
+import io
 import json
 import shutil
 from collections import namedtuple
@@ -37,6 +38,11 @@ def test_an_installation_is_checked_without_any_input():
     assert found["torch"].text == metadata.version("torch")
     assert "Log" not in found
     assert "minilm" in found["Encoders"].text
+
+
+def test_the_cores_are_those_that_may_be_used(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {3, 5, 6}, raising=False)
+    assert findings()["Python"].text.endswith(", 3 cores")
 
 
 def test_a_healthy_set_of_inputs_is_found_so(healthy):
@@ -82,6 +88,22 @@ def test_too_little_disk_or_memory_is_told_beforehand(healthy, monkeypatch):
     found = findings(**healthy)
     assert "DOCTOR-DISK" in found["Disk"].text
     assert "DOCTOR-MEMORY" in found["Memory"].text
+
+
+@pytest.mark.parametrize(
+    ("limit", "available"), [("1048576", 1 << 20), ("max", 3 << 20), ("9" * 12, 3 << 20), (None, 3 << 20)]
+)
+def test_the_memory_that_is_free_is_not_more_than_a_container_allows(limit, available, monkeypatch):
+    def read(path, **_):
+        if path == "/proc/meminfo":
+            return io.StringIO("MemTotal: 4096 kB\nMemAvailable: 3072 kB\n")
+        assert path == "/sys/fs/cgroup/memory.max"
+        if limit is None:
+            raise FileNotFoundError(path)
+        return io.StringIO(limit + "\n")
+
+    monkeypatch.setattr(doctor, "open", read, raising=False)
+    assert doctor._available_memory() == available
 
 
 def test_more_shards_need_less_memory_and_fewer_more(healthy, monkeypatch):

@@ -236,8 +236,9 @@ def test_embeddings_reach_the_disk(options, encoded, monkeypatch):
     assert os.stat(f"{options.output}/part-00000.parquet").st_ino in synced
 
 
-def test_an_output_inside_the_catalogue_is_refused_before_anything_is_read(tmp_path):
+@pytest.mark.parametrize("glob", ["", "/**.parquet", "/*/*.parquet"])
+def test_an_output_inside_the_catalogue_is_refused_before_anything_is_read(glob, tmp_path):
     items = tmp_path / "items"
     with pytest.raises(InputError, match="lies inside the input"):
-        embed_catalogue(EmbedOptions(str(items), str(items / "embeddings")))
+        embed_catalogue(EmbedOptions(f"{items}{glob}", str(items / "embeddings")))
     assert not items.exists()

@@ -197,6 +197,31 @@ def test_figures_go_to_a_file_of_the_present_directory(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "figures.json").read_text())["users"] == 50
 
 
+@pytest.mark.parametrize("terminal", ["/dev/full", "a pipe that nobody reads"])
+def test_figures_are_written_where_the_terminal_takes_none(terminal, tmp_path):
+    """Only the hours of work are left out."""
+    code = """
+import sys
+from iadsr.pipeline import cli, evaluate
+
+done = evaluate.Evaluation("caser", 50, 9, 200, 0, True, 1, [], rejected={}, skipped=())
+evaluate.evaluate = lambda *_: done
+sys.argv[1:] = ["evaluate", "--interactions", "i", "--embeddings", "e", "--output", "figures.json"]
+cli.main()
+"""
+    if terminal == "/dev/full":
+        out = os.open(terminal, os.O_WRONLY)
+    else:
+        reader, out = os.pipe()
+        os.close(reader)
+    try:
+        result = subprocess.run([sys.executable, "-c", code], stdout=out, check=False, cwd=tmp_path, timeout=TIMEOUT)
+    finally:
+        os.close(out)
+    assert result.returncode != 0
+    assert json.loads((tmp_path / "figures.json").read_text())["users"] == 50
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -1,7 +1,12 @@
+from contextlib import suppress
+
 import pytest
 
 from iadsr.models.errors import InputError
 from iadsr.pipeline.output_directory import refuse_inside
+from iadsr.transforms.files import match_files
+
+WRITES = ["manifest.json", "deep/part-00000.parquet"]
 
 
 @pytest.mark.parametrize(
@@ -12,14 +17,21 @@ from iadsr.pipeline.output_directory import refuse_inside
         ("log/out", "log/**.parquet"),
         ("log", "log/**.parquet"),
         ("log/out", "log/**/part-*.parquet"),
+        ("log/out", "log/*/*/*.parquet"),
+        ("log/out", "lo?/[n-p]*/deep/"),
+        ("log/out", "log/*/*"),
         ("out", "**.parquet"),
-        ("gs://bucket/log/out", "gs://bucket/log"),
+        ("out", "*/*/*.parquet"),
     ],
 )
 def test_an_output_that_the_next_run_would_read_is_refused(output, source, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="lies inside the input"):
-        refuse_inside(output, source)
+        refuse_inside(output, source, WRITES)
+    for name in WRITES:
+        (tmp_path / output / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / output / name).touch()
+    assert match_files(source)
 
 
 @pytest.mark.parametrize(
@@ -28,11 +40,36 @@ def test_an_output_that_the_next_run_would_read_is_refused(output, source, tmp_p
         ("out", "log"),
         ("log-cleaned", "log"),
         ("log/out", "log/*.parquet"),  # which does not look into folders
+        ("log/out", "log/*/*.parquet"),  # not as deep as what is written
+        ("log/out", "log/day-*/*/*.parquet"),
         ("log/out", "log/a.parquet"),
         ("logs/out", "log/**.parquet"),
-        ("gs://bucket/cleaned", "gs://bucket/log"),
     ],
 )
 def test_an_output_beside_the_input_is_not(output, source, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    refuse_inside(output, source)
+    refuse_inside(output, source, WRITES)
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "a.parquet").touch()
+    for name in WRITES:
+        (tmp_path / output / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / output / name).touch()
+    found = []
+    with suppress(InputError):  # nothing at all
+        found = [file.path for file in match_files(source)]
+    assert not any(path.startswith(f"{output}/") for path in found)
+
+
+def test_places_on_a_remote_file_system_are_compared_as_they_are_spelled():
+    for source in ("gs://bucket/log", "gs://bucket/log/**.parquet", "gs://bucket/*/out/*/*.parquet"):
+        with pytest.raises(InputError, match="lies inside the input"):
+            refuse_inside("gs://bucket/log/out", source, WRITES)
+        refuse_inside("gs://bucket/cleaned", source, WRITES)
+
+
+def test_a_glob_below_a_folder_with_the_characters_of_one_is_told_apart(tmp_path, monkeypatch):
+    (tmp_path / "day[1]").mkdir()
+    monkeypatch.chdir(tmp_path / "day[1]")
+    with pytest.raises(InputError, match="lies inside the input"):
+        refuse_inside("log/out", "log/*/*/*.parquet", WRITES)
+    refuse_inside("out", "log/*/*/*.parquet", WRITES)

@@ -134,6 +134,14 @@ def test_a_second_run_into_one_directory_is_refused_before_it_trains(world, tmp_
     assert list((tmp_path / "model").iterdir()) == []
 
 
+def test_an_output_inside_the_log_or_the_embeddings_is_refused(world):
+    log = world.interactions
+    for source, output in (log, f"{log}/model"), (f"{log}/**.parquet", f"{log}/model"), (log, f"{world.embeddings}/m"):
+        with pytest.raises(InputError, match="lies inside the input"):
+            train(TrainOptions(source, world.embeddings, output), Progress(Console(quiet=True)))
+        assert not Path(output).exists()
+
+
 def test_all_files_of_a_model_reach_the_disk_the_configuration_last(world, tmp_path, monkeypatch):
     table = read_embeddings(f"{world.model}/collaborative", kind="collaborative")
     result = TrainingResult(IADSR.from_pretrained(world.model), table.vectors, table.present, {}, [])
