@@ -46,7 +46,9 @@ def _is_number(word: str) -> bool:
 
 def no_such_option(flag: str, own: Iterable[str], known: Iterable[str]) -> UsageError:
     """The error for a flag that nobody knows, with the closest that somebody does."""
-    close = difflib.get_close_matches(f"--{flag.lstrip('-')}", [*own, *known], n=1)
+    name = flag.lstrip("-")
+    # The two dashes alone make one letter close to anything short.
+    close = difflib.get_close_matches(f"--{name}", [*own, *known], n=1) if len(name) > 2 else []
     return UsageError(
         f"No such option: {flag}",
         code="OPTION-UNKNOWN",

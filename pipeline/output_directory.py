@@ -183,7 +183,8 @@ def refuse_inside(output: str, source: str, writes: Iterable[str]) -> None:
         else:
             pattern = f"{files.literal(folder)}/{rest}" + "*" * rest.endswith("/")  # as `match_files` reads it
             matches = re.compile(FileSystem.translate_pattern(pattern)).match
-            inside = inside or any(matches(f"{place}/{name}") for name in writes)
+            is_hidden = re.search(r"/[._]", place.removeprefix(folder))  # passed over by globs
+            inside = inside or (not is_hidden and any(matches(f"{place}/{name}") for name in writes))
     if inside:
         raise InputError(
             f"The output directory {output} lies inside the input {source}",

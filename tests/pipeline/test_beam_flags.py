@@ -29,3 +29,8 @@ def test_an_unknown_flag_is_refused_with_a_suggestion_and_values_are_passed_over
 def test_a_flag_of_one_dash_is_refused(flags):
     with pytest.raises(UsageError, match=f"No such option: {flags[0]}"):
         refuse_unknown(flags, ["--drop-rate"])
+
+
+def test_nothing_is_suggested_for_a_single_letter():
+    with pytest.raises(UsageError, match="check the spelling"):
+        refuse_unknown(["-o", "mydir"], ["--output"])

@@ -42,6 +42,7 @@ def test_an_output_that_the_next_run_would_read_is_refused(output, source, tmp_p
         ("log/out", "log/*.parquet"),  # which does not look into folders
         ("log/out", "log/*/*.parquet"),  # not as deep as what is written
         ("log/out", "log/day-*/*/*.parquet"),
+        ("log/_out", "log/*/*/*.parquet"),
         ("log/out", "log/a.parquet"),
         ("logs/out", "log/**.parquet"),
     ],
