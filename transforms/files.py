@@ -71,7 +71,7 @@ def match_files(path: str, *, suffix: str = ".parquet") -> list[FileInfo]:
         find = _find_here if is_local(path) else _find_remotely
         if found := find(path, is_glob, suffix, spelled):
             return sorted(found, key=lambda file: file.path)
-    except (OSError, BeamIOError, ValueError) as error:
+    except (OSError, BeamIOError, ValueError, re.error) as error:
         raise _cannot_list(path, error) from error
     raise InputError(
         f"No file found at {path}",

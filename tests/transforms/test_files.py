@@ -280,3 +280,9 @@ def test_a_remote_file_that_cannot_be_asked_for_is_neither_changed_nor_unchanged
     with pytest.raises(InputError) as error:
         files.is_unchanged(files.FileInfo("memory://b/f", 3))
     assert error.value.code == "FILE-ASK"
+
+
+def test_a_glob_that_makes_no_sense_is_an_error_of_ours(tmp_path):
+    (tmp_path / "a.parquet").touch()
+    with pytest.raises(InputError, match="Cannot list"):
+        match_files(f"{tmp_path}/[z-a].parquet")
