@@ -285,4 +285,4 @@ def test_a_remote_file_that_cannot_be_asked_for_is_neither_changed_nor_unchanged
 def test_a_glob_that_makes_no_sense_is_an_error_of_ours(tmp_path):
     (tmp_path / "a.parquet").touch()
     with pytest.raises(InputError, match="Cannot list"):
-        match_files(f"{tmp_path}/[z-a].parquet")
+        files.match_files(f"{tmp_path}/[z-a].parquet")
