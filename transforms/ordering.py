@@ -55,11 +55,14 @@ def order_interactions(table: pa.Table, columns: InteractionColumns) -> OrderedS
 
 def _ranked(ids: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
     """Returns int32 [rows] ranks and the distinct ids in ascending order."""
-    encoded = ids.combine_chunks().dictionary_encode()
-    ascending = pc.array_sort_indices(encoded.dictionary).to_numpy()
+    # Chunk by chunk: plain strings of more than 2 GiB cannot be made one chunk, and others would be copied.
+    encoded = ids.dictionary_encode().unify_dictionaries()
+    distinct = encoded.chunk(0).dictionary if encoded.num_chunks else pa.array([], ids.type)
+    ascending = pc.array_sort_indices(distinct).to_numpy()
     rank = np.empty(len(ascending), np.int32)
     rank[ascending] = np.arange(len(ascending), dtype=np.int32)
-    return rank[encoded.indices.to_numpy()], encoded.dictionary.take(ascending)
+    ranks = [rank[chunk.indices.to_numpy()] for chunk in encoded.chunks]
+    return np.concatenate([rank[:0], *ranks]), distinct.take(ascending)
 
 
 def _sort(users: np.ndarray, time: np.ndarray, tie_break: np.ndarray) -> np.ndarray:

@@ -105,7 +105,8 @@ def plain_type(data_type: pa.DataType) -> pa.DataType:
     """The type in which a column is carried: what few kernels know becomes plain, however deep it lies.
 
     Dictionaries and views are not known to most; lists of a fixed size that are null can be written to Parquet, but not
-    read again.
+    read again. Views of lists stay as they are, with all that they hold: Arrow can carry them, but not cast them (to
+    lists it does, and writes past the end of its memory).
     """
     kinds = pa.types
     if kinds.is_dictionary(data_type):
@@ -114,9 +115,9 @@ def plain_type(data_type: pa.DataType) -> pa.DataType:
         return pa.large_string()
     if kinds.is_binary_view(data_type):
         return pa.large_binary()
-    if kinds.is_list(data_type) or kinds.is_list_view(data_type) or kinds.is_fixed_size_list(data_type):
+    if kinds.is_list(data_type) or kinds.is_fixed_size_list(data_type):
         return pa.list_(plain_type(data_type.value_type))
-    if kinds.is_large_list(data_type) or kinds.is_large_list_view(data_type):
+    if kinds.is_large_list(data_type):
         return pa.large_list(plain_type(data_type.value_type))
     if kinds.is_map(data_type):
         return pa.map_(plain_type(data_type.key_type), plain_type(data_type.item_type))
@@ -251,10 +252,14 @@ def _kind(data_type: pa.DataType) -> object:
         return "number"
     if is_string_type(data_type):
         return "string"
+    if pa.types.is_binary(data_type) or pa.types.is_large_binary(data_type):
+        return "binary"
     if pa.types.is_list(data_type) or pa.types.is_large_list(data_type):
         return "list", _kind(data_type.value_type)
     if pa.types.is_struct(data_type):
         return "struct", *((field.name, _kind(field.type)) for field in data_type)
+    if pa.types.is_map(data_type):
+        return "map", _kind(data_type.key_type), _kind(data_type.item_type)
     return ("timestamp", data_type.tz) if pa.types.is_timestamp(data_type) else data_type
 
 

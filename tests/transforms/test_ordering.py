@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iadsr.transforms.grouping import Sharding, hash_values, user_shard
-from iadsr.transforms.ordering import order_interactions
+from iadsr.transforms.ordering import _ranked, order_interactions
 from iadsr.transforms.schema import TIME, InteractionColumns
 
 COLUMNS = InteractionColumns()
@@ -114,3 +114,24 @@ def test_each_shard_holds_users_of_all_folds(shards):
 def test_a_shard_without_rows_has_no_users():
     empty = table_of([("a", "x", 1, 0)]).slice(0, 0)
     assert len(order_interactions(empty, COLUMNS).sequences(COLUMNS)) == 0
+
+
+@given(st.lists(row, min_size=1), st.integers(1, 4))
+def test_the_order_is_the_same_however_the_rows_lie_in_chunks(rows, step):
+    whole = table_of(rows)
+    chunks = pa.concat_tables(whole.slice(start, step) for start in range(0, len(rows), step))
+    one, other = (order_interactions(table, COLUMNS) for table in (whole, chunks))
+    assert other.table.equals(one.table)
+    assert other.item_ids.equals(one.item_ids)
+    for name in ("offsets", "items", "rows"):
+        assert getattr(other, name).tolist() == getattr(one, name).tolist()
+
+
+def test_ids_of_more_bytes_than_one_array_of_strings_can_hold_are_ranked():
+    length, count = 4 << 20, 32
+    letters = np.repeat(np.frombuffer(b"ba" * (count // 2), np.uint8), length)
+    offsets = np.arange(count + 1, dtype=np.int32) * length
+    chunk = pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(letters))
+    ranks, ids = _ranked(pa.chunked_array([chunk] * 17))  # 2.1 GiB
+    assert ranks.tolist() == [1, 0] * (17 * count // 2)
+    assert [name[:2] for name in ids.to_pylist()] == ["aa", "bb"]

@@ -8,6 +8,7 @@ from iadsr.models.errors import InputError
 from iadsr.transforms.reading import ReadSplits, check_unchanged, read_split
 from iadsr.transforms.schema import ROW, InteractionColumns
 from iadsr.transforms.splits import plan_input
+from iadsr.transforms.table_files import write_table
 
 COLUMNS = InteractionColumns()
 
@@ -91,3 +92,37 @@ def test_a_value_beyond_the_joint_type_of_all_files_is_named(tmp_path):
     plan = plan_input(str(tmp_path), COLUMNS)
     with pytest.raises(InputError, match=r"Column 'timestamp' of .*1\.parquet"):
         read_split(plan.splits[0], COLUMNS, plan.schema)
+
+
+@pytest.mark.parametrize(
+    "view", [pa.list_view(pa.string()), pa.list_view(pa.string_view()), pa.list_(pa.list_view(pa.int8()))]
+)
+def test_views_of_lists_are_carried_as_they_are(tmp_path, view):
+    rows = {"user_id": [*"abc"], "item_id": [*"xyz"], "timestamp": [1, None, 3]}
+    lists = [[], None, [[1], [2, 3]]] if view == pa.list_(pa.list_view(pa.int8())) else [[], None, ["p", "q"]]
+    pq.write_table(pa.table({**rows, "extra": pa.array(lists, view)}), tmp_path / "1.parquet")
+    pq.write_table(pa.table(rows), tmp_path / "2.parquet")
+    plan = plan_input(str(tmp_path), COLUMNS)
+    table = pa.concat_tables(read_split(split, COLUMNS, plan.schema).valid for split in plan.splits)
+    table.validate(full=True)
+    assert table["extra"].to_pylist() == [[], lists[2], None, None]
+    write_table(str(tmp_path / "out.parquet"), table)
+    assert pq.read_table(tmp_path / "out.parquet")["extra"].to_pylist() == [[], lists[2], None, None]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "value"),
+    [
+        (pa.list_(pa.field("element", pa.string(), nullable=False)), pa.large_list(pa.string()), ["p", "q"]),
+        (pa.map_(pa.string(), pa.string()), pa.map_(pa.string(), pa.string_view()), [("p", "q")]),
+        (pa.binary(), pa.large_binary(), b"p"),
+    ],
+)
+def test_files_whose_types_differ_in_what_does_not_matter_are_read_in_one(tmp_path, one, other, value):
+    for name, type_ in (("1", one), ("2", other)):
+        rows = {"user_id": ["a"], "item_id": ["x"], "timestamp": [1], "extra": pa.array([value], type_)}
+        pq.write_table(pa.table(rows), tmp_path / f"{name}.parquet")
+    plan = plan_input(str(tmp_path), COLUMNS)
+    table = pa.concat_tables(read_split(split, COLUMNS, plan.schema).valid for split in plan.splits)
+    table.validate(full=True)
+    assert table["extra"].to_pylist() == [value, value]

@@ -117,7 +117,8 @@ def test_similarities_have_the_names_and_the_order_of_the_model():
         (pa.list_(pa.list_(pa.float32(), 2)), pa.list_(pa.list_(pa.float32()))),
         (pa.large_list(pa.list_(pa.int8(), 3)), pa.large_list(pa.list_(pa.int8()))),
         (pa.list_(pa.string_view()), pa.list_(pa.large_string())),
-        (pa.list_view(pa.dictionary(pa.int8(), pa.string())), pa.list_(pa.string())),
+        (pa.list_(pa.dictionary(pa.int8(), pa.string())), pa.list_(pa.string())),
+        (pa.list_view(pa.string_view()), pa.list_view(pa.string_view())),
         (
             pa.struct([("a", pa.string_view()), ("b", pa.int8())]),
             pa.struct([("a", pa.large_string()), ("b", pa.int8())]),
@@ -138,9 +139,15 @@ def test_types_become_plain_however_deep(given, carried):
         (pa.list_(pa.string()), pa.large_list(pa.large_string()), pa.large_list(pa.large_string())),
         (pa.list_(pa.field("element", pa.int32(), nullable=False)), pa.list_(pa.int64()), pa.list_(pa.int64())),
         (pa.struct([("a", pa.string())]), pa.struct([("a", pa.large_string())]), pa.struct([("a", pa.large_string())])),
+        (pa.binary(), pa.binary_view(), pa.large_binary()),
+        (
+            pa.map_(pa.string(), pa.list_(pa.string())),
+            pa.map_(pa.string_view(), pa.large_list(pa.string())),
+            pa.map_(pa.large_string(), pa.large_list(pa.string())),
+        ),
     ],
 )
-def test_lists_and_structs_that_one_type_can_hold_are_carried_in_it(one, other, both):
+def test_nested_types_and_bytes_that_one_type_can_hold_are_carried_in_it(one, other, both):
     schemas = {
         name: check_file_schema(GOOD.append(pa.field("extra", type_)), COLUMNS, name)
         for name, type_ in (("a", one), ("b", other))
