@@ -18,6 +18,7 @@ from iadsr.transforms.embedding_table import align
 from iadsr.transforms.embeddings import read_embeddings
 from iadsr.transforms.schema import InteractionColumns
 from iadsr.transforms.splits import plan_input
+from iadsr.transforms.validation import time_of
 
 Kind = Literal["insert", "replace", "label"]
 NoiseItems = Literal["popular", "uniform"]
@@ -42,6 +43,8 @@ class Dataset:
     """bool [V]."""
     label: np.ndarray | None = None
     """bool [N], interactions that the log itself says were unwanted; None where it says nothing."""
+    time: np.ndarray | None = None
+    """[N], when; None once noise has come in, which has no time of its own."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ def make_trial(dataset: Dataset, setting: Setting, seed: int) -> Trial:
     )
     sequences = noisy.sequences
     from_end = np.repeat(sequences.offsets[1:], sequences.lengths) - np.arange(len(sequences.items))
-    return Trial(replace(dataset, sequences=sequences, label=None), noisy.inserted, from_end > PROTECTED)
+    return Trial(replace(dataset, sequences=sequences, label=None, time=None), noisy.inserted, from_end > PROTECTED)
 
 
 def read_dataset(
@@ -133,7 +136,7 @@ def read_dataset(
         table = read_embeddings(kept)
     semantic, has_semantic = align(table, log.item_ids.cast(table.item_ids.type))
     unwanted = _read_label(log.table, label) if label else None
-    return Dataset(name, log.sequences(columns), semantic, has_semantic, unwanted)
+    return Dataset(name, log.sequences(columns), semantic, has_semantic, unwanted, time_of(log.table, columns))
 
 
 def _parse_label(label: str) -> tuple[str, str, float]:

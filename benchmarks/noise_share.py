@@ -27,6 +27,7 @@ from iadsr.transforms.schema import InteractionColumns
 from .datasets import STREAM, Dataset, read_dataset
 from .peers.simple import co_occurrence_vectors
 from .scorers import find_share
+from .tables import format_share
 
 TASTES = 3
 """Items of a real user that say what the simulated one likes."""
@@ -75,15 +76,12 @@ def measure_share(dataset: Dataset, rate: float, seed: int) -> str:
     share, recalibration = find_share(result.model, sequences, scores)
     held_out = result.metrics["held_out_calibration_error"]
     if not isinstance(share, NoiseShare):
-        return f"| {noisy.inserted.mean():.1%} | not known: {share.reason} | 0.0% | | {held_out:.3f} |"
+        return f"| {noisy.inserted.mean():.1%} | {format_share(share)} | 0.0% | | {held_out:.3f} |"
     judged = scores.scored
     probability = scores.noise_probability[judged]
     rebased = recalibration.apply(probability) if recalibration else probability
     error = calibration_error(noisy.inserted[judged], rebased, np.ones(len(rebased)))
-    return (
-        f"| {noisy.inserted.mean():.1%} | {share.estimate:.1%} ({share.lower:.1%} to {share.upper:.1%}) "
-        f"| {share.lower:.1%} | {error:.3f} | {held_out:.3f} |"
-    )
+    return f"| {noisy.inserted.mean():.1%} | {format_share(share)} | {share.lower:.1%} | {error:.3f} | {held_out:.3f} |"
 
 
 def main() -> None:
@@ -102,7 +100,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     for directory in options.data:
         dataset = read_dataset(directory, options.embeddings, replace(columns, position=options.position_column))
-        clean = replace(dataset, sequences=simulate_clean(dataset, options.seed))
+        clean = replace(dataset, sequences=simulate_clean(dataset, options.seed), time=None)
         print(f"\n{dataset.name}, simulated: {len(clean.sequences.items):,} interactions\n")
         print("| inserted | estimated share (95% interval) | auto drops | calibration error | on held-out users |")
         print("| --- | --- | --- | --- | --- |")

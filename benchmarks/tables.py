@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from iadsr.models.noise_share import NoiseShare, NoShare
+
 from .datasets import Setting
 from .measures import BUCKETS, Dropping
 from .results import Result
@@ -11,6 +13,13 @@ from .scorers import OURS, PAPER, SCORERS
 
 BySeed = dict[str, list[Result]]
 """The results of each scorer, one for each seed, the same seeds for all."""
+
+
+def format_share(share: NoiseShare | NoShare) -> str:
+    """Formats the share of noise that was found in a log, with its interval."""
+    if isinstance(share, NoShare):
+        return f"not known: {share.reason}"
+    return f"{share.estimate:.1%} ({share.lower:.1%} to {share.upper:.1%})"
 
 
 def comparison(results: BySeed) -> str:
