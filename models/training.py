@@ -187,7 +187,7 @@ def _train(
             batching,
             lambda *at: tell("head", training.head_epochs, *at),
         )
-        reference = score_noise(model, log, vectors, part_of_user != 2, np.random.default_rng(streams[5]))
+        reference = score_noise(model, log, vectors, part_of_user == 1, np.random.default_rng(streams[5]))
         model.noise_reference.copy_(torch.from_numpy(reference))
     metrics = {
         "users": len(sequences),

@@ -37,11 +37,11 @@ def test_each_insertion_is_scored_once_among_few_others(log, monkeypatch):
     asked = users[log.sequences.users]
     noise, genuine = (log.inserted & asked).sum(), (~log.inserted & asked).sum()
     assert reference.shape == (PLACES, BUCKETS, BINS)
-    # All of it but what could not be judged, and each fifth with all genuine interactions.
+    # All of it but what could not be judged, and each part of it with all genuine interactions.
     assert reference.sum() == noise - (log.inserted & asked & (log.sequences.items == 49)).sum()
-    assert sum(read) == 5 * genuine + noise
-    assert max(read) - genuine < 0.3 * noise
+    assert sum(read) == probing.FOLDS * genuine + noise
+    assert max(read) - genuine < 0.1 * noise
     assert (reference.sum((0, 2)) > 0.08 * noise).all()
     assert (reference.sum(0) > 0).sum() == BUCKETS
     ends = places(log.sequences.offsets) == 1
-    assert reference[1].sum() == pytest.approx((log.inserted & asked & ends).sum(), rel=0.2)
+    assert reference[1].sum() == pytest.approx((log.inserted & asked & ends).sum(), rel=0.3)
