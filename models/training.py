@@ -22,6 +22,7 @@ from .iadsr import IADSR
 from .item_vectors import ItemVectors
 from .neighbours import borrow_collaborative
 from .noise import NoisyLog, insert_noise
+from .noise_share import FEWEST_REFERENCE
 from .probing import score_noise
 from .recommender import Recommender, fit_recommender
 from .sequences import Sequences, cut_windows
@@ -187,7 +188,7 @@ def _train(
             batching,
             lambda *at: tell("head", training.head_epochs, *at),
         )
-        reference = score_noise(model, log, vectors, part_of_user == 1, np.random.default_rng(streams[5]))
+        reference = _measure_reference(model, log, vectors, part_of_user, streams[5])
         model.noise_reference.copy_(torch.from_numpy(reference))
     metrics = {
         "users": len(sequences),
@@ -230,6 +231,19 @@ def _split_users(sequences: Sequences, held_out_share: float, generator: np.rand
     part[order[:held_out]] = 0
     part[order[held_out : 2 * held_out]] = 1
     return part
+
+
+def _measure_reference(
+    model: IADSR, log: NoisyLog, vectors: ItemVectors, part_of_user: np.ndarray, stream: np.random.SeedSequence
+) -> np.ndarray:
+    """Returns what noise scores, see `probing`.
+
+    Where users that stage 1 has seen hold too little of it, as in a small log, those that it has not seen help out.
+    """
+    reference = score_noise(model, log, vectors, part_of_user == 1, np.random.default_rng(stream))
+    if reference.sum() < FEWEST_REFERENCE:
+        reference = score_noise(model, log, vectors, part_of_user != 2, np.random.default_rng(stream))
+    return reference
 
 
 def _read_table(recommender: Recommender, counts: np.ndarray) -> np.ndarray:
