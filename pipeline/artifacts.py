@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..models.errors import ArtifactError, InputError
+from ..models.errors import ArtifactError
 from ..models.model_files import CONFIG, WEIGHTS, fingerprint, read_description, read_noise_reference
 from ..transforms.embeddings import EmbeddingMetadata, check_fit, read_metadata
 from ..transforms.files import join, list_names, local_copy
@@ -102,20 +102,4 @@ def check_item_types(path: str, item_type: pa.DataType, log_item_type: pa.DataTy
             found=f"{log_item_type} in the log, {item_type} in the embeddings",
             expected="integers in both, or strings in both",
             fix="cast the ids on one side, so that equal items have equal ids",
-        )
-
-
-def refuse_foreign(output: str, foreign: list[str]) -> None:
-    """Refuses an output directory that holds files which no command of ours wrote there.
-
-    Raises:
-        InputError: There are such files.
-    """
-    if foreign:
-        raise InputError(
-            f"{output} holds files that are not ours",
-            code="OUTPUT-FOREIGN",
-            found=", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else ""),
-            expected="a new or empty directory, or one with an earlier result",
-            fix="choose another --output",
         )

@@ -28,6 +28,9 @@ BASE_BYTES = 700 << 20
 """What a worker process takes before it holds any data: Python, Beam, Arrow, torch."""
 SHARD_FACTOR = 6
 """Peak memory of a worker per uncompressed byte of a shard: its slices, the ordered copy, vectors, what is written."""
+SPLIT_FACTOR = 5
+"""Likewise per uncompressed byte of the row groups that are read together: their columns, the checked copy, its slices.
+Measured are 4 to 4.7, with integer ids and with strings (2 and 8 million rows in one row group)."""
 DISK_FACTOR = 3
 """Bytes written per uncompressed byte of the log: slices, scored shards, and the result before it is compressed."""
 _DECISION_BYTES = 64  # per row: what is added to each interaction while it waits and when it is written
@@ -48,7 +51,9 @@ class DoctorOptions:
     output: str | None = None
     """Directory that would be written to."""
     columns: InteractionColumns = dataclasses.field(default_factory=InteractionColumns)
-    """Names of the log's columns."""
+    """Names of the log's columns; the catalogue's item column is called likewise."""
+    text_columns: tuple[str, ...] | None = None
+    """Text columns of the catalogue; None: as `embed` chooses them."""
     on_bad_file: OnBadFile = "fail"
     """What the run would do about files that cannot be used."""
     workers: int = 1
@@ -160,7 +165,7 @@ def _log(path: str, options: DoctorOptions, out: list[InputPlan], first_rows: li
 
 
 def _catalogue(path: str, options: DoctorOptions) -> str:
-    catalogue = read_item_texts(path, item_column=options.columns.item)
+    catalogue = read_item_texts(path, item_column=options.columns.item, text_columns=options.text_columns)
     texts = len(catalogue.texts) - catalogue.texts.null_count
     return f"{len(catalogue.item_ids):,} items, {texts:,} with text from {', '.join(catalogue.text_columns)}"
 
@@ -246,10 +251,11 @@ def _disk(output: str, plan: InputPlan) -> str:
 
 def _memory(plan: InputPlan, table: EmbeddingTable | None, options: DoctorOptions) -> str:
     shards = plan.sharding(options.shards).shards
-    shard = (plan.uncompressed_bytes + _DECISION_BYTES * plan.rows) / shards
+    scoring = SHARD_FACTOR * (plan.uncompressed_bytes + _DECISION_BYTES * plan.rows) / shards
+    reading = SPLIT_FACTOR * max(split.uncompressed_bytes for split in plan.splits)
     vectors = table.vectors.nbytes if table is not None else 0
     # Vectors are mapped, once for all workers.
-    need = int(options.workers * (BASE_BYTES + SHARD_FACTOR * shard) + 2 * vectors)
+    need = int(options.workers * (BASE_BYTES + max(scoring, reading)) + 2 * vectors)
     available = _available_memory()
     if available is None:
         return f"about {_size(need)} needed, how much is free is not known here"
@@ -259,7 +265,9 @@ def _memory(plan: InputPlan, table: EmbeddingTable | None, options: DoctorOption
             code="DOCTOR-MEMORY",
             found=f"{_size(available)} available",
             expected=f"about {_size(need)} for {counted(options.workers, 'worker')} and {counted(shards, 'shard')}",
-            fix="use more --shards, so that each is smaller, or fewer workers",
+            fix="write the log in smaller row groups, which are read whole, or use fewer workers"
+            if reading > scoring
+            else "use more --shards, so that each is smaller, or fewer workers",
         )
     return f"{_size(available)} available, about {_size(need)} needed"
 

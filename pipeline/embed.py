@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..models.encoders import DEFAULT_ENCODER, TextEncoder, load_encoder
-from ..models.errors import IadsrError, InputError
+from ..models.errors import IadsrError
 from ..transforms.embeddings import (
     PART_NAME,
     EmbeddingMetadata,
@@ -22,7 +22,7 @@ from ..transforms.embeddings import (
 )
 from ..transforms.files import TEMPORARY_PREFIX, delete, join, list_names
 from ..transforms.item_texts import ItemTexts, read_item_texts
-from .output_directory import locked, refuse_inside
+from .output_directory import locked, refuse_foreign, refuse_inside
 
 UNFINISHED = ".unfinished"
 """Folder in the output directory for what a run has embedded so far."""
@@ -145,25 +145,21 @@ def _embed_and_write(
 
 def _check_output(output: str) -> None:
     """Refuses a directory that holds anything but the embeddings of an earlier run."""
-    for name in list_names(output):
-        if name.startswith((f"{UNFINISHED}/", TEMPORARY_PREFIX)):
-            continue
-        found = name
-        if re.fullmatch(PART_NAME, name):
-            try:
-                kind = read_kind(join(output, name))
-            except IadsrError:
-                continue  # damaged, and by its name a part of ours: it will be replaced
-            if kind == "semantic":
-                continue
-            found = f"{name} with {f'{kind} embeddings' if kind else 'other data'}"
-        raise InputError(
-            f"The output directory {output} holds something else",
-            code="OUTPUT-OTHER",
-            found=found,
-            expected="an empty or new directory, or the embeddings of an earlier run",
-            fix="name another --output",
-        )
+    names = [name for name in list_names(output) if not name.startswith((f"{UNFINISHED}/", TEMPORARY_PREFIX))]
+    refuse_foreign(output, [found for found in (_foreign(output, name) for name in names) if found])
+
+
+def _foreign(output: str, name: str) -> str | None:
+    """Returns what a file is, None if it is ours."""
+    if not re.fullmatch(PART_NAME, name):
+        return name
+    try:
+        kind = read_kind(join(output, name))
+    except IadsrError:
+        return None  # damaged, and by its name a part of ours: it will be replaced
+    if kind == "semantic":
+        return None
+    return f"{name} with {f'{kind} embeddings' if kind else 'other data'}"
 
 
 def _read_earlier(output: str, metadata: EmbeddingMetadata) -> tuple[EmbeddingTable | None, str | None]:

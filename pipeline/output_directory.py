@@ -14,7 +14,6 @@ from ..transforms import files
 from ..transforms.manifest import MANIFEST, REPORT, read_manifest
 from ..transforms.run_marker import MARKER, STAGING, RunMarker, read_marker, write_marker
 from ..transforms.writing import INTERACTIONS, REJECTED, SEQUENCES, shard_file
-from .artifacts import refuse_foreign
 
 try:
     import fcntl
@@ -158,6 +157,22 @@ def check_place(output: str, log: str, reads: Iterable[str]) -> None:
             found=f"a link to {os.readlink(os.path.join(output, links[0]))}",
             expected="files and folders of the run itself",
             fix="remove the link, or choose another --output",
+        )
+
+
+def refuse_foreign(output: str, foreign: list[str]) -> None:
+    """Refuses an output directory that holds files which no command of ours wrote there.
+
+    Raises:
+        InputError: There are such files.
+    """
+    if foreign:
+        raise InputError(
+            f"{output} holds files that are not ours",
+            code="OUTPUT-FOREIGN",
+            found=", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else ""),
+            expected="a new or empty directory, or one with an earlier result",
+            fix="choose another --output",
         )
 
 

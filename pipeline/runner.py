@@ -35,12 +35,12 @@ def beam_options(flags: list[str], own: Iterable[str] = ()) -> PipelineOptions:
     Raises:
         UsageError: Beam does not know a flag either, or the flags ask for a mode that loses rows.
     """
-    usage = io.StringIO()
+    usage, parsers = io.StringIO(), []
     try:
         with contextlib.redirect_stderr(usage):
             options = PipelineOptions(flags)
-            known = options.get_all_options(retain_unknown_options=False)
-            everything = options.get_all_options(retain_unknown_options=True)
+            known = options.get_all_options(add_extra_args_fn=parsers.append)
+            _, left = parsers[0].parse_known_args(flags)
     except SystemExit as error:
         raise UsageError(
             "Beam cannot read its options",
@@ -48,15 +48,13 @@ def beam_options(flags: list[str], own: Iterable[str] = ()) -> PipelineOptions:
             found=usage.getvalue().strip().rpartition("error: ")[2] or " ".join(flags),
             fix="give Beam flags as --name=value; see Beam's documentation of PipelineOptions",
         ) from error
-    for name in everything.keys() - known.keys():
-        flag = next((f for f in flags if f.lstrip("-").split("=")[0].replace("-", "_") == name), f"--{name}")
-        raise no_such_option(flag.split("=")[0], own, (f"--{name}" for name in known))
-    stray = [word for place, word in enumerate(flags) if not word.startswith("-") and not _is_value(place, flags)]
-    if stray:
+    for word in left:
+        if word.startswith("-"):
+            raise no_such_option(word.split("=")[0], own, (f"--{name}" for name in known))
         raise UsageError(
-            f"Unexpected argument: {stray[0]}",
+            f"Unexpected argument: {word}",
             code="OPTION-STRAY",
-            found=stray[0],
+            found=word,
             fix="every input is named by an option; see --help",
         )
 
@@ -148,7 +146,3 @@ def usable_cores() -> int:
 def is_template(options: PipelineOptions) -> bool:
     """Whether the job is only written down now and started by somebody else later."""
     return options.view_as(GoogleCloudOptions).template_location is not None
-
-
-def _is_value(place: int, flags: list[str]) -> bool:
-    return place > 0 and flags[place - 1].startswith("-") and "=" not in flags[place - 1]

@@ -26,8 +26,8 @@ from ..transforms.reading import read_split
 from ..transforms.schema import InteractionColumns
 from ..transforms.splits import InputPlan, OnBadFile, SkippedFile, plan_input
 from ..transforms.validation import MAX_REJECTED, check_max_rejected
-from .artifacts import COLLABORATIVE, check_item_types, refuse_foreign
-from .output_directory import locked, refuse_inside
+from .artifacts import COLLABORATIVE, check_item_types
+from .output_directory import locked, refuse_foreign, refuse_inside
 from .progress import Progress
 
 _STAGES = {

@@ -44,6 +44,8 @@ class Split:
     """Number in the whole input of the file's first row."""
     rows: int
     """Rows in the split, by the footer."""
+    uncompressed_bytes: int
+    """Size of its row groups, by the footer."""
 
 
 @dataclass(frozen=True)
@@ -187,13 +189,18 @@ def _split_file(path: str, groups: list[tuple[int, int]], file_first_row: int, f
     splits: list[Split] = []
     row_groups: list[int] = []
     first_row = rows = size = 0
+
+    def finish() -> None:
+        index = first_index + len(splits)
+        splits.append(Split(index, path, tuple(row_groups), first_row, file_first_row, rows, size))
+
     for number, (group_rows, group_bytes) in enumerate(groups):
         if rows and size + group_bytes > SPLIT_BYTES:
-            splits.append(Split(first_index + len(splits), path, tuple(row_groups), first_row, file_first_row, rows))
+            finish()
             first_row, row_groups, rows, size = first_row + rows, [], 0, 0
         row_groups.append(number)
         rows += group_rows
         size += group_bytes
     if rows:
-        splits.append(Split(first_index + len(splits), path, tuple(row_groups), first_row, file_first_row, rows))
+        finish()
     return splits

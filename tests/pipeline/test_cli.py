@@ -176,9 +176,12 @@ def test_clean_from_a_configuration_file_with_a_flag_that_wins(world, tmp_path):
 def test_the_doctor_looks_at_what_a_configuration_of_clean_names(world, tmp_path):
     config = tmp_path / "clean.yaml"
     config.write_text(f"interactions: {world.interactions}\ndrop_rate: 0.1\nshuffle: bytes\n")
-    result = iadsr("doctor", "--config", config, "--shards", 4)
+    items = tmp_path / "items.parquet"
+    pq.write_table(pa.table({"item_id": ["item-01", "item-02"], "title": ["a", "b"], "brand": ["c", None]}), items)
+    result = iadsr("doctor", "--config", config, "--shards", 4, "--items", items, "--text-columns", "brand")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "3,200 rows in 2 files" in result.stdout
+    assert "2 items, 1 with text from brand" in result.stdout
     config.write_text(f"interactions: {world.interactions}\ndrop_rte: 0.1\n")
     misspelt = iadsr("doctor", "--config", config)
     assert misspelt.returncode == 1

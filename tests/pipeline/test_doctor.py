@@ -117,6 +117,26 @@ def test_more_shards_need_less_memory_and_fewer_more(healthy, monkeypatch):
     assert f"about {gib / 10:.1f} GiB for 1 worker and 10 shards\n" in tenth
 
 
+def test_row_groups_that_are_read_whole_need_memory_too(healthy, monkeypatch, tmp_path):
+    log, path = pq.read_table(healthy["interactions"]), str(tmp_path / "one-group.parquet")
+    pq.write_table(log, path, row_group_size=len(log))
+    group = pq.read_metadata(path).row_group(0).total_byte_size
+    monkeypatch.setattr(doctor, "_available_memory", lambda: 1000)
+    monkeypatch.setattr(doctor, "BASE_BYTES", 0)
+    monkeypatch.setattr(doctor, "SPLIT_FACTOR", 1 << 20)
+    found = findings(interactions=path, shards=10)["Memory"].text
+    assert f"about {group / 1024:.1f} GiB for 1 worker and 10 shards\n" in found
+    assert "write the log in smaller row groups" in found
+
+
+def test_the_catalogue_is_read_as_embed_would(healthy):
+    items = pa.table({"sku": ["item-01", "item-02"], "title": ["a", "b"], "brand": ["c", None]})
+    pq.write_table(items, healthy["items"])
+    columns = InteractionColumns(item="sku")
+    found = findings(items=healthy["items"], columns=columns, text_columns=("brand",))
+    assert found["Catalogue"].text == "2 items, 1 with text from brand"
+
+
 def test_a_directory_that_is_being_written_to_is_told(healthy):
     with locked(healthy["output"]):
         assert "OUTPUT-BUSY" in findings(**healthy)["Output"].text

@@ -192,7 +192,7 @@ def test_a_directory_that_holds_something_else_is_refused(options, tmp_path, nam
     (tmp_path / "out" / "deep").mkdir(parents=True)
     pq.write_table(pa.table({"user_id": [1]}), tmp_path / "out" / name)
     before = (tmp_path / "out" / name).read_bytes()
-    with pytest.raises(InputError, match="holds something else"):
+    with pytest.raises(InputError, match="holds files that are not ours"):
         embed_catalogue(options)
     assert (tmp_path / "out" / name).read_bytes() == before
 
@@ -203,7 +203,7 @@ def test_collaborative_embeddings_are_not_overwritten(options):
     write_embeddings(
         EmbeddingTable(pa.array([1]), np.ones((1, 2), np.float32), np.array([True]), None, own), options.output
     )
-    with pytest.raises(InputError, match="holds something else") as error:
+    with pytest.raises(InputError, match="holds files that are not ours") as error:
         embed_catalogue(options)
     assert error.value.found == "part-00000.parquet with collaborative embeddings"
 

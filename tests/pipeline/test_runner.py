@@ -54,6 +54,8 @@ def test_a_flag_nobody_knows_is_an_error_with_a_suggestion():
         beam_options(["log.parquet"])
     with pytest.raises(InputError, match="Unexpected argument: 2"):
         beam_options(["--direct_num_workers", "2", "2"])
+    with pytest.raises(InputError, match=r"Unexpected argument: log\.parquet"):
+        beam_options(["--save_main_session", "log.parquet"])  # a switch takes no value
 
 
 def test_configured_flags_repeat_lists_and_leave_out_what_is_off():
