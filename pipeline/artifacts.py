@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from ..models.errors import ArtifactError
 from ..models.model_files import CONFIG, WEIGHTS, fingerprint, read_description, read_noise_reference
-from ..transforms.embeddings import EmbeddingMetadata, check_fit, read_metadata
+from ..transforms.embedding_table import EmbeddingMetadata, check_fit
+from ..transforms.embeddings import read_metadata
 from ..transforms.files import join, list_names, local_copy
 from ..transforms.links import refuse_links
 

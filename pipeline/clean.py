@@ -19,6 +19,7 @@ from ..transforms.conservation import check_rejected
 from ..transforms.deciding import Policy
 from ..transforms.drop_plan import PlanDrops
 from ..transforms.embeddings import vector_bytes
+from ..transforms.finding import match_files
 from ..transforms.grouping import Sharding, Shuffle, SliceByUserShard
 from ..transforms.joining import BROADCAST_BYTES, ITEM_SHARD_BYTES, BuildCatalogue, Join
 from ..transforms.manifest import FinishRun, read_manifest
@@ -241,7 +242,7 @@ def _identity(options: CleanOptions, plan: InputPlan, model: ModelFacts, shardin
         "input": [*plan.files, *plan.skipped],
         "options": [options.columns, options.policy, options.on_bad_file, sharding],
         "model": [model.fingerprint],
-        "embeddings": [info for path in embeddings for info in files.match_files(path)],
+        "embeddings": [info for path in embeddings for info in match_files(path)],
         "versions": [metadata.version(name) for name in ("iadsr", *_VERSIONED)] + [platform.python_version()],
         # After a crash of the machine, files that were not waited for may be empty; another processor may round
         # otherwise.

@@ -14,7 +14,8 @@ from packaging.requirements import Requirement
 
 from ..models.errors import IadsrError, InputError
 from ..transforms import files
-from ..transforms.embeddings import EmbeddingTable, read_embeddings
+from ..transforms.embedding_table import EmbeddingTable
+from ..transforms.embeddings import read_embeddings
 from ..transforms.item_texts import read_item_texts
 from ..transforms.reading import read_split
 from ..transforms.schema import InteractionColumns

@@ -11,15 +11,8 @@ import pyarrow.compute as pc
 
 from ..models.encoders import DEFAULT_ENCODER, TextEncoder, load_encoder
 from ..models.errors import IadsrError
-from ..transforms.embeddings import (
-    PART_NAME,
-    EmbeddingMetadata,
-    EmbeddingTable,
-    fingerprint,
-    read_embeddings,
-    read_kind,
-    write_embeddings,
-)
+from ..transforms.embedding_table import EmbeddingMetadata, EmbeddingTable, fingerprint
+from ..transforms.embeddings import PART_NAME, read_embeddings, read_kind, write_embeddings
 from ..transforms.files import TEMPORARY_PREFIX, delete, join, list_names
 from ..transforms.item_texts import ItemTexts, read_item_texts
 from .output_directory import locked, refuse_foreign, refuse_inside

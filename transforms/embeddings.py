@@ -22,27 +22,14 @@ from .embedding_table import (
     EmbeddingMetadata,
     EmbeddingTable,
     Kind,
-    check_fit,
     fingerprint,
     normalise_item_ids,
     stored_vectors,
 )
-from .files import delete, join, list_names, match_files, reading, write_atomically
+from .files import delete, join, list_names, reading, write_atomically
+from .finding import match_files
 from .links import refuse_links
 from .table_files import open_parquet
-
-__all__ = [
-    "EmbeddingMetadata",
-    "EmbeddingTable",
-    "check_fit",
-    "fingerprint",
-    "normalise_item_ids",
-    "read_embeddings",
-    "read_kind",
-    "read_metadata",
-    "vector_bytes",
-    "write_embeddings",
-]
 
 ITEM_COLUMN, VECTOR_COLUMN, TEXT_COLUMN = "item_id", "embedding", "text"
 METADATA_KEY = b"iadsr"

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from ..models.errors import InputError
 from .embedding_table import normalise_item_ids
-from .files import match_files
+from .finding import match_files
 from .schema import is_string_type, plain_type
 from .table_files import open_parquet
 

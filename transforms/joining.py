@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 
 from ..models.errors import ArtifactError
 from ..models.item_vectors import ItemVectors
-from .embedding_table import EmbeddingTable, align
-from .embeddings import fingerprint, read_embeddings
+from .embedding_table import EmbeddingTable, align, fingerprint
+from .embeddings import read_embeddings
 from .files import is_local, join, local_copy, read_bytes, write_atomically
 from .grouping import hash_values
 from .hash_index import HashIndex

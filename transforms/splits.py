@@ -11,7 +11,8 @@ from typing import Literal
 import pyarrow as pa
 
 from ..models.errors import InputError
-from .files import FileInfo, match_files
+from .files import FileInfo
+from .finding import match_files
 from .grouping import Sharding
 from .schema import InteractionColumns, check_file_schema, find_odd_schemas, unify_schemas
 from .table_files import open_parquet

@@ -144,7 +144,8 @@ def read_log(path: Path, content: bytes) -> str:
 
 
 def embedding_files(directory: Path) -> list[bytes]:
-    from iadsr.transforms.embeddings import EmbeddingMetadata, EmbeddingTable, write_embeddings
+    from iadsr.transforms.embedding_table import EmbeddingMetadata, EmbeddingTable
+    from iadsr.transforms.embeddings import write_embeddings
 
     contents = []
     for ids in (pa.array([f"i{n}" for n in range(9)]), pa.array(range(9))):

@@ -12,7 +12,8 @@ import pytest
 from iadsr.models.config import IADSRConfig, TrainingConfig
 from iadsr.models.training import train
 from iadsr.pipeline.train import read_log, write_model
-from iadsr.transforms.embeddings import EmbeddingMetadata, EmbeddingTable, fingerprint, write_embeddings
+from iadsr.transforms.embedding_table import EmbeddingMetadata, EmbeddingTable, fingerprint
+from iadsr.transforms.embeddings import write_embeddings
 from iadsr.transforms.schema import InteractionColumns
 from iadsr.transforms.splits import plan_input
 

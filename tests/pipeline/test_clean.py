@@ -18,7 +18,8 @@ from iadsr.pipeline.progress import Progress
 from iadsr.pipeline.runner import beam_options
 from iadsr.transforms import scoring, writing
 from iadsr.transforms.deciding import Policy
-from iadsr.transforms.embeddings import EmbeddingTable, read_embeddings, write_embeddings
+from iadsr.transforms.embedding_table import EmbeddingTable
+from iadsr.transforms.embeddings import read_embeddings, write_embeddings
 from iadsr.transforms.run_marker import RunMarker, write_marker
 from iadsr.transforms.schema import InteractionColumns
 from iadsr.transforms.verification import verify_output

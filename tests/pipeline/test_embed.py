@@ -13,7 +13,8 @@ from iadsr.pipeline import embed
 from iadsr.pipeline.embed import EmbedOptions, embed_catalogue
 from iadsr.pipeline.messages import describe_embedding
 from iadsr.pipeline.output_directory import locked
-from iadsr.transforms.embeddings import EmbeddingMetadata, EmbeddingTable, read_embeddings, write_embeddings
+from iadsr.transforms.embedding_table import EmbeddingMetadata, EmbeddingTable
+from iadsr.transforms.embeddings import read_embeddings, write_embeddings
 
 
 @pytest.fixture

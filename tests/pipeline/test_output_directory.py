@@ -4,7 +4,7 @@ import pytest
 
 from iadsr.models.errors import InputError
 from iadsr.pipeline.output_directory import refuse_inside
-from iadsr.transforms.files import match_files
+from iadsr.transforms.finding import match_files
 
 WRITES = ["manifest.json", "deep/part-00000.parquet"]
 

@@ -12,16 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from iadsr.models.errors import ArtifactError, IadsrError, InputError
-from iadsr.transforms.embeddings import (
+from iadsr.transforms.embedding_table import (
     EmbeddingMetadata,
     EmbeddingTable,
-    check_fit,
     fingerprint,
-    normalise_item_ids,
-    read_embeddings,
-    read_metadata,
-    write_embeddings,
 )
+from iadsr.transforms.embeddings import read_embeddings, read_metadata, write_embeddings
 
 METADATA = EmbeddingMetadata("semantic", "minilm", "0.1.0", "mean", 3, ("title",))
 PINNED_FINGERPRINT = "bf4e3221297fca57c5636eaea7bb71b0bf638f2a008fabc821dbf988109475af"
@@ -295,35 +291,3 @@ def test_metadata_is_read_without_the_vectors(tmp_path):
     assert (metadata.encoder, metadata.dimension, type_) == ("unknown", 2, pa.string())
     with pytest.raises(ArtifactError, match="holds semantic embeddings"):
         read_metadata(str(tmp_path / "ints"), kind="collaborative")
-
-
-def test_check_fit():
-    check_fit(METADATA, replace(METADATA, text_columns=("name",)), model="m", embeddings="e")
-    for other in (
-        replace(METADATA, encoder="smollm2"),
-        replace(METADATA, revision="0.2.0"),
-        replace(METADATA, pooling="last"),
-        replace(METADATA, dimension=4),
-    ):
-        with pytest.raises(ArtifactError, match="do not belong together") as error:
-            check_fit(METADATA, other, model="m", embeddings="e")
-        assert str(METADATA) in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("column", "expected"),
-    [
-        (pa.array([1, 2], pa.int8()), pa.array([1, 2], pa.int64())),
-        (pa.chunked_array([[1], [2]], pa.uint64()), pa.array([1, 2], pa.int64())),
-        (pa.array(["a"], pa.large_string()), pa.array(["a"])),
-        (pa.chunked_array([["a"], ["b"]]).dictionary_encode(), pa.array(["a", "b"])),
-        (pa.array([5, 5], pa.int16()).dictionary_encode(), pa.array([5, 5], pa.int64())),
-    ],
-)
-def test_item_ids_are_normalised(column, expected):
-    assert normalise_item_ids(column, file="f").equals(expected)
-
-
-def test_item_ids_beyond_int64_are_refused():
-    with pytest.raises(InputError, match="cannot be read as item ids"):
-        normalise_item_ids(pa.array([2**63], pa.uint64()), file="f")

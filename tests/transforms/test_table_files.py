@@ -6,7 +6,7 @@ import pytest
 
 from iadsr.models.errors import InputError
 from iadsr.transforms import table_files
-from iadsr.transforms.files import match_files
+from iadsr.transforms.finding import match_files
 from iadsr.transforms.table_files import describe_file, open_parquet, write_table
 
 
