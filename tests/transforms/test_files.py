@@ -44,8 +44,8 @@ def test_delete_passes_over_what_is_not_there(tmp_path):
 def test_a_path_with_the_characters_of_a_glob_is_listed_and_deleted_as_it_is(tmp_path):
     odd = tmp_path / "log [2024]"
     touch(odd / "a.parquet")
+    others = [touch(tmp_path / name / "f") for name in ("log (2024)", "log 2", "x")]
     assert files.list_names(str(odd)) == ["a.parquet"]
-    others = [touch(tmp_path / name / "f") for name in ("log 2", "x")]
     touch(tmp_path / "?" / "f")
     files.delete(str(odd), str(tmp_path / "?"))
     assert not odd.exists()
