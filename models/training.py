@@ -242,7 +242,7 @@ def _measure_reference(
     """
     reference = score_noise(model, log, vectors, part_of_user == 1, np.random.default_rng(stream))
     if reference.sum() < FEWEST_REFERENCE:
-        reference = score_noise(model, log, vectors, part_of_user != 2, np.random.default_rng(stream))
+        reference += score_noise(model, log, vectors, part_of_user == 0, np.random.default_rng(stream))
     return reference
 
 
