@@ -5,7 +5,9 @@ mixture of noise like it and of genuine interactions, in unknown shares, has at 
 reference's interactions beyond any score. Beyond the score where only noise is left, it has just as many. So the share
 is the lowest ratio of the two tails (Blanchard, Lee and Scott, "Semi-supervised novelty detection", JMLR 2010, section
 4), taken where it is certain enough. A place in the sequences without noise would pull down the ratio of all: the share
-is found at the ends of sequences and before them apart, and added up.
+is found at the ends of sequences and before them apart, and added up. So would popular items where noise hardly falls
+on them, drawn from the whole catalogue alike: each popularity bucket's part of the reference weighs as much as the
+bucket holds of the noise, judged by the ratio in it by itself.
 
 Scores are counted in bins of the noise probability's log odds, by group of users, place in the sequence and popularity
 of the item: counts add up over shards in any order, and how much groups differ tells how certain the share is.
@@ -44,8 +46,12 @@ _MOST_NOISE = 0.95
 """Of a log, for probabilities to have an order."""
 _PULL = 0.02
 """On the squared distance of a scale from 1, for each interaction of noise."""
-_POOLED = 100.0
+_POOLED = 10.0
 """Interactions' worth of all buckets together that each bucket's reference is mixed with."""
+_FEWEST_IN_BUCKET = 2 * FEWEST_NOISE
+"""Inserted interactions in each bucket for the ratio of a bucket by itself to say anything."""
+_LEAST_SHARE = 1e-4
+"""Of noise in a bucket, for all of them to count alike where none holds any."""
 
 
 @dataclass(frozen=True)
@@ -127,9 +133,12 @@ def estimate_share(reference: np.ndarray, counts: np.ndarray) -> NoiseShare | No
     strata = _strata(reference, counts)
     rows = np.array([stratum.counts.sum() for stratum in strata])
     weight = rows / rows.sum()
-    ratio, error = np.array([_least_ratio(stratum) for stratum in strata]).T
+    expected = [_expected_noise(stratum) for stratum in strata]
+    ratio, error = np.array(
+        [_least_ratio(*of, stratum.counts.sum(1)) for of, stratum in zip(expected, strata, strict=True)]
+    ).T
     share, margin = float(weight @ ratio), float(_INTERVAL * np.hypot.reduce(weight * error))
-    noise = weight @ [_expected_noise(stratum) for stratum in strata]
+    noise = weight @ [distribution for distribution, _ in expected]
     if _separation(noise, counts.sum((0, 1, 2)) / counts.sum(), share) < LEAST_SEPARATION:
         return NoShare("the model tells noise from this log's interactions too poorly")
     return NoiseShare(share, max(share - margin, 0.0), min(share + margin, 1.0), tuple(ratio.tolist()))
@@ -153,7 +162,7 @@ def recalibrate(reference: np.ndarray, counts: np.ndarray, share: NoiseShare) ->
     noise = np.zeros(BINS)
     for stratum, part in zip(_strata(reference, counts), share.by_place, strict=True):
         size = stratum.counts.sum()
-        noise += min(max(part * size, size / max(rows.sum(), 2)), _MOST_NOISE * size) * _expected_noise(stratum)
+        noise += min(max(part * size, size / max(rows.sum(), 2)), _MOST_NOISE * size) * _expected_noise(stratum)[0]
     return Recalibration(*_fit_platt(noise, rows))
 
 
@@ -194,26 +203,31 @@ def _strata(reference: np.ndarray, counts: np.ndarray) -> list[_Stratum]:
     return [_Stratum(reference[place], counts[:, place]) for place in range(PLACES)]
 
 
-def _least_ratio(stratum: _Stratum) -> tuple[float, float]:
-    """Returns the share of noise in a stratum and its standard error."""
-    rows = stratum.counts.sum((0, 2))  # [k]
-    if not rows.any():
+def _expected_noise(stratum: _Stratum) -> tuple[np.ndarray, float]:
+    """Returns the distribution of noise's scores, [BINS], and the inserted interactions that it comes from."""
+    rows, size = stratum.counts.sum((0, 2)), stratum.reference.sum()  # [k]
+    if len(stratum.reference) != len(rows):
+        return stratum.reference.sum(0) / max(size, 1), size
+    noise, sizes = _noise_by_bucket(stratum.reference), np.maximum(stratum.reference.sum(1), _POOLED)
+    spread = rows / max(rows.sum(), 1)  # of the noise over the buckets, [k]
+    if (sizes >= _FEWEST_IN_BUCKET).all() and rows.any():
+        spread = spread * [
+            _least_ratio(*bucket)[0] + _LEAST_SHARE
+            for bucket in zip(noise, sizes, stratum.counts.swapaxes(0, 1), strict=True)
+        ]
+        spread /= spread.sum()
+    # What the weights leave of it.
+    return spread @ noise, min(size, 1 / max((spread**2 / sizes).sum(), 1e-12))
+
+
+def _least_ratio(noise: np.ndarray, size: float, counts: np.ndarray) -> tuple[float, float]:
+    """Returns the share of noise in a part of the log, and its standard error; arguments as in `_compare_tails`."""
+    if not counts.any():
         return 0.0, 0.0
-    size = stratum.reference.sum()
-    if len(stratum.reference) == len(rows):
-        # What the weights leave of it; a bucket of few has those that it is mixed with.
-        weight = rows / rows.sum()
-        size = min(size, 1 / (weight**2 / np.maximum(stratum.reference.sum(1), _POOLED)).sum())
-    found, ratio, error = _compare_tails(_expected_noise(stratum), size, stratum.counts.sum(1))
+    found, ratio, error = _compare_tails(noise, size, counts)
     certain = (found * size >= FEWEST_NOISE) & (found >= LEAST_TAIL)
     best = np.where(certain, ratio + _CAUTION * error, np.inf).argmin()
     return min(float(ratio[best]), 1.0), float(error[best])
-
-
-def _expected_noise(stratum: _Stratum) -> np.ndarray:
-    """Returns the distribution of noise's scores, [BINS], were it as frequent in each bucket as interactions are."""
-    rows = stratum.counts.sum((0, 2))  # [k]
-    return rows / max(rows.sum(), 1) @ _noise_by_bucket(stratum.reference, len(rows))
 
 
 def _compare_tails(noise: np.ndarray, size: float, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -262,14 +276,9 @@ def _tails(counts: np.ndarray) -> np.ndarray:
     return counts[..., ::-1].cumsum(-1)[..., ::-1]
 
 
-def _noise_by_bucket(reference: np.ndarray, buckets: int) -> np.ndarray:
-    """Returns the distribution of the reference's scores in each bucket, [buckets, BINS].
-
-    A log that falls into another number of buckets than the reference gets that of all of them together.
-    """
+def _noise_by_bucket(reference: np.ndarray) -> np.ndarray:
+    """Returns the distribution of the reference's scores in each bucket, [r, BINS]."""
     together = reference.sum(0) / max(reference.sum(), 1)
-    if len(reference) != buckets:
-        return np.tile(together, (buckets, 1))
     return (reference + _POOLED * together) / (reference.sum(1, keepdims=True) + _POOLED)
 
 

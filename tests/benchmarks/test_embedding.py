@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.embedding import embed, embed_in_a_loop, make_titles
+from benchmarks.embedding import embed, embed_in_a_loop, make_titles, read_vectors
 
 
 def test_both_ways_give_the_same_vectors(tmp_path):
@@ -13,5 +13,5 @@ def test_both_ways_give_the_same_vectors(tmp_path):
     vectors = []
     for way in (embed, embed_in_a_loop):
         way(items, str(tmp_path / way.__name__))
-        vectors.append(np.stack(pq.read_table(tmp_path / way.__name__)["embedding"].to_pylist()))
+        vectors.append(read_vectors(str(tmp_path / way.__name__)))
     assert np.allclose(*vectors, atol=1e-5)

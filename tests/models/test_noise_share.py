@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from iadsr.models.decision import calibration_error
 from iadsr.models.noise_share import (
     BINS,
     CENTRES,
@@ -24,7 +25,7 @@ NOISE, GENUINE = 1.5, -2.0
 """Mean log odds of noise and of genuine interactions; both spread by 1."""
 
 
-def draw(generator, rows: int, mean: float) -> np.ndarray:
+def draw(generator, rows: int, mean: float | np.ndarray) -> np.ndarray:
     return (1 / (1 + np.exp(-generator.normal(mean, 1, rows)))).astype(np.float32)
 
 
@@ -185,3 +186,30 @@ def test_a_log_of_ends_alone_is_judged_by_them():
     found = estimate_share(reference(), counts)
     assert isinstance(found, NoiseShare)
     assert found.estimate == found.by_place[1] == pytest.approx(0.1, abs=0.02)
+
+
+@pytest.mark.parametrize("spread", [(6, 0, 0, 0, 0, 0), (3, 2, 1, 0, 0, 0), (0, 0, 0, 0, 0, 6), (1, 1, 1, 1, 1, 1)])
+def test_noise_is_found_however_it_is_spread_over_buckets(spread):
+    # As uniform noise is: next to none of it falls on popular items, where noise looks most like noise.
+    generator, means = np.random.default_rng(2), np.linspace(NOISE - 1, NOISE + 1, BUCKETS)
+    place, bucket = (generator.random(60_000) < 0.25).astype(int), generator.integers(0, BUCKETS, 60_000)
+    among_noise = count_scores(draw(generator, 60_000, means[bucket]), place, bucket, BUCKETS)
+    place, bucket = (generator.random(300_000) < 0.25).astype(int), generator.integers(0, BUCKETS, 300_000)
+    noise = generator.random(300_000) < 0.1 * np.array(spread)[bucket]
+    probability = draw(generator, 300_000, np.where(noise, means[bucket], GENUINE))
+    counts = count_by_group(probability, generator.integers(0, GROUPS, 300_000), place, bucket, BUCKETS)
+
+    found = estimate_share(among_noise, counts)
+    assert isinstance(found, NoiseShare)
+    assert found.estimate == pytest.approx(0.1, rel=0.15)
+    rebased = recalibrate(among_noise, counts, found).apply(probability).astype(float)
+    assert calibration_error(noise, rebased, np.ones(len(noise))) < 0.02
+
+
+def test_where_little_was_inserted_in_a_bucket_noise_is_taken_to_be_spread_as_interactions_are():
+    noise, counts = reference(rows=3_000), log(0.1)[2]
+    # By itself, a bucket with so little to compare it with could be all noise, and outweigh the others.
+    noise[:, 0] = 0
+    found = estimate_share(noise, counts)
+    assert isinstance(found, NoiseShare)
+    assert found.estimate == pytest.approx(0.1, abs=0.02)
