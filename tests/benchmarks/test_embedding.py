@@ -1,6 +1,7 @@
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
 from benchmarks.embedding import embed, embed_in_a_loop, make_titles, read_vectors
 
@@ -14,4 +15,4 @@ def test_both_ways_give_the_same_vectors(tmp_path):
     for way in (embed, embed_in_a_loop):
         way(items, str(tmp_path / way.__name__))
         vectors.append(read_vectors(str(tmp_path / way.__name__)))
-    assert np.allclose(*vectors, atol=1e-5)
+    assert np.allclose(*vectors, atol=0.03 if torch.cuda.is_available() else 1e-5)  # half precision on a GPU

