@@ -216,7 +216,7 @@ def _expected_noise(stratum: _Stratum) -> tuple[np.ndarray, float]:
             for bucket in zip(noise, sizes, stratum.counts.swapaxes(0, 1), strict=True)
         ]
         spread /= spread.sum()
-    # What the weights leave of it.
+    # Kish's effective sample size: weighted unequally, so many interactions tell as much as fewer do.
     return spread @ noise, min(size, 1 / max((spread**2 / sizes).sum(), 1e-12))
 
 
