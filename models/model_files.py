@@ -34,9 +34,14 @@ def fingerprint(directory: str | Path) -> str:
     Raises:
         ArtifactError: A file is missing.
     """
+    return fingerprint_of({name: _read(Path(directory) / name) for name in (WEIGHTS, CONFIG)})
+
+
+def fingerprint_of(contents: dict[str, bytes]) -> str:
+    """Returns the `fingerprint` of a model directory that holds these contents, by file name."""
     digest = hashlib.sha256()
     for name in (WEIGHTS, CONFIG):
-        content = _read(Path(directory) / name)
+        content = contents[name]
         # The length keeps the two files apart: no byte can move from one to the other unseen.
         digest.update(len(content).to_bytes(8, "little"))
         digest.update(content)

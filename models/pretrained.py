@@ -50,9 +50,14 @@ class Pretrained:
 
     def save_pretrained(self, directory: str | Path) -> None:
         """Writes `model.safetensors`, `config.json` and a model card, `README.md`, into `directory`."""
-        assert isinstance(self, nn.Module)
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
+        for name, content in self.to_files().items():
+            (directory / name).write_bytes(content)
+
+    def to_files(self) -> dict[str, bytes]:
+        """Returns what `save_pretrained` writes, by file name; the configuration, which makes it a model, last."""
+        assert isinstance(self, nn.Module)
         described = {
             "format_version": FORMAT_VERSION,
             "config": asdict(self.config),
@@ -61,9 +66,11 @@ class Pretrained:
             "provenance": self.provenance,
         }
         tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
-        (directory / WEIGHTS).write_bytes(save(tensors))
-        (directory / CONFIG).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-        (directory / CARD).write_text(_card(described), encoding="utf-8")
+        return {
+            WEIGHTS: save(tensors),
+            CARD: _card(described).encode(),
+            CONFIG: (json.dumps(described, indent=2) + "\n").encode(),
+        }
 
     @classmethod
     def from_pretrained(cls, directory: str | Path) -> Self:

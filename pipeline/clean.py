@@ -37,7 +37,7 @@ from ..transforms.summary import MergeSummaries
 from ..transforms.validation import MAX_REJECTED, check_max_rejected
 from ..transforms.writing import INTERACTIONS, REJECTED, DecideAndWrite
 from .artifacts import COLLABORATIVE, ModelFacts, check_embeddings, read_model_facts
-from .execution import run_in_thread, translated_errors
+from .execution import run_in_thread, translated_errors, translated_submission
 from .output_directory import check_place, locked, prepare_output
 from .progress import FileStep, Progress, watch_files
 from .report import render_report
@@ -131,11 +131,13 @@ def _run(
     staging: str,
 ) -> dict[str, Any] | None:
     local = runs_here(beam_options)
-    pipeline = beam.Pipeline(make_runner(beam_options), options=beam_options)
+    with translated_submission():
+        pipeline = beam.Pipeline(make_runner(beam_options), options=beam_options)
     shuffle = options.shuffle or ("claim-check" if local else "bytes")
     build_graph(pipeline, options, plan, facts, sharding, shuffle, staging)
     if not local:
-        result = pipeline.run()
+        with translated_submission():
+            result = pipeline.run()
         if is_template(beam_options):
             return None
         with progress.task("Running on " + type(pipeline.runner).__name__), translated_errors():
@@ -306,5 +308,5 @@ def refuse_local_output(output: str, beam_options: PipelineOptions) -> None:
             code="OUTPUT-CONTAINER",
             found=f"--output={output} with --environment_type={environment}",
             expected="a path that all workers and this machine share, such as gs://, s3:// or hdfs://",
-            fix="name a shared path, or run workers on this machine with --environment_type=LOOPBACK",
+            fix="name a shared path; a portable runner on this machine can also take --environment_type=LOOPBACK",
         )

@@ -126,11 +126,13 @@ def embed(
 
     A second run into the same directory embeds only new and changed items.
     """
-    _beam_options(context)
+    beam_options = _beam_options(context)
     from .embed import EmbedOptions, embed_catalogue
     from .messages import describe_embedding
     from .progress import Progress
+    from .runner import refuse_other_runners
 
+    refuse_other_runners("embed", beam_options)
     options = EmbedOptions(items, output, text_columns, item_column, encoder)
     with Progress(_err).task("Embedding items") as task:
         summary = embed_catalogue(options, task.advance_to)
@@ -157,13 +159,15 @@ def train(
     verbose: Verbose = False,
 ) -> None:
     """Train a noise detector on a log and its item embeddings."""
-    _beam_options(context)
+    beam_options = _beam_options(context)
     from ..transforms.schema import InteractionColumns
     from .messages import describe_training
     from .progress import Progress
+    from .runner import refuse_other_runners
     from .train import TrainOptions
     from .train import train as run
 
+    refuse_other_runners("train", beam_options)
     columns = InteractionColumns(user_column, item_column, timestamp_column, position_column)
     options = TrainOptions(
         interactions=interactions,

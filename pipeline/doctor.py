@@ -17,6 +17,7 @@ from ..transforms import files
 from ..transforms.embedding_table import EmbeddingTable
 from ..transforms.embeddings import read_embeddings
 from ..transforms.item_texts import read_item_texts
+from ..transforms.manifest import MANIFEST
 from ..transforms.reading import read_split
 from ..transforms.schema import InteractionColumns
 from ..transforms.splits import InputPlan, OnBadFile, plan_input
@@ -224,6 +225,8 @@ def _output(output: str) -> str:
     if place == os.path.abspath(output):
         with locked(output):
             names = files.list_names(output)
+        if MANIFEST in names:
+            return "holds a finished run, which only --overwrite replaces"
         return f"exists, {counted(len(names), 'file')}" if names else "exists, empty"
     return "will be created"
 

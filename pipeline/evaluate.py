@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from ..models.bootstrap import Estimate, Resampled, judge
 from ..models.config import BackboneName
@@ -25,11 +25,12 @@ from ..transforms.files import write_atomically
 from ..transforms.readable import replace_non_finite
 from ..transforms.schema import InteractionColumns
 from ..transforms.splits import OnBadFile, SkippedFile, plan_input
+from ..transforms.table_files import write_table
 from ..transforms.validation import MAX_REJECTED, check_max_rejected
 from ..transforms.writing import INTERACTIONS
 from .clean import CleanOptions, clean
 from .progress import Progress
-from .runner import runs_here
+from .runner import refuse_other_runners
 from .train import TrainOptions, read_log, train
 
 MAIN_METRIC = "NDCG@10"
@@ -145,14 +146,7 @@ def evaluate(options: EvaluateOptions, beam_options: PipelineOptions, progress: 
     Raises:
         IadsrError: Log, embeddings or options are unusable, or the log is too small.
     """
-    if not runs_here(beam_options):
-        raise UsageError(
-            "evaluate runs on this machine alone",
-            code="EVALUATE-RUNNER",
-            found=f"--runner={beam_options.view_as(StandardOptions).runner}",
-            expected="no other runner: recommenders are trained here, and the log has to fit into memory",
-            fix="leave out --runner, or evaluate on a sample of the users",
-        )
+    refuse_other_runners("evaluate", beam_options)
     with progress.task("Reading the log") as task:
         plan = plan_input(options.interactions, options.columns, options.on_bad_file)
         ordered, rejected = read_log(
@@ -263,12 +257,14 @@ def _clean_training_part(
             _COLUMNS.item: item_ids.take(pa.array(held_out.log.items[rows])),
             _COLUMNS.timestamp: rows,  # orders a user's interactions, and says afterwards which is which
         }
-        pq.write_table(pa.table(columns), log)
+        write_table(log, pa.table(columns))
         train(
             TrainOptions(log, options.embeddings, model, _COLUMNS, backbone=options.backbone, seed=options.seed),
             progress,
         )
-        clean(CleanOptions(log, options.embeddings, model, cleaned, _COLUMNS), beam_options, progress)
+        manifest = clean(CleanOptions(log, options.embeddings, model, cleaned, _COLUMNS), beam_options, progress)
+        if manifest and (why := manifest["noise_share"]["unknown_because"]):
+            progress.say(f"The share of noise is not known ({why}): nothing is dropped, and all weights are 1.")
         judged = pq.read_table(os.path.join(cleaned, INTERACTIONS), columns=[_COLUMNS.timestamp, "keep", "weight"])
     row = judged[_COLUMNS.timestamp].to_numpy()
     dropped, weight = np.zeros(len(held_out.training), bool), np.ones(len(held_out.training), np.float32)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import apache_beam as beam
 
-from ..models.errors import PREFIX, ArtifactError, ConservationError, IadsrError, InputError
+from ..models.errors import PREFIX, ArtifactError, ConservationError, IadsrError, InputError, UsageError
 
 _FAMILY = {error.__name__: error for error in (InputError, ArtifactError, ConservationError)}
 _IN_TRACEBACK = re.compile(
@@ -38,6 +38,30 @@ def run_in_thread(pipeline: beam.Pipeline) -> None:
     with translated_errors():
         if failure:
             raise failure[0]
+
+
+@contextmanager
+def translated_submission() -> Iterator[None]:
+    """Says in Beam's words why a runner took no job: it is no mistake of ours, and no row has been read yet.
+
+    Raises:
+        UsageError: The runner refused the options, or could not be reached.
+        IadsrError: The error that a worker raised, of a runner that waits for its workers.
+    """
+    try:
+        with translated_errors():
+            yield
+    except IadsrError:
+        raise
+    except Exception as error:
+        if "Traceback (most recent call last)" in str(error):  # a worker's, which may hold a row
+            raise
+        raise UsageError(
+            "Beam could not start the job",
+            code="BEAM-SUBMIT",
+            found=" ".join(str(error).split())[:500] or type(error).__name__,
+            fix="correct the Beam flags, and check that the runner and what it needs can be reached from this machine",
+        ) from error
 
 
 @contextmanager

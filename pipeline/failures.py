@@ -27,7 +27,7 @@ def exit_code_of(command: Callable[[], int | None], console: Console) -> int:
         console: Of the standard error.
     """
     try:
-        return command() or 0
+        code = command() or 0
     except IadsrError as error:
         _show(error, console)
         return {ConservationError: EXIT_CONSERVATION, UsageError: EXIT_USAGE}.get(type(error), EXIT_INPUT)
@@ -35,13 +35,15 @@ def exit_code_of(command: Callable[[], int | None], console: Console) -> int:
         _show(_usage_error(error), console)
         return EXIT_USAGE
     except (KeyboardInterrupt, typer.Abort):
-        console.print("Interrupted.")
-        return EXIT_INTERRUPTED
+        code = EXIT_INTERRUPTED
     except Exception as error:
         logging.getLogger(__name__).info("What happened:", exc_info=True)  # with --verbose
         console.print(Text.assemble(("Error ", "bold red"), f"{PREFIX}BUG: {bug_in_short(error)}"), soft_wrap=True)
         console.print("This is a bug of ours. Run again with --verbose for the stack trace, and report it, please.")
         return EXIT_BUG
+    if code == EXIT_INTERRUPTED:  # which typer, too, makes of an interrupt
+        console.print("Interrupted. The same command goes on where this one stopped, as far as it can.")
+    return code
 
 
 def bug_in_short(error: BaseException) -> str:

@@ -127,6 +127,7 @@ def describe_verification(verified: "Verified", output: str) -> str:
             f"Interactions of {counted(verified.users, 'user')} are in order; the sequences are exactly the kept ones.",
             f"Held against {against}"
             + ("." if held == verified.inputs else "; the others are gone, changed or out of reach."),
+            *([f"The run left out {counted(verified.skipped, 'bad file')}."] if verified.skipped else []),
         ]
     )
 

@@ -25,6 +25,22 @@ _LOCAL_RUNNERS = {"direct", "directrunner", "fnapirunner", "bundlebaseddirectrun
 """In small letters, as Beam does not tell these from capital ones."""
 
 
+def refuse_other_runners(command: str, options: PipelineOptions) -> None:
+    """Checks that no runner is named for a command that does all of its work on this machine.
+
+    Raises:
+        UsageError: One is.
+    """
+    if not runs_here(options):
+        raise UsageError(
+            f"{command} runs on this machine alone",
+            code="BEAM-HERE",
+            found=f"--runner={options.view_as(StandardOptions).runner}",
+            expected="no other runner: its input has to fit into the memory of this machine",
+            fix="leave out --runner, or give it a sample of the users",
+        )
+
+
 def beam_options(flags: list[str], own: Iterable[str] = ()) -> PipelineOptions:
     """Parses flags that are not ours as Beam's.
 

@@ -1,9 +1,7 @@
 """The train command: reads the log with the reader of the pipeline, joins the embeddings, trains, writes the model."""
 
 import dataclasses
-import os
 import re
-import tempfile
 from collections import Counter
 from typing import Any
 
@@ -12,7 +10,7 @@ import pyarrow as pa
 
 from ..models.config import BackboneName, HeadName, IADSRConfig, TrainingConfig
 from ..models.errors import IadsrError, InputError
-from ..models.model_files import CARD, CONFIG, WEIGHTS, fingerprint
+from ..models.model_files import CARD, CONFIG, WEIGHTS, fingerprint_of
 from ..models.training import TrainingProgress, TrainingResult
 from ..models.training import train as train_model
 from ..transforms import files
@@ -209,13 +207,8 @@ def write_model(output: str, result: TrainingResult, item_ids: pa.Array) -> None
     The configuration comes last, when all else has reached the disk: a directory without it is no model.
     """
     config = result.model.config
-    with tempfile.TemporaryDirectory() as scratch:
-        result.model.save_pretrained(scratch)
-        own = fingerprint(scratch)
-        contents = {}
-        for name in (WEIGHTS, CARD, CONFIG):
-            with open(os.path.join(scratch, name), "rb") as file:
-                contents[name] = file.read()
+    contents = result.model.to_files()
+    own = fingerprint_of(contents)
     left = [files.join(output, *name.split("/")) for name in files.list_names(output) if files.is_temporary(name)]
     files.delete(files.join(output, CONFIG), *left)
     metadata = EmbeddingMetadata("collaborative", config.backbone, own, "none", config.collaborative_width)

@@ -6,7 +6,9 @@ from ..models.errors import ConservationError, InputError
 from .reading import SplitCounts
 from .run_facts import RunFacts
 from .summary import Summary
+from .table_files import WrittenFile
 from .thresholds import share_of
+from .writing import INTERACTIONS, REJECTED, SEQUENCES
 
 
 def check_rejected(facts: RunFacts, counts: list[SplitCounts]) -> None:
@@ -50,7 +52,7 @@ def list_reasons(reasons: Counter[str]) -> str:
 
 
 def check_conservation(facts: RunFacts, counts: list[SplitCounts], summary: Summary | None) -> None:
-    """Checks that rows read = kept + dropped + rejected, per file as far as files go and in total.
+    """Checks that rows read = kept + dropped + rejected, per file as far as files go and in total, on disk as well.
 
     Raises:
         ConservationError: Rows were lost or came twice.
@@ -76,7 +78,8 @@ def check_conservation(facts: RunFacts, counts: list[SplitCounts], summary: Summ
             "No row of the input could be used",
             code="ROWS-NONE",
             found=list_reasons(reasons),
-            fix="see the rejected/ folder of the output for the rows; are the right columns named?",
+            fix="see the rejected/ folder of the output for the rows; are the right columns named, and times that are "
+            "text written as ISO 8601?",
         )
     for path, kept, dropped in zip(facts.rows_by_file, *summary.files.tolist(), strict=True):
         if kept + dropped != valid[path]:
@@ -95,3 +98,23 @@ def check_conservation(facts: RunFacts, counts: list[SplitCounts], summary: Summ
             expected=f"{sum(count.checksum for count in counts) % 2**64:016x}",
             fix="do not use this output; run again, and report it if it happens again",
         )
+    rejected = [count.written for count in counts if count.written is not None]
+    _check_files(summary, rejected, reasons.total())
+
+
+def _check_files(summary: Summary, rejected: list[WrittenFile], rejected_rows: int) -> None:
+    """Checks that the files written hold as many rows as were counted before they were written."""
+    users, _, emptied = summary.users.tolist()
+    expected = {INTERACTIONS: summary.kept + summary.dropped, SEQUENCES: users - emptied, REJECTED: rejected_rows}
+    found: Counter[str] = Counter()
+    for file in (*summary.written, *rejected):
+        found[file.path.split("/")[-2]] += file.rows
+    for folder, rows in expected.items():
+        if found[folder] != rows:
+            raise ConservationError(
+                f"The files in {folder}/ do not hold the rows that were to be written",
+                code="ROWS-DISK",
+                found=f"{found[folder]:,} rows in them",
+                expected=f"{rows:,}",
+                fix="something else has written to the output: delete it, and run again",
+            )

@@ -245,12 +245,29 @@ class _Finish(beam.DoFn):
             open_items(catalogue_directory),
             self._output,
         )
+        _refuse_unknown(manifest["items"])
         examples = name_users([example for _, example in summary.examples], self._facts.report_users)
         report = self._render(manifest, examples)
         _write_text(join(self._output, REPORT), report)
         path = join(self._output, MANIFEST)
         _write_text(path, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
         yield path, None
+
+
+def _refuse_unknown(items: dict[str, int]) -> None:
+    """Checks that some item of the log is known: a log of which nothing can be judged has not been cleaned.
+
+    Raises:
+        InputError: None is.
+    """
+    if items["unknown"] == items["total"]:
+        raise InputError(
+            "Neither the embeddings nor the model know any item of the log",
+            code="IDS-UNKNOWN",
+            found=f"{items['total']:,} items, all of them unknown",
+            expected="item ids such as those of the log that the model was trained on",
+            fix="clean with the model and the embeddings that belong to this log; were its ids made in another way?",
+        )
 
 
 def _remove(closed: tuple[str, Iterable[None]], staging_directory: str) -> str:

@@ -42,6 +42,8 @@ class Verified:
     """Input files in all."""
     inputs_held_against: int
     """Those that are unchanged, and whose rows and ids were held against the output."""
+    skipped: int
+    """Files of the log that the run left out, as it was told to."""
 
 
 def verify_output(output: str) -> Verified:
@@ -58,7 +60,9 @@ def verify_output(output: str) -> Verified:
     rejected = _check_rejected(output, manifest)
     users, checksum, schema = _check_shards(output, manifest, columns)
     held = _check_inputs(manifest, columns, rejected, schema, checksum)
-    return Verified(manifest["rows"], len(manifest["outputs"]), users, len(manifest["files"]), held)
+    return Verified(
+        manifest["rows"], len(manifest["outputs"]), users, len(manifest["files"]), held, len(manifest["skipped_files"])
+    )
 
 
 def _check_manifest(output: str, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -71,6 +75,7 @@ def _check_manifest(output: str, manifest: dict[str, Any]) -> dict[str, Any]:
         usable = (
             all(_is_count(c[name]) for c in counts for name in _COUNTS),
             all(_is_text(f["path"]) and _is_count(f["bytes"]) and f["changed_at"] >= 0 for f in files),
+            isinstance(manifest["skipped_files"], list),
             all(_is_text(file.path) and ".." not in file.path.split("/") for file in written),
             all(_is_count(file.rows) and _is_count(file.size) and _is_text(file.sha256) for file in written),
             any(file.path.startswith(f"{INTERACTIONS}/") for file in written),

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from iadsr.models.errors import InputError
 from iadsr.pipeline.clean import CleanOptions, clean
-from iadsr.pipeline.messages import describe_cleaning
+from iadsr.pipeline.messages import describe_cleaning, describe_verification
 from iadsr.pipeline.progress import Progress
 from iadsr.pipeline.runner import beam_options
 from iadsr.transforms import scoring
@@ -85,7 +85,8 @@ def test_what_is_bad_is_named_and_counted_and_the_rest_is_cleaned(world, hostile
         "mixed.parquet": ("LOG-MIXED", 4),
     }
     verified = verify_output(str(tmp_path / "out"))
-    assert verified.inputs_held_against == 2
+    assert (verified.inputs_held_against, verified.skipped) == (2, 3)
+    assert "left out 3 bad files" in describe_verification(verified, "out")
     table = pq.read_table(tmp_path / "out" / "interactions")
     assert set(table["user_id"].to_pylist()) <= {*USERS, "u"}
     assert table.schema.field("struct").type == pa.struct([("a", pa.list_(pa.int64())), ("b", pa.string())])

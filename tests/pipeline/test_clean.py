@@ -10,7 +10,7 @@ import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from rich.console import Console
 
-from iadsr.models.errors import ArtifactError, InputError
+from iadsr.models.errors import ArtifactError, ConservationError, InputError
 from iadsr.models.iadsr import IADSR
 from iadsr.pipeline import clean as clean_module
 from iadsr.pipeline.clean import CleanOptions, clean
@@ -276,6 +276,32 @@ def test_when_no_row_can_be_used_the_run_fails_and_says_why(world, tmp_path):
     assert "empty user_id (2 rows)" in str(error.value)
     assert not (tmp_path / "out" / "manifest.json").exists()
     assert len(read(tmp_path / "out", "rejected")) == 2
+
+
+def test_a_log_of_which_no_item_is_known_is_not_called_cleaned(world, tmp_path):
+    log = world.log()
+    other = pc.binary_join_element_wise(log["item_id"], "again", "-")
+    pq.write_table(log.set_column(1, "item_id", other), tmp_path / "log.parquet")
+    with pytest.raises(InputError, match="40 items, all of them unknown"):
+        run(world, tmp_path / "out", interactions=str(tmp_path / "log.parquet"))
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_a_result_that_something_else_has_changed_is_not_gone_on_with(world, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(clean_module, "render_report", _fail)
+        with pytest.raises(ValueError, match="no report"):
+            run(world, tmp_path / "out")
+    part = next((tmp_path / "out" / "interactions").iterdir())
+    table = pq.read_table(part)
+    pq.write_table(table.slice(1), part)
+    with pytest.raises(ConservationError, match="files in interactions/ do not hold the rows") as error:
+        run(world, tmp_path / "out")
+    assert f"{world.log().num_rows - 1:,} rows in them" in str(error.value)
+
+
+def _fail(*_):
+    raise ValueError("no report")
 
 
 def test_unknown_items_and_lonely_interactions_are_kept_with_a_reason(world, tmp_path):

@@ -131,6 +131,12 @@ finally:
             2,
             "evaluate runs on this machine alone",
         ),
+        (["embed", "--items", "i", "--output", "o", "--runner=SparkRunner"], 2, "embed runs on this machine alone"),
+        (
+            ["train", "--interactions", "i", "--embeddings", "e", "--output", "o", "--runner=SparkRunner"],
+            2,
+            "train runs on this machine alone",
+        ),
         (["clean"], 1, "No file found at nowhere"),
         (["clean", "--config", "nowhere.yaml"], 1, "Cannot read the configuration"),
     ],

@@ -3,6 +3,7 @@ import json
 import shutil
 from collections import namedtuple
 from importlib import metadata
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -141,6 +142,8 @@ def test_a_directory_that_is_being_written_to_is_told(healthy):
     with locked(healthy["output"]):
         assert "OUTPUT-BUSY" in findings(**healthy)["Output"].text
     assert findings(**healthy)["Output"].text == "exists, empty"
+    (Path(healthy["output"]) / "manifest.json").write_text("{}")
+    assert "finished run" in findings(**healthy)["Output"].text
 
 
 def test_packages_of_the_wrong_version_are_told(monkeypatch):

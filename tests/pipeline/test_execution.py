@@ -2,8 +2,8 @@ import apache_beam as beam
 import pytest
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
-from iadsr.models.errors import ArtifactError, ConservationError
-from iadsr.pipeline.execution import run_in_thread, translated_errors
+from iadsr.models.errors import ArtifactError, ConservationError, UsageError
+from iadsr.pipeline.execution import run_in_thread, translated_errors, translated_submission
 
 LOST = ConservationError("Rows of a.parquet do not add up", code="ROWS-FILE", found="1", expected="2", fix="run again")
 
@@ -38,6 +38,20 @@ def test_what_is_not_ours_passes_as_it_is():
     with pytest.raises(ConservationError) as error, translated_errors():
         raise LOST
     assert error.value is LOST
+
+
+def test_a_runner_that_takes_no_job_is_told_in_beams_words():
+    with pytest.raises(UsageError) as error, translated_submission():
+        raise RuntimeError("Unable to fetch the job server jar\n  stage it at /opt/jar")
+    assert (error.value.code, error.value.found) == (
+        "BEAM-SUBMIT",
+        "Unable to fetch the job server jar stage it at /opt/jar",
+    )
+    # What a worker says may hold a row, and is no refusal.
+    with pytest.raises(RuntimeError), translated_submission():
+        raise RuntimeError("Traceback (most recent call last):\n  ValueError: anna")
+    with pytest.raises(ConservationError), translated_submission():
+        raise LOST
 
 
 def test_a_pipeline_that_works_ends_quietly():

@@ -31,6 +31,7 @@ def run(command) -> tuple[int, str]:
         (failing_with(ConservationError("a row is gone", code="ROWS", fix="look")), 3, "IADSR-ROWS: a row is gone"),
         (failing_with(KeyError("anna")), 4, "IADSR-BUG: KeyError"),
         (failing_with(KeyboardInterrupt()), 130, "Interrupted."),
+        (lambda: 130, 130, "Interrupted."),  # typer has heard it first
     ],
 )
 def test_each_kind_of_failure_has_its_exit_code(command, code, words):

@@ -10,10 +10,11 @@ from iadsr.transforms.deciding import DROP_REASONS, KEEP_REASONS, Policy
 from iadsr.transforms.reading import SplitCounts, row_checksum
 from iadsr.transforms.run_facts import RunFacts
 from iadsr.transforms.summary import Summary, merge_summaries
+from iadsr.transforms.table_files import WrittenFile
 
 FACTS = RunFacts({"a.parquet": 10, "b.parquet": 5}, Policy(), np.zeros((6, 256)), {})
 COUNTS = [
-    SplitCounts("a.parquet", 6, {"null user_id": 1}, 0.0),
+    SplitCounts("a.parquet", 6, {"null user_id": 1}, 0.0, written=WrittenFile("out/rejected/part-0", 1, 0, "")),
     SplitCounts("a.parquet", 3, {}, 0.0),
     SplitCounts("b.parquet", 5, {}, 0.0),
 ]
@@ -34,7 +35,10 @@ def summary(kept: tuple[int, int], dropped: tuple[int, int], checksum: int = 0) 
         examples=[],
         files=np.array([kept, dropped]),
         checksum=checksum,
-        written=[],
+        written=[
+            WrittenFile("out/interactions/part-0", sum(kept) + sum(dropped), 0, ""),
+            WrittenFile("out/sequences/part-0", 1, 0, ""),
+        ],
     )
 
 
@@ -61,6 +65,19 @@ def test_a_row_that_took_the_place_of_another_is_found():
     check_conservation(FACTS, counts, summary((8, 4), (1, 1), checksum=2**64 - 15))
     with pytest.raises(ConservationError, match="not the same"):
         check_conservation(FACTS, counts, summary((8, 4), (1, 1), checksum=7))
+
+
+@pytest.mark.parametrize("folder", ["interactions", "sequences", "rejected"])
+@pytest.mark.parametrize("rows", [-1, 1])
+def test_a_file_that_holds_other_rows_than_were_counted_is_found(folder, rows):
+    counts, total = list(COUNTS), summary((8, 4), (1, 1))
+    files = [*total.written, counts[0].written]
+    changed = [
+        dataclasses.replace(file, rows=file.rows + rows * (folder in file.path)) for file in files if file is not None
+    ]
+    counts[0] = dataclasses.replace(counts[0], written=changed.pop())
+    with pytest.raises(ConservationError, match=f"files in {folder}/ do not hold the rows"):
+        check_conservation(FACTS, counts, dataclasses.replace(total, written=changed))
 
 
 def test_checksums_of_parts_add_up_and_tell_sets_of_rows_apart():
