@@ -59,7 +59,7 @@ def translated_submission() -> Iterator[None]:
         raise UsageError(
             "Beam could not start the job",
             code="BEAM-SUBMIT",
-            found=" ".join(str(error).split())[:500] or type(error).__name__,
+            found=" ".join(str(error).split())[:1000] or type(error).__name__,
             fix="correct the Beam flags, and check that the runner and what it needs can be reached from this machine",
         ) from error
 

@@ -42,6 +42,12 @@ def describe_embedding(summary: "EmbedSummary", output: str) -> str:
     return _text([*lines, _place("Embeddings", output)])
 
 
+_KNOWS_TOO_LITTLE = (
+    "Of a log this small it knows too little noise: clean will not estimate how much a log holds, "
+    "and drops nothing unless it is told how much."
+)
+
+
 def describe_training(summary: "TrainSummary", output: str) -> str:
     """Says what the model was trained on, how well it detects noise, and where it lies."""
     metrics = summary.metrics
@@ -52,6 +58,7 @@ def describe_training(summary: "TrainSummary", output: str) -> str:
             *_without_text(summary.items_without_text),
             *describe_left_out(summary.skipped, summary.rejected),
             f"On held-out users it tells inserted noise from the rest with AUROC {metrics['held_out_auroc']:.3f}.",
+            *([] if summary.knows_noise else [_KNOWS_TOO_LITTLE]),
             _place("Model", output),
         ]
     )

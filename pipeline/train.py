@@ -11,6 +11,7 @@ import pyarrow as pa
 from ..models.config import BackboneName, HeadName, IADSRConfig, TrainingConfig
 from ..models.errors import IadsrError, InputError
 from ..models.model_files import CARD, CONFIG, WEIGHTS, fingerprint_of
+from ..models.noise_share import FEWEST_REFERENCE
 from ..models.training import TrainingProgress, TrainingResult
 from ..models.training import train as train_model
 from ..transforms import files
@@ -78,6 +79,8 @@ class TrainSummary:
     """Items of the log that the embeddings have no vector for."""
     skipped: tuple[SkippedFile, ...] = ()
     """Files of the log that were left out."""
+    knows_noise: bool = True
+    """Whether enough noise was inserted to know what noise scores, without which no log's share of it is estimated."""
 
 
 def train(options: TrainOptions, progress: Progress) -> TrainSummary:
@@ -113,7 +116,8 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
             "seed": options.seed,
         }
         write_model(options.output, result, item_ids)
-    return TrainSummary(result.metrics, dict(rejected), int((~has_semantic).sum()), plan.skipped)
+    knows_noise = bool(result.model.noise_reference.sum() >= FEWEST_REFERENCE)
+    return TrainSummary(result.metrics, dict(rejected), int((~has_semantic).sum()), plan.skipped, knows_noise)
 
 
 def _train(

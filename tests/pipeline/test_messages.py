@@ -75,6 +75,8 @@ def test_training_tells_counts_and_detection(items, words):
     assert "AUROC 0.877" in text
     assert words in text
     assert ("Without text" in text) == bool(items)
+    assert "too little noise" not in text
+    assert "too little noise" in describe_training(TrainSummary(metrics, {}, items, knows_noise=False), "model")
     assert "eft out" not in text
 
 
