@@ -109,7 +109,21 @@ def _load(path: Path) -> Any:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
             raise ValueError(f"more than {DEEPEST} levels of nesting")
+    _refuse_repeated(yaml.compose(content, yaml.SafeLoader))
     return yaml.safe_load(content)
+
+
+def _refuse_repeated(node: Any) -> None:
+    """Checks that nothing is set twice, of which YAML would take the last without a word."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen = set()
+    for key, value in node.value:
+        name = str(key.value).replace("-", "_")
+        if name in seen:
+            raise ValueError(f"{name} is set twice")
+        seen.add(name)
+        _refuse_repeated(value)
 
 
 def _check_value(path: Path, key: str, value: Any, is_flag: bool) -> Any:

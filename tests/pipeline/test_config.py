@@ -36,6 +36,8 @@ def test_text_columns_may_be_a_list(tmp_path):
         ("- a", "is not a mapping"),
         ("beam: x", "is not a mapping"),
         ("a: [", "is not YAML"),
+        ("drop_rate: 0.01\ndrop-rate: 0.2", "drop_rate is set twice"),
+        ("beam: {runner: a, runner: b}", "runner is set twice"),
     ],
 )
 def test_what_an_option_does_not_take_is_refused(tmp_path, text, words):
