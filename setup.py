@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
-PACKAGES = ("pipeline", "transforms", "models")
+FLOORS = ("pipeline", "transforms", "models")
 
 setup(
     name="iadsr",
@@ -14,13 +14,9 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
     # A bare `models` or `pipeline` would collide with a user's own folders, so nothing installs at the top level.
-    packages=[f"iadsr.{name}" for name in PACKAGES],
-    package_dir={f"iadsr.{name}": name for name in PACKAGES},
-    package_data={
-        "iadsr.pipeline": ["py.typed", "templates/*"],
-        "iadsr.transforms": ["py.typed"],
-        "iadsr.models": ["py.typed"],
-    },
+    packages=[f"iadsr.{name}" for name in find_packages(include=[f"{floor}*" for floor in FLOORS])],
+    package_dir={f"iadsr.{floor}": floor for floor in FLOORS},
+    package_data={"iadsr.pipeline.report": ["templates/*"]} | {f"iadsr.{floor}": ["py.typed"] for floor in FLOORS},
     install_requires=[
         "apache-beam>=2.70,<3",
         "faiss-cpu>=1.9,<2",

@@ -9,16 +9,16 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from iadsr.models.errors import InputError
-from iadsr.models.noise import insert_noise, replace_noise
-from iadsr.models.sequences import Sequences
-from iadsr.pipeline.embed import EmbedOptions, embed_catalogue
-from iadsr.pipeline.train import read_log
-from iadsr.transforms.embedding_table import align
-from iadsr.transforms.embeddings import read_embeddings
-from iadsr.transforms.schema import InteractionColumns
-from iadsr.transforms.splits import plan_input
-from iadsr.transforms.validation import time_of
+from iadsr.models.core.errors import InputError
+from iadsr.models.core.sequences import Sequences
+from iadsr.models.noise.insertion import insert_noise, replace_noise
+from iadsr.pipeline.commands.embed import EmbedOptions, embed_catalogue
+from iadsr.pipeline.commands.train import read_log
+from iadsr.transforms.contract.columns import InteractionColumns
+from iadsr.transforms.items.embedding_files import read_embeddings
+from iadsr.transforms.items.embedding_table import align
+from iadsr.transforms.read.input_plan import plan_input
+from iadsr.transforms.read.timestamps import time_of
 
 Kind = Literal["insert", "replace", "label"]
 NoiseItems = Literal["popular", "uniform"]

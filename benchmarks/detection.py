@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from iadsr.transforms.schema import InteractionColumns
+from iadsr.transforms.contract.columns import InteractionColumns
 
 from .datasets import Dataset, Setting, Trial, make_trial, read_dataset
 from .measures import measure

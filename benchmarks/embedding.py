@@ -20,8 +20,10 @@ import torch
 import transformers
 from torch.nn import functional as F
 
-from iadsr.models.encoders import BATCH_TOKENS, PACKAGED_ENCODERS, _packaged_directory
-from iadsr.pipeline.embed import EmbedOptions, embed_catalogue
+from iadsr.models.encoders.load_encoder import _packaged_directory
+from iadsr.models.encoders.packaged import PACKAGED_ENCODERS
+from iadsr.models.encoders.text_encoder import BATCH_TOKENS
+from iadsr.pipeline.commands.embed import EmbedOptions, embed_catalogue
 
 TARGET = 0.9
 _SYLLABLES = ("ka", "lo", "mi", "ter", "an", "so", "ra", "del", "pu", "win", "ex", "or")

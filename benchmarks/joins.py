@@ -17,35 +17,37 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import AsSingleton
 
-from iadsr.models.item_vectors import ItemVectors
-from iadsr.pipeline.runner import beam_options, make_runner
-from iadsr.transforms.grouping import SliceByUserShard, collect
-from iadsr.transforms.joining import (
+from iadsr.models.core.item_vectors import ItemVectors
+from iadsr.pipeline.engines.runner import beam_options, make_runner
+from iadsr.transforms.contract.arrow_types import one_chunk
+from iadsr.transforms.items.joined_items import (
     ITEM_SHARD_BYTES,
-    Catalogue,
-    open_catalogue,
-    write_catalogue,
+    JoinedItems,
+    open_joined_items,
     write_in_item_shards,
+    write_joined_items,
 )
-from iadsr.transforms.ordering import order_interactions
-from iadsr.transforms.reading import ReadSplits
-from iadsr.transforms.schema import one_chunk
-from iadsr.transforms.shuffle_join import FetchVectors, collect_catalogue
-from iadsr.transforms.splits import plan_input
+from iadsr.transforms.items.shuffle_join import FetchVectors, collect_joined_items
+from iadsr.transforms.read.input_plan import plan_input
+from iadsr.transforms.read.ordering import order_interactions
+from iadsr.transforms.read.read_splits import ReadSplits
+from iadsr.transforms.shuffle.slices import SliceByUserShard, collect
 
 from .throughput_work import COLUMNS, Paths, prepare
 
 TARGET = 3.0
 
 
-def make_catalogue(items: int, width: int) -> Catalogue:
+def make_catalogue(items: int, width: int) -> JoinedItems:
     """Draws the vectors of all items of a log of `throughput`, two of `width` numbers each."""
     ids = np.sort(np.array([f"item-{number}" for number in range(items)]))
     generator = np.random.default_rng(2)
     collaborative, semantic = (generator.random((items, width), np.float32) for _ in range(2))
     every = np.ones(items, bool)
     nothing = pa.nulls(items, pa.large_string())
-    return Catalogue(one_chunk(pa.array(ids)), nothing, ItemVectors(collaborative, semantic, every, every), ~every, {})
+    return JoinedItems(
+        one_chunk(pa.array(ids)), nothing, ItemVectors(collaborative, semantic, every, every), ~every, {}
+    )
 
 
 def run(way: str, paths: Paths, directory: str, item_shards: int, width: int) -> float:
@@ -67,9 +69,9 @@ def run(way: str, paths: Paths, directory: str, item_shards: int, width: int) ->
 
 
 @functools.cache
-def _opened(directory: str) -> Catalogue:
+def _opened(directory: str) -> JoinedItems:
     """Once for all shards, as in `clean`."""
-    return open_catalogue(directory)
+    return open_joined_items(directory)
 
 
 def _join(element: tuple[int, dict], directory: str | None, width: int) -> None:
@@ -79,7 +81,7 @@ def _join(element: tuple[int, dict], directory: str | None, width: int) -> None:
     if directory is not None:
         catalogue = _opened(directory)
     elif "vectors" in slices:
-        catalogue = collect_catalogue(slices["vectors"], table[COLUMNS.item].type, (width, width))
+        catalogue = collect_joined_items(slices["vectors"], table[COLUMNS.item].type, (width, width))
     else:
         return
     catalogue.take(catalogue.lookup(ordered.item_ids))
@@ -104,7 +106,7 @@ def main() -> None:
         catalogue = make_catalogue(items, options.width)
         item_shards = -(-8 * options.width * items // ITEM_SHARD_BYTES)
         write_in_item_shards(catalogue, directory, item_shards)
-        write_catalogue(catalogue, directory)
+        write_joined_items(catalogue, directory)
         del catalogue
         ways = ("none", "broadcast", "shuffle")
         _opened.cache_clear()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from iadsr.models.decision import calibration_error
+from iadsr.models.training.detection_metrics import calibration_error
 
 BUCKETS = 6
 

@@ -13,16 +13,17 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from iadsr.models.co_occurrence import unit_vectors
-from iadsr.models.config import IADSRConfig, TrainingConfig
-from iadsr.models.decision import calibration_error
-from iadsr.models.item_vectors import ItemVectors
-from iadsr.models.noise import insert_noise
-from iadsr.models.noise_share import NoiseShare
-from iadsr.models.scoring import score_sequences
-from iadsr.models.sequences import Sequences
-from iadsr.models.training import train
-from iadsr.transforms.schema import InteractionColumns
+from iadsr.models.core.item_vectors import ItemVectors
+from iadsr.models.core.sequences import Sequences
+from iadsr.models.detector.model_config import IADSRConfig
+from iadsr.models.detector.scoring import score_sequences
+from iadsr.models.noise.insertion import insert_noise
+from iadsr.models.noise.share import NoiseShare
+from iadsr.models.training.detection_metrics import calibration_error
+from iadsr.models.training.train_model import train
+from iadsr.models.training.training_config import TrainingConfig
+from iadsr.models.vectors.co_occurrence import unit_vectors
+from iadsr.transforms.contract.columns import InteractionColumns
 
 from .datasets import STREAM, Dataset, read_dataset
 from .peers.simple import co_occurrence_vectors

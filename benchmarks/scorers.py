@@ -5,14 +5,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from iadsr.models.config import IADSRConfig, TrainingConfig
-from iadsr.models.iadsr import IADSR
-from iadsr.models.item_vectors import ItemVectors
-from iadsr.models.noise_share import GROUPS, NoiseShare, NoShare, Recalibration, count_by_group, fit_to_log, places
-from iadsr.models.popularity import popularity_buckets
-from iadsr.models.scoring import Scores, score_sequences
-from iadsr.models.sequences import Sequences
-from iadsr.models.training import train
+from iadsr.models.core.item_vectors import ItemVectors
+from iadsr.models.core.sequences import Sequences
+from iadsr.models.detector.iadsr import IADSR
+from iadsr.models.detector.model_config import IADSRConfig
+from iadsr.models.detector.scoring import Scores, score_sequences
+from iadsr.models.noise.popularity import popularity_buckets
+from iadsr.models.noise.recalibration import Recalibration, recalibrate
+from iadsr.models.noise.score_counts import GROUPS, count_by_group, places
+from iadsr.models.noise.share import NoiseShare, NoShare
+from iadsr.models.training.train_model import train
+from iadsr.models.training.training_config import TrainingConfig
 
 from .datasets import Dataset
 from .peers.hsd import fit_hsd
@@ -41,14 +44,16 @@ def _fit_iadsr(config: IADSRConfig) -> Fit:
         vectors = ItemVectors(result.collaborative, dataset.semantic, result.has_collaborative, dataset.has_semantic)
 
         def score() -> np.ndarray:
-            return rebase(result.model, dataset.sequences, score_sequences(result.model, dataset.sequences, vectors))
+            return recalibrated(
+                result.model, dataset.sequences, score_sequences(result.model, dataset.sequences, vectors)
+            )
 
         return score
 
     return fit
 
 
-def rebase(model: IADSR, sequences: Sequences, scores: Scores) -> np.ndarray:
+def recalibrated(model: IADSR, sequences: Sequences, scores: Scores) -> np.ndarray:
     """Turns the model's probabilities into those of this log with its own share of noise, as `iadsr clean` does."""
     _, recalibration = find_share(model, sequences, scores)
     return recalibration.apply(scores.noise_probability) if recalibration else scores.noise_probability
@@ -60,7 +65,7 @@ def find_share(model: IADSR, sequences: Sequences, scores: Scores) -> tuple[Nois
     reference, judged, probability = model.noise_reference.numpy(), scores.scored, scores.noise_probability
     group, place = sequences.users % GROUPS, places(sequences.offsets)
     counts = count_by_group(probability[judged], group[judged], place[judged], bucket[judged], int(bucket.max()) + 1)
-    return fit_to_log(reference, counts)
+    return recalibrate(reference, counts)
 
 
 def _untrained(score: Callable[[Dataset], np.ndarray]) -> Fit:

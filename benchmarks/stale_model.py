@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-from iadsr.models.config import IADSRConfig, TrainingConfig
-from iadsr.models.item_vectors import ItemVectors
-from iadsr.models.neighbours import borrow_collaborative
-from iadsr.models.noise_share import NoiseShare, NoShare
-from iadsr.models.scoring import score_sequences
-from iadsr.models.training import train
-from iadsr.transforms.schema import InteractionColumns
+from iadsr.models.core.item_vectors import ItemVectors
+from iadsr.models.detector.model_config import IADSRConfig
+from iadsr.models.detector.scoring import score_sequences
+from iadsr.models.noise.share import NoiseShare, NoShare
+from iadsr.models.training.train_model import train
+from iadsr.models.training.training_config import TrainingConfig
+from iadsr.models.vectors.neighbours import borrow_collaborative
+from iadsr.transforms.contract.columns import InteractionColumns
 
 from .datasets import Setting, Trial, make_trial, read_dataset
 from .scorers import find_share

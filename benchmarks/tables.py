@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from iadsr.models.noise_share import NoiseShare, NoShare
+from iadsr.models.noise.share import NoiseShare, NoShare
 
 from .datasets import Setting
 from .measures import BUCKETS, Dropping

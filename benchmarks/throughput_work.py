@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from iadsr.transforms.schema import InteractionColumns
+from iadsr.transforms.contract.columns import InteractionColumns
 
 COLUMNS = InteractionColumns()
 ROW_GROUP = 250_000
 SAMPLE_USERS = 2_000
 """Users of the log that the model is trained on, for an epoch: what it costs does not depend on what it knows."""
-LONGEST = 10_000
+MAX_LENGTH = 10_000
 DIMENSION = 384
 PER_ITEM_USERS = 200
 
@@ -75,12 +75,12 @@ def synthetic_log(rows: int, items: int, seed: int = 0, *, skewed: bool = False)
     A skewed log has one user with a tenth of all interactions, and one item in half of them.
 
     Returns:
-        `user_id`, `item_id`, `timestamp`; a tenth as many users as rows, of 1 to LONGEST interactions.
+        `user_id`, `item_id`, `timestamp`; a tenth as many users as rows, of 1 to MAX_LENGTH interactions.
     """
     generator = np.random.default_rng(seed)
     users = max(rows // 10, 1)
-    share = np.minimum(generator.pareto(1.2, users) + 0.3, LONGEST / 4)
-    lengths = np.clip(np.round(share * rows / share.sum()), 1, LONGEST).astype(np.int64)
+    share = np.minimum(generator.pareto(1.2, users) + 0.3, MAX_LENGTH / 4)
+    lengths = np.clip(np.round(share * rows / share.sum()), 1, MAX_LENGTH).astype(np.int64)
     user = generator.permutation(np.repeat(np.arange(users), lengths))
     user = np.resize(user, rows)
     popularity = 1 / np.arange(1, items + 1)
@@ -98,8 +98,8 @@ def synthetic_log(rows: int, items: int, seed: int = 0, *, skewed: bool = False)
 
 
 def _write_embeddings(paths: Paths) -> None:
-    from iadsr.transforms.embedding_table import EmbeddingMetadata, EmbeddingTable
-    from iadsr.transforms.embeddings import write_embeddings
+    from iadsr.transforms.items.embedding_files import write_embeddings
+    from iadsr.transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable
 
     vectors = np.random.default_rng(1).normal(size=(paths.items, DIMENSION)).astype(np.float32)
     ids = [f"item-{number}" for number in range(paths.items)]
@@ -114,12 +114,13 @@ def _write_embeddings(paths: Paths) -> None:
 
 
 def _write_model(paths: Paths) -> None:
-    from iadsr.models.config import IADSRConfig, TrainingConfig
-    from iadsr.models.training import train
-    from iadsr.pipeline.train import read_log, write_model
-    from iadsr.transforms.embedding_table import align, fingerprint
-    from iadsr.transforms.embeddings import read_embeddings
-    from iadsr.transforms.splits import plan_input
+    from iadsr.models.detector.model_config import IADSRConfig
+    from iadsr.models.training.train_model import train
+    from iadsr.models.training.training_config import TrainingConfig
+    from iadsr.pipeline.commands.train import read_log, write_model
+    from iadsr.transforms.items.embedding_files import read_embeddings
+    from iadsr.transforms.items.embedding_table import align, fingerprint
+    from iadsr.transforms.read.input_plan import plan_input
 
     log, _ = read_log(plan_input(paths.log, COLUMNS), COLUMNS)
     sample, _ = log.sequences(COLUMNS).take(np.arange(min(SAMPLE_USERS, len(log.offsets) - 1)))
@@ -136,7 +137,7 @@ def _write_model(paths: Paths) -> None:
 
 def clean_with_beam(paths: Paths) -> None:
     """Runs `iadsr clean` with its defaults."""
-    from iadsr.pipeline.cli import main
+    from iadsr.pipeline.cli.app import main
 
     inputs = ["--interactions", paths.log, "--embeddings", paths.embeddings, "--model", paths.model]
     sys.argv = ["iadsr", "clean", *inputs, "--output", paths.output]
@@ -147,22 +148,24 @@ def clean_in_a_loop(paths: Paths) -> None:
     """Does what `iadsr clean` does with the same functions, one after the other, without report and manifest."""
     import torch
 
-    from iadsr.models.iadsr import IADSR
-    from iadsr.pipeline.artifacts import COLLABORATIVE, read_model_facts
-    from iadsr.transforms import popularity
-    from iadsr.transforms.deciding import Policy, decide
-    from iadsr.transforms.drop_plan import merge_tallies, plan_drops, tally_shard
-    from iadsr.transforms.embeddings import read_embeddings
-    from iadsr.transforms.joining import join_tables, open_catalogue, write_catalogue
-    from iadsr.transforms.reading import read_split
-    from iadsr.transforms.scoring import from_table, score_shard, to_table
-    from iadsr.transforms.splits import plan_input
-    from iadsr.transforms.table_files import read_arrow, write_arrow
-    from iadsr.transforms.writing import (
+    from iadsr.models.detector.iadsr import IADSR
+    from iadsr.pipeline.commands.artifacts import COLLABORATIVE, read_model_facts
+    from iadsr.transforms.files.tables import read_arrow, write_arrow
+    from iadsr.transforms.items import item_counts as popularity
+    from iadsr.transforms.items.embedding_files import read_embeddings
+    from iadsr.transforms.items.joined_items import join_embedding_tables, open_joined_items, write_joined_items
+    from iadsr.transforms.judge.decide import decide
+    from iadsr.transforms.judge.drop_plan import plan_drops
+    from iadsr.transforms.judge.policy import Policy
+    from iadsr.transforms.judge.recalibrate import recalibrate_shard, weigh_shard
+    from iadsr.transforms.judge.score_shards import score_shard
+    from iadsr.transforms.judge.scored_shard import from_table, to_table
+    from iadsr.transforms.judge.tally import merge_tallies, tally_shard
+    from iadsr.transforms.read.input_plan import plan_input
+    from iadsr.transforms.read.read_splits import read_split
+    from iadsr.transforms.write.shards import (
         cleaned_interactions,
         cleaned_sequences,
-        rebase,
-        weigh,
         write_interactions,
         write_sequences,
     )
@@ -172,8 +175,8 @@ def clean_in_a_loop(paths: Paths) -> None:
     sharding = plan.sharding()
     os.makedirs(paths.output)
     collaborative = read_embeddings(os.path.join(paths.model, COLLABORATIVE), kind="collaborative")
-    write_catalogue(
-        join_tables(read_embeddings(paths.embeddings), collaborative), os.path.join(paths.output, "catalogue")
+    write_joined_items(
+        join_embedding_tables(read_embeddings(paths.embeddings), collaborative), os.path.join(paths.output, "catalogue")
     )
     shards, counted = _Shards(paths.output, sharding), []
     for split in plan.splits:
@@ -185,7 +188,7 @@ def clean_in_a_loop(paths: Paths) -> None:
     number = counts["count"].to_numpy()
     item_counts = popularity.ItemCounts(counts["item_id"].chunk(0), number, popularity.bucket_edges(number))
 
-    model, catalogue = IADSR.from_pretrained(paths.model), open_catalogue(os.path.join(paths.output, "catalogue"))
+    model, catalogue = IADSR.from_pretrained(paths.model), open_joined_items(os.path.join(paths.output, "catalogue"))
     tallies, staged = [], []
     for shard, table in shards.tables():
         scored = score_shard(shard, table, COLUMNS, catalogue, model, sharding.cells)
@@ -195,7 +198,7 @@ def clean_in_a_loop(paths: Paths) -> None:
     policy = Policy()
     drops = plan_drops(merge_tallies(tallies), policy, facts.noise_reference)
     for shard, path in staged:
-        scored = rebase(from_table(shard, read_arrow(path)), drops)
+        scored = recalibrate_shard(from_table(shard, read_arrow(path)), drops)
         decisions = decide(
             scored.scores,
             scored.ordered.offsets,
@@ -204,7 +207,7 @@ def clean_in_a_loop(paths: Paths) -> None:
             known=scored.known,
             has_text=scored.has_text,
         )
-        weight = weigh(scored, drops)
+        weight = weigh_shard(scored, drops)
         write_interactions(
             os.path.join(paths.output, f"interactions-{shard}.parquet"),
             cleaned_interactions(scored, decisions, weight),
@@ -225,7 +228,7 @@ class _Shards:
 
     def add(self, table: pa.Table) -> None:
         """Appends each row to its shard."""
-        from iadsr.transforms.grouping import split_by_shard
+        from iadsr.transforms.shuffle.sharding import split_by_shard
 
         for shard, part in split_by_shard(table, COLUMNS.user, self._sharding):
             if shard not in self._writers:
@@ -247,10 +250,10 @@ def sequences_with_beam(paths: Paths) -> None:
     """Runs the steps of `iadsr clean` up to ordered sequences, and writes them."""
     import apache_beam as beam
 
-    from iadsr.pipeline.runner import beam_options, make_runner
-    from iadsr.transforms.grouping import SliceByUserShard
-    from iadsr.transforms.reading import ReadSplits
-    from iadsr.transforms.splits import plan_input
+    from iadsr.pipeline.engines.runner import beam_options, make_runner
+    from iadsr.transforms.read.input_plan import plan_input
+    from iadsr.transforms.read.read_splits import ReadSplits
+    from iadsr.transforms.shuffle.slices import SliceByUserShard
 
     plan, options = plan_input(paths.log, COLUMNS), beam_options([])
     sharding = plan.sharding()
@@ -262,9 +265,9 @@ def sequences_with_beam(paths: Paths) -> None:
 
 
 def _write_ordered(element: tuple[int, Any], directory: str) -> None:
-    from iadsr.transforms.grouping import collect
-    from iadsr.transforms.ordering import order_interactions
-    from iadsr.transforms.table_files import write_table
+    from iadsr.transforms.files.tables import write_table
+    from iadsr.transforms.read.ordering import order_interactions
+    from iadsr.transforms.shuffle.slices import collect
 
     shard, slices = element
     ordered = order_interactions(collect(slices), COLUMNS)
@@ -285,9 +288,9 @@ def _sequences(table: pa.Table, offsets: np.ndarray) -> pa.Table:
 
 def sequences_in_a_loop(paths: Paths) -> None:
     """Does the same with the same functions, one after the other, and without checking a row."""
-    from iadsr.transforms.ordering import order_interactions
-    from iadsr.transforms.splits import plan_input
-    from iadsr.transforms.table_files import write_table
+    from iadsr.transforms.files.tables import write_table
+    from iadsr.transforms.read.input_plan import plan_input
+    from iadsr.transforms.read.ordering import order_interactions
 
     os.makedirs(paths.output)
     shards = _Shards(paths.output, plan_input(paths.log, COLUMNS).sharding())
@@ -335,7 +338,7 @@ def score(paths: Paths) -> dict[str, float]:
 
 def score_as_in_the_paper(paths: Paths) -> dict[str, float]:
     """Scores the same sequences by the sum of the paper's three similarities, all else being as in `score`."""
-    from iadsr.models.iadsr import IADSR
+    from iadsr.models.detector.iadsr import IADSR
 
     model, sequences, vectors = _in_memory(paths)
     papers = IADSR(dataclasses.replace(model.config, head="paper"))
@@ -345,8 +348,8 @@ def score_as_in_the_paper(paths: Paths) -> dict[str, float]:
 
 
 def _score_shard(paths: Paths, model, sequences, vectors) -> dict[str, float]:
-    from iadsr.models.scoring import score_sequences
-    from iadsr.transforms.splits import SHARD_ROWS
+    from iadsr.models.detector.scoring import score_sequences
+    from iadsr.transforms.read.input_plan import SHARD_ROWS
 
     users = np.searchsorted(sequences.offsets, min(SHARD_ROWS, paths.rows), side="right") - 1
     sequences, _ = sequences.take(np.arange(max(users, 1)))
@@ -363,11 +366,11 @@ def score_per_item(paths: Paths) -> dict[str, float]:
     import torch
     from torch.nn import functional as F
 
-    from iadsr.models.backbones import read_items
-    from iadsr.models.catalogue import CatalogueTensors
+    from iadsr.models.detector.backbones import read_items
+    from iadsr.models.detector.item_tensors import ItemTensors
 
     model, sequences, vectors = _in_memory(paths)
-    catalogue = CatalogueTensors.select(model, vectors, np.arange(len(vectors.semantic)))
+    catalogue = ItemTensors.select(model, vectors, np.arange(len(vectors.semantic)))
     rows, started = 0, time.process_time()
     with torch.inference_mode():
         for start, stop in list(pairwise(sequences.offsets))[:PER_ITEM_USERS]:
@@ -388,15 +391,15 @@ def score_per_item(paths: Paths) -> dict[str, float]:
 def _in_memory(paths: Paths):
     import torch
 
-    from iadsr.models.iadsr import IADSR
-    from iadsr.pipeline.artifacts import COLLABORATIVE
-    from iadsr.pipeline.train import read_log
-    from iadsr.transforms.embeddings import read_embeddings
-    from iadsr.transforms.joining import join_tables
-    from iadsr.transforms.splits import plan_input
+    from iadsr.models.detector.iadsr import IADSR
+    from iadsr.pipeline.commands.artifacts import COLLABORATIVE
+    from iadsr.pipeline.commands.train import read_log
+    from iadsr.transforms.items.embedding_files import read_embeddings
+    from iadsr.transforms.items.joined_items import join_embedding_tables
+    from iadsr.transforms.read.input_plan import plan_input
 
     torch.set_num_threads(1)
     collaborative = read_embeddings(os.path.join(paths.model, COLLABORATIVE), kind="collaborative")
-    catalogue = join_tables(read_embeddings(paths.embeddings), collaborative)
+    catalogue = join_embedding_tables(read_embeddings(paths.embeddings), collaborative)
     log, _ = read_log(plan_input(paths.log, COLUMNS), COLUMNS)
     return IADSR.from_pretrained(paths.model), log.sequences(COLUMNS), catalogue.take(catalogue.lookup(log.item_ids))

@@ -2,7 +2,7 @@
 
 import sys
 
-from iadsr.pipeline.cli import main
+from iadsr.pipeline.cli.app import main
 
 # Template parameters are spelt with underscores, our options with dashes; Beam's options keep their underscores.
 _OURS = (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from iadsr.models import errors
+from iadsr.models.core import errors
 
 ROOT = Path(__file__).parents[1]
 FAMILY = ("InputError", "UsageError", "ArtifactError", "ConservationError")

@@ -65,14 +65,15 @@ def sdist_names(directory: Path) -> set[str]:
 
 
 def modules(folder: str) -> set[str]:
-    return {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).glob("*.py")}
+    return {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.py")}
 
 
 def test_the_sdist_of_setup_py_and_of_build_holds_all_that_building_needs(source, built):
     run(sys.executable, "setup.py", "--quiet", "sdist", "--dist-dir", source.parent / "legacy", cwd=source)
     for names in (sdist_names(source.parent / "legacy"), sdist_names(built)):
         assert names >= {"setup.py", "pyproject.toml", "README.md", "LICENSE", "constraints.txt", "Makefile"}
-        assert names >= {"pipeline/templates/report.html.j2", "tests/test_packaging.py", "runner_configs/local.yaml"}
+        assert names >= {"pipeline/report/templates/report.html.j2", "tests/test_packaging.py"}
+        assert names >= {"runner_configs/local.yaml"}
         for package in PACKAGES:
             assert names >= modules(package) | {f"{package}/py.typed"}
         assert not [name for name in names if "__pycache__" in name or name.startswith((".venv", "demo/"))]
@@ -88,7 +89,7 @@ def test_the_wheel_holds_three_packages_under_iadsr_and_nothing_else(wheel):
     assert {name.split("/")[1] for name in names if name.startswith("iadsr/")} == set(PACKAGES)
     for package in PACKAGES:
         assert names >= {f"iadsr/{name}" for name in modules(package)} | {f"iadsr/{package}/py.typed"}
-    assert "iadsr/pipeline/templates/report.html.j2" in names
+    assert "iadsr/pipeline/report/templates/report.html.j2" in names
     assert "Requires-Python: >=3.11" in metadata
     assert "iadsr = iadsr.pipeline.cli:main" in scripts
     assert any(name.endswith("LICENSE") for name in names)
@@ -128,10 +129,10 @@ def test_an_installed_iadsr_lives_beside_a_users_own_folders(installed, tmp_path
         "import sys\n"
         f"sys.path.append({str(installed)!r})\n"
         "import models, pipeline, transforms\n"
-        "import iadsr.models.errors, importlib.resources\n"
+        "import iadsr.models.core.errors, importlib.resources\n"
         "print(models.MINE, pipeline.MINE, transforms.MINE)\n"
-        "print(iadsr.models.errors.__file__)\n"
-        "print((importlib.resources.files('iadsr.pipeline') / 'templates' / 'report.html.j2').is_file())\n"
+        "print(iadsr.models.core.errors.__file__)\n"
+        "print((importlib.resources.files('iadsr.pipeline.report') / 'templates' / 'report.html.j2').is_file())\n"
     )
     # -S -E would hide jinja2 as well: an editable install of the checkout is set aside by name instead.
     program = (
@@ -148,7 +149,7 @@ def test_an_installed_iadsr_lives_beside_a_users_own_folders(installed, tmp_path
 
 def test_the_errors_need_nothing_heavy(tmp_path):
     program = (
-        "import sys; from iadsr.models.errors import InputError; "
+        "import sys; from iadsr.models.core.errors import InputError; "
         "print(sorted(set(sys.modules) & {'torch', 'apache_beam', 'pyarrow', 'matplotlib', 'numpy'}))"
     )
     assert run(sys.executable, "-c", program, cwd=tmp_path).strip() == "[]"

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from iadsr.models.losses import sampled_softmax
-from iadsr.models.sequences import Sequences
+from iadsr.models.core.sequences import Sequences
+from iadsr.models.training.losses import sampled_softmax
 
 from .learning import fit, popular_negatives, score_windows
 

@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from iadsr.models.sequences import Sequences, batches, cut_windows
-from iadsr.models.stopping import EarlyStopping
+from iadsr.models.core.sequences import Sequences
+from iadsr.models.core.windows import batches, cut_windows
+from iadsr.models.training.early_stopping import EarlyStopping
 
 BATCH_POSITIONS = 1024
-STEPS_PER_EPOCH, SMALLEST_BATCH = 50, 256
+STEPS_PER_EPOCH, MIN_BATCH = 50, 256
 """A small log takes smaller batches."""
 MAX_LENGTH = 50
 HELD_OUT = 0.1
@@ -64,7 +65,7 @@ def fit(
 def padded(log: Sequences, users: np.ndarray | None = None, generator: np.random.Generator | None = None):
     """Yields items int64 [B, T], mask [B, T] and index in the log [B, T] of the windows of some users, or of all."""
     windows = cut_windows(log, MAX_LENGTH)
-    positions = max(SMALLEST_BATCH, min(BATCH_POSITIONS, len(log.items) // STEPS_PER_EPOCH))
+    positions = max(MIN_BATCH, min(BATCH_POSITIONS, len(log.items) // STEPS_PER_EPOCH))
     if users is not None:
         windows = windows.select(users[windows.users])
     for _, index, mask in batches(windows, positions, generator):

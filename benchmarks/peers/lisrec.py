@@ -14,8 +14,8 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-from iadsr.models.co_occurrence import unit_vectors
-from iadsr.models.sequences import Sequences
+from iadsr.models.core.sequences import Sequences
+from iadsr.models.vectors.co_occurrence import unit_vectors
 
 from .simple import centre
 

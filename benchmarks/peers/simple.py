@@ -5,8 +5,8 @@ import scipy.sparse
 from scipy.sparse.linalg import svds
 from scipy.stats import rankdata
 
-from iadsr.models.co_occurrence import unit_vectors
-from iadsr.models.sequences import Sequences
+from iadsr.models.core.sequences import Sequences
+from iadsr.models.vectors.co_occurrence import unit_vectors
 
 COMPONENTS = 64
 FOLDS = 10

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from iadsr.models.losses import sampled_softmax
-from iadsr.models.noise import insert_noise
-from iadsr.models.sequences import Sequences
+from iadsr.models.core.sequences import Sequences
+from iadsr.models.noise.insertion import insert_noise
+from iadsr.models.training.losses import sampled_softmax
 
 from .learning import MAX_LENGTH, fit, popular_negatives, score_windows
 from .simple import co_occurrence_vectors

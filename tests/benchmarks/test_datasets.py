@@ -4,11 +4,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.datasets import PROTECTED, Dataset, Setting, make_trial, read_dataset
-from iadsr.models.errors import InputError
-from iadsr.models.sequences import Sequences
-from iadsr.transforms.embedding_table import EmbeddingMetadata, EmbeddingTable
-from iadsr.transforms.embeddings import write_embeddings
-from iadsr.transforms.schema import InteractionColumns
+from iadsr.models.core.errors import InputError
+from iadsr.models.core.sequences import Sequences
+from iadsr.transforms.contract.columns import InteractionColumns
+from iadsr.transforms.items.embedding_files import write_embeddings
+from iadsr.transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable
 
 
 @pytest.fixture

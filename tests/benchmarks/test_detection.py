@@ -12,8 +12,8 @@ from benchmarks.datasets import Setting
 from benchmarks.measures import Detection, Dropping
 from benchmarks.results import Result, Results, Run
 from benchmarks.tables import comparison, drops_by_popularity, overview
-from iadsr.transforms.embedding_table import EmbeddingMetadata, EmbeddingTable
-from iadsr.transforms.embeddings import write_embeddings
+from iadsr.transforms.items.embedding_files import write_embeddings
+from iadsr.transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable
 
 SETTING = Setting("insert", "popular", 0.15)
 

@@ -5,8 +5,8 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.peers.hsd import HSDConfig, Signals, fit_hsd
 from benchmarks.peers.steam import SteamConfig, fit_steam
-from iadsr.models.noise import insert_noise
-from iadsr.models.sequences import Sequences
+from iadsr.models.core.sequences import Sequences
+from iadsr.models.noise.insertion import insert_noise
 
 ITEMS = 60
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from benchmarks.peers.lisrec import lisrec_graded, lisrec_rule
-from iadsr.models.sequences import Sequences
+from iadsr.models.core.sequences import Sequences
 
 
 def at_angles(*degrees):

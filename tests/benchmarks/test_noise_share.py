@@ -5,8 +5,8 @@ import numpy as np
 
 from benchmarks import noise_share
 from benchmarks.datasets import Dataset
-from iadsr.models.config import TrainingConfig
-from iadsr.models.sequences import Sequences
+from iadsr.models.core.sequences import Sequences
+from iadsr.models.training.training_config import TrainingConfig
 
 
 def clustered(users=200):

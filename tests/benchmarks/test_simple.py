@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from benchmarks.peers.simple import co_occurrence, co_occurrence_of_others, mean_rank, rarity, repeats, text_similarity
-from iadsr.models.sequences import Sequences
+from iadsr.models.core.sequences import Sequences
 
 
 def log_of(rows):

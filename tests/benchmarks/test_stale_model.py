@@ -4,8 +4,8 @@ import numpy as np
 
 from benchmarks import stale_model
 from benchmarks.datasets import Dataset, Trial
-from iadsr.models.config import TrainingConfig
-from iadsr.models.sequences import Sequences
+from iadsr.models.core.sequences import Sequences
+from iadsr.models.training.training_config import TrainingConfig
 
 
 def trial_of(lengths, noise) -> Trial:

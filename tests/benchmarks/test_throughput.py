@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import throughput_work as work
 from benchmarks.throughput import Cost, describe, describe_growth
-from iadsr.models import scoring
+from iadsr.models.detector import scoring
 
 KEYS = [("user_id", "ascending"), ("timestamp", "ascending"), ("item_id", "ascending")]
 

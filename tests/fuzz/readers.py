@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from iadsr.models.errors import IadsrError
+from iadsr.models.core.errors import IadsrError
 
 MEMORY = 6 << 30
 SECONDS = 60
@@ -126,10 +126,10 @@ def log_files(directory: Path) -> list[bytes]:
 
 def read_log(path: Path, content: bytes) -> str:
     """Plans and reads a log; every row of the footer must come out valid or rejected."""
-    from iadsr.transforms.ordering import order_interactions
-    from iadsr.transforms.reading import read_split
-    from iadsr.transforms.schema import InteractionColumns
-    from iadsr.transforms.splits import plan_input
+    from iadsr.transforms.contract.columns import InteractionColumns
+    from iadsr.transforms.read.input_plan import plan_input
+    from iadsr.transforms.read.ordering import order_interactions
+    from iadsr.transforms.read.read_splits import read_split
 
     path.write_bytes(content)
     columns = InteractionColumns()
@@ -144,8 +144,8 @@ def read_log(path: Path, content: bytes) -> str:
 
 
 def embedding_files(directory: Path) -> list[bytes]:
-    from iadsr.transforms.embedding_table import EmbeddingMetadata, EmbeddingTable
-    from iadsr.transforms.embeddings import write_embeddings
+    from iadsr.transforms.items.embedding_files import write_embeddings
+    from iadsr.transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable
 
     contents = []
     for ids in (pa.array([f"i{n}" for n in range(9)]), pa.array(range(9))):
@@ -160,7 +160,7 @@ def embedding_files(directory: Path) -> list[bytes]:
 
 
 def read_table(path: Path, content: bytes) -> str:
-    from iadsr.transforms.embeddings import read_embeddings
+    from iadsr.transforms.items.embedding_files import read_embeddings
 
     path.write_bytes(content)
     table = read_embeddings(str(path))
@@ -178,7 +178,7 @@ def catalogue_files(directory: Path) -> list[bytes]:
 
 
 def read_catalogue(path: Path, content: bytes) -> str:
-    from iadsr.transforms.item_texts import read_item_texts
+    from iadsr.transforms.items.item_texts import read_item_texts
 
     path.write_bytes(content)
     texts = read_item_texts(str(path))
@@ -189,8 +189,8 @@ def read_catalogue(path: Path, content: bytes) -> str:
 def _model(directory: Path) -> Path:
     import torch
 
-    from iadsr.models.config import IADSRConfig
-    from iadsr.models.iadsr import IADSR
+    from iadsr.models.detector.iadsr import IADSR
+    from iadsr.models.detector.model_config import IADSRConfig
 
     torch.manual_seed(0)
     shape = {"collaborative_dimension": 2, "hidden_dimension": 4, "semantic_dimension": 4, "folds": 2}
@@ -209,8 +209,8 @@ def config_files(directory: Path) -> list[bytes]:
 
 
 def read_model(path: Path, content: bytes) -> str:
-    from iadsr.models.iadsr import IADSR
-    from iadsr.models.model_files import read_noise_reference
+    from iadsr.models.detector.iadsr import IADSR
+    from iadsr.models.detector.model_files import read_noise_reference
 
     path.write_bytes(content)
     read_noise_reference(path.parent)
@@ -226,7 +226,7 @@ def manifest_files(directory: Path) -> list[bytes]:
 
 
 def read_manifest(path: Path, content: bytes) -> str:
-    from iadsr.transforms.verification import verify_output
+    from iadsr.transforms.run.verification import verify_output
 
     path.write_bytes(content)
     verify_output(str(path.parent))

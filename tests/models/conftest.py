@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from iadsr.models.batch import Batch, Rows
+from iadsr.models.detector.batch import Batch, IndexedRows
 
 
 @pytest.fixture
@@ -13,10 +13,10 @@ def pad():
         more = steps - batch.mask.shape[1]
 
         def longer(part):
-            if isinstance(part, Rows):
-                return Rows(part.table, F.pad(part.index, (0, more), value=len(part.table) - 1))
+            if isinstance(part, IndexedRows):
+                return IndexedRows(part.table, F.pad(part.index, (0, more), value=len(part.table) - 1))
             return torch.cat([part, part.new_zeros(len(part), more, *part.shape[2:])], 1)
 
-        return Batch(*(longer(part) for part in vars(batch).values() if isinstance(part, Rows | torch.Tensor)))
+        return Batch(*(longer(part) for part in vars(batch).values() if isinstance(part, IndexedRows | torch.Tensor)))
 
     return pad

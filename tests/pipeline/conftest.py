@@ -9,13 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from iadsr.models.config import IADSRConfig, TrainingConfig
-from iadsr.models.training import train
-from iadsr.pipeline.train import read_log, write_model
-from iadsr.transforms.embedding_table import EmbeddingMetadata, EmbeddingTable, fingerprint
-from iadsr.transforms.embeddings import write_embeddings
-from iadsr.transforms.schema import InteractionColumns
-from iadsr.transforms.splits import plan_input
+from iadsr.models.detector.model_config import IADSRConfig
+from iadsr.models.training.train_model import train
+from iadsr.models.training.training_config import TrainingConfig
+from iadsr.pipeline.commands.train import read_log, write_model
+from iadsr.transforms.contract.columns import InteractionColumns
+from iadsr.transforms.items.embedding_files import write_embeddings
+from iadsr.transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable, fingerprint
+from iadsr.transforms.read.input_plan import plan_input
 
 USERS, ITEMS, LENGTH, DIMENSION = 400, 40, 8, 16
 

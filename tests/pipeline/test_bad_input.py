@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from iadsr.models.errors import InputError
-from iadsr.pipeline.clean import CleanOptions, clean
-from iadsr.pipeline.messages import describe_cleaning, describe_verification
-from iadsr.pipeline.progress import Progress
-from iadsr.pipeline.runner import beam_options
-from iadsr.transforms import scoring
-from iadsr.transforms.deciding import Policy
-from iadsr.transforms.verification import verify_output
+from iadsr.models.core.errors import InputError
+from iadsr.pipeline.commands.clean import CleanOptions, clean
+from iadsr.pipeline.engines.progress import Progress
+from iadsr.pipeline.engines.runner import beam_options
+from iadsr.pipeline.report.messages import describe_cleaning, describe_verification
+from iadsr.transforms.judge import score_shards as scoring
+from iadsr.transforms.judge.policy import Policy
+from iadsr.transforms.run.verification import verify_output
 
 USERS = [
     "a\nb",

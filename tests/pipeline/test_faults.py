@@ -16,12 +16,12 @@ import pytest
 from apache_beam.io.filesystem import BeamIOError
 from rich.console import Console
 
-from iadsr.models.errors import IadsrError
-from iadsr.pipeline.clean import CleanOptions, clean
-from iadsr.pipeline.progress import Progress
-from iadsr.pipeline.runner import beam_options
-from iadsr.transforms.deciding import Policy
-from iadsr.transforms.verification import verify_output
+from iadsr.models.core.errors import IadsrError
+from iadsr.pipeline.commands.clean import CleanOptions, clean
+from iadsr.pipeline.engines.progress import Progress
+from iadsr.pipeline.engines.runner import beam_options
+from iadsr.transforms.judge.policy import Policy
+from iadsr.transforms.run.verification import verify_output
 
 OUTPUT = "memory://bucket/out"
 ERRORS = (

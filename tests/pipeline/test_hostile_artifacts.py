@@ -16,11 +16,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from iadsr.models.errors import ArtifactError, InputError
-from iadsr.models.iadsr import IADSR
-from iadsr.pipeline.artifacts import read_model_facts
-from iadsr.pipeline.config import read_config
-from iadsr.transforms.embeddings import read_embeddings
+from iadsr.models.core.errors import ArtifactError, InputError
+from iadsr.models.detector.iadsr import IADSR
+from iadsr.pipeline.cli.config_file import read_config
+from iadsr.pipeline.commands.artifacts import read_model_facts
+from iadsr.transforms.items.embedding_files import read_embeddings
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,10 +15,10 @@ def listen(event, arguments):
 
 sys.addaudithook(listen)
 from rich.console import Console
-from iadsr.pipeline.clean import CleanOptions, clean
-from iadsr.pipeline.doctor import DoctorOptions, examine
-from iadsr.pipeline.runner import beam_options
-from iadsr.pipeline.progress import Progress
+from iadsr.pipeline.commands.clean import CleanOptions, clean
+from iadsr.pipeline.commands.doctor import DoctorOptions, examine
+from iadsr.pipeline.engines.runner import beam_options
+from iadsr.pipeline.engines.progress import Progress
 from iadsr.transforms.verification import verify_output
 
 interactions, embeddings, model, output = sys.argv[1:]

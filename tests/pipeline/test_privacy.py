@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from iadsr.pipeline import cli
-from iadsr.transforms import scoring, writing
+from iadsr.pipeline.cli import app as cli
+from iadsr.transforms.judge import score_shards as scoring
+from iadsr.transforms.write import shards as writing
 
 SECRET = "secret-user"
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from iadsr.pipeline.clean import CleanOptions, clean
-from iadsr.pipeline.progress import Progress
-from iadsr.pipeline.report import render_report
-from iadsr.pipeline.runner import beam_options
-from iadsr.transforms.deciding import Policy
+from iadsr.pipeline.commands.clean import CleanOptions, clean
+from iadsr.pipeline.engines.progress import Progress
+from iadsr.pipeline.engines.runner import beam_options
+from iadsr.pipeline.report.render import render_report
+from iadsr.transforms.judge.policy import Policy
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium")

@@ -13,15 +13,17 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from iadsr.models.errors import IadsrError, InputError
-from iadsr.pipeline.clean import CleanOptions, clean
-from iadsr.pipeline.output_directory import locked
-from iadsr.pipeline.progress import Progress
-from iadsr.pipeline.runner import beam_options
-from iadsr.transforms import run_marker, scoring, writing
-from iadsr.transforms.deciding import Policy
-from iadsr.transforms.run_marker import MARKER, RunMarker, check_still_ours, read_marker, write_marker
-from iadsr.transforms.verification import verify_output
+from iadsr.models.core.errors import IadsrError, InputError
+from iadsr.pipeline.commands.clean import CleanOptions, clean
+from iadsr.pipeline.engines.progress import Progress
+from iadsr.pipeline.engines.runner import beam_options
+from iadsr.transforms.judge import score_shards as scoring
+from iadsr.transforms.judge.policy import Policy
+from iadsr.transforms.run import run_marker
+from iadsr.transforms.run.output_directory import locked
+from iadsr.transforms.run.run_marker import MARKER, RunMarker, check_still_ours, read_marker, write_marker
+from iadsr.transforms.run.verification import verify_output
+from iadsr.transforms.write import shards as writing
 
 SHARDS = 6
 # CI tries a few; `IADSR_KILLS=50 pytest tests/pipeline/test_resume.py` is what docs/reliability.md reports.
@@ -144,7 +146,9 @@ def test_nothing_is_kept_of_a_run_that_could_read_fewer_rows(world, tmp_path, mo
 
 @pytest.mark.parametrize("joins", [("shuffle", "shuffle"), ("shuffle", "broadcast"), ("broadcast", "shuffle")])
 def test_a_run_is_gone_on_with_whichever_way_items_met_their_vectors(world, undisturbed, tmp_path, monkeypatch, joins):
-    monkeypatch.setattr("iadsr.pipeline.clean.ITEM_SHARD_BYTES", 500)  # more parts than one, of this tiny catalogue
+    monkeypatch.setattr(
+        "iadsr.pipeline.commands.clean.ITEM_SHARD_BYTES", 500
+    )  # more parts than one, of this tiny catalogue
     cut_off(world, tmp_path / "out", scoring, "write_arrow", 2, join=joins[0])
     scored = stop_after(monkeypatch, scoring, "score_shard", 99)
     run(world, tmp_path / "out", join=joins[1])
@@ -198,7 +202,7 @@ def test_what_a_run_that_was_cut_off_while_clearing_up_left_is_not_taken_for_its
 
 
 def test_a_run_that_was_killed_after_its_manifest_is_finished_by_a_rerun(world, undisturbed, tmp_path, monkeypatch):
-    monkeypatch.setattr("iadsr.transforms.manifest.delete", lambda *paths: None)
+    monkeypatch.setattr("iadsr.transforms.run.finish_run.delete", lambda *paths: None)
     manifest = run(world, tmp_path / "out")
     monkeypatch.undo()
     assert (tmp_path / "out" / MARKER).exists()
@@ -228,7 +232,7 @@ def test_two_runs_into_one_directory_one_is_refused(world, undisturbed, tmp_path
 
 def test_a_killed_run_leaves_no_lock_behind(tmp_path):
     code = (
-        "import sys, time\nfrom iadsr.pipeline.output_directory import locked\n"
+        "import sys, time\nfrom iadsr.transforms.run.output_directory import locked\n"
         "with locked(sys.argv[1]):\n    print('locked', flush=True)\n    time.sleep(60)\n"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
@@ -303,7 +307,9 @@ except IadsrError as error:
 def start(world):
     """Starts a run in a process of its own that has imported everything already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["iadsr.pipeline.clean", "iadsr.models.iadsr", "iadsr.pipeline.charts"])
+    context.set_forkserver_preload(
+        ["iadsr.pipeline.commands.clean", "iadsr.models.detector.iadsr", "iadsr.pipeline.report.charts"]
+    )
     paths = {"interactions": world.interactions, "embeddings": world.embeddings, "model": world.model}
 
     def start(output, limit=0, flags=()):
@@ -423,7 +429,7 @@ def test_a_file_that_changes_or_vanishes_under_the_run_is_named_and_nothing_is_f
 
 
 def test_the_manifest_is_the_last_file_of_all(world, tmp_path, monkeypatch):
-    monkeypatch.setattr("iadsr.transforms.manifest._write_text", lambda path, text: 1 / 0)
+    monkeypatch.setattr("iadsr.transforms.run.finish_run._write_text", lambda path, text: 1 / 0)
     with pytest.raises(Exception, match="division"):
         run(world, tmp_path / "out")
     assert len(contents(tmp_path / "out")) > 2 * SHARDS

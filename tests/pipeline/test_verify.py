@@ -11,14 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from iadsr.models.errors import ArtifactError, ConservationError, IadsrError, InputError
-from iadsr.pipeline.clean import CleanOptions, clean
-from iadsr.pipeline.messages import describe_verification
-from iadsr.pipeline.progress import Progress
-from iadsr.pipeline.runner import beam_options
-from iadsr.transforms.deciding import Policy
-from iadsr.transforms.table_files import describe_file
-from iadsr.transforms.verification import verify_output
+from iadsr.models.core.errors import ArtifactError, ConservationError, IadsrError, InputError
+from iadsr.pipeline.commands.clean import CleanOptions, clean
+from iadsr.pipeline.engines.progress import Progress
+from iadsr.pipeline.engines.runner import beam_options
+from iadsr.pipeline.report.messages import describe_verification
+from iadsr.transforms.files.tables import describe_file
+from iadsr.transforms.judge.policy import Policy
+from iadsr.transforms.run.verification import verify_output
 
 
 @pytest.fixture(scope="module")

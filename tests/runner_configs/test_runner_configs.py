@@ -15,9 +15,9 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
-from iadsr.pipeline.cli import app
-from iadsr.pipeline.config import read_config
-from iadsr.pipeline.runner import beam_options, flags_from_config, runs_here
+from iadsr.pipeline.cli.app import app
+from iadsr.pipeline.cli.config_file import read_config
+from iadsr.pipeline.engines.runner import beam_options, flags_from_config, runs_here
 
 FOLDER = Path(__file__).parents[2] / "runner_configs"
 CLEAN = typer.main.get_command(app).commands["clean"]  # pyright: ignore[reportAttributeAccessIssue]

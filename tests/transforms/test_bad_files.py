@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow.parquet import encryption
 
-from iadsr.models.errors import InputError
-from iadsr.transforms.reading import read_split
-from iadsr.transforms.schema import InteractionColumns
-from iadsr.transforms.splits import plan_input
-from iadsr.transforms.validation import UNREADABLE
+from iadsr.models.core.errors import InputError
+from iadsr.transforms.contract.columns import InteractionColumns
+from iadsr.transforms.read.input_plan import plan_input
+from iadsr.transforms.read.read_splits import read_split
+from iadsr.transforms.read.validation import UNREADABLE
 
 COLUMNS = InteractionColumns()
 ROWS = 60

@@ -11,13 +11,14 @@ import pyarrow.parquet as pq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from iadsr.transforms.grouping import Sharding, Slice, collect, ship, split_by_shard
-from iadsr.transforms.ordering import OrderedShard, order_interactions
-from iadsr.transforms.readable import readable_values
-from iadsr.transforms.reading import read_split, row_checksum
-from iadsr.transforms.schema import ROW, InteractionColumns
-from iadsr.transforms.splits import plan_input
-from iadsr.transforms.validation import parse_time
+from iadsr.transforms.contract.columns import ROW, InteractionColumns
+from iadsr.transforms.contract.python_values import python_values
+from iadsr.transforms.read.input_plan import plan_input
+from iadsr.transforms.read.ordering import OrderedShard, order_interactions
+from iadsr.transforms.read.read_splits import read_split, row_checksum
+from iadsr.transforms.read.timestamps import parse_time
+from iadsr.transforms.shuffle.sharding import Sharding, split_by_shard
+from iadsr.transforms.shuffle.slices import Slice, collect, ship
 
 COLUMNS = InteractionColumns()
 SETTINGS = settings(
@@ -114,7 +115,7 @@ def test_every_row_comes_out_valid_or_rejected_exactly_once_with_its_values(log,
             # As text: NaN is not equal to itself, and Python holds no moment beyond the year 9999.
             # Parquet has no whole seconds, which are spelled out otherwise than milliseconds.
             expected = log[name].take(table[ROW]).cast(table[name].type)
-            assert str(readable_values(table[name])) == str(readable_values(expected))
+            assert str(python_values(table[name])) == str(python_values(expected))
     assert plan.rows == len(log)
 
 

@@ -8,11 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from iadsr.transforms.grouping import Sharding, Slice, collect, split_by_shard, write_stream
-from iadsr.transforms.ordering import order_interactions
-from iadsr.transforms.reading import read_split
-from iadsr.transforms.schema import InteractionColumns
-from iadsr.transforms.splits import plan_input
+from iadsr.transforms.contract.columns import InteractionColumns
+from iadsr.transforms.read.input_plan import plan_input
+from iadsr.transforms.read.ordering import order_interactions
+from iadsr.transforms.read.read_splits import read_split
+from iadsr.transforms.shuffle.sharding import Sharding, split_by_shard
+from iadsr.transforms.shuffle.slices import Slice, collect, write_stream
 
 DATA = Path(os.environ.get("IADSR_DATA", Path(__file__).parents[3] / "shared" / "data"))
 COLUMNS = InteractionColumns(position="position")

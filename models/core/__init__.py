@@ -1,0 +1,1 @@
+"""What every room shares: errors, printable text, sequences and their windows, item vectors."""

@@ -1,0 +1,175 @@
+"""How well each item of a sequence agrees with the rest of it, the item itself left out.
+
+An interest that includes the item under test agrees with it by construction, so everything here leaves it out.
+Every function is vectorised over batch and time; `present` [B, T] is true on real positions that have a vector.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from . import kernels
+from .batch import IndexedRows
+from .features import AGREEMENTS
+
+NEAR = 3
+"""Steps before and after within which interactions count as near in time."""
+
+
+class Chance(nn.Module):
+    """Mean and deviation of an item's similarity to a random interaction of the log, in one view of the items.
+
+    Similarity is the dot product of two items' vectors, so both follow exactly from the vectors' first two moments.
+
+    Attributes:
+        mean: Of the vectors, [n].
+        moment: Second moments of the vectors, [n, n].
+    """
+
+    mean: Tensor
+    moment: Tensor
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("moment", torch.zeros(size, size))
+
+    def measure(self, vectors: Tensor, weights: Tensor) -> None:
+        """Takes the moments of vectors [V, n], each counted `weights` [V] times."""
+        weights = (weights / weights.sum().clamp(min=1))[:, None]  # [V, 1]; all 0 where no item is in this view
+        self.mean.copy_((vectors * weights).sum(0))
+        self.moment.copy_((vectors * weights).T @ vectors)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Returns mean and deviation [..., 2] of the similarity of vectors [..., n]."""
+        mean = vectors @ self.mean
+        square = ((vectors @ self.moment) * vectors).sum(-1)
+        return torch.stack([mean, (square - mean.square()).clamp(min=0).sqrt()], dim=-1)
+
+
+class _Cosine(torch.autograd.Function):
+    """See `cosine`."""
+
+    @staticmethod
+    def forward(ctx, vectors: Tensor, others: Tensor, lag: int) -> Tensor:
+        ctx.save_for_backward(vectors, others)
+        ctx.lag = lag
+        values = others.new_empty(others.shape[:2])
+        kernels.cosines(*(tensor.detach().contiguous().numpy() for tensor in (vectors, others)), lag, values.numpy())
+        return values
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        vectors, others = ctx.saved_tensors
+        until = others.shape[1] - ctx.lag
+        with torch.enable_grad():
+            pair = [vectors[:, :until].detach().requires_grad_(), others[:, ctx.lag :].detach().requires_grad_()]
+            values = F.cosine_similarity(*pair, dim=-1)
+        to_vectors, to_others = torch.autograd.grad(values, pair, gradient[:, ctx.lag :])
+        return F.pad(to_vectors, (0, 0, 0, ctx.lag)), F.pad(to_others, (0, 0, ctx.lag, 0)), None
+
+
+def cosine(vectors: Tensor, others: Tensor, lag: int = 0) -> Tensor:
+    """Returns the cosine of `vectors` [B, T, n] at t - lag to `others` [B, T, n] at t, [B, T].
+
+    0 where one of the two is zero, and at the first `lag` positions. Without a lag, `vectors` may be [B, 1, n], the
+    same for all positions.
+    """
+    values = _Cosine.apply(vectors, others, lag)
+    assert isinstance(values, Tensor)
+    return values
+
+
+class _LeaveOneOutMax(torch.autograd.Function):
+    """See `leave_one_out_max`."""
+
+    @staticmethod
+    def forward(ctx, vectors: Tensor, present: Tensor) -> Tensor:
+        ctx.save_for_backward(vectors, present)
+        maxima = torch.empty_like(vectors)
+        kernels.leave_one_out_max(vectors.detach().numpy(), present.numpy(), maxima.numpy())
+        return maxima
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        vectors, present = ctx.saved_tensors
+        to_vectors = torch.zeros_like(vectors)
+        kernels.leave_one_out_max_gradient(
+            vectors.detach().numpy(), present.numpy(), gradient.contiguous().numpy(), to_vectors.numpy()
+        )
+        return to_vectors, None
+
+
+def leave_one_out_max(vectors: Tensor, present: Tensor) -> Tensor:
+    """Returns for each position the element-wise maximum over the other present positions.
+
+    Args:
+        vectors: [B, T, h].
+        present: bool [B, T].
+
+    Returns:
+        [B, T, h]; 0 where no other position is present.
+    """
+    maxima = _LeaveOneOutMax.apply(vectors.contiguous(), present.contiguous())
+    assert isinstance(maxima, Tensor)
+    return maxima
+
+
+def leave_one_out_mean(vectors: Tensor, present: Tensor) -> Tensor:
+    """Returns for each position the mean over the other present positions.
+
+    Args:
+        vectors: [B, T, h], 0 where absent.
+        present: bool [B, T].
+
+    Returns:
+        [B, T, h]; 0 where no other position is present.
+    """
+    others = present.sum(1, keepdim=True) - present.long()  # [B, T]
+    return (vectors.sum(1, keepdim=True) - vectors).div_(others.clamp(min=1)[..., None])  # [B, T, h]
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to compare the items of a sequence: the similarity of two is the dot product of their vectors.
+
+    Attributes:
+        vectors: Unit vectors, rows of a table [., n].
+        present: bool [B, T], real positions that have vectors in this view.
+        total: Sum of the vectors over the whole history that each window is part of, [B, n]; None: the windows are
+            whole histories.
+        count: Vectors in that sum, [B]; 0 where a window is the whole history.
+    """
+
+    vectors: IndexedRows
+    present: Tensor
+    total: Tensor | None = None
+    count: Tensor | None = None
+
+
+def sequence_agreement(view: View, chance: Tensor) -> tuple[Tensor, Tensor]:
+    """Measures in one view how well each item agrees with the others of its sequence.
+
+    Args:
+        view: The items.
+        chance: Mean and deviation of the similarity that chance gives each item in this view, [B, T, 2].
+
+    Returns:
+        Values [B, T, 7] in the order of AGREEMENTS, 0 where not defined; and bool [B, T, 7], where they are.
+    """
+    shape = view.present.shape
+    values = chance.new_zeros(*shape, len(AGREEMENTS))
+    defined = torch.zeros(values.shape, dtype=torch.bool)
+    total = values.new_zeros(shape[0], 0) if view.total is None else view.total
+    count = values.new_zeros(shape[0]) if view.count is None else view.count
+    kernels.agreement(
+        *(tensor.numpy() for tensor in (view.vectors.table, view.vectors.index, view.present, total, count)),
+        NEAR,
+        values.numpy(),
+        defined.numpy(),
+    )
+    values[..., -2:] = chance * view.present[..., None]
+    defined[..., -2:] = view.present[..., None]
+    return values, defined

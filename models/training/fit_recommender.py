@@ -1,0 +1,132 @@
+"""Stage 1: a sequential recommender trained for next-item prediction, whose item table is E_c."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..core.sequences import Sequences
+from ..core.windows import Windows, batches
+from ..detector.backbones import make_backbone, read_items
+from ..detector.model_config import IADSRConfig
+from .early_stopping import EarlyStopping
+from .epochs import run_epoch
+from .losses import sampled_softmax
+from .training_config import TrainingConfig
+
+
+class Recommender(nn.Module):
+    """A backbone with an item table that serves as input and, tied, as output."""
+
+    def __init__(self, config: IADSRConfig, items: int):
+        super().__init__()
+        self.table = nn.Embedding(items, config.collaborative_dimension)
+        # Only directions count. Short vectors turn quickly at first; at torch's default length they barely move.
+        nn.init.normal_(self.table.weight, std=0.03)
+        self.backbone = make_backbone(config)
+        self.predict = nn.Linear(config.hidden_dimension, config.collaborative_dimension)
+
+    def forward(self, items: Tensor, mask: Tensor) -> Tensor:
+        """Predicts the next item's vector after each position, [B, T, d], from items [B, T]."""
+        return self.predict(self.backbone(read_items(F.normalize(self.table(items), dim=-1)) * mask[..., None], mask))
+
+
+@dataclass(frozen=True)
+class RecommenderFit:
+    """Stage 1's result.
+
+    Attributes:
+        recommender: At its best epoch.
+        epochs: That epoch.
+        held_out_loss: Next-item loss of held-out users there.
+    """
+
+    recommender: Recommender
+    epochs: int
+    held_out_loss: float
+
+
+def fit_recommender(
+    sequences: Sequences,
+    windows: Windows,
+    held_out: Windows,
+    items: int,
+    config: IADSRConfig,
+    training: TrainingConfig,
+    generator: np.random.Generator,
+    report: Callable[[int, float, dict[str, float]], None],
+) -> RecommenderFit:
+    """Trains a recommender until the next-item loss of held-out users no longer falls.
+
+    Args:
+        sequences: The log.
+        windows: Windows of it to train on.
+        held_out: Windows of users that are not trained on.
+        items: V, rows of the item table.
+        config: The model's shape.
+        training: How to train.
+        generator: Source of batches and negatives.
+        report: Called with the epoch (from 1), the fraction of it that is done, and measurements at its end.
+    """
+    recommender = Recommender(config, items)
+    optimiser = torch.optim.Adam(recommender.parameters(), lr=training.learning_rate)
+    stopping = EarlyStopping(recommender, training.patience)
+    # The same negatives at every measurement, so that epochs compare.
+    measured_negatives = _draw(sequences, training.negatives, generator)
+
+    def loss_of(index: np.ndarray, mask: np.ndarray, negatives: np.ndarray, ahead_share: float) -> tuple[Tensor, int]:
+        ids, real = torch.from_numpy(sequences.items[index].astype(np.int64)), torch.from_numpy(mask)
+        follows = real[:, 1:]  # positions that have a later one
+        context = recommender(ids, real)[:, :-1][follows]  # [n, d]
+        wanted = torch.from_numpy(_target_steps(mask, ahead_share, generator))
+        targets, others = ids.gather(1, wanted)[follows], torch.from_numpy(negatives)
+        table = recommender.table
+        loss = sampled_softmax(context, table(targets), table(others), targets, others, training.temperature)
+        return loss, len(targets)
+
+    def held_out_loss() -> float:
+        recommender.eval()
+        with torch.inference_mode():
+            parts = [
+                loss_of(index, mask, measured_negatives, 0.0)
+                for _, index, mask in batches(held_out, training.batch_positions)
+            ]
+        return sum(float(loss) * n for loss, n in parts) / max(sum(n for _, n in parts), 1)
+
+    def training_loss_of(chosen: np.ndarray, index: np.ndarray, mask: np.ndarray) -> Tensor:
+        return loss_of(index, mask, _draw(sequences, training.negatives, generator), training.ahead_share)[0]
+
+    for epoch in range(1, training.collaborative_epochs + 1):
+        recommender.train()
+        training_loss = run_epoch(
+            windows,
+            training.batch_positions,
+            generator,
+            optimiser,
+            training_loss_of,
+            lambda done, epoch=epoch: report(epoch, done, {}),
+        )
+        measured = held_out_loss()
+        report(epoch, 1.0, {"training_loss": training_loss, "held_out_loss": measured})
+        if stopping.stop_after(epoch, measured):
+            break
+    stopping.restore_best()
+    return RecommenderFit(recommender.eval(), stopping.best_epoch, stopping.best)
+
+
+def _target_steps(mask: np.ndarray, ahead_share: float, generator: np.random.Generator) -> np.ndarray:
+    """Picks for each position but the last which later one to predict, int64 [B, T - 1]: the next, or any at random."""
+    following = np.arange(1, mask.shape[1])
+    left = np.maximum(mask.sum(1, keepdims=True) - following, 1)  # [B, T - 1] later positions
+    random_step = following + (generator.random(left.shape) * left).astype(np.int64)
+    any_later = generator.random(left.shape) < ahead_share
+    # On padding the pick is never used; it only has to exist.
+    return np.where(any_later, np.minimum(random_step, mask.shape[1] - 1), following)
+
+
+def _draw(sequences: Sequences, count: int, generator: np.random.Generator) -> np.ndarray:
+    """Draws items in proportion to popularity: those of random interactions."""
+    return sequences.items[generator.integers(0, len(sequences.items), count)].astype(np.int64)

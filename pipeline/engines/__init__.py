@@ -1,0 +1,1 @@
+"""The engines that run a pipeline: options, workers, progress, and their errors."""

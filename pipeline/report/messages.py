@@ -1,0 +1,175 @@
+"""What the commands say when they are done: a few lines of plain text each."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from ...models.core.printable import printable
+from ...transforms.contract.output_layout import INTERACTIONS, MANIFEST, REJECTED, REPORT, SEQUENCES
+from ...transforms.files.storage import join
+
+if TYPE_CHECKING:
+    # What each command runs on takes seconds to load, and the others have no use for it.
+    from ...transforms.read.input_plan import SkippedFile
+    from ...transforms.run.verification import Verified
+    from ..commands.doctor import Finding
+    from ..commands.embed import EmbedSummary
+    from ..commands.train import TrainSummary
+
+
+def describe_embedding(summary: "EmbedSummary", output: str) -> str:
+    """Says how many items were embedded, reused, or have no text."""
+    columns = " and ".join(summary.metadata.text_columns)
+    lines = [f"Embedded {columns} of {counted(summary.items, 'item')} with {summary.metadata}."]
+    if summary.texts:
+        speed = f" at {summary.texts / summary.seconds:,.0f} a second" if summary.seconds > 0 else ""
+        lines.append(
+            f"New or changed: {counted(summary.embedded, 'item')}, {counted(summary.texts, 'distinct text')}{speed}."
+        )
+    if summary.replaced:
+        lines.append(f"The vectors found in {output} were not used again: {summary.replaced}.")
+    if summary.reused:
+        lines.append(f"Kept from an earlier run: {counted(summary.reused, 'item')}.")
+    if summary.removed:
+        lines.append(f"No longer in the catalogue, removed: {counted(summary.removed, 'item')}.")
+    lines += _without_text(summary.without_text)
+    if summary.repeated_rows:
+        lines.append(
+            f"Left out because the item id was there before: {counted(summary.repeated_rows, 'row')}, "
+            f"{summary.conflicting_rows:,} with another text."
+        )
+    return _text([*lines, _place("Embeddings", output)])
+
+
+_KNOWS_TOO_LITTLE = (
+    "Of a log this small it knows too little noise: clean will not estimate how much a log holds, "
+    "and drops nothing unless it is told how much."
+)
+
+
+def describe_training(summary: "TrainSummary", output: str) -> str:
+    """Says what the model was trained on, how well it detects noise, and where it lies."""
+    metrics = summary.metrics
+    return _text(
+        [
+            f"Trained on {counted(metrics['interactions'], 'interaction')} of {counted(metrics['users'], 'user')} "
+            f"with {counted(metrics['items'], 'item')}.",
+            *_without_text(summary.items_without_text),
+            *describe_left_out(summary.skipped, summary.rejected),
+            f"On held-out users it tells inserted noise from the rest with AUROC {metrics['held_out_auroc']:.3f}.",
+            *([] if summary.knows_noise else [_KNOWS_TOO_LITTLE]),
+            _place("Model", output),
+        ]
+    )
+
+
+def describe_cleaning(manifest: dict[str, Any] | None, output: str) -> str:
+    """Says what was dropped, why, and where the result lies."""
+    if manifest is None:
+        return f"The job template is written. A run of it will write to {printable(output)}."
+    rows, users, policy = manifest["rows"], manifest["users"], manifest["policy"]
+    usable = max(rows["read"] - rows["rejected"], 1)
+    known = manifest["noise_share"]["estimate"] is not None
+    rule = {
+        "auto": "what is noise with some certainty" if known else "none, as the share of noise is not known",
+        "drop_rate": f"--drop-rate {policy['drop_rate']}",
+        "threshold": f"noise probability at or above {policy['threshold']}",
+    }[policy["rule"]]
+    lines = [
+        *_noise_share(manifest["noise_share"], policy["rule"]),
+        f"Dropped {rows['dropped']:,} of {counted(usable, 'interaction')} ({rows['dropped'] / usable:.1%}): {rule}.",
+        f"Shortened {users['shortened']:,} of {counted(users['total'], 'user')}"
+        + (f"; {users['emptied']:,} have nothing left." if users["emptied"] else "."),
+    ]
+    kept = manifest["reasons"]["kept"]
+    lines += _without_text(manifest["items"]["without_text"])
+    lines += [
+        f"Protected by --{name.replace('_', '-')}: {counted(kept[name], 'interaction')}."
+        for name in ("min_length", "keep_last")
+        if kept[name]
+    ]
+    if unknown := kept["unknown_item"]:
+        lines.append(f"Kept unjudged, unknown to both embeddings and model: {counted(unknown, 'interaction')}.")
+    return _text(
+        [
+            *lines,
+            *_skipped(manifest["skipped_files"], f"; see {MANIFEST}"),
+            *_rejected(manifest["reasons"]["rejected"], f"see {join(output, REJECTED)}"),
+            _place("Cleaned sequences", join(output, SEQUENCES)),
+            _place("Every interaction", join(output, INTERACTIONS)),
+            _place("Report", join(output, REPORT)),
+        ]
+    )
+
+
+def describe_findings(findings: "Iterable[Finding]") -> Iterator[str]:
+    """Says of each thing that was checked whether a run can do with it."""
+    for finding in findings:
+        first, *more = finding.text.splitlines()
+        yield _text([f"{'ok' if finding.healthy else 'PROBLEM':<9}{finding.what:<22}{first}", *more])
+
+
+def describe_left_out(skipped: "Iterable[SkippedFile]", rejected: dict[str, int]) -> list[str]:
+    """Says which files and rows of a log a command that writes no manifest did without; no lines for none."""
+    files = [dataclasses.asdict(file) for file in skipped]
+    return [printable(line) for line in (*_skipped(files), *_rejected(rejected, "left out"))]
+
+
+def _text(lines: list[str]) -> str:
+    """Joins lines, each of them really one: paths, columns and reasons may hold anything."""
+    return "\n".join(map(printable, lines))
+
+
+def describe_verification(verified: "Verified", output: str) -> str:
+    """Says what has been checked and found right."""
+    rows = verified.rows
+    held = verified.inputs_held_against
+    against = "all input files" if held == verified.inputs else f"{held:,} of {counted(verified.inputs, 'input file')}"
+    return _text(
+        [
+            f"{output} is whole: {counted(verified.files, 'file')}, unchanged since they were written.",
+            f"{rows['read']:,} rows read = {rows['kept']:,} kept + {rows['dropped']:,} dropped + "
+            f"{rows['rejected']:,} rejected, in each input file and in total.",
+            f"Interactions of {counted(verified.users, 'user')} are in order; the sequences are exactly the kept ones.",
+            f"Held against {against}"
+            + ("." if held == verified.inputs else "; the others are gone, changed or out of reach."),
+            *([f"The run left out {counted(verified.skipped, 'bad file')}."] if verified.skipped else []),
+        ]
+    )
+
+
+def _noise_share(share: dict[str, Any], rule: str) -> list[str]:
+    if share["estimate"] is None:
+        hint = "; nothing is dropped without --drop-rate R or --threshold P" if rule == "auto" else ""
+        return [f"The log's share of noise is not known: {share['unknown_because']}{hint}."]
+    return [
+        f"Noise in the log: {share['estimate']:.1%} of what could be judged "
+        f"(95% interval {share['lower']:.1%} to {share['upper']:.1%})."
+    ]
+
+
+def _without_text(items: int) -> list[str]:
+    return [f"Without text, judged by behaviour alone: {counted(items, 'item')}."] if items else []
+
+
+def _rejected(reasons: dict[str, int], note: str) -> list[str]:
+    if not reasons:
+        return []
+    listed = ", ".join(f"{reason} {rows:,}" for reason, rows in reasons.items())
+    return [f"Unusable, {note}: {counted(sum(reasons.values()), 'row')} ({listed})."]
+
+
+def _skipped(files: list[dict[str, Any]], note: str = "") -> list[str]:
+    if not files:
+        return []
+    rest = f", and {len(files) - 1:,} more" if len(files) > 1 else ""
+    return [f"Left out: {files[0]['reason']} ({files[0]['code']}){rest}{note}."]
+
+
+def counted(number: int, noun: str) -> str:
+    """Returns such as `1 row` or `1,000 rows`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def _place(what: str, path: str) -> str:
+    return f"  {what:<18} {path}"

@@ -1,0 +1,143 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from iadsr.models.core.sequences import Sequences
+from iadsr.models.noise.insertion import insert_noise, replace_noise
+
+
+def random_log(users=400, items=60, seed=0):
+    """A log in which item popularity falls off, and no user has an item twice."""
+    generator = np.random.default_rng(seed)
+    weight = 1 / np.arange(1, items + 1)
+    lengths = generator.integers(1, min(items, 15), users)
+    rows = [generator.choice(items, n, replace=False, p=weight / weight.sum()) for n in lengths]
+    return Sequences.from_lengths(np.concatenate(rows), lengths)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([0.05, 0.3, 0.6]), st.sampled_from([0, 1, 2, 5]))
+def test_the_genuine_log_survives_and_its_last_interactions_stay_last(seed, rate, protect_last):
+    log = random_log(users=50)
+    noisy = insert_noise(log, rate, uniform_share=0.5, seed=seed, protect_last=protect_last)
+    restored = noisy.sequences.restrict(~noisy.inserted)
+    assert (restored.items == log.items).all()
+    assert (restored.offsets == log.offsets).all()
+    for user in range(len(log)):
+        flags = noisy.inserted[noisy.sequences.offsets[user] : noisy.sequences.offsets[user + 1]]
+        protected = flags[len(flags) - protect_last :] if protect_last else flags[:0]
+        assert not protected.any()
+        if log.lengths[user] < protect_last:
+            assert not flags.any()
+
+
+def test_the_share_of_noise_is_the_rate_and_all_gaps_get_some():
+    log = random_log(users=8000)
+    noisy = insert_noise(log, 0.2, uniform_share=0.0, seed=1)
+    assert noisy.inserted.mean() == pytest.approx(0.2, abs=1e-4)
+    first, last = noisy.sequences.offsets[:-1], noisy.sequences.offsets[1:] - 1
+    # As many gaps as interactions and one more per user; a gap gets none with probability exp(-mean).
+    expected = 1 - np.exp(-noisy.inserted.sum() / (log.lengths + 1).sum())
+    assert noisy.inserted[first].mean() == pytest.approx(expected, rel=0.15)
+    assert noisy.inserted[last].mean() == pytest.approx(expected, rel=0.15)
+
+
+def test_no_user_is_given_an_item_they_have():
+    log = random_log(items=12)
+    noisy = insert_noise(log, 0.3, uniform_share=0.5, seed=2)
+    users = noisy.sequences.users[noisy.inserted]
+    owned = set(zip(log.users.tolist(), log.items.tolist(), strict=True))
+    given = list(zip(users.tolist(), noisy.sequences.items[noisy.inserted].tolist(), strict=True))
+    assert not owned & set(given)
+    assert len(given) == len(set(given)) > 500, "nor an item twice"
+
+
+def test_a_user_who_is_given_the_last_item_that_they_do_not_have_is_given_no_more():
+    log = Sequences.from_lengths(np.array([0, 1, 2, 3, 0, 1, 2]), np.array([4, 3]))
+    noisy = insert_noise(log, 0.9, uniform_share=1.0, seed=0)
+    assert noisy.sequences.items[noisy.inserted].tolist() == [3]
+    assert noisy.sequences.users[noisy.inserted].tolist() == [1]
+
+
+def test_popular_noise_follows_popularity_and_uniform_noise_does_not():
+    # Users have few of many items, so that leaving out what they own hardly distorts the draw.
+    generator = np.random.default_rng(3)
+    weight = np.repeat([9.0, 1.0], 100)
+    items = generator.choice(200, 20_000, p=weight / weight.sum())
+    log = Sequences.from_lengths(items, np.full(10_000, 2))
+    for uniform_share, expected in ((0.0, 0.9), (1.0, 0.5), (0.5, 0.7)):
+        noisy = insert_noise(log, 0.3, uniform_share=uniform_share, seed=4)
+        popular = (noisy.sequences.items[noisy.inserted] < 100).mean()
+        assert popular == pytest.approx(expected, abs=0.02)
+
+
+def test_only_items_of_the_log_are_inserted():
+    log = Sequences.from_lengths(np.array([3, 9, 9, 20] * 50), np.full(100, 2))
+    noisy = insert_noise(log, 0.4, uniform_share=1.0, seed=0)
+    assert set(noisy.sequences.items[noisy.inserted].tolist()) <= {3, 9, 20}
+    assert noisy.sequences.items.dtype == np.int32
+
+
+def test_the_seed_decides():
+    log = random_log()
+    first, again, other = (insert_noise(log, 0.2, uniform_share=0.5, seed=seed) for seed in (5, 5, 6))
+    assert (first.sequences.items == again.sequences.items).all()
+    assert (first.inserted == again.inserted).all()
+    assert not np.array_equal(first.sequences.items, other.sequences.items)
+
+
+@pytest.mark.parametrize("add_noise", [insert_noise, replace_noise])
+def test_users_keep_their_keys(add_noise):
+    log = random_log(users=30)
+    keys = np.arange(30, dtype=np.uint64)[::-1] * np.uint64(7)
+    keyed = Sequences(log.items, log.offsets, keys)
+    assert add_noise(keyed, 0.2, uniform_share=0.5, seed=0).sequences.keys.tolist() == keys.tolist()
+
+
+def test_users_who_have_everything_get_nothing():
+    log = Sequences.from_lengths(np.array([0, 1, 0, 1]), np.array([2, 2]))
+    noisy = insert_noise(log, 0.5, uniform_share=0.5, seed=0)
+    assert not noisy.inserted.any()
+    assert noisy.sequences.items.tolist() == [0, 1, 0, 1]
+
+
+def test_an_empty_log_and_a_zero_rate_change_nothing():
+    empty = Sequences.from_lengths(np.zeros(0, np.int32), np.zeros(3, np.int64))
+    assert len(insert_noise(empty, 0.2, uniform_share=0.5, seed=0).inserted) == 0
+    assert not insert_noise(random_log(), 0.0, uniform_share=0.5, seed=0).inserted.any()
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0])
+@pytest.mark.parametrize("add_noise", [insert_noise, replace_noise])
+def test_a_rate_that_is_no_share_is_refused(add_noise, rate):
+    with pytest.raises(ValueError, match="rate"):
+        add_noise(random_log(), rate, uniform_share=0.5, seed=0)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([0.05, 0.3, 0.9]), st.sampled_from([0, 1, 2, 20]))
+def test_replacing_changes_flagged_interactions_only_and_to_items_the_user_does_not_have(seed, rate, protect_last):
+    log = random_log(users=50)
+    noisy = replace_noise(log, rate, uniform_share=0.5, seed=seed, protect_last=protect_last)
+    assert (noisy.sequences.offsets == log.offsets).all()
+    assert (noisy.sequences.items[~noisy.inserted] == log.items[~noisy.inserted]).all()
+    owned = set(zip(log.users.tolist(), log.items.tolist(), strict=True))
+    new = zip(log.users[noisy.inserted].tolist(), noisy.sequences.items[noisy.inserted].tolist(), strict=True)
+    assert not owned & set(new)
+    for user in range(len(log)):
+        assert not noisy.inserted[
+            max(log.offsets[user], log.offsets[user + 1] - protect_last) : log.offsets[user + 1]
+        ].any()
+
+
+def test_the_share_replaced_is_the_rate_of_all_and_no_more_than_is_unprotected():
+    log = random_log(users=4000)
+    assert replace_noise(log, 0.2, uniform_share=0.0, seed=1, protect_last=2).inserted.mean() == pytest.approx(
+        0.2, abs=1e-4
+    )
+    unprotected = np.maximum(log.lengths - 2, 0).sum()
+    assert replace_noise(log, 0.95, uniform_share=0.0, seed=1, protect_last=2).inserted.sum() == unprotected
+    untouched = replace_noise(log, 0.0, uniform_share=0.0, seed=1)
+    assert not untouched.inserted.any()
+    assert (untouched.sequences.items == log.items).all()

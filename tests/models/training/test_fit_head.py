@@ -1,0 +1,219 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from iadsr.models.core.item_vectors import ItemVectors
+from iadsr.models.core.sequences import Sequences
+from iadsr.models.detector.features import FEATURES
+from iadsr.models.detector.iadsr import IADSR
+from iadsr.models.detector.item_tensors import ItemTensors
+from iadsr.models.detector.model_config import IADSRConfig
+from iadsr.models.noise.insertion import NoisyLog
+from iadsr.models.training.detection_metrics import calibration_error
+from iadsr.models.training.examples import (
+    MAX_WEIGHT,
+    Examples,
+    balance,
+    collect_examples,
+    measure_chance,
+    shortest_history,
+)
+from iadsr.models.training.fit_head import fit_decision
+from iadsr.models.training.training_config import TrainingConfig
+
+ITEMS = 20
+CONFIG = IADSRConfig(
+    collaborative_dimension=6, hidden_dimension=8, semantic_dimension=10, head_dimension=8, max_length=12, folds=3
+)
+
+
+def make_log(items, inserted, lengths=None):
+    lengths = np.array([len(items)] if lengths is None else lengths)
+    return NoisyLog(Sequences.from_lengths(np.array(items), lengths), np.array(inserted))
+
+
+def make_model(config=CONFIG):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return IADSR(config).eval()
+
+
+def make_catalogue(model, has_collaborative=None):
+    generator, everything = np.random.default_rng(1), np.ones(ITEMS, bool)
+    vectors = ItemVectors(
+        generator.normal(size=(ITEMS, model.config.collaborative_width)).astype(np.float32),
+        generator.normal(size=(ITEMS, 10)).astype(np.float32),
+        everything if has_collaborative is None else has_collaborative,
+        everything,
+    )
+    return ItemTensors.select(model, vectors, np.arange(ITEMS))
+
+
+def test_weighted_noise_is_as_frequent_at_every_popularity():
+    generator = np.random.default_rng(0)
+    genuine = generator.choice(64, 4000, p=np.arange(64) / np.arange(64).sum())
+    noise = generator.integers(0, 64, 1000)
+    log = make_log(np.concatenate([genuine, noise]), [False] * 4000 + [True] * 1000)
+    weight = balance(log)
+    assert (weight[:4000] == 1).all()
+    level = np.log2(np.maximum(np.bincount(genuine, minlength=64), 1)).astype(int)[log.sequences.items]
+    for one in np.unique(level):
+        here = level == one
+        share = weight[here & log.inserted].sum() / max((here & ~log.inserted).sum(), 1)
+        if (weight[here & log.inserted] < MAX_WEIGHT).all() and (here & ~log.inserted).any():
+            assert share == pytest.approx(0.25, rel=1e-4)
+
+
+def test_weighted_noise_is_as_frequent_in_histories_of_every_length():
+    # As in a log of users with four interactions or more: after insertion, none of the shortest holds noise.
+    generator = np.random.default_rng(0)
+    genuine = generator.integers(4, 60, 600)
+    noise = np.where(genuine == 4, 0, generator.binomial(genuine, 0.2))
+    lengths = genuine + noise
+    inserted = np.concatenate([np.arange(n + k) < k for n, k in zip(genuine, noise, strict=True)])
+    # All items are equally popular, so that lengths alone decide.
+    items = np.zeros(len(inserted), int)
+    items[~inserted] = np.arange(genuine.sum()) % ITEMS
+    items[inserted] = generator.integers(0, ITEMS, noise.sum())
+    weight = balance(make_log(items, inserted, lengths))
+    assert (weight[~inserted] == 1).all()
+    odds, length = noise.sum() / genuine.sum(), np.repeat(lengths, lengths)
+    shortest = shortest_history(make_log(items, inserted, lengths))
+    assert 5 <= shortest < 10
+    levels = [length <= shortest, (length >= 16) & (length < 32), (length >= 32) & (length < 64)]
+    levels += [length == n for n in range(shortest + 1, 16)]
+    assert sum((here & inserted).any() for here in levels) > 7
+    for here in levels:
+        if (here & inserted).any() and (weight[here & inserted] < MAX_WEIGHT).all():
+            assert weight[here & inserted].sum() / (here & ~inserted).sum() == pytest.approx(odds, rel=0.05)
+
+
+def test_histories_count_as_long_as_those_up_to_which_there_is_half_of_the_noise():
+    # 30 of length 4 without noise, 40 of length 5 with an eighth; a fifth of all.
+    lengths = np.repeat([4, 5, 10], [30, 40, 50])
+    inserted = np.concatenate([np.zeros(120, bool), np.arange(200) % 5 == 0, np.arange(500) % 5 == 0])
+    inserted[120:320] &= np.arange(200) % 2 == 0
+    log = make_log(np.arange(820) % ITEMS, inserted, lengths)
+    assert inserted.mean() == pytest.approx(120 / 820)
+    # Up to 5 there are 20 among 320, less than half as many as overall.
+    assert shortest_history(log) == 10
+    inserted[120:320] = np.arange(200) % 5 == 0
+    assert shortest_history(make_log(np.arange(820) % ITEMS, inserted, lengths)) == 5
+    nothing = make_log(np.arange(820) % ITEMS, np.zeros(820, bool), lengths)
+    assert shortest_history(nothing) <= 4
+
+
+def test_no_single_interaction_gets_a_boundless_weight():
+    # One of 50 insertions fell on the item of all genuine interactions: it would have to stand for all 50.
+    log = make_log([0] * 500 + [1] * 49 + [0], [False] * 500 + [True] * 49 + [True])
+    assert balance(log)[-1] == MAX_WEIGHT
+
+
+def test_a_log_without_noise_weighs_one_everywhere():
+    assert (balance(make_log([0, 0, 5], [False] * 3)) == 1).all()
+
+
+def test_calibration_error_is_the_gap_of_probability_and_share():
+    probability, label = np.full(1000, 0.3), np.arange(1000) < 300
+    assert calibration_error(label, probability, np.ones(1000)) == pytest.approx(0, abs=1e-9)
+    assert calibration_error(label, probability + 0.2, np.ones(1000)) == pytest.approx(0.2)
+    # Weights count: without the genuine ones everything is noise.
+    assert calibration_error(label, probability, label.astype(float)) == pytest.approx(0.7)
+    # Gaps of different bins do not make up for one another.
+    two = np.repeat([0.1, 0.9], 500)
+    assert calibration_error(np.repeat([1, 0], 500), two, np.ones(1000)) == pytest.approx(0.9)
+
+
+def test_chance_is_that_of_a_random_interaction_and_fold():
+    model = make_model()
+    catalogue = make_catalogue(model, np.arange(ITEMS) % 5 > 0)
+    counts = np.arange(ITEMS)
+    measure_chance(model, catalogue, counts)
+    text = F.normalize(catalogue.semantic, dim=-1)
+    tables = [*catalogue.others.unbind(1), text], [catalogue.items, catalogue.items, np.arange(ITEMS)]
+    for chance, vectors, items in zip(model.chances, *tables, strict=True):
+        drawn = [v for v, item in zip(vectors, items, strict=False) if v.any() for _ in range(counts[item])]
+        similarity = torch.stack(drawn) @ vectors[7]
+        expected = [similarity.mean(), similarity.std(correction=0)]
+        torch.testing.assert_close(chance(vectors[7]), torch.stack(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_examples_are_the_interactions_of_the_chosen_users_once_each():
+    model = make_model()
+    lengths = np.array([1, 5, 40, 12, 13])
+    log = NoisyLog(
+        Sequences.from_lengths(np.random.default_rng(0).integers(0, ITEMS, lengths.sum()), lengths),
+        np.random.default_rng(1).random(lengths.sum()) < 0.2,
+    )
+    chosen = np.array([True, True, True, False, True])
+    catalogue = make_catalogue(model)
+    examples = collect_examples(model, log, catalogue, chosen, 64)
+    taken = chosen[log.sequences.users] & (log.sequences.lengths > 1)[log.sequences.users]
+    assert sorted(examples.length.tolist()) == [5.0] * 5 + [13.0] * 13 + [40.0] * 40
+    assert examples.features.shape == examples.defined.shape == (58, len(FEATURES))
+    found = sorted(zip(examples.label.tolist(), examples.weight.tolist(), strict=True))
+    assert found == sorted(zip(log.inserted[taken].tolist(), balance(log)[taken].tolist(), strict=True))
+
+    def hide(batch):
+        nothing = torch.zeros_like(batch.mask)
+        return dataclasses.replace(batch, has_semantic=nothing, has_collaborative=nothing)
+
+    assert len(collect_examples(model, log, catalogue, chosen, 64, hide).label) == 0
+
+
+def make_examples(config, rows=4000, seed=0):
+    """Noise whose features are lower; a sixth of all."""
+    generator = torch.Generator().manual_seed(seed)
+    size = 3 if config.head == "paper" else len(FEATURES)
+    label = (torch.rand(rows, generator=generator) < 1 / 6).float()
+    features = 0.5 + torch.randn(rows, size, generator=generator) * 0.3 - 0.4 * label[:, None]
+    return Examples(
+        features, torch.ones(rows, size, dtype=torch.bool), torch.full((rows,), 9.0), label, torch.ones(rows)
+    )
+
+
+@pytest.mark.parametrize("head", ["agreement", "paper"])
+def test_the_decision_finds_noise_and_says_how_probable_it_is(head):
+    model = make_model(dataclasses.replace(CONFIG, head=head))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    reported = []
+    measured = fit_decision(
+        model,
+        make_examples(model.config),
+        make_examples(model.config, seed=1),
+        TrainingConfig(head_epochs=3, batch_positions=512),
+        np.random.default_rng(0),
+        lambda *at: reported.append(at),
+    )
+    assert measured["held_out_auroc"] > 0.9
+    assert measured["held_out_calibration_error"] < 0.03
+    scale, _ = model.calibration.tolist()
+    assert scale > 0
+    # The paper's score has nothing to train but its calibration.
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert any(name.startswith("head.") for name in changed) == (head == "agreement")
+    assert len(reported) == (3 if head == "agreement" else 1)
+    torch.testing.assert_close(model.genuine_mean, torch.full((3,), 0.5), atol=0.05, rtol=0)
+    torch.testing.assert_close(model.genuine_deviation, torch.full((3,), 0.3), atol=0.05, rtol=0)
+
+
+def test_the_weights_of_the_head_decay():
+    largest = []
+    for decay in (0.0, 10.0):
+        model = make_model(CONFIG)
+        examples = (make_examples(model.config, seed=seed) for seed in (0, 1))
+        training = TrainingConfig(head_epochs=3, batch_positions=512, head_weight_decay=decay)
+        fit_decision(model, *examples, training, np.random.default_rng(0), lambda *_: None)
+        largest.append(max(parameter.abs().max().item() for parameter in model.head.parameters()))
+    assert largest[1] < 0.7 * largest[0]
+
+
+def test_examples_can_be_joined_and_picked():
+    first, second = make_examples(CONFIG, 4), make_examples(CONFIG, 3, seed=1)
+    both = first + second
+    assert len(both.label) == 7
+    assert torch.equal(both.select(torch.arange(4, 7)).features, second.features)
+    assert torch.equal(both.select(both.label == 0).length, both.length[both.label == 0])

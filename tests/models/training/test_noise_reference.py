@@ -1,0 +1,47 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from iadsr.models.core.sequences import Sequences
+from iadsr.models.detector.scoring import Scores
+from iadsr.models.noise.insertion import NoisyLog
+from iadsr.models.noise.popularity import BUCKETS
+from iadsr.models.noise.score_counts import BINS, PLACES, places
+from iadsr.models.training import noise_reference as probing
+
+ITEMS = 50
+
+
+@pytest.fixture
+def log() -> NoisyLog:
+    generator = np.random.default_rng(0)
+    genuine = generator.choice(ITEMS, 3000, p=np.arange(1, ITEMS + 1) / np.arange(1, ITEMS + 1).sum())
+    inserted = generator.random(3000) < 0.2
+    return NoisyLog(Sequences.from_lengths(genuine, np.full(300, 10)), inserted)
+
+
+def test_each_insertion_is_scored_once_among_few_others(log, monkeypatch):
+    read = []
+
+    def score(model, sequences, vectors):
+        read.append(len(sequences.items))
+        n = len(sequences.items)
+        probability = np.full(n, 0.9, np.float32)
+        return Scores(probability, np.zeros((n, 3), np.float32), sequences.items != 49, np.zeros(n, np.int8))
+
+    monkeypatch.setattr(probing, "score_sequences", score)
+    vectors = SimpleNamespace(has_semantic=np.ones(ITEMS, bool))
+    users = np.arange(300) % 3 > 0
+    reference = probing.score_noise(None, log, vectors, users, np.random.default_rng(1))  # type: ignore[arg-type]
+    asked = users[log.sequences.users]
+    noise, genuine = (log.inserted & asked).sum(), (~log.inserted & asked).sum()
+    assert reference.shape == (PLACES, BUCKETS, BINS)
+    # All of it but what could not be judged, and each part of it with all genuine interactions.
+    assert reference.sum() == noise - (log.inserted & asked & (log.sequences.items == 49)).sum()
+    assert sum(read) == probing.FOLDS * genuine + noise
+    assert max(read) - genuine < 0.1 * noise
+    assert (reference.sum((0, 2)) > 0.08 * noise).all()
+    assert (reference.sum(0) > 0).sum() == BUCKETS
+    ends = places(log.sequences.offsets) == 1
+    assert reference[1].sum() == pytest.approx((log.inserted & asked & ends).sum(), rel=0.3)

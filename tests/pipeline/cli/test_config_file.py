@@ -1,0 +1,53 @@
+import pytest
+from typer.main import get_command
+
+from iadsr.models.core.errors import InputError
+from iadsr.pipeline.cli.app import app
+from iadsr.pipeline.cli.config_file import read_config
+
+COMMANDS = get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def read(tmp_path, command, text, written_for=None):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    return read_config(path, COMMANDS[command], COMMANDS.get(written_for))
+
+
+def test_names_take_dashes_or_underscores_and_beam_has_its_own_section(tmp_path):
+    text = "drop-rate: 0.1\nuser_column: u\noverwrite: true\nshards: null\nbeam:\n  runner: DirectRunner\n"
+    values, beam = read(tmp_path, "clean", text)
+    assert values == {"drop_rate": 0.1, "user_column": "u", "overwrite": True, "shards": None}
+    assert beam == {"runner": "DirectRunner"}
+
+
+def test_text_columns_may_be_a_list(tmp_path):
+    assert read(tmp_path, "embed", "text-columns: [title, category]")[0] == {"text_columns": "title,category"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("threshold: yes", "sets threshold"),
+        ("overwrite: 'false'", "sets overwrite"),
+        ("interactions: [a, b]", "sets interactions"),
+        ("min_length: {a: 1}", "sets min_length"),
+        ("drop_rat: 0.1", "does not have"),
+        ("- a", "is not a mapping"),
+        ("beam: x", "is not a mapping"),
+        ("a: [", "is not YAML"),
+        ("drop_rate: 0.01\ndrop-rate: 0.2", "drop_rate is set twice"),
+        ("beam: {runner: a, runner: b}", "runner is set twice"),
+    ],
+)
+def test_what_an_option_does_not_take_is_refused(tmp_path, text, words):
+    with pytest.raises(InputError, match=words):
+        read(tmp_path, "clean", text)
+
+
+def test_a_file_of_another_commands_will_do_and_its_mistakes_are_told_all_the_same(tmp_path):
+    values, _ = read(tmp_path, "doctor", "interactions: log\ndrop_rate: 0.1\nshards: 3", written_for="clean")
+    assert values == {"interactions": "log", "shards": 3}
+    for text, words in (("drop_rat: 0.1", "does not have"), ("overwrite: 'false'", "sets overwrite")):
+        with pytest.raises(InputError, match=words):
+            read(tmp_path, "doctor", text, written_for="clean")

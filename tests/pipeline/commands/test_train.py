@@ -1,0 +1,153 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from iadsr.models.core.errors import InputError, UsageError
+from iadsr.models.detector.iadsr import IADSR
+from iadsr.models.detector.model_files import fingerprint
+from iadsr.models.training.train_model import TrainingResult
+from iadsr.pipeline.commands.artifacts import read_model_facts
+from iadsr.pipeline.commands.train import TrainOptions, check_output, read_log, train, write_model
+from iadsr.pipeline.engines.progress import Progress
+from iadsr.transforms.contract.columns import InteractionColumns
+from iadsr.transforms.items.embedding_files import read_embeddings
+from iadsr.transforms.read.input_plan import plan_input
+from iadsr.transforms.run.output_directory import locked
+
+
+def test_the_log_is_read_as_clean_reads_it(world):
+    log, rejected = read_log(plan_input(world.interactions, InteractionColumns()), InteractionColumns())
+    table = pq.read_table(world.interactions)
+    assert rejected == {}
+    assert log.table.column_names == ["user_id", "item_id", "timestamp"]
+    expected = table.sort_by([("user_id", "ascending"), ("timestamp", "ascending")])
+    assert log.table["item_id"].to_pylist() == expected["item_id"].to_pylist()
+    assert log.item_ids.to_pylist() == sorted(set(expected["item_id"].to_pylist()))
+
+
+def test_unusable_rows_are_counted_and_a_log_of_nothing_else_is_refused(tmp_path):
+    path = str(tmp_path / "log.parquet")
+    pq.write_table(pa.table({"user_id": ["a", None], "item_id": ["x", "x"], "timestamp": [1, 2]}), path)
+    plan = plan_input(path, InteractionColumns())
+    log, rejected = read_log(plan, InteractionColumns(), max_rejected=0.5)
+    assert len(log.items) == 1
+    assert rejected == {"null user_id": 1}
+    with pytest.raises(InputError, match="than --max-rejected allows") as error:
+        read_log(plan, InteractionColumns(), max_rejected=0.49)
+    assert "1 of 2 rows" in str(error.value)
+    pq.write_table(pa.table({"user_id": [""], "item_id": ["x"], "timestamp": [1]}), path)
+    with pytest.raises(InputError, match=r"empty user_id \(1 rows\)"):
+        read_log(plan_input(path, InteractionColumns()), InteractionColumns())
+
+
+def test_a_share_of_rejected_rows_that_is_none_is_refused():
+    with pytest.raises(UsageError, match="--max-rejected is out of range"):
+        TrainOptions("log", "embeddings", "model", max_rejected=1.5)
+
+
+def test_the_model_directory_is_whole_and_its_parts_know_one_another(world):
+    facts = read_model_facts(world.model)
+    assert facts.fingerprint == fingerprint(world.model)
+    assert facts.semantic.encoder == "test-encoder"
+    collaborative = read_embeddings(f"{world.model}/collaborative", kind="collaborative")
+    assert collaborative.metadata.revision == facts.fingerprint
+    assert len(collaborative) == 40
+    assert collaborative.present.all()
+    model = IADSR.from_pretrained(world.model)
+    assert collaborative.vectors.shape[1] == model.config.collaborative_width
+    assert np.isfinite(collaborative.vectors).all()
+    assert model.metrics["interactions"] == 3200
+
+
+def test_an_output_that_holds_something_is_refused(tmp_path):
+    check_output(str(tmp_path / "new"), overwrite=False)
+    (tmp_path / "config.json").touch()
+    with pytest.raises(InputError, match="already holds a model"):
+        check_output(str(tmp_path), overwrite=False)
+    check_output(str(tmp_path), overwrite=True)
+    (tmp_path / "thesis.doc").touch()
+    with pytest.raises(InputError, match=r"thesis\.doc"):
+        check_output(str(tmp_path), overwrite=True)
+
+
+def put(directory, names):
+    for name in names:
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(b"somebody's")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["README.md"],
+        ["model.safetensors", "README.md"],
+        ["collaborative/part-00000.parquet"],
+        ["collaborative/part-00000.parquet", "README.md"],
+        ["collaborative/notes.txt"],
+        ["config.json", "collaborative/notes.txt"],
+        ["collaborative/.tmp-0-part-00000.parquet", "README.md"],
+    ],
+)
+def test_files_that_no_training_left_are_never_overwritten(tmp_path, names):
+    put(tmp_path, names)
+    for overwrite in (False, True):
+        with pytest.raises(InputError) as error:
+            check_output(str(tmp_path), overwrite)
+        assert error.value.code == "OUTPUT-FOREIGN"
+
+
+@pytest.mark.parametrize("done", range(5))
+def test_a_training_that_was_cut_off_while_writing_does_not_stand_in_the_way_of_its_rerun(world, tmp_path, done):
+    written = ["collaborative/part-00000.parquet", "model.safetensors", "README.md", "config.json"]
+    for name in written[:done]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((Path(world.model) / name).read_bytes())
+    if done < len(written):
+        folder, _, name = written[done].rpartition("/")
+        put(tmp_path, [f"{folder}/.tmp-0123-{name}"])
+        check_output(str(tmp_path), overwrite=False)
+        return
+    with pytest.raises(InputError, match="already holds a model"):
+        check_output(str(tmp_path), overwrite=False)
+
+
+def test_what_a_training_that_was_killed_left_is_gone_after_the_next(world, tmp_path):
+    put(tmp_path, [".tmp-0-model.safetensors", "collaborative/.tmp-1-part-00000.parquet"])
+    table = read_embeddings(f"{world.model}/collaborative", kind="collaborative")
+    result = TrainingResult(IADSR.from_pretrained(world.model), table.vectors, table.present, {}, [])
+    check_output(str(tmp_path), overwrite=False)
+    write_model(str(tmp_path), result, table.item_ids)
+    there = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(there) == ["README.md", "collaborative/part-00000.parquet", "config.json", "model.safetensors"]
+    assert read_model_facts(str(tmp_path)).fingerprint == read_model_facts(world.model).fingerprint
+
+
+def test_a_second_run_into_one_directory_is_refused_before_it_trains(world, tmp_path):
+    output = str(tmp_path / "model")
+    with locked(output), pytest.raises(InputError, match="Another run is writing"):
+        train(TrainOptions(world.interactions, world.embeddings, output), Progress(Console(quiet=True)))
+    assert list((tmp_path / "model").iterdir()) == []
+
+
+def test_an_output_inside_the_log_or_the_embeddings_is_refused(world):
+    log = world.interactions
+    for source, output in (log, f"{log}/model"), (f"{log}/**.parquet", f"{log}/model"), (log, f"{world.embeddings}/m"):
+        with pytest.raises(InputError, match="lies inside the input"):
+            train(TrainOptions(source, world.embeddings, output), Progress(Console(quiet=True)))
+        assert not Path(output).exists()
+
+
+def test_all_files_of_a_model_reach_the_disk_the_configuration_last(world, tmp_path, monkeypatch):
+    table = read_embeddings(f"{world.model}/collaborative", kind="collaborative")
+    result = TrainingResult(IADSR.from_pretrained(world.model), table.vectors, table.present, {}, [])
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
+    write_model(str(tmp_path), result, table.item_ids)
+    names = ["collaborative/part-00000.parquet", "model.safetensors", "README.md", "config.json"]
+    written = [(tmp_path / name).stat().st_ino for name in names]
+    assert [inode for inode in synced if inode in written] == written

@@ -1,0 +1,90 @@
+import pytest
+
+from iadsr.pipeline.commands.train import TrainSummary
+from iadsr.pipeline.report.messages import describe_cleaning, describe_training
+from iadsr.transforms.read.input_plan import SkippedFile
+
+
+def manifest(**changes):
+    kept = {"min_length": 0, "keep_last": 0, "unknown_item": 0, "too_short": 0, "collaborative_only": 0}
+    base = {
+        "rows": {"read": 1003, "kept": 900, "dropped": 100, "rejected": 3},
+        "users": {"total": 50, "shortened": 20, "emptied": 0},
+        "items": {"without_text": 0},
+        "noise_share": {"estimate": 0.1234, "lower": 0.101, "upper": 0.1458, "unknown_because": None},
+        "skipped_files": [],
+        "policy": {"rule": "threshold", "drop_rate": None, "threshold": 0.5},
+        "reasons": {"kept": kept, "rejected": {"null user_id": 3}},
+    }
+    return {**base, **changes}
+
+
+def test_a_plain_run_says_what_went_and_where_the_rest_lies():
+    assert describe_cleaning(manifest(), "out").splitlines() == [
+        "Noise in the log: 12.3% of what could be judged (95% interval 10.1% to 14.6%).",
+        "Dropped 100 of 1,000 interactions (10.0%): noise probability at or above 0.5.",
+        "Shortened 20 of 50 users.",
+        "Unusable, see out/rejected: 3 rows (null user_id 3).",
+        "  Cleaned sequences  out/sequences",
+        "  Every interaction  out/interactions",
+        "  Report             out/report.html",
+    ]
+
+
+def test_protection_emptied_users_and_the_rate_are_told():
+    kept = {"min_length": 1, "keep_last": 2, "unknown_item": 7}
+    text = describe_cleaning(
+        manifest(
+            users={"total": 50, "shortened": 20, "emptied": 4},
+            items={"without_text": 12},
+            policy={"rule": "drop_rate", "drop_rate": 0.1, "threshold": None},
+            reasons={"kept": kept, "rejected": {}},
+        ),
+        "out",
+    )
+    assert "Dropped 100 of 1,000 interactions (10.0%): --drop-rate 0.1." in text
+    assert "Shortened 20 of 50 users; 4 have nothing left." in text
+    assert "Without text, judged by behaviour alone: 12 items." in text
+    assert "Protected by --min-length: 1 interaction." in text
+    assert "Protected by --keep-last: 2 interactions." in text
+    assert "unknown to both embeddings and model: 7 interactions." in text
+    assert "Unusable" not in text
+
+
+def test_where_the_share_of_noise_is_not_known_it_says_why_and_what_to_do():
+    share = {"estimate": None, "lower": None, "upper": None, "unknown_because": "too few users"}
+    policy = {"rule": "auto", "drop_rate": 0.0, "threshold": None}
+    text = describe_cleaning(manifest(noise_share=share, policy=policy), "out")
+    assert text.startswith(
+        "The log's share of noise is not known: too few users; nothing is dropped without --drop-rate"
+    )
+    assert ": none, as the share of noise is not known." in text
+    by_hand = describe_cleaning(manifest(noise_share=share), "out")
+    assert by_hand.startswith("The log's share of noise is not known: too few users.\n")
+
+
+def test_a_template_says_that_nothing_has_run():
+    assert "template" in describe_cleaning(None, "gs://bucket/out")
+
+
+@pytest.mark.parametrize(("items", "words"), [(0, ""), (1, "judged by behaviour alone: 1 item."), (2, ": 2 items.")])
+def test_training_tells_counts_and_detection(items, words):
+    metrics = {"interactions": 1000, "users": 1, "items": 20, "held_out_auroc": 0.87654}
+    text = describe_training(TrainSummary(metrics, {}, items), "model")
+    assert "Trained on 1,000 interactions of 1 user with 20 items." in text
+    assert "AUROC 0.877" in text
+    assert words in text
+    assert ("Without text" in text) == bool(items)
+    assert "too little noise" not in text
+    assert "too little noise" in describe_training(TrainSummary(metrics, {}, items, knows_noise=False), "model")
+    assert "eft out" not in text
+
+
+def test_training_tells_which_files_and_how_many_rows_it_did_without():
+    metrics = {"interactions": 1000, "users": 9, "items": 20, "held_out_auroc": 0.9}
+    skipped = [SkippedFile(f"{n}.parquet", 10, None, "FILE-READ", f"Cannot read {n}\n.parquet") for n in "ab"]
+    text = describe_training(TrainSummary(metrics, {"null user_id": 2, "empty item_id": 1}, 0, tuple(skipped)), "model")
+    assert text.splitlines()[1:3] == [
+        "Left out: Cannot read a\\n.parquet (FILE-READ), and 1 more.",
+        "Unusable, left out: 3 rows (null user_id 2, empty item_id 1).",
+    ]

@@ -1,0 +1,128 @@
+import os
+
+import pytest
+
+from iadsr.models.core.errors import InputError
+from iadsr.transforms.files.listing import match_files
+from iadsr.transforms.files.storage import FileInfo
+
+
+def touch(path, content=b"x"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return str(path)
+
+
+def paths(found):
+    return [file.path for file in found]
+
+
+def test_a_directory_stands_for_its_parquet_files_at_any_depth_without_hidden_ones(tmp_path):
+    expected = [touch(tmp_path / "a.parquet"), touch(tmp_path / "day=1" / "b.parquet")]
+    for hidden in ("_SUCCESS", "_temporary/c.parquet", ".staging/d.parquet", ".e.parquet", "notes.txt"):
+        touch(tmp_path / hidden)
+    assert paths(match_files(str(tmp_path))) == expected
+    assert paths(match_files(str(tmp_path) + "/")) == expected
+
+
+def test_a_directory_may_be_named_like_a_file(tmp_path):
+    inside = touch(tmp_path / "log.parquet" / "part-0.parquet")
+    assert paths(match_files(str(tmp_path / "log.parquet"))) == [inside]
+
+
+def test_one_file_and_a_glob(tmp_path):
+    one, two = touch(tmp_path / "1.parquet", b"12345"), touch(tmp_path / "2.pq")
+    assert match_files(one) == [FileInfo(one, 5, os.stat(one).st_mtime)]
+    assert paths(match_files(two)) == [two]
+    assert paths(match_files(str(tmp_path / "*.p*"))) == [one, two]
+
+
+def test_links_are_followed_and_each_file_is_listed_once_by_its_own_name(tmp_path):
+    log = tmp_path / "log"
+    own = touch(log / "day=1" / "a.parquet")
+    touch(tmp_path / "elsewhere" / "b.parquet", b"123")
+    (tmp_path / "elsewhere" / "back").symlink_to(log)
+    (log / "day=2").symlink_to(tmp_path / "elsewhere")
+    (log / "current").symlink_to("day=1")
+    (log / "0.parquet").symlink_to(own)
+    linked = str(log / "day=2" / "b.parquet")
+    for path in (log, log / "**", log / "*" / "*.parquet"):
+        assert paths(match_files(str(path))) == [own, linked]
+    assert match_files(linked)[0].size == 3
+    assert paths(match_files(str(log / "current"))) == [str(log / "current" / "a.parquet")]
+
+
+def test_a_link_that_leads_nowhere_and_a_folder_that_cannot_be_read_are_errors(tmp_path, monkeypatch):
+    touch(tmp_path / "a.parquet")
+    (tmp_path / "day=1").symlink_to(tmp_path / "gone")
+    with pytest.raises(InputError, match=r"Cannot list") as error:
+        match_files(str(tmp_path))
+    assert "day=1" in str(error.value)
+    (tmp_path / "day=1").unlink()
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(InputError, match="Cannot list"):
+        match_files(str(tmp_path))
+
+
+def test_a_glob_passes_over_hidden_names_that_it_does_not_spell_out(tmp_path, store):
+    names = ["_temporary/0/a.parquet", "x/.staging/b.parquet", "x/_c.parquet", "x/d.parquet", "part.parquet"]
+    for name in names:
+        touch(tmp_path / name)
+        store.files[f"memory://b/{name}"] = b"x"
+    (tmp_path / "x" / ".lock").symlink_to("nowhere")
+    for root in (str(tmp_path), "memory://b"):
+        expected = [f"{root}/part.parquet", f"{root}/x/d.parquet"]
+        for pattern in ("**", "**.parquet", "*[!/]**"):
+            assert paths(match_files(f"{root}/{pattern}")) == expected
+        assert paths(match_files(f"{root}/part*")) == expected[:1]
+        assert paths(match_files(f"{root}/[x]/")) == expected[1:]
+        assert paths(match_files(f"{root}/**/*.parquet")) == expected[1:]
+        assert paths(match_files(f"{root}/_temporary/**")) == [f"{root}/_temporary/0/a.parquet"]
+        assert paths(match_files(f"{root}/x/_*")) == [f"{root}/x/_c.parquet"]
+
+
+def test_a_glob_looks_no_deeper_than_it_reaches(tmp_path, monkeypatch):
+    inside = touch(tmp_path / "a.parquet")
+    touch(tmp_path / "private" / "b.parquet")
+    (tmp_path / "private" / "broken").symlink_to(tmp_path / "gone")
+    seen, original = [], os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: (seen.append(path), original(path))[1])
+    assert paths(match_files(str(tmp_path / "*.parquet"))) == [inside]
+    assert seen == [str(tmp_path)]
+
+
+def test_a_glob_may_be_relative(tmp_path, monkeypatch):
+    touch(tmp_path / "a.parquet")
+    monkeypatch.chdir(tmp_path)
+    assert paths(match_files("*.parquet")) == ["a.parquet"]
+    assert paths(match_files(".")) == ["./a.parquet"]
+
+
+@pytest.mark.parametrize("name", ["", "missing.parquet", "*.parquet"])
+def test_nothing_found_is_an_error_that_names_the_path(tmp_path, name):
+    with pytest.raises(InputError, match="No file found"):
+        match_files(str(tmp_path / name))
+
+
+def test_a_scheme_that_beam_does_not_know_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="Cannot list nowhere://bucket/log"):
+        match_files("nowhere://bucket/log")
+
+
+def test_a_path_with_the_characters_of_a_glob_is_taken_as_it_is_where_it_exists(tmp_path):
+    odd = tmp_path / "log [2024]"
+    inside = touch(odd / "a.parquet")
+    assert paths(match_files(str(odd))) == [inside]
+    assert paths(match_files(inside)) == [inside]
+    touch(tmp_path / "log (2024)" / "a.parquet")
+    assert paths(match_files(str(odd))) == [inside]
+
+
+def test_a_glob_that_makes_no_sense_is_an_error_of_ours(tmp_path):
+    (tmp_path / "a.parquet").touch()
+    with pytest.raises(InputError, match="Cannot list"):
+        match_files(f"{tmp_path}/[z-a].parquet")

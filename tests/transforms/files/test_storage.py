@@ -1,0 +1,178 @@
+import os
+
+import pytest
+from apache_beam.io.filesystem import BeamIOError
+
+from iadsr.models.core.errors import ArtifactError, InputError
+from iadsr.transforms.files import storage
+from iadsr.transforms.files.listing import match_files
+
+
+def touch(path, content=b"x"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return str(path)
+
+
+def test_an_empty_path_does_not_stand_for_the_whole_machine():
+    for find in (match_files, storage.list_names):
+        with pytest.raises(InputError, match="the path is empty"):
+            find("")
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = touch(tmp_path / "out" / "f", b"old")
+
+    def fail(file):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    with pytest.raises(InputError, match="disk full"):
+        storage.write_atomically(path, fail)
+    assert os.listdir(tmp_path / "out") == ["f"]
+    assert storage.read_bytes(path) == b"old"
+    storage.write_atomically(path, lambda file: file.write(b"new"))
+    assert storage.read_bytes(path) == b"new"
+
+
+def test_delete_passes_over_what_is_not_there(tmp_path):
+    touch(tmp_path / "d" / "e" / "f")
+    storage.delete(str(tmp_path / "d"), str(tmp_path / "missing"))
+    assert storage.list_names(str(tmp_path)) == []
+
+
+def test_a_path_with_the_characters_of_a_glob_is_listed_and_deleted_as_it_is(tmp_path):
+    odd = tmp_path / "log [2024]"
+    touch(odd / "a.parquet")
+    others = [touch(tmp_path / name / "f") for name in ("log (2024)", "log 2", "x")]
+    assert storage.list_names(str(odd)) == ["a.parquet"]
+    touch(tmp_path / "?" / "f")
+    storage.delete(str(odd), str(tmp_path / "?"))
+    assert not odd.exists()
+    assert all(os.path.exists(other) for other in others)
+
+
+def test_a_directory_that_cannot_be_listed_is_not_taken_for_an_empty_one(tmp_path, monkeypatch):
+    touch(tmp_path / "d" / "f")
+    assert storage.list_names(str(tmp_path / "d" / "f")) == []
+    assert storage.list_names(str(tmp_path / "missing")) == []
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match="Cannot list"):
+        storage.list_names(str(tmp_path))
+
+
+def test_a_write_that_breaks_off_for_any_reason_leaves_nothing(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        storage.write_atomically(str(tmp_path / "f"), lambda file: 1 // 0)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("renames_onto_files", [True, False])
+def test_an_object_store_is_written_listed_and_deleted(store, monkeypatch, renames_onto_files):
+    monkeypatch.setattr(store, "renames_onto_files", renames_onto_files)
+    for content in (b"old", b"new"):
+        storage.write_atomically("memory://b/out/d/f", lambda file, content=content: file.write(content))
+    storage.write_atomically("memory://b/out/manifest.json", lambda file: file.write(b"{}"))
+    assert storage.list_names("memory://b/out") == ["d/f", "manifest.json"]
+    assert storage.read_bytes("memory://b/out/d/f") == b"new"
+    storage.delete("memory://b/out/manifest.json", "memory://b/out/missing")
+    assert storage.list_names("memory://b/out") == ["d/f"]
+    storage.delete("memory://b/out")
+    assert store.files == {}
+
+
+def test_a_local_copy_lasts_as_long_as_its_block(store, tmp_path):
+    storage.write_atomically("memory://b/m/c/f", lambda file: file.write(b"x"))
+    with storage.local_copy("memory://b/m") as local:
+        assert storage.list_names(local) == ["c/f"]
+    assert not os.path.exists(local)
+    with storage.local_copy(str(tmp_path)) as local:
+        assert local == str(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../outside", "c/../../outside", "/outside", "c//f", "./f", "c/", "", ".."])
+def test_a_name_that_leads_out_of_a_local_copy_is_refused(store, tmp_path, monkeypatch, name):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    store.files[f"memory://b/m/{name}"] = b"x"
+    with pytest.raises(ArtifactError, match="no path below it") as error, storage.local_copy("memory://b/m"):
+        pass
+    assert error.value.code == "ARTIFACT-NAME"
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_what_cannot_be_asked_for_is_not_taken_for_missing(store, tmp_path, monkeypatch):
+    there = touch(tmp_path / "f")
+    assert storage.exists(there)
+    assert not storage.exists(str(tmp_path / "missing"))
+    assert not storage.exists(there + "/below")
+
+    def refuse(*arguments):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(store, "exists", refuse)
+    for ask in (storage.exists, storage.delete):
+        with pytest.raises(InputError) as error:
+            ask("memory://b/f")
+        assert error.value.code == "FILE-ASK"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", refuse)
+        with pytest.raises(InputError) as error:
+            storage.exists(there)
+    assert error.value.code == "FILE-ASK"
+
+
+def test_of_a_write_that_fails_the_first_failure_is_told(store, monkeypatch):
+    def refuse(reason):
+        def refused(*arguments):
+            raise BeamIOError("failed", {"memory://b/f": TimeoutError(reason)})
+
+        return refused
+
+    monkeypatch.setattr(store, "rename", refuse("first"))
+    monkeypatch.setattr(store, "exists", refuse("second"))
+    with pytest.raises(InputError, match="Cannot write") as error:
+        storage.write_atomically("memory://b/f", lambda file: file.write(b"x"))
+    assert error.value.found == "TimeoutError: first"
+
+
+@pytest.mark.parametrize(
+    ("spelled", "expected"),
+    [("out//", "out"), ("a//b/", "a//b"), ("/", "/"), ("gs://b/out//", "gs://b/out"), ("gs://", "gs://"), ("", "")],
+)
+def test_slashes_at_the_end_of_a_directory_make_no_difference(spelled, expected):
+    assert storage.without_trailing_slashes(spelled) == expected
+
+
+def test_listing_on_a_file_system_that_beam_does_not_know_is_an_error():
+    with pytest.raises(InputError, match="Cannot list nowhere://bucket"):
+        storage.list_names("nowhere://bucket")
+
+
+def test_a_local_file_is_unchanged_while_size_and_time_are(tmp_path):
+    path = tmp_path / "f.parquet"
+    path.write_bytes(b"123")
+    (info,) = match_files(str(path))
+    assert storage.is_unchanged(info)
+    os.utime(path, (1, 1))
+    assert not storage.is_unchanged(info)
+    path.unlink()
+    assert not storage.is_unchanged(info)
+
+
+def test_a_remote_file_that_cannot_be_asked_for_is_neither_changed_nor_unchanged(store, monkeypatch):
+    store.files["memory://b/f"] = b"123"
+    assert storage.is_unchanged(storage.FileInfo("memory://b/f", 3))
+    assert not storage.is_unchanged(storage.FileInfo("memory://b/f", 4))
+    assert not storage.is_unchanged(storage.FileInfo("memory://b/g", 3))
+
+    def refuse(self, path):
+        raise BeamIOError("request failed", {path: ConnectionResetError("reset by peer")})
+
+    monkeypatch.setattr(store, "exists", refuse)
+    with pytest.raises(InputError) as error:
+        storage.is_unchanged(storage.FileInfo("memory://b/f", 3))
+    assert error.value.code == "FILE-ASK"

@@ -1,0 +1,42 @@
+import numpy as np
+import pyarrow as pa
+
+from iadsr.models.detector.scoring import Scores
+from iadsr.transforms.judge.score_shards import StageShards, unstage
+from iadsr.transforms.judge.scored_shard import ScoredShard, ScoredShardCoder
+from iadsr.transforms.read.ordering import OrderedShard
+
+
+def test_a_shard_survives_staging_and_travelling_to_the_bit(tmp_path):
+    table = pa.table({"user_id": ["a", "a", "b"], "item_id": ["y", "x", "x"], "timestamp": [1, 2, 1]})
+    ordered = OrderedShard(
+        table, np.array([0, 2, 3]), pa.array(["x", "y"]), np.array([1, 0, 0], np.int32), np.arange(3)
+    )
+    scores = Scores(
+        noise_probability=np.array([0.1, 0.2, 0.0], np.float32),
+        similarities=np.array([[0.1, 0.2, 0.3], [-1, np.nan, 1], [np.nan] * 3], np.float32),
+        scored=np.array([True, True, False]),
+        weakest=np.array([0, 2, 0], np.int8),
+    )
+    scored = ScoredShard(
+        4, ordered, scores, np.array([True, True, False]), np.array([True, False, False]), {"score": 0.5}
+    )
+    stage = StageShards(str(tmp_path))
+    staged = stage._write(scored)
+    path_and_seconds = (str(tmp_path / "scored-00004.arrow"), {"score": 0.5})
+    assert staged == (4, path_and_seconds)
+    for back in (unstage((4, [path_and_seconds])), ScoredShardCoder().decode(ScoredShardCoder().encode(scored))):
+        assert_same(back, table, scores)
+    assert ScoredShardCoder().estimate_size(scored) > table.nbytes
+
+
+def assert_same(back, table, scores):
+    assert back.shard == 4
+    assert back.seconds == {"score": 0.5}
+    assert back.ordered.table.equals(table)
+    assert back.ordered.offsets.tolist() == [0, 2, 3]
+    assert back.ordered.item_ids.take(back.ordered.items).to_pylist() == ["y", "x", "x"]
+    for name in ("noise_probability", "similarities", "scored", "weakest"):
+        found, expected = getattr(back.scores, name), getattr(scores, name)
+        assert np.array_equal(found, expected, equal_nan=found.dtype.kind == "f")
+        assert found.dtype == expected.dtype

@@ -1,0 +1,55 @@
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from iadsr.models.core.errors import InputError
+from iadsr.transforms.contract.columns import InteractionColumns
+from iadsr.transforms.read import input_plan as splits
+from iadsr.transforms.read.input_plan import plan_input
+
+
+def write(path, rows, row_group_size=None):
+    table = pa.table({"user_id": range(rows), "item_id": range(rows), "timestamp": range(rows)})
+    pq.write_table(table, path, row_group_size=row_group_size)
+
+
+def test_splits_cover_every_row_group_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(splits, "SPLIT_BYTES", 2500)
+    write(tmp_path / "a.parquet", 1000, row_group_size=100)
+    write(tmp_path / "b.parquet", 50)
+    plan = plan_input(str(tmp_path), InteractionColumns())
+    assert plan.rows == 1050
+    assert [split.index for split in plan.splits] == list(range(len(plan.splits)))
+    first = [split for split in plan.splits if split.path.endswith("a.parquet")]
+    assert len(first) > 1
+    assert [group for split in first for group in split.row_groups] == list(range(10))
+    assert [split.first_row for split in first] == [split.row_groups[0] * 100 for split in first]
+    assert plan.splits[-1].file_first_row == 1000
+    assert sum(split.rows for split in plan.splits) == 1050
+
+
+def test_files_without_rows_are_an_error_and_one_among_others_is_not(tmp_path):
+    write(tmp_path / "a.parquet", 0)
+    with pytest.raises(InputError, match="No rows"):
+        plan_input(str(tmp_path), InteractionColumns())
+    write(tmp_path / "b.parquet", 3)
+    assert plan_input(str(tmp_path), InteractionColumns()).rows == 3
+
+
+@pytest.mark.parametrize(("rows", "size", "shards"), [(10, 10, 1), (100_000, 1, 5), (10**6, 1, 8), (10**7, 1, 20)])
+def test_shards_follow_the_rows(rows, size, shards):
+    plan = splits.InputPlan((), pa.schema([]), {"a": rows}, size)
+    assert plan.default_shards() == shards
+
+
+@pytest.mark.parametrize(
+    ("rows", "asked", "shards", "cells"),
+    [(10, None, 1, 8), (10, 3, 3, 8), (10, 9, 9, 9), (10**7, None, 20, 20), (10**7, 4, 4, 20)],
+)
+def test_any_number_of_shards_up_to_the_default_cuts_no_cell(rows, asked, shards, cells):
+    sharding = splits.InputPlan((), pa.schema([]), {"a": rows}, 1).sharding(asked)
+    assert (sharding.shards, sharding.cells) == (shards, cells)
+
+
+def test_shards_follow_the_bytes():
+    assert splits.InputPlan((), pa.schema([]), {"a": 10}, 100 * splits.SHARD_BYTES).default_shards() == 100

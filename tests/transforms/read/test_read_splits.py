@@ -1,0 +1,128 @@
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from apache_beam.testing.util import assert_that, equal_to
+
+from iadsr.models.core.errors import InputError
+from iadsr.transforms.contract.columns import ROW, InteractionColumns
+from iadsr.transforms.files.tables import write_table
+from iadsr.transforms.read.input_plan import plan_input
+from iadsr.transforms.read.read_splits import ReadSplits, check_unchanged, read_split
+
+COLUMNS = InteractionColumns()
+
+
+@pytest.fixture
+def log(tmp_path):
+    folder = tmp_path / "log"
+    folder.mkdir()
+    first = {"user_id": ["a", None, "b"], "item_id": pa.array([1, 2, 3], pa.int32()), "timestamp": [1, 2, 3]}
+    second = {"user_id": ["c"], "item_id": pa.array([4]), "timestamp": [4], "rating": [5.0]}
+    pq.write_table(pa.table(first), folder / "1.parquet", row_group_size=2)
+    pq.write_table(pa.table(second), folder / "2.parquet")
+    return folder
+
+
+def test_files_are_read_in_one_schema_without_the_unusable_rows(log):
+    plan = plan_input(str(log), COLUMNS)
+    tables = [read_split(split, COLUMNS, plan.schema).valid for split in plan.splits]
+    table = pa.concat_tables(tables)
+    assert table["user_id"].to_pylist() == ["a", "b", "c"]
+    assert table["item_id"].type == pa.int64()
+    assert table["rating"].to_pylist() == [None, None, 5.0]
+    assert table[ROW].to_pylist() == [0, 2, 3]
+
+
+def test_dictionary_columns_are_carried_as_their_values(tmp_path):
+    table = pa.table({"user_id": ["a"], "item_id": ["x"], "timestamp": [1]})
+    table = table.append_column("country", pa.array(["no"]).dictionary_encode())
+    pq.write_table(table, tmp_path / "log.parquet")
+    plan = plan_input(str(tmp_path / "log.parquet"), COLUMNS)
+    valid, _ = read_split(plan.splits[0], COLUMNS, plan.schema)
+    assert valid["country"].type == pa.string()
+    assert valid["country"].to_pylist() == ["no"]
+
+
+def test_a_file_that_changed_after_the_plan_is_refused(log):
+    plan = plan_input(str(log), COLUMNS)
+    pq.write_table(pa.table({"user_id": ["z"] * 3, "item_id": [1] * 3, "timestamp": [1] * 3}), log / "2.parquet")
+    with pytest.raises(InputError, match="changed while it was being read"):
+        read_split(plan.splits[-1], COLUMNS, plan.schema)
+    (log / "2.parquet").unlink()
+    with pytest.raises(InputError, match="no such file any more"):
+        read_split(plan.splits[-1], COLUMNS, plan.schema)
+
+
+def test_a_file_that_cannot_be_asked_for_is_not_taken_for_changed(log, monkeypatch):
+    (info, _) = plan_input(str(log), COLUMNS).files
+    check_unchanged(info)
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.stat", refuse)
+        with pytest.raises(InputError) as error:
+            check_unchanged(info)
+    assert error.value.code == "FILE-ASK"
+
+
+def test_the_transform_counts_every_row_and_writes_the_rejected(log, tmp_path):
+    plan = plan_input(str(log), COLUMNS)
+    (tmp_path / "rejected").mkdir()
+    stale = tmp_path / "rejected" / "part-00001.parquet"  # of an earlier try, that rejected rows of the second split
+    stale.write_bytes(b"stale")
+    with beam.Pipeline(runner="apache_beam.runners.portability.fn_api_runner.FnApiRunner") as pipeline:
+        read = pipeline | beam.Create(plan.splits) | ReadSplits(COLUMNS, plan.schema, str(tmp_path / "rejected"))
+        rows = read.valid | beam.Map(lambda element: (element[0], len(element[1])))
+        counts = read.counts | beam.Map(lambda c: (c.path.rpartition("/")[2], c.valid, tuple(c.rejected.items())))
+        assert_that(rows, equal_to([(0, 2), (1, 1)]), label="rows")
+        expected = [("1.parquet", 2, (("null user_id", 1),)), ("2.parquet", 1, ())]
+        assert_that(counts, equal_to(expected), label="counts")
+    rejected = pq.read_table(tmp_path / "rejected").to_pylist()
+    assert [(row["row_number"], row["reason"]) for row in rejected] == [(1, "null user_id")]
+    assert not stale.exists()
+
+
+def test_a_value_beyond_the_joint_type_of_all_files_is_named(tmp_path):
+    for name, unit, time in (("1", "ms", 253402300799000), ("2", "ns", 1_500_000_000_000_000_001)):
+        times = pa.array([time]).cast(pa.timestamp(unit))
+        pq.write_table(pa.table({"user_id": ["a"], "item_id": ["x"], "timestamp": times}), tmp_path / f"{name}.parquet")
+    plan = plan_input(str(tmp_path), COLUMNS)
+    with pytest.raises(InputError, match=r"Column 'timestamp' of .*1\.parquet"):
+        read_split(plan.splits[0], COLUMNS, plan.schema)
+
+
+@pytest.mark.parametrize(
+    "view", [pa.list_view(pa.string()), pa.list_view(pa.string_view()), pa.list_(pa.list_view(pa.int8()))]
+)
+def test_views_of_lists_are_carried_as_they_are(tmp_path, view):
+    rows = {"user_id": [*"abc"], "item_id": [*"xyz"], "timestamp": [1, None, 3]}
+    lists = [[], None, [[1], [2, 3]]] if view == pa.list_(pa.list_view(pa.int8())) else [[], None, ["p", "q"]]
+    pq.write_table(pa.table({**rows, "extra": pa.array(lists, view)}), tmp_path / "1.parquet")
+    pq.write_table(pa.table(rows), tmp_path / "2.parquet")
+    plan = plan_input(str(tmp_path), COLUMNS)
+    table = pa.concat_tables(read_split(split, COLUMNS, plan.schema).valid for split in plan.splits)
+    table.validate(full=True)
+    assert table["extra"].to_pylist() == [[], lists[2], None, None]
+    write_table(str(tmp_path / "out.parquet"), table)
+    assert pq.read_table(tmp_path / "out.parquet")["extra"].to_pylist() == [[], lists[2], None, None]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "value"),
+    [
+        (pa.list_(pa.field("element", pa.string(), nullable=False)), pa.large_list(pa.string()), ["p", "q"]),
+        (pa.map_(pa.string(), pa.string()), pa.map_(pa.string(), pa.string_view()), [("p", "q")]),
+        (pa.binary(), pa.large_binary(), b"p"),
+    ],
+)
+def test_files_whose_types_differ_in_what_does_not_matter_are_read_in_one(tmp_path, one, other, value):
+    for name, type_ in (("1", one), ("2", other)):
+        rows = {"user_id": ["a"], "item_id": ["x"], "timestamp": [1], "extra": pa.array([value], type_)}
+        pq.write_table(pa.table(rows), tmp_path / f"{name}.parquet")
+    plan = plan_input(str(tmp_path), COLUMNS)
+    table = pa.concat_tables(read_split(split, COLUMNS, plan.schema).valid for split in plan.splits)
+    table.validate(full=True)
+    assert table["extra"].to_pylist() == [value, value]

@@ -1,0 +1,129 @@
+import itertools
+import json
+import math
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iadsr.transforms.contract.columns import ROW, TIME, InteractionColumns
+from iadsr.transforms.read.timestamps import parse_time, time_of
+from iadsr.transforms.read.validation import validate
+
+COLUMNS = InteractionColumns()
+
+
+def log(**columns) -> pa.Table:
+    defaults = {"user_id": ["u"], "item_id": ["i"], "timestamp": [1]}
+    return pa.table({**defaults, **columns})
+
+
+def test_each_problem_is_rejected_with_its_reason_and_the_row_as_json():
+    table = pa.table(
+        {
+            "user_id": ["a", None, "", "b", "c", "d"],
+            "item_id": ["x", "x", "x", None, "x", "x"],
+            "timestamp": pa.array([1.0, 2.0, 3.0, 4.0, None, float("inf")]),
+            "note": ["ok", "p", "q", "r", "s", "t"],
+        }
+    )
+    valid, rejected = validate(table, COLUMNS, "log.parquet", first_row=100, file_first_row=1000)
+    assert valid["note"].to_pylist() == ["ok"]
+    assert valid[ROW].to_pylist() == [1100]
+    assert rejected["row_number"].to_pylist() == [101, 102, 103, 104, 105]
+    assert rejected["reason"].to_pylist() == [
+        "null user_id",
+        "empty user_id",
+        "null item_id",
+        "null timestamp",
+        "unparsable timestamp",
+    ]
+    assert set(rejected["file"].to_pylist()) == {"log.parquet"}
+    assert json.loads(rejected["row"][0].as_py()) == {"user_id": None, "item_id": "x", "timestamp": 2.0, "note": "p"}
+
+
+def test_reasons_name_the_columns_of_the_user():
+    table = pa.table({"buyer": [None, 1], "sku": [1, 1], "at": [1, 1], "n": [1, None]})
+    _, rejected = validate(table, InteractionColumns("buyer", "sku", "at", "n"), "f")
+    assert rejected["reason"].to_pylist() == ["null buyer", "null n"]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (pa.array([3, -5, None], pa.int32()), [3, -5, None]),
+        (pa.array([2**63, 7], pa.uint64()), [None, 7]),
+        (pa.array([datetime(1970, 1, 2)], pa.timestamp("s")), [86_400]),
+        (pa.array([datetime(1970, 1, 2, tzinfo=UTC)], pa.timestamp("ns", "Asia/Tokyo")), [86_400_000_000_000]),
+        (pa.array([1], pa.date32()), [86_400_000]),
+        (
+            pa.array(["1970-01-01T00:00:01", "1970-01-01 01:00:01+01:00", "soon", "", "17"]),
+            [1_000_000, 1_000_000, None, None, None],
+        ),
+    ],
+)
+def test_times_of_every_type_become_sortable_integers(values, expected):
+    assert parse_time(pa.chunked_array([values])).to_pylist() == expected
+
+
+ids = st.one_of(st.none(), st.text(max_size=4))
+rows = st.lists(st.tuples(ids, ids, st.one_of(st.none(), st.floats(), st.integers(-100, 100).map(float))))
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(), st.floats(-10, 10)), min_size=1))
+def test_floats_sort_as_before_and_what_is_no_time_is_null(drawn):
+    parsed = parse_time(pa.chunked_array([pa.array(drawn, pa.float64())])).to_pylist()
+    usable = [value is not None and math.isfinite(value) for value in drawn]
+    assert [value is not None for value in parsed] == usable
+    pairs = sorted((value, time) for value, time in zip(drawn, parsed, strict=True) if time is not None)
+    for (one, earlier), (other, later) in itertools.pairwise(pairs):
+        assert earlier == later if one == other else earlier < later
+
+
+@given(rows)
+def test_every_row_is_either_valid_or_rejected(drawn):
+    users, items, times = zip(*drawn, strict=True) if drawn else ((), (), ())
+    table = pa.table(
+        {
+            "n": range(len(drawn)),
+            "user_id": pa.array(users, pa.string()),
+            "item_id": pa.array(items, pa.string()),
+            "timestamp": pa.array(times, pa.float64()),
+        }
+    )
+    valid, rejected = validate(table, COLUMNS, "f")
+    assert valid["n"].to_pylist() == sorted(valid["n"].to_pylist())
+    numbers = valid["n"].to_pylist() + rejected["row_number"].to_pylist()
+    assert sorted(numbers) == list(range(len(drawn)))
+    for row in valid.to_pylist():
+        assert row["user_id"]
+        assert row["item_id"]
+        assert math.isfinite(row["timestamp"])
+
+
+def test_item_ids_beyond_int64_are_rejected_and_user_ids_are_not():
+    large = pa.array([2**63, 7, None], pa.uint64())
+    table = pa.table(
+        {"user_id": large.fill_null(2**63), "item_id": pa.array([7, 7, 7], pa.uint64()), "timestamp": [1] * 3}
+    )
+    assert len(validate(table, COLUMNS, "log.parquet").valid) == 3
+    valid, rejected = validate(table.set_column(1, "item_id", large), COLUMNS, "log.parquet")
+    assert valid["item_id"].to_pylist() == [7]
+    assert rejected["reason"].to_pylist() == ["item_id beyond int64", "null item_id"]
+
+
+def test_a_number_written_as_a_string_is_no_time():
+    texts = ["1401010112345", "1718000000", "20240610", "2024-06-10"]
+    midnight = 1_717_977_600_000_000
+    assert parse_time(pa.chunked_array([texts])).to_pylist() == [None, None, midnight, midnight]
+
+
+def test_only_strings_are_read_once_and_carried_along_as_times():
+    for stamp in (5, 2.5, datetime(2020, 1, 1)):
+        valid, _ = validate(log(timestamp=[stamp]), COLUMNS, "f")
+        assert TIME not in valid.column_names
+        assert time_of(valid, COLUMNS).tolist() == parse_time(pa.chunked_array([[stamp]])).to_pylist()
+    valid, _ = validate(log(timestamp=["1970-01-01T00:00:01"]), COLUMNS, "f")
+    assert valid[TIME].to_pylist() == time_of(valid, COLUMNS).tolist() == [1_000_000]

@@ -1,0 +1,1 @@
+"""The data contract: columns, Arrow types, schemas, output names, and the hash of an id."""

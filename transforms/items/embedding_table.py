@@ -1,0 +1,191 @@
+"""What an embedding table is: its vectors, what made them, its fingerprint, and which model it fits."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ...models.core.errors import ArtifactError, InputError
+from ..contract.arrow_types import is_id_type, is_string_type
+
+UNKNOWN = "unknown"
+
+
+Kind = Literal["semantic", "collaborative"]
+
+
+@dataclass(frozen=True)
+class EmbeddingMetadata:
+    """What made the vectors of a table; two tables can stand in for one another only if `space` is equal."""
+
+    kind: Kind
+    """Whether the vectors come from the item's text or from the interactions."""
+    encoder: str
+    """Name of the text encoder, or of the backbone for collaborative vectors; "unknown" for files made elsewhere."""
+    revision: str
+    """Package version, commit or content hash of the encoder; for collaborative vectors the model's fingerprint."""
+    pooling: str
+    """How token vectors became one vector: "mean", "last" or "cls"; "none" for collaborative vectors."""
+    dimension: int
+    """Length of every vector."""
+    text_columns: tuple[str, ...] = ()
+    """Catalogue columns whose text was embedded, in order."""
+
+    @property
+    def space(self) -> tuple[str, str, str, str, int]:
+        """What must be equal for vectors to be comparable; not the text columns: every catalogue names its own."""
+        return self.kind, self.encoder, self.revision, self.pooling, self.dimension
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as JSON-able values, for a model's config or a manifest."""
+        return dataclasses.asdict(self) | {"text_columns": list(self.text_columns)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "EmbeddingMetadata":
+        """Builds metadata from `to_dict`'s result; keys it does not know are ignored.
+
+        Raises:
+            KeyError, TypeError or ValueError: A field is missing or is not what it should be.
+        """
+        if values["kind"] not in ("semantic", "collaborative"):
+            raise ValueError(f"kind is {values['kind']!r}")
+        if type(values["dimension"]) is not int or values["dimension"] < 1:
+            raise ValueError(f"dimension is {values['dimension']!r}")
+        return cls(
+            kind=values["kind"],
+            encoder=str(values["encoder"]),
+            revision=str(values["revision"]),
+            pooling=str(values["pooling"]),
+            dimension=values["dimension"],
+            text_columns=tuple(str(name) for name in values.get("text_columns", ())),
+        )
+
+    def __str__(self) -> str:
+        revision = self.revision if len(self.revision) <= 16 else self.revision[:12]
+        pooling = "" if self.pooling == "none" else f"{self.pooling} pooling, "
+        return f"{self.encoder} (revision {revision}, {pooling}{self.dimension} dimensions)"
+
+
+@dataclass(frozen=True)
+class EmbeddingTable:
+    """One row per item; `item_ids` are unique and never null."""
+
+    item_ids: pa.Array
+    """Array of string or int64 [V]."""
+    vectors: np.ndarray
+    """float32 [V, D]; zeros where an item has no vector."""
+    present: np.ndarray
+    """bool [V]: whether the item has a vector."""
+    texts: pa.Array | None
+    """Array of large_string [V], null where an item has no text; None when the texts were not kept."""
+    metadata: EmbeddingMetadata
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+
+def fingerprint(table: EmbeddingTable) -> str:
+    """Returns a SHA-256 over metadata, item ids and vectors; how a table is laid out in files does not change it."""
+    digest = hashlib.sha256(json.dumps(table.metadata.to_dict(), sort_keys=True).encode())
+    digest.update(str(table.item_ids.type).encode())
+    if pa.types.is_integer(table.item_ids.type):
+        digest.update(np.ascontiguousarray(table.item_ids.to_numpy(zero_copy_only=False)).data)
+    elif len(table):
+        ids = table.item_ids.cast(pa.large_string())
+        offsets_buffer, data = ids.buffers()[1:]
+        offsets = np.frombuffer(offsets_buffer, np.int64)[ids.offset : ids.offset + len(ids) + 1]
+        digest.update(np.diff(offsets).data)
+        digest.update(memoryview(data)[offsets[0] : offsets[-1]] if data is not None else b"")
+    digest.update(np.ascontiguousarray(table.present).data)
+    digest.update(np.ascontiguousarray(stored_vectors(table, slice(None))).data)
+    return digest.hexdigest()
+
+
+def align(table: EmbeddingTable, item_ids: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Puts a table's vectors in the order of other item ids.
+
+    Args:
+        table: The vectors.
+        item_ids: Array of string or int64 [n], as `normalise_item_ids` gives them.
+
+    Returns:
+        float32 [n, D], zeros where an item has no vector; and which items have one, bool [n].
+    """
+    source = pc.index_in(item_ids, value_set=table.item_ids).fill_null(-1).to_numpy()
+    present = (source >= 0) & table.present[source]
+    vectors = table.vectors[source]
+    vectors[~present] = 0
+    return vectors, present
+
+
+def check_fit(expected: EmbeddingMetadata, found: EmbeddingMetadata, *, model: str, embeddings: str) -> None:
+    """Checks that embeddings are in the space that a model was trained on.
+
+    Args:
+        expected: Metadata of the table that the model was trained on.
+        found: Metadata of the table given.
+        model: Path of the model, for the message.
+        embeddings: Path of the table, for the message.
+
+    Raises:
+        ArtifactError: Kind, encoder, revision, pooling or dimension differ.
+    """
+    if expected.space != found.space:
+        raise ArtifactError(
+            f"The model {model} and the embeddings {embeddings} do not belong together",
+            code="MODEL-FIT",
+            found=f"{found.kind} vectors of {found}",
+            expected=f"{expected.kind} vectors of {expected}, as the model was trained on",
+            fix=f"embed the items with --encoder {expected.encoder}, or train a new model on these embeddings",
+        )
+
+
+def normalise_item_ids(column: pa.Array | pa.ChunkedArray, *, file: str, name: str = "item_id") -> pa.Array:
+    """Returns item ids as int64 or string, whatever integer, string or dictionary type they came in.
+
+    Raises:
+        InputError: Another type, an integer beyond int64, or a null id.
+    """
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    if isinstance(column, pa.DictionaryArray):
+        column = column.dictionary_decode()
+    type_ = column.type
+    if not is_id_type(type_):
+        raise InputError(
+            f"{file}: column '{name}' cannot hold item ids",
+            code="IDS-TYPE",
+            found=f"type {type_}",
+            expected="string or integer",
+            fix=f"cast {name} to string or int64 before writing the file",
+        )
+    if column.null_count:
+        row = pc.index(column.is_null(), True).as_py()
+        raise InputError(
+            f"{file}: column '{name}' has {column.null_count:,} null item ids",
+            code="IDS-NULL",
+            found=f"the first in row {row}",
+            expected="an id in every row",
+            fix="remove those rows",
+        )
+    try:
+        return column.cast(pa.string() if is_string_type(type_) else pa.int64())
+    except pa.ArrowInvalid as error:
+        raise InputError(
+            f"{file}: column '{name}' cannot be read as item ids",
+            code="IDS-RANGE",
+            fix="cast the ids to int64 or to strings, here and in the log",
+            found=str(error),
+        ) from error
+
+
+def stored_vectors(table: EmbeddingTable, rows: slice) -> np.ndarray:
+    """Returns the rows' vectors float32 [n, D], with zeros where there is none; a copy only where that is needed."""
+    vectors = np.asarray(table.vectors[rows], dtype=np.float32)
+    present = table.present[rows]
+    return vectors if present.all() else np.where(present[:, None], vectors, np.float32(0))

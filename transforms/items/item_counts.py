@@ -1,0 +1,128 @@
+"""Counts interactions per item over the whole log, so that items fall into buckets of popularity."""
+
+import dataclasses
+from functools import cached_property
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ...models.noise.popularity import bucket_edges
+from ..contract.arrow_types import one_chunk
+from ..files.storage import join, write_atomically
+from ..files.tables import read_arrow
+from .hash_index import HashIndex
+
+
+@dataclasses.dataclass(frozen=True)
+class ItemCounts:
+    """How often each item occurs in the log."""
+
+    item_ids: pa.Array
+    """Distinct ids [V], ascending."""
+    counts: np.ndarray
+    """int64 [V]."""
+    edges: np.ndarray
+    """int64 [k], ascending, k <= 6: an item is in the first bucket whose edge is at least its count."""
+
+    @cached_property
+    def index(self) -> HashIndex:
+        """Of the ids."""
+        return HashIndex.of(self.item_ids)
+
+    def bucket(self, item_ids: pa.Array) -> np.ndarray:
+        """Returns the bucket of each item, int64 [n].
+
+        Raises:
+            ValueError: An id does not occur in the log.
+        """
+        rows = self.index.lookup(item_ids, self.item_ids)
+        if (rows < 0).any():
+            raise ValueError(f"{int((rows < 0).sum())} of {len(rows)} items have not been counted")
+        return np.searchsorted(self.edges, self.counts[rows])
+
+    def bucket_ranges(self) -> list[tuple[int, int, int]]:
+        """Returns (lowest count, highest count, number of items) of each bucket."""
+        bucket = np.searchsorted(self.edges, self.counts)
+        members = [self.counts[bucket == number] for number in range(len(self.edges))]
+        return [(int(m.min()), int(m.max()), len(m)) for m in members]
+
+
+def count_items(item_ids: pa.ChunkedArray) -> pa.Table:
+    """Returns a table of distinct `item_id` and `count`."""
+    return (
+        pa.table({"item_id": item_ids})
+        .group_by("item_id")
+        .aggregate([([], "count_all")])
+        .rename_columns(["item_id", "count"])
+    )
+
+
+def merge_counts(tables: list[pa.Table]) -> pa.Table:
+    """Adds tables of `count_items` up."""
+    merged = pa.concat_tables(tables).group_by("item_id").aggregate([("count", "sum")])
+    return merged.rename_columns(["item_id", "count"])
+
+
+def read_item_counts(path: str) -> ItemCounts:
+    """Reads what `CountItems` wrote."""
+    table = read_arrow(path).combine_chunks()
+    counts = table["count"].to_numpy()
+    return ItemCounts(one_chunk(table["item_id"]), counts, bucket_edges(counts))
+
+
+@dataclasses.dataclass
+class CountItems(beam.PTransform):
+    """(split index, valid table) -> the path of one file with all items' counts or, of no table, nothing."""
+
+    item_column: str
+    staging_directory: str
+
+    def expand(self, input_or_inputs):
+        """Applies the count to a PCollection of valid tables."""
+        return (
+            input_or_inputs
+            | "Count items" >> beam.Map(lambda element: _to_ipc(count_items(element[1][self.item_column])))
+            | "Add counts up" >> beam.CombineGlobally(_MergeCounts()).without_defaults()
+            | "Write counts" >> beam.Map(self._write)
+        )
+
+    def _write(self, counts: bytes) -> str:
+        path = join(self.staging_directory, "item_counts.arrow")
+        write_atomically(path, lambda file: file.write(counts))
+        return path
+
+
+class _MergeCounts(beam.CombineFn):
+    """Accumulates tables as Arrow bytes, adding them up whenever many rows have gathered."""
+
+    def create_accumulator(self) -> list[bytes]:
+        return []
+
+    def add_input(self, accumulator: list[bytes], element: bytes) -> list[bytes]:
+        accumulator.append(element)
+        return self.compact(accumulator) if len(accumulator) >= 16 else accumulator
+
+    def merge_accumulators(self, accumulators) -> list[bytes]:
+        return self.compact([table for accumulator in accumulators for table in accumulator])
+
+    def compact(self, accumulator: list[bytes]) -> list[bytes]:
+        if len(accumulator) <= 1:
+            return accumulator
+        return [_to_ipc(merge_counts([_from_ipc(data) for data in accumulator]))]
+
+    def extract_output(self, accumulator: list[bytes]) -> bytes:
+        merged = _from_ipc(self.compact(accumulator)[0])
+        return _to_ipc(merged.take(pc.sort_indices(merged["item_id"])))
+
+
+def _to_ipc(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    return sink.getvalue().to_pybytes()
+
+
+def _from_ipc(data: bytes) -> pa.Table:
+    return pa.ipc.open_file(pa.py_buffer(data)).read_all()

@@ -1,0 +1,1 @@
+"""Judging: score each shard, tally the scores, find the threshold, decide."""

@@ -1,0 +1,64 @@
+"""Counts the noise probabilities of shards. Tallies add up exactly in any order."""
+
+import dataclasses
+
+import apache_beam as beam
+import numpy as np
+
+from ...models.noise.score_counts import GROUPS, count_by_group, places
+from ..contract.columns import InteractionColumns
+from ..contract.hashing import hash_values
+from ..items.item_counts import ItemCounts
+from .scored_shard import ScoredShard
+from .threshold import ProbabilityHistogram, merge_histograms, probability_histogram
+
+_MAX_PENDING_BINS = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Tally:
+    """Noise probabilities of one shard, or of many added up."""
+
+    histogram: ProbabilityHistogram
+    """Fine, for the threshold."""
+    counts: np.ndarray
+    """int64 [GROUPS, PLACES, buckets, BINS]: scored interactions, for the share of noise."""
+
+
+def tally_shard(scored: ScoredShard, columns: InteractionColumns, item_counts: ItemCounts) -> Tally:
+    """Counts one shard."""
+    offsets, judged = scored.ordered.offsets, scored.scores.scored
+    probability = scored.scores.noise_probability
+    bucket = item_counts.bucket(scored.ordered.item_ids)[scored.ordered.items]
+    buckets = len(item_counts.edges)
+    # Not the bits that chose the shard.
+    group_of_user = (hash_values(scored.ordered.user_ids(columns)) >> np.uint64(40)).astype(np.int64) % GROUPS
+    group = np.repeat(group_of_user, np.diff(offsets))
+    counts = count_by_group(probability[judged], group[judged], places(offsets)[judged], bucket[judged], buckets)
+    return Tally(probability_histogram(probability, judged), counts)
+
+
+def merge_tallies(tallies: list[Tally]) -> Tally:
+    """Adds tallies up."""
+    return Tally(merge_histograms([t.histogram for t in tallies]), np.sum([t.counts for t in tallies], axis=0))
+
+
+class _MergeTallies(beam.CombineFn):
+    """Adds up only when what has gathered is as large as the sum before: each bin is sorted a few times in all."""
+
+    def create_accumulator(self) -> list[Tally]:
+        return []
+
+    def add_input(self, accumulator: list[Tally], element: Tally) -> list[Tally]:
+        accumulator.append(element)
+        sizes = [len(tally.histogram.bins) for tally in accumulator]
+        return self.compact(accumulator) if sum(sizes[1:]) > max(sizes[0], _MAX_PENDING_BINS) else accumulator
+
+    def merge_accumulators(self, accumulators) -> list[Tally]:
+        return self.compact([tally for accumulator in accumulators for tally in accumulator])
+
+    def compact(self, accumulator: list[Tally]) -> list[Tally]:
+        return [merge_tallies(accumulator)] if len(accumulator) > 1 else accumulator
+
+    def extract_output(self, accumulator: list[Tally]) -> Tally:
+        return self.compact(accumulator)[0]

@@ -1,0 +1,69 @@
+"""Finds the threshold that drops a given share of all interactions, from one small histogram per shard.
+
+A non-negative float32 sorts like its bits, so counting the upper bits gives a histogram whose bins are about
+0.003% of their value wide, whatever the distribution; shards' histograms add up exactly in any order.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...models.noise.recalibration import Recalibration
+from ..contract.row_shares import share_of
+
+_DROPPED_BITS = 8
+
+
+NOTHING = float(np.nextafter(np.float32(1), np.float32(2)))
+"""The threshold that no interaction reaches."""
+
+
+@dataclass(frozen=True)
+class ProbabilityHistogram:
+    """Sparse histogram of noise probabilities."""
+
+    bins: np.ndarray
+    """uint32 [k], ascending: upper bits of the probabilities that occur."""
+    counts: np.ndarray
+    """int64 [k]."""
+    rows: int
+    """All interactions, also those that were not scored."""
+
+
+def probability_histogram(noise_probability: np.ndarray, scored: np.ndarray) -> ProbabilityHistogram:
+    """Counts the noise probabilities (float32 [rows]) of the scored interactions."""
+    bits = noise_probability[scored].view(np.uint32) >> _DROPPED_BITS
+    bins, counts = np.unique(bits, return_counts=True)
+    return ProbabilityHistogram(bins, counts.astype(np.int64), len(noise_probability))
+
+
+def merge_histograms(histograms: list[ProbabilityHistogram]) -> ProbabilityHistogram:
+    """Adds histograms up."""
+    bins, place = np.unique(np.concatenate([h.bins for h in histograms]), return_inverse=True)
+    counts = np.zeros(len(bins), np.int64)
+    np.add.at(counts, place, np.concatenate([h.counts for h in histograms]))
+    return ProbabilityHistogram(bins.astype(np.uint32), counts, sum(h.rows for h in histograms))
+
+
+def threshold_for_rate(
+    histogram: ProbabilityHistogram, drop_rate: float, recalibration: Recalibration | None = None
+) -> float:
+    """Returns the lowest threshold at or above which at most a share `drop_rate` of all interactions lies.
+
+    Where probabilities are tied across the border, all of them stay below it: the share is never exceeded.
+
+    Args:
+        histogram: The model's probabilities.
+        drop_rate: Share of all interactions, in [0, 1).
+        recalibration: Applied to probabilities before they meet the threshold; None: they are compared as they are.
+    """
+    at_or_above = np.cumsum(histogram.counts[::-1])[::-1]  # [k]
+    fits = np.flatnonzero(at_or_above <= share_of(histogram.rows, drop_rate))
+    if not len(fits):
+        return NOTHING
+    lower_edge = (histogram.bins[fits[:1]] << np.uint32(_DROPPED_BITS)).view(np.float32)
+    if recalibration is None:
+        return float(lower_edge[0])
+    # Right above all that stays: what is tied with it after recalibration stays too.
+    stays = recalibration.apply(np.nextafter(lower_edge, np.float32(0)))
+    return float(np.nextafter(stays, np.float32(2))[0])

@@ -1,0 +1,1 @@
+"""Reading the log: plan, split, validate, order."""

@@ -1,0 +1,61 @@
+"""Reads timestamps of any supported type as integers that sort like them."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..contract.arrow_types import one_chunk
+from ..contract.columns import TIME, InteractionColumns
+from ..contract.python_values import python_values
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def time_of(valid: pa.Table, columns: InteractionColumns) -> np.ndarray:
+    """Returns the times of valid rows as integers that sort like them, int64 [rows]."""
+    time = valid[TIME] if TIME in valid.column_names else parse_time(valid[columns.timestamp])
+    return time.to_numpy()
+
+
+def parse_time(values: pa.ChunkedArray) -> pa.Array:
+    """Returns timestamps as an int64 array that sorts like them, null where a value is none.
+
+    Integers and Arrow timestamps keep their unit. A finite float becomes the integer that its bits make, which sorts
+    like it, fractions and all; an ISO 8601 string the microseconds since 1970, UTC where it names no zone. A number
+    written as a string is none: its first digits would be taken for a year.
+    """
+    data_type = values.type
+    if pa.types.is_date(data_type):
+        values = values.cast(pa.timestamp("ms"))
+        data_type = values.type
+    if pa.types.is_timestamp(data_type):
+        return one_chunk(values.cast(pa.int64()))
+    if pa.types.is_uint64(data_type):
+        return one_chunk(pc.if_else(pc.less(values, pa.scalar(2**63, pa.uint64())), values, None).cast(pa.int64()))
+    if pa.types.is_integer(data_type):
+        return one_chunk(values.cast(pa.int64()))
+    if pa.types.is_floating(data_type):
+        return _sortable_bits(one_chunk(values.cast(pa.float64())))
+    return pa.array([_iso_to_microseconds(text) for text in python_values(values)], pa.int64())
+
+
+def _sortable_bits(values: pa.Array) -> pa.Array:
+    """Maps float64 to int64 in the same order; NaN and infinities to null."""
+    numbers = values.fill_null(np.nan).to_numpy(zero_copy_only=False) + 0.0  # -0.0 becomes 0.0
+    bits = numbers.view(np.int64)
+    # Negative floats sort by magnitude, the wrong way round: all their bits but the sign are turned.
+    ordered = np.where(bits < 0, bits ^ np.int64(2**63 - 1), bits)
+    return pa.array(ordered, mask=~np.isfinite(numbers))
+
+
+def _iso_to_microseconds(text: str | None) -> int | None:
+    if not text or (text.isdigit() and len(text) != len("20261125")):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    since_epoch = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
+    return since_epoch // timedelta(microseconds=1)

@@ -1,0 +1,355 @@
+"""Checks a finished run from its files alone: that they are the ones written, that rows add up, and that they agree.
+
+Nothing here trusts the run that wrote the files: orders, sequences and sums are worked out again. Of the inputs, those
+that are still as they were are read again, and their ids held against the ids in the output.
+"""
+
+import dataclasses
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ...models.core.errors import ArtifactError, ConservationError, InputError
+from ..contract.arrow_types import one_chunk
+from ..contract.columns import ADDED_FIELDS, REJECTED_SCHEMA, TIME, InteractionColumns
+from ..contract.hashing import hash_values
+from ..contract.output_layout import INTERACTIONS, REJECTED, SEQUENCES
+from ..contract.schemas import check_file_schema
+from ..files.storage import FileInfo, is_unchanged, join, list_names
+from ..files.tables import WrittenFile, describe_file, open_parquet
+from ..judge.decide import DROP_REASONS, KEEP_REASONS
+from ..read.ordering import order_interactions
+from ..read.timestamps import parse_time
+from .manifest import read_manifest
+
+_AGAIN = "clean the log again; do not use this output"
+
+
+_COUNTS = ("read", "kept", "dropped", "rejected")
+
+
+@dataclasses.dataclass(frozen=True)
+class Verified:
+    """What has been checked and found right."""
+
+    rows: dict[str, int]
+    """Rows read, kept, dropped and rejected."""
+    files: int
+    """Files of the output."""
+    users: int
+    """Users in `interactions/`."""
+    inputs: int
+    """Input files in all."""
+    inputs_held_against: int
+    """Those that are unchanged, and whose rows and ids were held against the output."""
+    skipped: int
+    """Files of the log that the run left out, as it was told to."""
+
+
+def verify_output(output: str) -> Verified:
+    """Checks the result of `iadsr clean`.
+
+    Raises:
+        InputError: The run is not finished.
+        ArtifactError: A file is missing, added, changed, or its content breaks the contract.
+        ConservationError: Rows do not add up, or are not those of the input.
+    """
+    manifest = _check_manifest(output, read_manifest(output))
+    columns = InteractionColumns(**manifest["options"]["columns"])
+    _check_files(output, manifest)
+    rejected = _check_rejected(output, manifest)
+    users, checksum, schema = _check_shards(output, manifest, columns)
+    held = _check_inputs(manifest, columns, rejected, schema, checksum)
+    return Verified(
+        manifest["rows"], len(manifest["outputs"]), users, len(manifest["files"]), held, len(manifest["skipped_files"])
+    )
+
+
+def _check_manifest(output: str, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Checks that the manifest has what the other checks read, and that its own counts add up."""
+    try:
+        rows, files = manifest["rows"], manifest["files"]
+        counts = [rows, *files]
+        written = [WrittenFile(**file) for file in manifest["outputs"]]
+        columns = InteractionColumns(**manifest["options"]["columns"])
+        usable = (
+            all(_is_count(c[name]) for c in counts for name in _COUNTS),
+            all(_is_text(f["path"]) and _is_count(f["bytes"]) and f["changed_at"] >= 0 for f in files),
+            isinstance(manifest["skipped_files"], list),
+            all(_is_text(file.path) and ".." not in file.path.split("/") for file in written),
+            all(_is_count(file.rows) and _is_count(file.size) and _is_text(file.sha256) for file in written),
+            any(file.path.startswith(f"{INTERACTIONS}/") for file in written),
+            all(map(_is_count, manifest["reasons"]["rejected"].values())),
+            all(map(_is_text, columns.required)),
+        )
+        if not all(usable):
+            raise ValueError("an entry of another type, or no file of interactions")
+    except (AttributeError, KeyError, TypeError, ValueError, InputError) as error:
+        raise ArtifactError(
+            f"The manifest of {output} is not complete",
+            code="VERIFY-MANIFEST",
+            found=f"{type(error).__name__}: {error}",
+            expected="the manifest that `iadsr clean` writes",
+            fix=_AGAIN,
+        ) from error
+    for count in counts:
+        _check_sum(str(count.get("path", output)), count)
+    for name in _COUNTS:
+        _equal(f"{name} rows by file", sum(file[name] for file in files), rows[name])
+    return manifest
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0  # True is an int, too
+
+
+def _is_text(value: Any) -> bool:
+    """Whether this is text that Arrow can hold, which JSON's lone surrogates are not."""
+    return isinstance(value, str) and value.encode(errors="replace") == value.encode(errors="surrogatepass")
+
+
+def _check_sum(path: str, count: dict[str, int]) -> None:
+    parts = count["kept"] + count["dropped"] + count["rejected"]
+    if parts != count["read"]:
+        raise ConservationError(
+            f"Rows of {path} do not add up in the manifest",
+            code="VERIFY-SUM",
+            found=f"{count['kept']:,} kept + {count['dropped']:,} dropped + {count['rejected']:,} rejected = {parts:,}",
+            expected=f"{count['read']:,} rows read",
+            fix=_AGAIN,
+        )
+
+
+def _equal(what: str, found: int, expected: int) -> None:
+    if found != expected:
+        raise ConservationError(
+            f"The number of {what} is not that of the manifest",
+            code="VERIFY-ROWS",
+            found=f"{found:,}",
+            expected=f"{expected:,}",
+            fix=_AGAIN,
+        )
+
+
+def _check_files(output: str, manifest: dict[str, Any]) -> None:
+    listed = {file["path"]: WrittenFile(**file) for file in manifest["outputs"]}
+    there = {name for name in list_names(output) if name.split("/")[0] in (INTERACTIONS, SEQUENCES, REJECTED)}
+    if odd := sorted(there ^ listed.keys()):
+        raise ArtifactError(
+            f"The files in {output} are not those of the manifest",
+            code="VERIFY-FILES",
+            found=f"{odd[0]} is {'missing' if odd[0] in listed else 'not listed'}",
+            expected=f"{len(listed):,} files",
+            fix=_AGAIN,
+        )
+    for name, expected in listed.items():
+        found = dataclasses.replace(describe_file(join(output, *name.split("/"))), path=name)
+        if found != expected:
+            raise ArtifactError(
+                f"{name} in {output} is not the file that was written",
+                code="VERIFY-CHANGED",
+                found=f"{found.rows:,} rows, {found.size:,} bytes, sha256 {found.sha256[:16]}...",
+                expected=f"{expected.rows:,} rows, {expected.size:,} bytes, sha256 {expected.sha256[:16]}...",
+                fix=_AGAIN,
+            )
+
+
+def _check_rejected(output: str, manifest: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Checks the rejected rows against the manifest; returns their row numbers by file."""
+    names = [file["path"] for file in manifest["outputs"] if file["path"].startswith(f"{REJECTED}/")]
+    tables = [_read(output, name) for name in names]
+    for name, table in zip(names, tables, strict=True):
+        if not table.schema.equals(REJECTED_SCHEMA):
+            raise _broken(name, "the schema", str(table.schema.names), str(REJECTED_SCHEMA.names))
+    table = pa.concat_tables([REJECTED_SCHEMA.empty_table(), *tables])
+    reasons = Counter(table["reason"].to_pylist())
+    for reason in reasons.keys() | manifest["reasons"]["rejected"].keys():
+        _equal(f"rows rejected for {reason!r}", reasons[reason], manifest["reasons"]["rejected"].get(reason, 0))
+    result = {}
+    for file in manifest["files"]:
+        rows = table.filter(pc.equal(table["file"], file["path"]))["row_number"].to_numpy()
+        _equal(f"different rejected rows of {file['path']}", len(np.unique(rows)), file["rejected"])
+        result[file["path"]] = rows
+    _equal("rejected rows", len(table), manifest["rows"]["rejected"])
+    return result
+
+
+def _check_shards(output: str, manifest: dict[str, Any], columns: InteractionColumns) -> tuple[int, int, pa.Schema]:
+    """Checks interactions and sequences shard by shard; returns users, the ids' checksum, and the joint schema."""
+    prefix = f"{INTERACTIONS}/"
+    names = [file["path"].removeprefix(prefix) for file in manifest["outputs"] if file["path"].startswith(prefix)]
+    with open_parquet(join(output, INTERACTIONS, names[0])) as parquet:
+        schema = _check_schema(f"{prefix}{names[0]}", parquet.schema_arrow, columns)
+    kept = dropped = checksum = 0
+    users: list[np.ndarray] = []
+    for name in names:
+        path = f"{INTERACTIONS}/{name}"
+        table = _read(output, path)
+        if not table.schema.equals(schema):
+            raise _broken(path, "the schema", str(table.schema.names), f"that of the other files in {INTERACTIONS}")
+        _check_values(path, table)
+        ordered = order_interactions(_with_time(path, table, columns), columns)
+        if not np.array_equal(ordered.rows, np.arange(len(table))):
+            row = int((ordered.rows != np.arange(len(table))).argmax())
+            raise _broken(path, "the order", f"row {row} out of place", "users together, each in time order")
+        _check_sequences(output, name, table, ordered.offsets, columns)
+        users.append(hash_values(ordered.user_ids(columns)))
+        kept_here = pc.sum(table["keep"]).as_py() or 0
+        kept, dropped = kept + kept_here, dropped + len(table) - kept_here
+        checksum += _id_checksum(table, columns)
+    _equal("kept rows", kept, manifest["rows"]["kept"])
+    _equal("dropped rows", dropped, manifest["rows"]["dropped"])
+    everyone = np.concatenate(users) if users else np.zeros(0, np.uint64)
+    if len(np.unique(everyone)) != len(everyone):
+        raise _broken(INTERACTIONS, "the users", "a user in two files", "each user in one file")
+    return len(everyone), checksum % 2**64, schema
+
+
+def _check_schema(path: str, schema: pa.Schema, columns: InteractionColumns) -> pa.Schema:
+    """Checks that a file of interactions has the columns of a log, and then those that cleaning adds."""
+    fields, count = list(schema), len(ADDED_FIELDS)
+    if fields[-count:] != list(ADDED_FIELDS):
+        expected = ", ".join(field.name for field in ADDED_FIELDS)
+        raise _broken(path, "the schema", str(schema.names), f"one that ends with {expected}")
+    try:
+        check_file_schema(pa.schema(fields[:-count]), columns, path)
+    except InputError as error:
+        raise _broken(path, "the schema", error.what, f"columns {', '.join(columns.required)}, as in a log") from error
+    return schema
+
+
+def _with_time(path: str, table: pa.Table, columns: InteractionColumns) -> pa.Table:
+    """Appends the times as integers, once all required columns have been found to hold values."""
+    time = parse_time(table[columns.timestamp])
+    for name, values in (*((name, table[name]) for name in columns.required), (columns.timestamp, time)):
+        if values.null_count:
+            raise _broken(path, f"column {name!r}", "null, or a value that is no time", "a value in each row")
+    return table.append_column(TIME, time)
+
+
+def _check_values(path: str, table: pa.Table) -> None:
+    keep = table["keep"].to_numpy()
+    for name in ("noise_probability", "weight"):
+        values = table[name].to_numpy()
+        if not ((values >= 0) & (values <= 1)).all():
+            raise _broken(path, name, "a value outside of it, or NaN", "[0, 1]")
+    fits = [
+        pc.is_in(table["reason"], value_set=pa.array(known)).to_numpy()
+        for known in (DROP_REASONS, (None, *KEEP_REASONS))
+    ]
+    if not np.where(keep, fits[1], fits[0]).all():
+        raise _broken(path, "a reason", "one that does not go with keep", "noise:... where dropped, no such where kept")
+
+
+def _check_sequences(output: str, name: str, table: pa.Table, offsets: np.ndarray, columns: InteractionColumns) -> None:
+    """Checks that a shard's sequences are the kept interactions of its file, to the bit."""
+    path = f"{SEQUENCES}/{name}"
+    sequences = _read(output, path)
+    keep = table["keep"].to_numpy()
+    lengths = np.diff(np.append(0, np.cumsum(keep))[offsets])  # [users]
+    kept = table.filter(pa.array(keep))
+    expected = {"item_ids": kept[columns.item], "timestamps": kept[columns.timestamp], "weights": kept["weight"]}
+    if sequences.column_names != ["user_id", *expected]:
+        raise _broken(path, "the schema", ", ".join(sequences.column_names), ", ".join(["user_id", *expected]))
+    users = one_chunk(table[columns.user]).take(offsets[:-1][lengths > 0])
+    if not one_chunk(sequences["user_id"]).equals(users):
+        raise _broken(path, "the users", "others", f"those with a kept interaction in {INTERACTIONS}/{name}")
+    for column, values in expected.items():
+        lists = one_chunk(sequences[column])
+        if not (pa.types.is_list(lists.type) or pa.types.is_large_list(lists.type)):
+            raise _broken(path, column, str(lists.type), "a list for each user")
+        found = lists.value_lengths().to_numpy(zero_copy_only=False)
+        if not np.array_equal(found, lengths[lengths > 0]) or not lists.flatten().equals(one_chunk(values)):
+            raise _broken(path, column, "other values", f"those of the kept interactions in {INTERACTIONS}/{name}")
+
+
+def _check_inputs(
+    manifest: dict[str, Any],
+    columns: InteractionColumns,
+    rejected: dict[str, np.ndarray],
+    schema: pa.Schema,
+    checksum: int,
+) -> int:
+    """Holds input files that are still as they were against the output; returns how many these are."""
+    unchanged = [f for f in manifest["files"] if _is_at_hand(FileInfo(f["path"], f["bytes"], f["changed_at"]))]
+    total = 0
+    for file in unchanged:
+        with open_parquet(file["path"]) as parquet:
+            _equal(f"rows in {file['path']}", parquet.metadata.num_rows, file["read"])
+            first_row = 0
+            for group in range(parquet.num_row_groups):
+                rows = parquet.metadata.row_group(group).num_rows
+                usable = np.ones(rows, bool)
+                mine = rejected[file["path"]]
+                usable[mine[(mine >= first_row) & (mine < first_row + rows)] - first_row] = False
+                first_row += rows
+                if usable.any():  # a group that cannot be read is rejected as a whole
+                    part = _read_ids(file["path"], parquet, group, columns, schema)
+                    total += _id_checksum(part.filter(pa.array(usable)), columns)
+    if len(unchanged) == len(manifest["files"]) and total % 2**64 != checksum:
+        raise ConservationError(
+            "Users, items or times in the output are not those of the input",
+            code="VERIFY-IDS",
+            found=f"checksum {checksum:016x}",
+            expected=f"checksum {total % 2**64:016x}, from the usable rows of {len(unchanged):,} files",
+            fix=_AGAIN,
+        )
+    return len(unchanged)
+
+
+def _read_ids(
+    path: str, parquet: pq.ParquetFile, group: int, columns: InteractionColumns, schema: pa.Schema
+) -> pa.Table:
+    """Reads users, items and times of a row group of an input file, in the types of the output."""
+    names = columns.required[:3]
+    try:
+        read = parquet.read_row_group(group, columns=list(names))
+        return pa.table({name: read[name].cast(schema.field(name).type) for name in names})
+    # The file is anybody's: what its parser raises cannot be listed.
+    except Exception as error:
+        raise InputError(
+            f"Row group {group} of {path} cannot be read as the log of this output",
+            code="VERIFY-INPUT",
+            found=type(error).__name__,  # not its message: it may quote a value, which may be a user's id
+            expected=", ".join(f"{name} {schema.field(name).type}" for name in names),
+            fix=_AGAIN,
+        ) from error
+
+
+def _is_at_hand(info: FileInfo) -> bool:
+    """Whether a file can be held against the output: a result may be verified where its input is out of reach."""
+    try:
+        return is_unchanged(info)
+    except InputError:
+        return False
+
+
+def _id_checksum(table: pa.Table, columns: InteractionColumns) -> int:
+    """Sums up hashes of (user, item, time) over all rows, modulo 2^64, whatever their order."""
+    if not len(table):
+        return 0
+    hashes = [hash_values(one_chunk(table[name])) for name in (columns.user, columns.item)]
+    hashes.append(hash_values(parse_time(table[columns.timestamp])))
+    mixed = sum(values * np.uint64(odd) for values, odd in zip(hashes, (1, 3, 5), strict=True))
+    return int(hash_values(pa.array(np.asarray(mixed).view(np.int64))).sum())
+
+
+def _read(output: str, name: str) -> pa.Table:
+    with open_parquet(join(output, *name.split("/"))) as parquet:
+        try:
+            table = parquet.read()
+            table.validate()
+            return table
+        # The file is anybody's: what its parser raises cannot be listed.
+        except Exception as error:
+            raise _broken(name, "a page", type(error).__name__, "pages that can be read") from error
+
+
+def _broken(path: str, what: str, found: str, expected: str) -> ArtifactError:
+    return ArtifactError(
+        f"{path}: {what} breaks the contract", code="VERIFY-CONTENT", found=found, expected=expected, fix=_AGAIN
+    )

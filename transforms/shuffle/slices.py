@@ -1,0 +1,111 @@
+"""Groups interactions by user: users are hashed into shards, and Arrow slices travel, never rows.
+
+Two ways to move the slices give the same groups. `claim-check` writes each split's slices to one file on a file system
+that all workers see and sends only (file, offset, length) through Beam; `bytes` sends the Arrow bytes themselves.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO, Literal
+
+import apache_beam as beam
+import pyarrow as pa
+
+from ..contract.table_coder import TableCoder
+from ..files.storage import join, read_range, write_atomically
+from .sharding import Sharding, split_by_shard
+
+Shuffle = Literal["claim-check", "bytes"]
+
+
+@dataclasses.dataclass(frozen=True)
+class SliceClaim:
+    """Where one shard's slice of one split lies."""
+
+    path: str
+    """File that holds the slices of the split."""
+    offset: int
+    """First byte."""
+    length: int
+    """Bytes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Slice:
+    """One shard's rows of one split, in the order of the input."""
+
+    split: int
+    """Number of the split, or of whatever else the slices of a shard are ordered by."""
+    content: SliceClaim | bytes
+    """The rows, as an Arrow stream, or where that lies."""
+
+
+def write_stream(table: pa.Table, sink: BinaryIO | pa.NativeFile) -> None:
+    """Appends a table to a file as an Arrow stream of one batch."""
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+
+
+def collect(slices: Iterable[Slice]) -> pa.Table:
+    """Returns one shard's rows as one table, in the order of the input whatever the order of arrival."""
+    tables = []
+    for part in sorted(slices, key=lambda part: part.split):
+        content = part.content
+        if isinstance(content, SliceClaim):
+            content = read_range(content.path, content.offset, content.length)
+        tables.append(pa.ipc.open_stream(content).read_all())
+    return pa.concat_tables(tables)
+
+
+def ship(
+    parts: Iterable[tuple[int, pa.Table]], source: int, path: str, shuffle: Shuffle
+) -> Iterator[tuple[int, Slice]]:
+    """Yields (shard, slice) for each (shard, table), by way of a file or as bytes.
+
+    Args:
+        parts: What goes to which shard.
+        source: Number of the split or shard that it comes from.
+        path: The file, where one is written.
+        shuffle: Which way.
+    """
+    if shuffle == "bytes":
+        for shard, part in parts:
+            yield shard, Slice(source, TableCoder().encode(part.combine_chunks()))
+        return
+    claims: list[tuple[int, SliceClaim]] = []
+
+    def write(file: BinaryIO) -> None:
+        for shard, part in parts:
+            start = file.tell()
+            write_stream(part, file)
+            claims.append((shard, SliceClaim(path, start, file.tell() - start)))
+
+    write_atomically(path, write)
+    for shard, claim in claims:
+        yield shard, Slice(source, claim)
+
+
+@dataclasses.dataclass
+class SliceByUserShard(beam.PTransform):
+    """(split index, table) -> (shard, slice of that shard); grouped by shard, they are for `collect`."""
+
+    user_column: str
+    sharding: Sharding
+    shuffle: Shuffle
+    staging_directory: str
+
+    def expand(self, input_or_inputs):
+        """Applies the cut to a PCollection of valid tables."""
+        return input_or_inputs | "Slice by user shard" >> beam.ParDo(_SliceByShard(self))
+
+
+class _SliceByShard(beam.DoFn):
+    def __init__(self, config: SliceByUserShard):
+        self._config = config
+
+    def process(self, element: tuple[int, pa.Table]) -> Iterator[tuple[int, Slice]]:
+        split, table = element
+        parts = split_by_shard(table, self._config.user_column, self._config.sharding)
+        yield from ship(
+            parts, split, join(self._config.staging_directory, f"slices-{split:05d}.arrow"), self._config.shuffle
+        )

@@ -1,0 +1,1 @@
+"""Writing: the files of each shard, and the summary of what was decided."""
