@@ -57,7 +57,7 @@ def common_dimension(path: str, files: list[tuple[str, pq.ParquetFile]]) -> int:
     for file_path, size in known.items():
         if size != dimension:
             raise ArtifactError(
-                f"{file_path}: the vectors in column '{VECTOR_COLUMN}' have another length than those of {first}",
+                f"{file_path}: column '{VECTOR_COLUMN}' has vectors of another length than {first}",
                 code="VECTORS-LENGTH",
                 found=f"{size} values per vector",
                 expected=f"{dimension}",
