@@ -72,9 +72,10 @@ def _save(model_class, config, template: str, directory: Path) -> None:
 
 
 class MemoryStore(FileSystem):
-    """An object store for memory:// paths: names with bytes, no directories, nothing visible before it is closed."""
+    """An object store for memory:// paths. It holds names with bytes and shows a file when its upload is closed."""
 
     files: ClassVar[dict[str, bytes]] = {}
+    directories = False  # HDFS has them
     renames_onto_files = True  # HDFS does not
 
     @classmethod
@@ -91,7 +92,7 @@ class MemoryStore(FileSystem):
         pass
 
     def has_dirs(self):
-        return False
+        return self.directories
 
     def _list(self, dir_or_prefix):
         found = {path: data for path, data in sorted(self.files.items()) if path.startswith(dir_or_prefix)}
