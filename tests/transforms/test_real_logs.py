@@ -26,7 +26,7 @@ SHARDS = 3
 def test_every_row_of_a_real_log_arrives_in_its_users_order(name):
     path = DATA / name / "interactions.parquet"
     if not path.exists():
-        pytest.skip(f"{name} is not here")
+        pytest.skip("no real logs: set IADSR_DATA to the folder that holds them")
     plan = plan_input(str(path), COLUMNS)
     slices: dict[int, list[Slice]] = {shard: [] for shard in range(SHARDS)}
     for split in plan.splits:
