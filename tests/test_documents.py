@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from iadsr.pipeline.cli.app import app
+from iadsr.pipeline.commands.evaluation_table import _MEANINGS
 from iadsr.pipeline.engines.beam_flags import known_flags
 
 ROOT = Path(__file__).parents[1]
@@ -123,6 +124,11 @@ def test_what_is_wrong_is_seen():
         "models/setup.py",
         "gone.py",
     ]
+
+
+def test_the_output_of_evaluate_that_is_shown_is_in_the_words_of_the_command():
+    shown = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8").splitlines()
+    assert {f"{name}: {meaning}" for name, meaning in _MEANINGS.items()} <= set(shown)
 
 
 def test_every_line_of_python_that_is_shown_calls_what_there_is():
