@@ -13,14 +13,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from iadsr.models.core.item_vectors import ItemVectors
 from iadsr.models.core.sequences import Sequences
 from iadsr.models.detector.model_config import IADSRConfig
 from iadsr.models.detector.scoring import score_sequences
 from iadsr.models.noise.insertion import insert_noise
 from iadsr.models.noise.share import NoiseShare
 from iadsr.models.training.detection_metrics import calibration_error
-from iadsr.models.training.train_model import train
+from iadsr.models.training.train_model import train_model
 from iadsr.models.training.training_config import TrainingConfig
 from iadsr.models.vectors.co_occurrence import unit_vectors
 from iadsr.transforms.contract.columns import InteractionColumns
@@ -71,9 +70,8 @@ def measure_share(dataset: Dataset, rate: float, seed: int) -> str:
     """Inserts noise, trains, estimates the share; returns a row of the table."""
     noisy = insert_noise(dataset.sequences, rate, uniform_share=0.0, seed=np.random.SeedSequence([STREAM, seed]))
     sequences = noisy.sequences
-    result = train(sequences, dataset.semantic, dataset.has_semantic, IADSRConfig(), TrainingConfig(seed=seed))
-    vectors = ItemVectors(result.collaborative, dataset.semantic, result.has_collaborative, dataset.has_semantic)
-    scores = score_sequences(result.model, sequences, vectors)
+    result = train_model(sequences, dataset.semantic, dataset.has_semantic, IADSRConfig(), TrainingConfig(seed=seed))
+    scores = score_sequences(result.model, sequences, result.vectors)
     share, recalibration = find_share(result.model, sequences, scores)
     held_out = result.metrics["held_out_calibration_error"]
     if not isinstance(share, NoiseShare):

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from iadsr.models.core.item_vectors import ItemVectors
 from iadsr.models.core.sequences import Sequences
 from iadsr.models.detector.iadsr import IADSR
 from iadsr.models.detector.model_config import IADSRConfig
@@ -14,7 +13,7 @@ from iadsr.models.noise.popularity import popularity_buckets
 from iadsr.models.noise.recalibration import Recalibration, recalibrate
 from iadsr.models.noise.score_counts import GROUPS, count_by_group, places
 from iadsr.models.noise.share import NoiseShare, NoShare
-from iadsr.models.training.train_model import train
+from iadsr.models.training.train_model import train_model
 from iadsr.models.training.training_config import TrainingConfig
 
 from .datasets import Dataset
@@ -40,13 +39,12 @@ class Scorer:
 
 def _fit_iadsr(config: IADSRConfig) -> Fit:
     def fit(dataset: Dataset, seed: int) -> Callable[[], np.ndarray]:
-        result = train(dataset.sequences, dataset.semantic, dataset.has_semantic, config, TrainingConfig(seed=seed))
-        vectors = ItemVectors(result.collaborative, dataset.semantic, result.has_collaborative, dataset.has_semantic)
+        training = TrainingConfig(seed=seed)
+        result = train_model(dataset.sequences, dataset.semantic, dataset.has_semantic, config, training)
 
         def score() -> np.ndarray:
-            return recalibrated(
-                result.model, dataset.sequences, score_sequences(result.model, dataset.sequences, vectors)
-            )
+            scores = score_sequences(result.model, dataset.sequences, result.vectors)
+            return recalibrated(result.model, dataset.sequences, scores)
 
         return score
 

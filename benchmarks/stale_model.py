@@ -14,11 +14,10 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-from iadsr.models.core.item_vectors import ItemVectors
 from iadsr.models.detector.model_config import IADSRConfig
 from iadsr.models.detector.scoring import score_sequences
 from iadsr.models.noise.share import NoiseShare, NoShare
-from iadsr.models.training.train_model import train
+from iadsr.models.training.train_model import train_model
 from iadsr.models.training.training_config import TrainingConfig
 from iadsr.models.vectors.neighbours import borrow_collaborative
 from iadsr.transforms.contract.columns import InteractionColumns
@@ -46,15 +45,16 @@ def score_by_model_of(trial: Trial, learnt: np.ndarray, seed: int) -> tuple[np.n
     dataset = trial.dataset
     earlier = dataset.sequences.restrict(learnt)
     known, _ = earlier.take(np.flatnonzero(earlier.lengths))
-    result = train(known, dataset.semantic, dataset.has_semantic, IADSRConfig(), TrainingConfig(seed=seed))
-    collaborative, has_collaborative = result.collaborative, result.has_collaborative
-    new = dataset.has_semantic & ~has_collaborative
+    result = train_model(known, dataset.semantic, dataset.has_semantic, IADSRConfig(), TrainingConfig(seed=seed))
+    packed = result.vectors.pack()
+    new, lenders = packed.has_semantic & ~packed.has_collaborative, packed.has_semantic & packed.has_collaborative
     if new.any():
-        teachers = dataset.has_semantic & has_collaborative
-        collaborative[new] = borrow_collaborative(
-            dataset.semantic[teachers], collaborative[teachers], dataset.semantic[new]
+        packed.collaborative[new] = borrow_collaborative(
+            packed.semantic[lenders], packed.collaborative[lenders], packed.semantic[new]
         )
-    vectors = ItemVectors(collaborative, dataset.semantic, has_collaborative | new, dataset.has_semantic)
+    vectors = replace(packed, has_collaborative=packed.has_collaborative | new).unpack(
+        result.model.config.collaborative_dimension
+    )
     scores = score_sequences(result.model, dataset.sequences, vectors)
     return scores.noise_probability, find_share(result.model, dataset.sequences, scores)[0]
 

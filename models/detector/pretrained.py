@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..core.errors import ArtifactError
 from ..noise.popularity import BUCKETS
 from ..noise.score_counts import BINS, PLACES
+from .heads import HEAD_CLASSES
 from .model_config import IADSRConfig
 from .model_files import (
     CARD,
@@ -119,15 +120,6 @@ class Pretrained:
         return model.eval()
 
 
-_HEAD_NOTES = {
-    "agreement": """, with leave-one-out
-interests, vectors learned from other users than the one who is judged, and a noise head trained on noise inserted into
-the log""",
-    "paper": """, with
-the noise score of the paper, the sum of its three similarities, calibrated on noise inserted into the log""",
-}
-
-
 def _card(described: dict[str, Any]) -> str:
     return f"""---
 library_name: iadsr
@@ -138,7 +130,7 @@ tags: [recommender-systems, sequential-recommendation, denoising]
 
 Scores each interaction of a user's sequence with the probability that it is noise, from two views of the items:
 collaborative vectors learned from a log, and embeddings of the item texts. Method: Interest Alignment for
-Denoising Sequential Recommendation (CIKM 2025, arXiv 2510.04239){_HEAD_NOTES[described["config"]["head"]]}.
+Denoising Sequential Recommendation (CIKM 2025, arXiv 2510.04239){HEAD_CLASSES[described["config"]["head"]].card_note}.
 
 Use it with `iadsr clean --model <this directory>`.
 
