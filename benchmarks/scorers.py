@@ -1,4 +1,4 @@
-"""Every scorer that tables compare, under the name by which the command line knows it."""
+"""Every scorer that the tables compare, by the name that it has on the command line."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from .peers.simple import co_occurrence, co_occurrence_of_others, mean_rank, rar
 from .peers.steam import fit_steam
 
 Fit = Callable[[Dataset, int], Callable[[], np.ndarray]]
-"""Trains on a log by a seed; returns what scores the log's interactions, float [N], high = noise."""
+"""Trains on a log, by a seed. Returns a function that scores the log's interactions, float [N], high = noise."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def recalibrated(model: IADSR, sequences: Sequences, scores: Scores) -> np.ndarr
 
 
 def find_share(model: IADSR, sequences: Sequences, scores: Scores) -> tuple[NoiseShare | NoShare, Recalibration | None]:
-    """Estimates a log's share of noise, and how probabilities are re-based to it, as `iadsr clean` does."""
+    """Estimates a log's share of noise, and how to recalibrate probabilities to it, as `iadsr clean` does."""
     bucket = popularity_buckets(sequences.items, np.bincount(sequences.items))
     reference, judged, probability = model.noise_reference.numpy(), scores.scored, scores.noise_probability
     group, place = sequences.users % GROUPS, places(sequences.offsets)
@@ -104,4 +104,4 @@ SCORERS = {
 """In the order of the tables."""
 OURS, PAPER = "iadsr", "iadsr-paper"
 DEFAULT = tuple(name for name in SCORERS if name not in ("iadsr-sasrec", "iadsr-caser"))
-"""Without the other backbones, which take as long again."""
+"""All but the other backbones, which would take as long again."""

@@ -12,6 +12,7 @@ from .iadsr import IADSR
 from .item_tensors import ItemTensors
 
 BATCH_POSITIONS = 4096
+"""Most padded positions per batch, unless another number is asked for."""
 
 
 class BatchBuilder:

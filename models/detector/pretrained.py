@@ -1,4 +1,4 @@
-"""A trained model as a directory: weights, configuration and model card, with nothing pickled."""
+"""A trained model as a directory: weights, configuration and model card. Nothing is pickled."""
 
 import json
 from dataclasses import asdict
@@ -28,13 +28,13 @@ from .model_files import (
 
 
 class Pretrained:
-    """Gives a model `save_pretrained` and `from_pretrained`; mixed into an `nn.Module` built from an IADSRConfig.
+    """Gives a model `save_pretrained` and `from_pretrained`. Mixed into an `nn.Module` built from an IADSRConfig.
 
     Attributes:
-        noise_reference: What inserted noise scores, by place and popularity bucket, [PLACES, BUCKETS, BINS] (see
-            `noise_share`); all 0 where it was not measured.
+        noise_reference: Counts of the scores of inserted noise, by place and popularity bucket, [PLACES, BUCKETS, BINS]
+            (see `noise.share`); all 0 if they were not measured.
         training_options: The TrainingConfig that the model was trained with, as a dict; empty on an untrained model.
-        metrics: What training measured, JSON-able; empty likewise.
+        metrics: What training measured, JSON-able; empty on an untrained model.
         provenance: What the model was trained from, such as fingerprints of the embeddings; JSON-able.
     """
 
@@ -57,7 +57,7 @@ class Pretrained:
             (directory / name).write_bytes(content)
 
     def to_files(self) -> dict[str, bytes]:
-        """Returns what `save_pretrained` writes, by file name; the configuration, which makes it a model, last."""
+        """Returns what `save_pretrained` writes, by file name. The configuration comes last: it makes it a model."""
         assert isinstance(self, nn.Module)
         described = {
             "format_version": FORMAT_VERSION,
@@ -83,7 +83,7 @@ class Pretrained:
         directory = Path(directory)
         described = read_description(directory)
         config = read_config(directory, described)
-        # On the meta device nothing is allocated, or drawn from the global generator, before the weights are checked.
+        # On the meta device nothing is allocated, and nothing drawn from the global generator.
         with torch.device("meta"):
             model = cls(config)
         assert isinstance(model, nn.Module)
@@ -113,7 +113,7 @@ class Pretrained:
                 expected="finite values, and deviations above 0",
                 fix=RETRAIN,
             )
-        # Assigned, not copied: to make room for copies of what is on the meta device, torch imports its compiler.
+        # Assigned, not copied: to copy into tensors of the meta device, torch would import its compiler.
         model.load_state_dict(tensors, assign=True)
         model.training_options = described["training"]
         model.metrics, model.provenance = described["metrics"], described["provenance"]
