@@ -4,8 +4,8 @@ import math
 
 from ...models.evaluation.bootstrap import Estimate
 from ...models.evaluation.ranking import METRICS
-from ..report.messages import describe_left_out
 from .evaluate import DROPPED, MAIN_METRIC, ORACLE, RANDOM, RAW, WEIGHTED, Evaluation, TreatmentResult
+from .messages import describe_left_out
 
 _MEANINGS = {
     RAW: "the log as it is",

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from iadsr.transforms.contract.columns import ROW, InteractionColumns
 from iadsr.transforms.contract.python_values import python_values
+from iadsr.transforms.contract.sharding import Sharding, split_by_shard
 from iadsr.transforms.read.input_plan import plan_input
 from iadsr.transforms.read.ordering import OrderedShard, order_interactions
 from iadsr.transforms.read.read_splits import read_split, row_checksum
 from iadsr.transforms.read.timestamps import parse_time
-from iadsr.transforms.shuffle.sharding import Sharding, split_by_shard
 from iadsr.transforms.shuffle.slices import Slice, collect, ship
 
 COLUMNS = InteractionColumns()

@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from iadsr.transforms.contract.columns import InteractionColumns
+from iadsr.transforms.contract.sharding import Sharding, split_by_shard
 from iadsr.transforms.read.input_plan import plan_input
 from iadsr.transforms.read.ordering import order_interactions
 from iadsr.transforms.read.read_splits import read_split
-from iadsr.transforms.shuffle.sharding import Sharding, split_by_shard
 from iadsr.transforms.shuffle.slices import Slice, collect, write_stream
 
 DATA = Path(os.environ.get("IADSR_DATA", Path(__file__).parents[3] / "shared" / "data"))

@@ -13,10 +13,10 @@ import pyarrow as pa
 from ...models.core.errors import InputError
 from ..contract.columns import InteractionColumns
 from ..contract.schemas import check_file_schema, find_odd_schemas, unify_schemas
+from ..contract.sharding import Sharding
 from ..files.listing import match_files
 from ..files.storage import FileInfo
 from ..files.tables import open_parquet
-from ..shuffle.sharding import Sharding
 
 OnBadFile = Literal["fail", "skip"]
 """What to do about a file that cannot be used: stop, or go on without it and say so."""

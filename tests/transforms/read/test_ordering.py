@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from iadsr.transforms.contract.columns import TIME, InteractionColumns
 from iadsr.transforms.contract.hashing import hash_values
+from iadsr.transforms.contract.sharding import Sharding, user_shard
 from iadsr.transforms.read.ordering import _ranked, order_interactions
-from iadsr.transforms.shuffle.sharding import Sharding, user_shard
 
 COLUMNS = InteractionColumns()
 row = st.tuples(st.sampled_from("abc"), st.sampled_from(["x", "y", "z"]), st.integers(-2, 2), st.integers(0, 2))
