@@ -17,7 +17,7 @@ from apache_beam.pvalue import AsSingleton
 from ...models.core.item_vectors import ItemVectors
 from ..contract.columns import InteractionColumns
 from ..contract.sharding import Sharding, user_shard
-from ..files.storage import join
+from ..files.run_paths import StagingPaths
 from ..shuffle.slices import Shuffle, Slice, collect, ship
 from .joined_items import JoinedItems, item_shard, item_shard_directory, open_joined_items
 
@@ -101,7 +101,7 @@ class FetchVectors(beam.PTransform):
     sharding: Sharding
     item_shards: int
     shuffle: Shuffle
-    staging_directory: str
+    paths: StagingPaths
     catalogue_directory: AsSingleton
 
     def expand(self, input_or_inputs):
@@ -118,8 +118,7 @@ class _AskForItems(beam.DoFn):
         split, valid = element
         config = self._config
         asked = ask_for_items(valid, config.columns, config.sharding, config.item_shards)
-        path = join(config.staging_directory, f"asked-{split:05d}.arrow")
-        yield from ship(asked, split, path, config.shuffle)
+        yield from ship(asked, split, config.paths.asked(split), config.shuffle)
 
 
 class _Answer(beam.DoFn):
@@ -130,5 +129,4 @@ class _Answer(beam.DoFn):
         shard, slices = element
         config = self._config
         catalogue = open_joined_items(item_shard_directory(catalogue_directory, shard, config.item_shards))
-        path = join(config.staging_directory, f"vectors-{shard:05d}.arrow")
-        yield from ship(answer(collect(slices), catalogue), shard, path, config.shuffle)
+        yield from ship(answer(collect(slices), catalogue), shard, config.paths.vectors(shard), config.shuffle)

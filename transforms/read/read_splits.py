@@ -18,7 +18,8 @@ from ..contract import table_coder  # noqa: F401 (registers the coder of tables)
 from ..contract.arrow_types import one_chunk
 from ..contract.columns import ROW, InteractionColumns
 from ..contract.hashing import hash_values
-from ..files.storage import FileInfo, delete, exists, is_unchanged, join
+from ..files.run_paths import RunPaths
+from ..files.storage import FileInfo, delete, exists, is_unchanged
 from ..files.tables import WrittenFile, open_parquet, write_table
 from .input_plan import OnBadFile, Split
 from .validation import Validated, unreadable_rows, validate
@@ -182,13 +183,13 @@ def _write_rejected(path: str, rejected: pa.Table) -> WrittenFile | None:
 class ReadSplits(beam.PTransform):
     """Split -> valid tables (main output), SplitCounts (tag `counts`); rejected rows go to files of their own.
 
-    The file of a split's rejected rows has a name made from the split alone, so that a retried bundle or a rerun
-    replaces it, or deletes it where there are none any more.
+    The name of a file of rejected rows depends on the split alone. A retried bundle or a resumed run replaces it, or
+    deletes it if no row is rejected any more.
     """
 
     columns: InteractionColumns
     schema: pa.Schema
-    rejected_directory: str
+    paths: RunPaths
     on_bad_file: OnBadFile = "fail"
 
     def expand(self, input_or_inputs):
@@ -201,7 +202,7 @@ class _ReadSplit(beam.DoFn):
     def __init__(self, config: ReadSplits):
         self._columns = config.columns
         self._schema = config.schema.serialize().to_pybytes()
-        self._rejected_directory = config.rejected_directory
+        self._paths = config.paths
         self._on_bad_file: OnBadFile = config.on_bad_file
 
     def setup(self):
@@ -210,7 +211,7 @@ class _ReadSplit(beam.DoFn):
     def process(self, split: Split) -> Iterator:
         started = perf_counter()
         valid, rejected = read_split(split, self._columns, self._arrow_schema, self._on_bad_file)
-        written = _write_rejected(join(self._rejected_directory, f"part-{split.index:05d}.parquet"), rejected)
+        written = _write_rejected(self._paths.rejected(split.index), rejected)
         reasons = Counter(rejected["reason"].to_pylist())
         counts = SplitCounts(
             split.path, len(valid), dict(reasons), perf_counter() - started, row_checksum(valid[ROW]), written

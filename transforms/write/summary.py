@@ -2,7 +2,6 @@
 
 import dataclasses
 from itertools import pairwise
-from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -10,11 +9,10 @@ import pyarrow as pa
 
 from ..contract.columns import InteractionColumns
 from ..files.tables import WrittenFile
-from ..items.joined_items import JoinedItems
-from ..judge.decide import DROP_REASONS, NO_REASON, REASONS, Decisions
-from ..judge.scored_shard import ScoredShard
+from ..judge.decide import DROP_REASONS, NO_REASON, REASONS
+from ..judge.judge_shard import JudgedShard
 from ..read.read_splits import row_checksum
-from .example_users import EXAMPLE_USERS, _examples
+from .example_users import EXAMPLE_USERS, ExampleUser, choose_examples
 
 HISTOGRAM_BINS = 50
 
@@ -44,8 +42,8 @@ class Summary:
     """int64 [2, bins]: users by length of their sequence, before and after; bin 0 is empty, bin k up to 2^(k-1)."""
     seconds: dict[str, float]
     """Worker seconds by step."""
-    examples: list[tuple[tuple[bool, int], dict[str, Any]]]
-    """Up to EXAMPLE_USERS users with their sort keys, ascending."""
+    examples: list[ExampleUser]
+    """Up to EXAMPLE_USERS users, in ascending order of their keys."""
     files: np.ndarray
     """int64 [2, files]: interactions kept and dropped by input file."""
     checksum: int
@@ -60,16 +58,15 @@ class Summary:
 
 
 def summarise(
-    scored: ScoredShard,
-    decisions: Decisions,
+    judged_shard: JudgedShard,
     columns: InteractionColumns,
-    catalogue: JoinedItems,
     bucket: np.ndarray,
     buckets: int,
     first_rows: np.ndarray,
     written: list[WrittenFile],
 ) -> Summary:
     """Counts one shard, given its rows' popularity buckets, int [rows], and the files' first rows, int64 [files]."""
+    scored, decisions = judged_shard.scored, judged_shard.decisions
     offsets = scored.ordered.offsets
     dropped = ~decisions.keep
     lengths = np.diff(offsets)
@@ -97,7 +94,7 @@ def summarise(
         ),
         lengths=np.stack([_length_histogram(lengths), _length_histogram(after)]),
         seconds=scored.seconds,
-        examples=_examples(scored, decisions, columns, catalogue),
+        examples=choose_examples(judged_shard, columns),
         files=np.stack([np.bincount(file[rows], minlength=len(first_rows)) for rows in (~dropped, dropped)]),
         checksum=row_checksum(pa.array(scored.ordered.rows)),
         written=written,
@@ -117,7 +114,7 @@ def merge_summaries(summaries: list[Summary]) -> Summary:
         genuine=np.sum([s.genuine for s in summaries], axis=0),
         lengths=np.sum([s.lengths for s in summaries], axis=0),
         seconds={step: sum(s.seconds.get(step, 0.0) for s in summaries) for step in steps},
-        examples=sorted((e for s in summaries for e in s.examples), key=lambda e: e[0])[:EXAMPLE_USERS],
+        examples=sorted((e for s in summaries for e in s.examples), key=lambda e: e.key)[:EXAMPLE_USERS],
         files=np.sum([s.files for s in summaries], axis=0),
         checksum=sum(s.checksum for s in summaries) % 2**64,
         written=[file for s in summaries for file in s.written],

@@ -11,6 +11,7 @@ from iadsr.transforms.judge.policy import Policy
 from iadsr.transforms.read.read_splits import SplitCounts, row_checksum
 from iadsr.transforms.run.conservation import check_conservation, check_rejected
 from iadsr.transforms.run.run_facts import RunFacts
+from iadsr.transforms.write.example_users import ExampleUser
 from iadsr.transforms.write.summary import Summary, merge_summaries
 
 FACTS = RunFacts({"a.parquet": 10, "b.parquet": 5}, Policy(), np.zeros((6, 256)), {})
@@ -116,11 +117,15 @@ def test_a_run_without_usable_rows_says_why():
         check_conservation(facts, [SplitCounts("a", 0, {"empty item_id": 2}, 0.0)], None)
 
 
+def example(key: tuple[bool, int], user_id: str) -> ExampleUser:
+    return ExampleUser(key, user_id, pa.nulls(0), [])
+
+
 def test_summaries_add_up_and_keep_the_first_examples():
     first, second = summary((1, 0), (2, 0)), summary((0, 3), (3, 1))
-    first.examples.extend([((False, 5), {"user_id": "x"}), ((True, 0), {"user_id": "long"})])
-    second.examples.extend([((False, n), {"user_id": str(n)}) for n in range(9)])
+    first.examples.extend([example((False, 5), "x"), example((True, 0), "long")])
+    second.examples.extend([example((False, n), str(n)) for n in range(9)])
     merged = merge_summaries([first, second])
     assert merged.files.tolist() == [[1, 3], [5, 1]]
     assert (merged.kept, merged.dropped, merged.seconds) == (4, 6, {"score": 2.0})
-    assert [example["user_id"] for _, example in merged.examples] == [*"01234", "x", *"5678"]
+    assert [example.user_id for example in merged.examples] == [*"01234", "x", *"5678"]
