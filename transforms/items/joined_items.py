@@ -18,7 +18,7 @@ from ...models.core.errors import ArtifactError
 from ...models.core.item_vectors import ItemVectors
 from ..contract.arrow_types import one_chunk
 from ..contract.hashing import hash_values
-from ..files.local_copy import local_copy
+from ..files.local_copy import shared_copy
 from ..files.storage import is_local, join, read_bytes, write_atomically
 from ..files.tables import read_arrow, write_arrow
 from .embedding_files import read_embeddings
@@ -207,9 +207,9 @@ def _load(directory: str, name: str) -> np.ndarray:
 
 
 def open_joined_items(directory: str) -> JoinedItems:
-    """Opens a catalogue written by `write_joined_items`; a remote one is first copied to this machine."""
+    """Opens a catalogue written by `write_joined_items`; a remote one is first copied to this machine, once for all."""
     # The memory maps outlive the names of a copy's files.
-    with local_copy(directory) as local:
+    with shared_copy(directory) as local:
         catalogue = open_items(local)
         collaborative, semantic = _load(local, _COLLABORATIVE), _load(local, _SEMANTIC)
     vectors = dataclasses.replace(catalogue.vectors, collaborative=collaborative, semantic=semantic)

@@ -17,6 +17,7 @@ from apache_beam.pvalue import AsSingleton
 from ...models.core.item_vectors import ItemVectors
 from ..contract.columns import InteractionColumns
 from ..contract.sharding import Sharding, user_shard
+from ..files.local_copy import local_copy
 from ..files.run_paths import StagingPaths
 from ..shuffle.slices import Shuffle, Slice, collect, ship
 from .joined_items import JoinedItems, item_shard, item_shard_directory, open_joined_items
@@ -128,5 +129,7 @@ class _Answer(beam.DoFn):
     def process(self, element: tuple[int, Iterable[Slice]], catalogue_directory: str) -> Iterator[tuple[int, Slice]]:
         shard, slices = element
         config = self._config
-        catalogue = open_joined_items(item_shard_directory(catalogue_directory, shard, config.item_shards))
+        # Each item shard is opened by one worker, once. A copy for the whole machine would only fill its disk.
+        with local_copy(item_shard_directory(catalogue_directory, shard, config.item_shards)) as local:
+            catalogue = open_joined_items(local)
         yield from ship(answer(collect(slices), catalogue), shard, config.paths.vectors(shard), config.shuffle)

@@ -11,7 +11,7 @@ from apache_beam.pvalue import AsSingleton
 
 from ..contract.columns import InteractionColumns
 from ..files.loaded_once import LoadedOnce
-from ..files.local_copy import local_copy
+from ..files.local_copy import shared_copy
 from ..files.run_paths import StagingPaths
 from ..files.storage import exists
 from ..items.item_counts import ItemCounts, read_item_counts
@@ -122,5 +122,5 @@ class _ScoreShard(beam.DoFn):
     def _load_model(self) -> "IADSR":
         from ...models.detector.iadsr import IADSR
 
-        with local_copy(self._model_directory) as local:
+        with shared_copy(self._model_directory) as local:
             return IADSR.from_pretrained(local)
