@@ -51,10 +51,7 @@ def upward(tree: ast.AST, module: Module) -> list[str]:
     return [
         f"{line}: {'.'.join(target)}"
         for line, target in imported(tree, module)
-        if target[0] == "iadsr"
-        and len(target) > 1
-        and target[1:4] not in SHARED_BY_ALL
-        and rank(target[1:]) > rank(module)
+        if target[0] == "iadsr" and target[1:4] not in SHARED_BY_ALL and rank(target[1:]) > rank(module)
     ]
 
 

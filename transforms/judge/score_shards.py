@@ -47,7 +47,8 @@ def score_shard(
     started = perf_counter()
     ordered = order_interactions(table, columns)
     ordered_at = perf_counter()
-    vectors = joined_items.take(joined_items.lookup(ordered.item_ids))  # [V', ...], the shard's own items
+    packed = joined_items.take(joined_items.lookup(ordered.item_ids))  # [V', ...], the shard's own items
+    vectors = packed.unpack(model.config.collaborative_dimension)
     scores = score_sequences(model, ordered.sequences(columns), vectors, cells=cells)
     known = (vectors.has_collaborative | vectors.has_semantic)[ordered.items]
     has_text = vectors.has_semantic[ordered.items]
@@ -113,7 +114,7 @@ class _ScoreShard(beam.DoFn):
         model = self._model.get(self._load_model)
         table = collect(slices["rows"])
         if "vectors" in slices:
-            widths = model.config.collaborative_width, model.config.semantic_dimension
+            widths = model.packed_width, model.config.semantic_dimension
             items = collect_joined_items(slices["vectors"], table[self._columns.item].type, widths)
         else:
             items = self._joined_items.get(lambda: open_joined_items(joined_items))

