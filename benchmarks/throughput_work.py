@@ -149,11 +149,11 @@ def clean_in_a_loop(paths: Paths) -> None:
     import torch
 
     from iadsr.models.detector.iadsr import IADSR
-    from iadsr.pipeline.commands.artifacts import COLLABORATIVE, read_model_facts
     from iadsr.transforms.files.run_paths import RunPaths
     from iadsr.transforms.items.embedding_files import read_embeddings
     from iadsr.transforms.items.item_counts import ItemCounts, count_items, merge_counts, sort_counts
     from iadsr.transforms.items.joined_items import join_embedding_tables, open_joined_items, write_joined_items
+    from iadsr.transforms.judge.artifacts import COLLABORATIVE, read_model_facts
     from iadsr.transforms.judge.drop_plan import plan_drops
     from iadsr.transforms.judge.judge_shard import judge_shard
     from iadsr.transforms.judge.policy import Policy
@@ -367,10 +367,10 @@ def _in_memory(paths: Paths):
     import torch
 
     from iadsr.models.detector.iadsr import IADSR
-    from iadsr.pipeline.commands.artifacts import COLLABORATIVE
     from iadsr.pipeline.commands.train import read_log
     from iadsr.transforms.items.embedding_files import read_embeddings
     from iadsr.transforms.items.joined_items import join_embedding_tables
+    from iadsr.transforms.judge.artifacts import COLLABORATIVE
     from iadsr.transforms.read.input_plan import plan_input
 
     torch.set_num_threads(1)

@@ -18,6 +18,7 @@ from ...transforms.contract.sharding import Sharding
 from ...transforms.files import storage
 from ...transforms.files.listing import match_files
 from ...transforms.items.joined_items import Join
+from ...transforms.judge.artifacts import COLLABORATIVE, ModelFacts, check_embeddings, read_model_facts
 from ...transforms.judge.policy import Policy
 from ...transforms.read.input_plan import InputPlan, OnBadFile, plan_input
 from ...transforms.read.rejected_rows import MAX_REJECTED, check_max_rejected
@@ -31,7 +32,6 @@ from ..engines.engine_errors import run_in_thread, translated_errors, translated
 from ..engines.progress import Progress
 from ..engines.runner import is_template, make_runner, runs_here
 from ..engines.watch_files import FileStep, watch_files
-from .artifacts import COLLABORATIVE, ModelFacts, check_embeddings, read_model_facts
 from .clean_graph import build_graph
 
 _SECRET = re.compile("secret|password|token|credential|key|connection_string")

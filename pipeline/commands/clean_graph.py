@@ -1,15 +1,11 @@
 """The Beam graph of the clean command: read, validate, group, join, score, judge, write, finish."""
 
-import math
 from typing import TYPE_CHECKING
 
 import apache_beam as beam
 from apache_beam.pvalue import AsList, AsSingleton
 
 from ...transforms.contract.sharding import Sharding
-from ...transforms.files import storage
-from ...transforms.items.embedding_files import vector_bytes
-from ...transforms.items.joined_items import BROADCAST_BYTES, ITEM_SHARD_BYTES, Join, JoinItems
 from ...transforms.judge.score_log import ScoreLog
 from ...transforms.read.input_plan import InputPlan
 from ...transforms.read.read_splits import ReadSplits
@@ -21,7 +17,6 @@ from ...transforms.shuffle.slices import Shuffle
 from ...transforms.write.shards import JudgeAndWrite
 from ...transforms.write.summary import MergeSummaries
 from ..report.render import render_report
-from .artifacts import COLLABORATIVE
 
 if TYPE_CHECKING:
     from .clean import CleanOptions
@@ -48,10 +43,6 @@ def build_graph(
         store: The opened output directory.
     """
     columns, policy = options.columns, options.policy
-    collaborative = storage.join(options.model, COLLABORATIVE)
-    item_shards = choose_item_shards(options.join, vector_bytes(options.embeddings) + vector_bytes(collaborative))
-    join = JoinItems(options.embeddings, collaborative, store.joined_items(item_shards), item_shards)
-    joined_items = AsSingleton(pipeline | "Joined items" >> join)
     read = (
         pipeline
         | "Splits" >> beam.Create(plan.splits)  # which spreads them over the workers
@@ -62,20 +53,19 @@ def build_graph(
         columns,
         policy,
         options.model,
+        options.embeddings,
         facts.noise_reference,
         sharding,
         shuffle,
-        item_shards,
+        options.join,
         store,
-        joined_items,
         checked,
     )
     # These are None if no row is usable. Only the last step reads them then, and it refuses such a log first.
     drop_plan, item_counts = AsSingleton(scored.plan, None), AsSingleton(scored.item_counts, None)
-    write = JudgeAndWrite(columns, policy, store, facts.first_rows, drop_plan, item_counts)
     summary = (
         scored.shards
-        | "Write" >> write
+        | "Write" >> JudgeAndWrite(columns, policy, store, facts.first_rows, drop_plan, item_counts)
         | "Merge summaries" >> beam.CombineGlobally(MergeSummaries()).without_defaults()
     )
     _ = pipeline | "Finish" >> FinishRun(
@@ -86,17 +76,5 @@ def build_graph(
         summary=AsSingleton(summary, None),
         plan=drop_plan,
         item_counts=item_counts,
-        joined_items=joined_items,
+        joined_items=AsSingleton(scored.joined_items),
     )
-
-
-def choose_item_shards(join: Join | None, item_bytes: int) -> int | None:
-    """Returns how many parts the joined items are cut into; None if every machine gets them whole.
-
-    Args:
-        join: What the user asks for; None: by the size of the vectors alone.
-        item_bytes: Size of all vectors.
-    """
-    if join == "broadcast" or (join is None and item_bytes <= BROADCAST_BYTES):
-        return None
-    return max(math.ceil(item_bytes / ITEM_SHARD_BYTES), 1)

@@ -148,7 +148,7 @@ def test_nothing_is_kept_of_a_run_that_could_read_fewer_rows(world, tmp_path, mo
 @pytest.mark.parametrize("joins", [("shuffle", "shuffle"), ("shuffle", "broadcast"), ("broadcast", "shuffle")])
 def test_a_run_is_gone_on_with_whichever_way_items_met_their_vectors(world, undisturbed, tmp_path, monkeypatch, joins):
     monkeypatch.setattr(
-        "iadsr.pipeline.commands.clean_graph.ITEM_SHARD_BYTES", 500
+        "iadsr.transforms.items.joined_items.ITEM_SHARD_BYTES", 500
     )  # more parts than one, of this tiny catalogue
     cut_off(world, tmp_path / "out", staging, "write_arrow", 2, join=joins[0])
     scored = stop_after(monkeypatch, scoring, "score_shard", 99)

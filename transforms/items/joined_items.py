@@ -7,6 +7,7 @@ was too rare to be trained) borrows one from its nearest neighbours by text. Tha
 import dataclasses
 import io
 import json
+import math
 from typing import Literal
 
 import apache_beam as beam
@@ -207,6 +208,18 @@ def open_joined_items(directory: str) -> JoinedItems:
         collaborative, semantic = _load(local, _COLLABORATIVE), _load(local, _SEMANTIC)
     vectors = dataclasses.replace(items.vectors, collaborative=collaborative, semantic=semantic)
     return dataclasses.replace(items, vectors=vectors)
+
+
+def choose_item_shards(join: Join | None, item_bytes: int) -> int | None:
+    """Returns how many parts the joined items are cut into; None if every machine gets them whole.
+
+    Args:
+        join: What the user asks for; None: by the size of the vectors alone.
+        item_bytes: Size of all vectors.
+    """
+    if join == "broadcast" or (join is None and item_bytes <= BROADCAST_BYTES):
+        return None
+    return max(math.ceil(item_bytes / ITEM_SHARD_BYTES), 1)
 
 
 @dataclasses.dataclass

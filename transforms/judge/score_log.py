@@ -14,16 +14,20 @@ from apache_beam.transforms.util import WaitOn
 from ..contract.columns import InteractionColumns
 from ..contract.sharding import Sharding
 from ..files.run_paths import StagingPaths
+from ..files.storage import join
+from ..items.embedding_files import vector_bytes
 from ..items.item_counts import CountItems
+from ..items.joined_items import Join, JoinItems, choose_item_shards
 from ..items.shuffle_join import FetchVectors
 from ..shuffle.slices import Shuffle, SliceByUserShard
+from .artifacts import COLLABORATIVE
 from .drop_plan import PlanDrops
 from .policy import Policy
 from .score_shards import ScoreShards
 
 
 class ScoredLog(NamedTuple):
-    """What `ScoreLog` gives; all three are empty if no row is valid."""
+    """What `ScoreLog` gives. The first three are empty if no row is valid."""
 
     shards: beam.PCollection
     """StagedShard of each user shard."""
@@ -31,6 +35,8 @@ class ScoredLog(NamedTuple):
     """One DropPlan."""
     item_counts: beam.PCollection
     """Path of the item counts, one."""
+    joined_items: beam.PCollection
+    """Directory of the joined items, one."""
 
 
 @dataclasses.dataclass
@@ -44,27 +50,31 @@ class ScoreLog(beam.PTransform):
     columns: InteractionColumns
     policy: Policy
     model_directory: str
+    embeddings: str
+    """Directory of the semantic embeddings."""
     noise_reference: np.ndarray
     """What inserted noise scores, see `models.training.noise_reference`."""
     sharding: Sharding
     shuffle: Shuffle
-    item_shards: int | None
-    """How many parts the joined items are cut into; None: every machine gets them whole."""
+    join: Join | None
+    """How items meet their vectors; None: by the size of the vectors."""
     paths: StagingPaths
-    joined_items: AsSingleton
-    """Directory of the joined items."""
     checked: beam.PCollection
     """Nothing is scored before this is complete: the staging directory may still hold stale shards."""
 
     def expand(self, input_or_inputs):
         """Applies all steps to a PCollection of valid tables."""
+        collaborative = join(self.model_directory, COLLABORATIVE)
+        item_shards = choose_item_shards(self.join, vector_bytes(self.embeddings) + vector_bytes(collaborative))
+        joined_items = input_or_inputs.pipeline | "Joined items" >> JoinItems(
+            self.embeddings, collaborative, self.paths.joined_items(item_shards), item_shards
+        )
+        items_directory = AsSingleton(joined_items)
         item_counts = input_or_inputs | "Popularity" >> CountItems(self.columns.item, self.paths)
         slices = SliceByUserShard(self.columns.user, self.sharding, self.shuffle, self.paths)
         grouped = {"rows": input_or_inputs | "Slice" >> slices}
-        if self.item_shards is not None:
-            fetch = FetchVectors(
-                self.columns, self.sharding, self.item_shards, self.shuffle, self.paths, self.joined_items
-            )
+        if item_shards is not None:
+            fetch = FetchVectors(self.columns, self.sharding, item_shards, self.shuffle, self.paths, items_directory)
             grouped["vectors"] = input_or_inputs | "Fetch vectors" >> fetch
         scored = (
             grouped
@@ -76,7 +86,7 @@ class ScoreLog(beam.PTransform):
                 self.model_directory,
                 self.sharding.cells,
                 self.paths,
-                self.joined_items,
+                items_directory,
                 # If there is no count, there is no shard to score either.
                 AsSingleton(item_counts, None),
             )
@@ -84,4 +94,4 @@ class ScoreLog(beam.PTransform):
         plan = scored | "Tallies" >> beam.Values() | "Plan drops" >> PlanDrops(self.policy, self.noise_reference)
         # Without the shuffle, a retry of a later step would score again, and shards would stay with their worker.
         shards = scored | "Staged shards" >> beam.Keys() | "Spread over workers" >> beam.Reshuffle()
-        return ScoredLog(shards, plan, item_counts)
+        return ScoredLog(shards, plan, item_counts, joined_items)

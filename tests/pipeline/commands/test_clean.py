@@ -18,6 +18,7 @@ from iadsr.pipeline.commands.clean import CleanOptions, clean
 from iadsr.pipeline.engines.progress import Progress
 from iadsr.pipeline.engines.runner import beam_options
 from iadsr.transforms.contract.columns import InteractionColumns
+from iadsr.transforms.items import joined_items
 from iadsr.transforms.items.embedding_files import read_embeddings, write_embeddings
 from iadsr.transforms.items.embedding_table import EmbeddingTable
 from iadsr.transforms.judge import score_shards as scoring
@@ -141,7 +142,7 @@ def test_bytes_do_not_depend_on_shuffle_or_workers(world, cleaned, tmp_path, opt
 @pytest.mark.parametrize("settings", [{}, {"shuffle": "bytes"}, {"flags": ["--direct_num_workers=2"]}])
 def test_both_joins_agree_to_the_bit(world, cleaned, tmp_path, monkeypatch, settings):
     output, manifest = cleaned
-    monkeypatch.setattr(clean_graph, "ITEM_SHARD_BYTES", 500)  # more parts than one, of this tiny catalogue
+    monkeypatch.setattr(joined_items, "ITEM_SHARD_BYTES", 500)  # more parts than one, of this tiny catalogue
     again = run(world, tmp_path / "again", policy=Policy(threshold=0.4), join="shuffle", **settings)
     assert contents(tmp_path / "again") == contents(output)
     assert again["items"] == manifest["items"]
@@ -149,7 +150,7 @@ def test_both_joins_agree_to_the_bit(world, cleaned, tmp_path, monkeypatch, sett
 
 
 def test_joins_agree_where_the_catalogue_knows_no_item_of_a_shard_or_only_new_ones(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(clean_graph, "ITEM_SHARD_BYTES", 500)
+    monkeypatch.setattr(joined_items, "ITEM_SHARD_BYTES", 500)
     semantic = read_embeddings(world.embeddings)
     ids = pa.array([*semantic.item_ids.to_pylist(), "brand-new"])
     vectors = np.concatenate([semantic.vectors, semantic.vectors[:1]])
@@ -166,14 +167,6 @@ def test_joins_agree_where_the_catalogue_knows_no_item_of_a_shard_or_only_new_on
     assert manifests["shuffle"]["items"] == manifests["broadcast"]["items"]
     assert manifests["shuffle"]["items"]["borrowed"] == 1
     assert manifests["shuffle"]["items"]["unknown"] == 1
-
-
-def test_the_join_is_chosen_by_the_size_of_the_catalogue_and_by_who_asks(monkeypatch):
-    choose = clean_graph.choose_item_shards
-    assert choose(None, 64 << 30) is None
-    assert choose(None, (64 << 30) + 1) == 257
-    assert choose("shuffle", 1000) == 1
-    assert choose("broadcast", 1 << 50) is None
 
 
 def test_no_bit_depends_on_the_number_of_shards(world, tmp_path):
