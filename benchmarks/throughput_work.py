@@ -228,7 +228,7 @@ class _Shards:
 
     def add(self, table: pa.Table) -> None:
         """Appends each row to its shard."""
-        from iadsr.transforms.shuffle.sharding import split_by_shard
+        from iadsr.transforms.contract.sharding import split_by_shard
 
         for shard, part in split_by_shard(table, COLUMNS.user, self._sharding):
             if shard not in self._writers:

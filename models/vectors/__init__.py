@@ -1,1 +1,1 @@
-"""Item vectors learned from the log: out of fold from co-occurrence, their components, and neighbours by text."""
+"""Item vectors that are learned from the log: co-occurrence, components in which users agree, neighbours."""

@@ -1,9 +1,9 @@
-"""Without a remote path or an encoder by name, nothing asks the network."""
+"""No command uses the network, unless the user names a remote path or an encoder to download."""
 
 import subprocess
 import sys
 
-# Audit hooks hear of every connection that Python code makes, and cannot be taken out again: hence another process.
+# An audit hook hears of every connection that Python code makes. It cannot be removed, so it runs in its own process.
 CODE = """
 import json, sys
 asked = []
@@ -19,7 +19,7 @@ from iadsr.pipeline.commands.clean import CleanOptions, clean
 from iadsr.pipeline.commands.doctor import DoctorOptions, examine
 from iadsr.pipeline.engines.runner import beam_options
 from iadsr.pipeline.engines.progress import Progress
-from iadsr.transforms.verification import verify_output
+from iadsr.transforms.run.verification import verify_output
 
 interactions, embeddings, model, output = sys.argv[1:]
 findings = list(examine(DoctorOptions(interactions, None, embeddings, model, output)))

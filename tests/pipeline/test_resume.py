@@ -288,11 +288,11 @@ def test_an_output_that_is_a_file_or_holds_links_is_refused(world, tmp_path):
 RUN = """
 import json, resource, signal, sys
 from rich.console import Console
-from iadsr.models.errors import IadsrError
-from iadsr.pipeline.clean import CleanOptions, clean
-from iadsr.pipeline.runner import beam_options
-from iadsr.pipeline.progress import Progress
-from iadsr.transforms.deciding import Policy
+from iadsr.models.core.errors import IadsrError
+from iadsr.pipeline.commands.clean import CleanOptions, clean
+from iadsr.pipeline.engines.runner import beam_options
+from iadsr.pipeline.engines.progress import Progress
+from iadsr.transforms.judge.policy import Policy
 if limit:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
@@ -304,7 +304,7 @@ except IadsrError as error:
 
 
 @pytest.fixture(scope="module")
-def start(world):
+def start(world, tmp_path_factory):
     """Starts a run in a process of its own that has imported everything already."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
@@ -318,7 +318,7 @@ def start(world):
         process.start()
         return process
 
-    start_up = start(Path(world.model).parent / "warm")
+    start_up = start(tmp_path_factory.mktemp("warm") / "out")
     start_up.join()
     assert start_up.exitcode == 0
     return start

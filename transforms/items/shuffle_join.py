@@ -19,8 +19,8 @@ from apache_beam.pvalue import AsSingleton
 
 from ...models.core.item_vectors import PackedItemVectors
 from ..contract.columns import InteractionColumns
+from ..contract.sharding import Sharding, user_shard
 from ..files.storage import join
-from ..shuffle.sharding import Sharding, user_shard
 from ..shuffle.slices import Shuffle, Slice, collect, ship
 from .joined_items import JoinedItems, item_shard, item_shard_directory, open_joined_items
 
