@@ -12,7 +12,7 @@ _MEANINGS = {
     DROPPED: "without what iadsr clean drops",
     WEIGHTED: "by the weights of iadsr clean, and without what weighs 0",
     ORACLE: "without exactly the inserted noise",
-    RANDOM: "without as many as weigh_shard 0, whichever",
+    RANDOM: "without as many as weigh 0, whichever",
 }
 
 

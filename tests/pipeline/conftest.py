@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from iadsr.models.detector.model_config import IADSRConfig
-from iadsr.models.training.train_model import train
+from iadsr.models.training.train_model import train_model
 from iadsr.models.training.training_config import TrainingConfig
 from iadsr.pipeline.commands.train import read_log, write_model
 from iadsr.transforms.contract.columns import InteractionColumns
@@ -87,7 +87,7 @@ def make_world(root: Path) -> None:
     write_embeddings(semantic, str(root / "embeddings"))
 
     ordered, _ = read_log(plan_input(str(root / "log"), InteractionColumns()), InteractionColumns())
-    result = train(
+    result = train_model(
         ordered.sequences(InteractionColumns()),
         semantic.vectors,
         semantic.present,
