@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import AsSingleton
 
-from iadsr.models.core.item_vectors import ItemVectors
+from iadsr.models.core.item_vectors import PackedItemVectors
 from iadsr.pipeline.engines.runner import beam_options, make_runner
 from iadsr.transforms.contract.arrow_types import one_chunk
 from iadsr.transforms.items.joined_items import (
@@ -46,7 +46,7 @@ def make_catalogue(items: int, width: int) -> JoinedItems:
     every = np.ones(items, bool)
     nothing = pa.nulls(items, pa.large_string())
     return JoinedItems(
-        one_chunk(pa.array(ids)), nothing, ItemVectors(collaborative, semantic, every, every), ~every, {}
+        one_chunk(pa.array(ids)), nothing, PackedItemVectors(collaborative, semantic, every, every), ~every, {}
     )
 
 

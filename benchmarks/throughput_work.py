@@ -115,7 +115,7 @@ def _write_embeddings(paths: Paths) -> None:
 
 def _write_model(paths: Paths) -> None:
     from iadsr.models.detector.model_config import IADSRConfig
-    from iadsr.models.training.train_model import train
+    from iadsr.models.training.train_model import train_model
     from iadsr.models.training.training_config import TrainingConfig
     from iadsr.pipeline.commands.train import read_log, write_model
     from iadsr.transforms.items.embedding_files import read_embeddings
@@ -127,7 +127,7 @@ def _write_model(paths: Paths) -> None:
     embeddings = read_embeddings(paths.embeddings)
     semantic, has_semantic = align(embeddings, log.item_ids)
     once = TrainingConfig(collaborative_epochs=1, alignment_epochs=1, context_epochs=1, head_epochs=1)
-    result = train(sample, semantic, has_semantic, IADSRConfig(), once)
+    result = train_model(sample, semantic, has_semantic, IADSRConfig(), once)
     result.model.provenance = {
         "embeddings": embeddings.metadata.to_dict(),
         "embeddings_fingerprint": fingerprint(embeddings),
@@ -228,7 +228,7 @@ class _Shards:
 
     def add(self, table: pa.Table) -> None:
         """Appends each row to its shard."""
-        from iadsr.transforms.shuffle.sharding import split_by_shard
+        from iadsr.transforms.contract.sharding import split_by_shard
 
         for shard, part in split_by_shard(table, COLUMNS.user, self._sharding):
             if shard not in self._writers:
@@ -343,8 +343,8 @@ def score_as_in_the_paper(paths: Paths) -> dict[str, float]:
     model, sequences, vectors = _in_memory(paths)
     papers = IADSR(dataclasses.replace(model.config, head="paper"))
     papers.load_state_dict(model.state_dict())
-    collaborative = np.ascontiguousarray(vectors.collaborative[:, : papers.config.collaborative_width])
-    return _score_shard(paths, papers, sequences, dataclasses.replace(vectors, collaborative=collaborative))
+    vectors = dataclasses.replace(vectors, collaborative=np.ascontiguousarray(vectors.collaborative))
+    return _score_shard(paths, papers, sequences, vectors)
 
 
 def _score_shard(paths: Paths, model, sequences, vectors) -> dict[str, float]:
@@ -402,4 +402,5 @@ def _in_memory(paths: Paths):
     collaborative = read_embeddings(os.path.join(paths.model, COLLABORATIVE), kind="collaborative")
     catalogue = join_embedding_tables(read_embeddings(paths.embeddings), collaborative)
     log, _ = read_log(plan_input(paths.log, COLUMNS), COLUMNS)
-    return IADSR.from_pretrained(paths.model), log.sequences(COLUMNS), catalogue.take(catalogue.lookup(log.item_ids))
+    model, packed = IADSR.from_pretrained(paths.model), catalogue.take(catalogue.lookup(log.item_ids))
+    return model, log.sequences(COLUMNS), packed.unpack(model.config.collaborative_dimension)

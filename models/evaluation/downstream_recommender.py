@@ -20,7 +20,7 @@ from ..core.windows import Windows, batches
 from ..detector.backbones import make_backbone
 from ..detector.model_config import BackboneName, IADSRConfig
 from ..training.early_stopping import EarlyStopping
-from ..training.epochs import lower_rate
+from ..training.epochs import falling_rate
 from .ranking import METRICS, measure_ranks, rank_targets
 
 STEPS_PER_EPOCH = 50
@@ -154,10 +154,10 @@ def train_recommender(
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the generator of the GPU
         model = NextItemModel(items, config)
         optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
+        schedule = falling_rate(optimiser, config.epochs)
         best = EarlyStopping(model, config.epochs)
         for epoch in range(1, config.epochs + 1):
             model.train()
-            lower_rate(optimiser, config.learning_rate, epoch, config.epochs)
             done = 0
             for chosen, index, mask in batches(windows, batch_positions, generator):
                 at, real = torch.from_numpy(index), torch.from_numpy(mask)
@@ -173,6 +173,7 @@ def train_recommender(
                 done += len(chosen)
                 if report:
                     report(epoch, done / len(windows))
+            schedule.step()
             measured = _measure(model, candidates, config, validation)[:, STOPPING_METRIC].mean()
             best.stop_after(epoch, -measured)
         best.restore_best()

@@ -136,9 +136,9 @@ def embed(
     """
     beam_options = _beam_options(context)
     from ..commands.embed import EmbedOptions, embed_catalogue
+    from ..commands.messages import describe_embedding
     from ..engines.progress import Progress
     from ..engines.runner import refuse_other_runners
-    from ..report.messages import describe_embedding
 
     refuse_other_runners("embed", beam_options)
     options = EmbedOptions(items, output, text_columns, item_column, encoder)
@@ -169,11 +169,11 @@ def train(
     """Train a noise detector on a log and its item embeddings."""
     beam_options = _beam_options(context)
     from ...transforms.contract.columns import InteractionColumns
+    from ..commands.messages import describe_training
     from ..commands.train import TrainOptions
     from ..commands.train import train as run
     from ..engines.progress import Progress
     from ..engines.runner import refuse_other_runners
-    from ..report.messages import describe_training
 
     refuse_other_runners("train", beam_options)
     columns = InteractionColumns(user_column, item_column, timestamp_column, position_column)
@@ -227,8 +227,8 @@ def clean(
     beam_options = _beam_options(context)
     from ..commands.clean import CleanOptions
     from ..commands.clean import clean as run
+    from ..commands.messages import describe_cleaning
     from ..engines.progress import Progress
-    from ..report.messages import describe_cleaning
 
     options = CleanOptions(
         interactions=interactions,
@@ -279,7 +279,7 @@ def doctor(
 
     from ...transforms.contract.columns import InteractionColumns
     from ..commands.doctor import DoctorOptions, examine
-    from ..report.messages import describe_findings
+    from ..commands.messages import describe_findings
 
     columns = InteractionColumns(user_column, item_column, timestamp_column, position_column)
     workers = beam_options.view_as(DirectOptions).direct_num_workers
@@ -316,7 +316,7 @@ def verify(
     """
     _beam_options(context)
     from ...transforms.run.verification import verify_output
-    from ..report.messages import describe_verification
+    from ..commands.messages import describe_verification
 
     _out.print(describe_verification(verify_output(output), output))
 

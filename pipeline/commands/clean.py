@@ -16,6 +16,7 @@ from apache_beam.pvalue import AsList, AsSingleton
 from ...models.core.errors import InputError
 from ...transforms.contract.columns import InteractionColumns
 from ...transforms.contract.output_layout import INTERACTIONS, REJECTED, STAGING
+from ...transforms.contract.sharding import Sharding
 from ...transforms.files import storage
 from ...transforms.files.listing import match_files
 from ...transforms.items.embedding_files import vector_bytes
@@ -36,7 +37,6 @@ from ...transforms.run.pseudonyms import ReportUsers
 from ...transforms.run.resuming import discard_work_on_other_rows
 from ...transforms.run.run_facts import RunFacts
 from ...transforms.run.run_store import prepare_output
-from ...transforms.shuffle.sharding import Sharding
 from ...transforms.shuffle.slices import Shuffle, SliceByUserShard
 from ...transforms.write.shards import DecideAndWrite
 from ...transforms.write.summary import MergeSummaries

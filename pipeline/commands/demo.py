@@ -14,9 +14,9 @@ from ...transforms.files.storage import is_local
 from ...transforms.judge.policy import Policy
 from ..engines.progress import Progress
 from ..engines.runner import runs_here
-from ..report.messages import describe_cleaning, describe_embedding, describe_training
 from .clean import CleanOptions, clean, refuse_local_output
 from .embed import EmbedOptions, embed_catalogue
+from .messages import describe_cleaning, describe_embedding, describe_training
 from .movielens import TERMS, fetch_movielens
 from .train import TrainOptions, train
 

@@ -24,8 +24,8 @@ from ...transforms.read.input_plan import InputPlan, OnBadFile, plan_input
 from ...transforms.read.read_splits import read_split
 from ...transforms.run.output_directory import locked
 from ..engines.runner import usable_cores
-from ..report.messages import counted
 from .artifacts import ModelFacts, check_embeddings, read_model_facts
+from .messages import counted
 
 BASE_BYTES = 700 << 20
 """What a worker process takes before it holds any data: Python, Beam, Arrow, torch."""

@@ -4,15 +4,15 @@ import math
 
 from ...models.evaluation.bootstrap import Estimate
 from ...models.evaluation.ranking import METRICS
-from ..report.messages import describe_left_out
 from .evaluate import DROPPED, MAIN_METRIC, ORACLE, RANDOM, RAW, WEIGHTED, Evaluation, TreatmentResult
+from .messages import describe_left_out
 
 _MEANINGS = {
     RAW: "the log as it is",
     DROPPED: "without what iadsr clean drops",
     WEIGHTED: "by the weights of iadsr clean, and without what weighs 0",
     ORACLE: "without exactly the inserted noise",
-    RANDOM: "without as many as weigh_shard 0, whichever",
+    RANDOM: "without as many as weigh 0, whichever",
 }
 
 

@@ -12,8 +12,7 @@ from ...models.core.errors import IadsrError, InputError
 from ...models.detector.model_config import BackboneName, HeadName, IADSRConfig
 from ...models.detector.model_files import CARD, CONFIG, WEIGHTS, fingerprint_of
 from ...models.noise.share import MIN_REFERENCE
-from ...models.training.train_model import TrainingProgress, TrainingResult
-from ...models.training.train_model import train as train_model
+from ...models.training.train_model import TrainingProgress, TrainingResult, train_model
 from ...models.training.training_config import TrainingConfig
 from ...transforms.contract.columns import InteractionColumns
 from ...transforms.contract.python_values import python_values
@@ -215,8 +214,9 @@ def write_model(output: str, result: TrainingResult, item_ids: pa.Array) -> None
     own = fingerprint_of(contents)
     left = [storage.join(output, *name.split("/")) for name in storage.list_names(output) if storage.is_temporary(name)]
     storage.delete(storage.join(output, CONFIG), *left)
-    metadata = EmbeddingMetadata("collaborative", config.backbone, own, "none", config.collaborative_width)
-    table = EmbeddingTable(item_ids, result.collaborative, result.has_collaborative, texts=None, metadata=metadata)
+    packed = result.vectors.pack()
+    metadata = EmbeddingMetadata("collaborative", config.backbone, own, "none", packed.collaborative.shape[1])
+    table = EmbeddingTable(item_ids, packed.collaborative, packed.has_collaborative, texts=None, metadata=metadata)
     write_embeddings(table, storage.join(output, COLLABORATIVE))
     for name, content in contents.items():
         storage.write_atomically(

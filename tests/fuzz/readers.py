@@ -1,9 +1,10 @@
-"""Feeds mutated real files to the readers; run by test_fuzz in a process of its own, since native readers can crash.
+"""Feeds mutated real files to the readers. test_fuzz runs it in its own process, because native readers can crash.
 
     python readers.py DIRECTORY KIND:FIRST:COUNT ...
 
-Prints for each kind the number of cases by how they ended, as a line of JSON. Before each case its kind and number go
-to DIRECTORY/case, so that a crash can be traced. Anything but our errors or a right answer is listed as a failure.
+For each kind it prints a line of JSON with the number of cases by how they ended. Before each case it writes the kind
+and the number to DIRECTORY/case, so that a crash can be traced. Every end is a failure but one of our errors or a right
+answer.
 """
 
 import json
@@ -29,9 +30,9 @@ SECONDS = 60
 
 
 def mutate(content: bytes, generator: random.Random) -> bytes:
-    """Flips, overwrites, swaps, cuts out or doubles parts of a file, or cuts it off; now and then in several places.
+    """Flips, overwrites, swaps, removes or doubles parts of a file, or cuts it off; sometimes in several places.
 
-    Most changes keep the size: those that do not break a Parquet file before anything of it is read.
+    Most changes keep the size. The others break a Parquet file before any of its data is read.
     """
     if content[:1] == b"{" and generator.random() < 0.6:
         return json.dumps(mutate_values(json.loads(content), generator)).encode()
@@ -81,7 +82,7 @@ HOSTILE = (
 
 
 def mutate_values(value: Any, generator: random.Random) -> Any:
-    """Puts something else in the place of one value of a JSON document, or takes an entry away."""
+    """Replaces one value of a JSON document, or removes an entry."""
     if not isinstance(value, (dict, list)) or not value or generator.random() < 0.15:
         return generator.choice(HOSTILE)
     copy = dict(value) if isinstance(value, dict) else list(value)
@@ -125,7 +126,7 @@ def log_files(directory: Path) -> list[bytes]:
 
 
 def read_log(path: Path, content: bytes) -> str:
-    """Plans and reads a log; every row of the footer must come out valid or rejected."""
+    """Plans and reads a log. Each row that the footer counts must be valid or rejected."""
     from iadsr.transforms.contract.columns import InteractionColumns
     from iadsr.transforms.read.input_plan import plan_input
     from iadsr.transforms.read.ordering import order_interactions
@@ -254,7 +255,7 @@ def run(kind: str, first: int, count: int, directory: Path) -> dict[str, Any]:
             (directory / "case").write_text(f"{kind} {number}")
             generator = random.Random(f"{kind} {number}")
             content = mutate(originals[number % len(originals)], generator)
-            signal.alarm(SECONDS)  # a reader that hangs ends the process, like one that crashes
+            signal.alarm(SECONDS)  # ends the process if a reader hangs
             try:
                 ends[read(Path(scratch) / name, content)] += 1
             except IadsrError as error:

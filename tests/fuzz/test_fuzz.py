@@ -1,4 +1,4 @@
-"""Mutated real files end in one of our errors, in rejected rows, or in a right answer, and never in anything else.
+"""Readers answer mutated real files with one of our errors, with rejected rows or with a right answer; nothing else.
 
 `IADSR_FUZZ=10 pytest tests/fuzz` runs ten times as many cases.
 """
@@ -28,7 +28,7 @@ def test_mutated_files_never_end_in_anything_but_our_errors(tmp_path):
     assert [one["kind"] for one in results] == list(CASES)
     failures = [(one["kind"], failure) for one in results for failure in one["failures"]]
     assert not failures, failures[:3]
-    # The mutations reach beyond the outermost check: some files are read, and some fail late.
+    # The mutations get past the outermost check: some files are read, and some fail late.
     ends = {one["kind"]: one["ends"] for one in results}
     assert all(one["read"] > 50 for kind, one in ends.items() if kind != "manifest")
     assert ends["log"]["rejected rows"] > 200

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from iadsr.models.core.errors import InputError
 from iadsr.pipeline.commands.clean import CleanOptions, clean
+from iadsr.pipeline.commands.messages import describe_cleaning, describe_verification
 from iadsr.pipeline.engines.progress import Progress
 from iadsr.pipeline.engines.runner import beam_options
-from iadsr.pipeline.report.messages import describe_cleaning, describe_verification
 from iadsr.transforms.judge import score_shards as scoring
 from iadsr.transforms.judge.policy import Policy
 from iadsr.transforms.run.verification import verify_output

@@ -1,4 +1,4 @@
-"""Models, embeddings and configurations that somebody made to do harm: refused, and nothing of them runs."""
+"""Models, embeddings and configurations that were made to do harm are refused, and none of their code runs."""
 
 import ast
 import json
@@ -36,13 +36,13 @@ def embeddings(world, tmp_path) -> Path:
 
 
 def load(model: Path) -> None:
-    """All that clean reads of a model."""
+    """Reads everything of a model that clean reads."""
     read_model_facts(str(model))
     IADSR.from_pretrained(model)
 
 
 class Explosive:
-    """Would touch a file when unpickled."""
+    """Makes a directory if it is unpickled."""
 
     def __init__(self, path: Path):
         self.path = path

@@ -1,9 +1,9 @@
-"""Without a remote path or an encoder by name, nothing asks the network."""
+"""No command uses the network, unless the user names a remote path or an encoder to download."""
 
 import subprocess
 import sys
 
-# Audit hooks hear of every connection that Python code makes, and cannot be taken out again: hence another process.
+# An audit hook hears of every connection that Python code makes. It cannot be removed, so it runs in its own process.
 CODE = """
 import json, sys
 asked = []

@@ -1,4 +1,4 @@
-"""What a run says, whether it ends well or badly, holds no user's id and no row."""
+"""The output of a command shows no user's id and no row, whether the command succeeds or fails."""
 
 import logging
 import sys
@@ -23,7 +23,7 @@ def log(world) -> pa.Table:
 
 @pytest.fixture
 def command(world, tmp_path, monkeypatch, capfd):
-    """Runs a command as `iadsr` does, but in this process; returns its exit code and all that it wrote."""
+    """Runs a command as `iadsr` does, but in this process. Returns its exit code and all that it wrote."""
 
     def command(*arguments: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["iadsr", *map(str, arguments)])

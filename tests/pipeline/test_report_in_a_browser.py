@@ -1,4 +1,4 @@
-"""The report in a real browser: what comes from the data stays text there, and nothing is asked of the network."""
+"""The report in a real browser: text from the data stays text, and the page asks nothing of the network."""
 
 import http.server
 import shutil
@@ -16,11 +16,24 @@ from iadsr.pipeline.report.render import render_report
 from iadsr.transforms.judge.policy import Policy
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: install the Debian package chromium")
+# As root it runs without a sandbox. The others stop traffic of its own and questions of a first start.
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--virtual-time-budget=3000",
+]
 
 
 def attacks(port: int) -> list[str]:
-    """Texts each of which, unescaped, changes the title of the page or asks a local server for something."""
+    """Returns texts that, if they are not escaped, change the title of the page or ask a local server for something."""
     runs = "document.title='PWNED'"
     return [
         f"<script>{runs}</script>",
@@ -40,7 +53,7 @@ def attacks(port: int) -> list[str]:
 
 @pytest.fixture
 def asked():
-    """A server on this machine, and the paths that it was asked for."""
+    """The port of a server on this machine, and the paths that it was asked for."""
     paths: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -59,10 +72,9 @@ def asked():
 
 
 def visit(page: str, tmp_path: Path) -> str:
-    """Returns the page's document as it is after its scripts, if any, have run."""
+    """Returns the page's document after its scripts have run, if it has any."""
     (tmp_path / "page.html").write_text(page, encoding="utf-8")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--virtual-time-budget=3000"]
-    command = [str(CHROMIUM), *flags, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
     result = subprocess.run(
         [*command, (tmp_path / "page.html").as_uri()], capture_output=True, text=True, timeout=120, check=True
     )

@@ -304,7 +304,7 @@ except IadsrError as error:
 
 
 @pytest.fixture(scope="module")
-def start(world):
+def start(world, tmp_path_factory):
     """Starts a run in a process of its own that has imported everything already."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
@@ -318,7 +318,7 @@ def start(world):
         process.start()
         return process
 
-    start_up = start(Path(world.model).parent / "warm")
+    start_up = start(tmp_path_factory.mktemp("warm") / "out")
     start_up.join()
     assert start_up.exitcode == 0
     return start

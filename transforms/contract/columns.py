@@ -1,4 +1,7 @@
-"""The columns of an interaction log, and every column that cleaning adds."""
+"""The columns of an interaction log, the columns that cleaning adds, and the columns that a run uses internally.
+
+You need this whenever you name a column.
+"""
 
 from dataclasses import dataclass
 
@@ -8,19 +11,16 @@ from ...models.core.errors import UsageError
 from ...models.detector.features import SIMILARITIES
 
 INTERNAL_PREFIX = "__iadsr_"
-"""No column of a user's may start with this."""
-
+"""Prefix of the internal columns. No column of the user's log may start with it."""
 
 ROW = f"{INTERNAL_PREFIX}row"
-"""Internal column: number of the row in the whole input (files in sorted order), int64."""
-
+"""Internal column: the number of the row in the whole input, int64. Files count in sorted order."""
 
 TIME = f"{INTERNAL_PREFIX}time"
-"""Internal column, where timestamps are strings: the timestamp as an int64 that sorts like it."""
-
+"""Internal column: the timestamp as an int64 that sorts like it. Only logs whose timestamps are strings have it."""
 
 SIMILARITY_COLUMNS = tuple(f"{name}_similarity" for name in SIMILARITIES)
-
+"""Columns that show how similar an interaction is to its context, one for each similarity of the model."""
 
 ADDED_FIELDS = (
     pa.field("noise_probability", pa.float32(), nullable=False),
@@ -29,8 +29,7 @@ ADDED_FIELDS = (
     pa.field("weight", pa.float32(), nullable=False),
     *(pa.field(name, pa.float32()) for name in SIMILARITY_COLUMNS),
 )
-"""What `clean` adds to every interaction."""
-
+"""The columns that cleaning adds to every interaction."""
 
 REJECTED_SCHEMA = pa.schema(
     [
@@ -41,35 +40,36 @@ REJECTED_SCHEMA = pa.schema(
     ],
     metadata={"iadsr": "rows that could not be used; row_number counts from 0 in its file; row is JSON"},
 )
+"""The columns of the files of rejected rows."""
 
 
 @dataclass(frozen=True)
 class InteractionColumns:
-    """Which columns of the user's log play which part."""
+    """The names of the user's columns, by the role that each one plays."""
 
     user: str = "user_id"
     """User id: string or integer."""
     item: str = "item_id"
-    """Item id: string or integer, of the same kind as in the embeddings."""
+    """Item id: string or integer. It must be a string if it is one in the embeddings, and an integer likewise."""
     timestamp: str = "timestamp"
-    """Time of the interaction: an integer in any unit, an Arrow timestamp or date, or an ISO 8601 string."""
+    """Time of the interaction: a number in any unit, an Arrow timestamp or date, or an ISO 8601 string."""
     position: str | None = None
-    """Integer column that orders a user's interactions of equal timestamp; None: item id, then input order."""
+    """Integer column that orders a user's interactions of equal timestamp. None: by item id, then by input order."""
 
     def __post_init__(self):
-        """Refuses one column in two parts."""
+        """Refuses a column that is named for two roles."""
         doubled = sorted({name for name in self.required if self.required.count(name) > 1})
         if doubled:
             raise UsageError(
-                f"Column {doubled[0]!r} is named for more than one part",
+                f"Column {doubled[0]!r} is named for more than one role",
                 code="OPTION-COLUMNS",
                 found=f"user {self.user!r}, item {self.item!r}, timestamp {self.timestamp!r}, "
                 f"position {self.position!r}",
-                expected="a column of its own for each",
+                expected="a different column for each role",
                 fix="correct --user-column, --item-column, --timestamp-column or --position-column",
             )
 
     @property
     def required(self) -> tuple[str, ...]:
-        """The columns that every file must have."""
+        """The columns that every file of the log must have."""
         return (self.user, self.item, self.timestamp, *((self.position,) if self.position else ()))

@@ -1,4 +1,4 @@
-"""Finds the files that a path stands for: a file, a directory or a glob, on any file system that Beam knows."""
+"""Finds the files of a path: a file, a directory or a glob, on every file system that Beam knows."""
 
 import os
 import re
@@ -13,14 +13,14 @@ from .storage import FileInfo, cannot_list, is_local, literal, open_binary
 
 
 def match_files(path: str, *, suffix: str = ".parquet") -> list[FileInfo]:
-    """Returns the files that `path` (a file, a directory or a glob) stands for, sorted by path.
+    """Returns the files of `path` (a file, a directory or a glob), sorted by path.
 
-    A directory stands for every file under it with the given suffix. Names that start with a dot or an underscore
-    (temporary files and markers of other engines) are left out, at any depth below a directory, or after the first
-    wildcard of a glob. On this machine links are followed, and a file is listed once however many lead to it.
+    A directory means all files below it that end with `suffix`. Names that start with a dot or an underscore are
+    ignored at any depth: they are temporary files and markers of other engines. A glob ignores them after its first
+    wildcard. Links on this machine are followed. A file is listed once, however many links lead to it.
 
     Raises:
-        InputError: Nothing matches, or the file system cannot be asked.
+        InputError: Nothing matches, or the file system does not answer.
     """
     try:
         if not path:
@@ -41,11 +41,11 @@ def match_files(path: str, *, suffix: str = ".parquet") -> list[FileInfo]:
 
 
 def _find_here(path: str, is_glob: bool, suffix: str, spelled: str) -> list[FileInfo]:
-    """Finds what `match_files` does on this machine: not by Beam, which passes over links and unreadable folders."""
+    """Finds files on this machine. Beam is not used: it ignores links and folders that it may not read."""
     if not is_glob and not os.path.isdir(path):
         return [_describe(spelled)] if os.path.exists(spelled) else []
     folder = os.path.dirname(spelled) if is_glob else spelled or path
-    pattern = path + "*" * path.endswith("/")  # as Beam does it
+    pattern = path + "*" * path.endswith("/")  # as Beam does
     matches = re.compile(FileSystem.translate_pattern(pattern)).match if is_glob else lambda name: name.endswith(suffix)
     deepest = path.count("/") if is_glob and "**" not in path else sys.maxsize
     names: dict[str, tuple[bool, str]] = {}
@@ -53,17 +53,17 @@ def _find_here(path: str, is_glob: bool, suffix: str, spelled: str) -> list[File
         if matches(name):
             real = os.path.realpath(name)
             is_link = real != os.path.join(os.path.realpath(folder), os.path.relpath(name, folder or "."))
-            names[real] = min(names.get(real, (True, name)), (is_link, name))  # its own name, where it has one
+            names[real] = min(names.get(real, (True, name)), (is_link, name))  # a name that is no link, if there is one
     return [_describe(name) for _, name in names.values()]
 
 
 def _walk(folder: str, spelled: str, deepest: int) -> Iterator[str]:
-    """Yields the paths of all files below a folder; links are followed, but not back to a folder that they lie in.
+    """Yields the paths of all files below a folder. Links are followed, but not back to a folder that holds them.
 
     Args:
         folder: Where to begin.
-        spelled: For `_is_hidden`.
-        deepest: Slashes in the longest paths that are of interest.
+        spelled: The part of the path that the user wrote out, for `_is_hidden`.
+        deepest: The largest number of slashes in a path that can match.
     """
     pending = [(folder, frozenset[str]())]
     while pending:
@@ -76,7 +76,7 @@ def _walk(folder: str, spelled: str, deepest: int) -> Iterator[str]:
             if _is_hidden(path, spelled):
                 continue
             if os.path.islink(path):
-                os.stat(path)  # fails where it leads nowhere: to a folder that is not mounted, perhaps
+                os.stat(path)  # fails if the target is missing, for example a folder that is not mounted
             if not os.path.isdir(path):
                 yield path
             elif path.count("/") < deepest:
@@ -110,6 +110,6 @@ def _is_directory(path: str) -> bool:
 
 
 def _is_hidden(path: str, spelled: str) -> bool:
-    """Whether a name in a path starts with a dot or an underscore, after the part of it that the user spelled out."""
+    """Returns whether a name in a path starts with a dot or an underscore, after the part that the user wrote out."""
     start = len(spelled) if path.startswith(spelled) else path.rfind("/") + 1
     return re.compile(r"(?<![^/])[._]").search(path, start) is not None

@@ -1,5 +1,6 @@
-"""Files on any file system that Beam knows: list, read, delete them, write them whole or not at all."""
+"""Files on every file system that Beam knows: list, read, delete, and write them whole or not at all."""
 
+import io
 import os
 import re
 import shutil
@@ -16,27 +17,28 @@ from apache_beam.io.filesystems import FileSystems
 from ...models.core.errors import InputError
 
 TEMPORARY_PREFIX = ".tmp-"
+"""Begins the name of a file that `write_atomically` has not finished."""
 
 
 @dataclass(frozen=True)
 class FileInfo:
-    """One file found by `finding.match_files`."""
+    """One file found by `listing.match_files`."""
 
     path: str
-    """Path or URL, as the file system spells it."""
+    """Path or URL, spelled as the file system does."""
     size: int
     """Bytes."""
     updated: float = 0.0
-    """Time of the last change, seconds since 1970; 0 where the file system does not tell."""
+    """Time of the last change in seconds since 1970, or 0 if the file system does not say."""
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file of this name is one that `write_atomically` had not finished."""
+    """Returns whether `write_atomically` left a file of this name unfinished."""
     return name.rpartition("/")[2].startswith(TEMPORARY_PREFIX)
 
 
 def is_local(path: str) -> bool:
-    """Whether `path` names a file of this machine rather than a URL such as gs://bucket/log."""
+    """Returns whether `path` is on this machine, not a URL such as gs://bucket/log."""
     return FileSystems.get_scheme(path) is None
 
 
@@ -46,13 +48,14 @@ def join(directory: str, *names: str) -> str:
 
 
 def without_trailing_slashes(directory: str) -> str:
-    """Spells a directory as it begins the paths of its files, whether or not the user ended it with slashes."""
+    """Removes the slashes at the end of a directory, so that it is a prefix of the paths of its files."""
     stripped = directory.rstrip("/")
-    return directory if not stripped or stripped.endswith(":") else stripped  # the root, or a scheme alone
+    is_root_or_scheme = not stripped or stripped.endswith(":")
+    return directory if is_root_or_scheme else stripped
 
 
 def open_binary(path: str) -> BinaryIO:
-    """Opens a file for reading as it is, whatever its name says about compression."""
+    """Opens a file for reading. Nothing is decompressed, whatever the name ends with."""
     return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
@@ -67,7 +70,7 @@ def read_bytes(path: str) -> bytes:
 
 
 def read_range(path: str, offset: int, length: int) -> pa.Buffer:
-    """Returns some bytes of a file; of a local one without copying them.
+    """Returns `length` bytes of a file from `offset` on. Those of a local file are not copied.
 
     Raises:
         InputError: It cannot be read.
@@ -84,7 +87,7 @@ def read_range(path: str, offset: int, length: int) -> pa.Buffer:
 
 @contextmanager
 def translating_read_errors(path: str) -> Iterator[None]:
-    """Turns what a file system raises while the block reads a file into an error of ours."""
+    """Raises an error of ours if the file system fails while the block reads a file."""
     try:
         yield
     except (OSError, BeamIOError, ValueError) as error:
@@ -97,49 +100,65 @@ def translating_read_errors(path: str) -> Iterator[None]:
 
 
 def write_atomically(path: str, write: Callable[[BinaryIO], object], *, durable: bool = False) -> None:
-    """Writes a file that appears under `path` only when it is complete, replacing an older one.
+    """Writes a file that appears under `path` only when it is complete. It replaces an older file.
+
+    An object store shows a file when its upload is closed. There the content is collected in memory and uploaded in one
+    go. Elsewhere it is written under a temporary name, then renamed.
 
     Args:
         path: The final name.
         write: Called once with a binary file to write into.
-        durable: On a local disk, wait until the file would survive a power cut. For results; not for what a run may
-            throw away.
+        durable: On a local disk, wait until the file would survive a power cut. Meant for results, not for files that a
+            run may throw away.
 
     Raises:
-        InputError: The place cannot be written to.
+        InputError: The file cannot be written there.
     """
+    try:
+        if not FileSystems.get_filesystem(path).has_dirs():
+            content = io.BytesIO()
+            write(content)
+            _upload(path, content)
+        else:
+            _write_and_rename(path, write, durable=durable and is_local(path))
+    except (OSError, BeamIOError, pa.ArrowException) as error:
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: str, error: BaseException) -> InputError:
+    return InputError(
+        f"Cannot write {path}",
+        code="FILE-WRITE",
+        found=first_line(error),
+        fix="check that the directory may be written to and that the disk has room",
+    )
+
+
+def _write_and_rename(path: str, write: Callable[[BinaryIO], object], *, durable: bool) -> None:
     directory, name = FileSystems.split(path)
     temporary = FileSystems.join(directory, f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}-{name}")
     try:
         with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as file:
             write(file)
-            if durable and is_local(path):
+            if durable:
                 file.flush()
                 os.fsync(file.fileno())
         _replace(temporary, path)
-        if durable and is_local(path):
+        if durable:
             _sync_directory(directory)
-    except BaseException as error:
-        # The file system that fails to write may fail to delete as well; what failed first is what the user must know.
-        with suppress(InputError):
+    except BaseException:
+        with suppress(InputError):  # the user must see the first failure
             delete(temporary)
-        if not isinstance(error, (OSError, BeamIOError, pa.ArrowException)):
-            raise
-        raise InputError(
-            f"Cannot write {path}",
-            code="FILE-WRITE",
-            found=first_line(error),
-            fix="check that the directory may be written to and that the disk has room",
-        ) from error
+        raise
 
 
 def _replace(temporary: str, path: str) -> None:
     try:
         FileSystems.rename([temporary], [path])
     except BeamIOError:
-        with suppress(InputError):  # what failed first is what the user must know
+        with suppress(InputError):  # the user must see the first failure
             if exists(temporary) and exists(path):
-                # HDFS, unlike the others, does not rename onto a file that is there.
+                # HDFS does not rename onto an existing file.
                 delete(path)
                 FileSystems.rename([temporary], [path])
                 return
@@ -154,18 +173,39 @@ def _sync_directory(directory: str) -> None:
         os.close(handle)
 
 
+def _upload(path: str, content: io.BytesIO) -> None:
+    try:
+        with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+            file.write(content.getbuffer())
+    except BaseException as error:
+        # Leaving the block closed the upload, which may have published the part that was sent.
+        with suppress(Exception):  # the user must see the first failure
+            if _holds_only_the_beginning_of(path, content.getvalue()):
+                delete(path)
+        if isinstance(error, Exception):  # the client of each cloud has its own
+            raise _cannot_write(path, error) from error
+        raise
+
+
+def _holds_only_the_beginning_of(path: str, content: bytes) -> bool:
+    """Tells what a failed upload left from a complete older file of the same name, which must stay."""
+    with open_binary(path) as file:
+        found = file.read(len(content))
+    return len(found) < len(content) and content.startswith(found)
+
+
 def exists(path: str) -> bool:
-    """Whether a file or directory of that name exists.
+    """Returns whether a file or directory of that name exists.
 
     Raises:
-        InputError: The file system does not say: to take that for "no" would pass over what is there.
+        InputError: The file system does not say. To assume "no" would ignore a file that may exist.
     """
     with _translating_stat_errors(path):
         return _stat(path) is not None if is_local(path) else FileSystems.exists(path)
 
 
 def is_unchanged(info: FileInfo) -> bool:
-    """Whether a file is there, with the size and time of change that it had when it was listed.
+    """Returns whether a file still has the size and the time of change that it had when it was listed.
 
     Raises:
         InputError: The file system does not say.
@@ -187,7 +227,7 @@ def _stat(path: str) -> os.stat_result | None:
 
 @contextmanager
 def _translating_stat_errors(path: str) -> Iterator[None]:
-    """Turns what a file system raises while the block asks it about a file into an error of ours."""
+    """Raises an error of ours if the file system fails while the block asks about a file."""
     try:
         yield
     except (OSError, BeamIOError, ValueError) as error:
@@ -200,7 +240,7 @@ def _translating_stat_errors(path: str) -> Iterator[None]:
 
 
 def delete(*paths: str) -> None:
-    """Deletes files or directories; those that do not exist are passed over.
+    """Deletes files or directories. Those that do not exist are ignored.
 
     Raises:
         InputError: One cannot be deleted.
@@ -219,11 +259,11 @@ def delete(*paths: str) -> None:
 
 def _delete(path: str) -> None:
     if not is_local(path):
-        # Object stores know no directories: what lies under a name goes file by file.
+        # Object stores have no directories: the files below a name are deleted one by one.
         inside = [join(path, name) for name in list_names(path)]
         if inside or exists(path):
             FileSystems.delete(inside or [path])
-    # Not by Beam, which would take the path for a glob.
+    # Beam would read the path as a glob.
     elif os.path.isdir(path):
         shutil.rmtree(path)
     elif os.path.exists(path):
@@ -231,7 +271,7 @@ def _delete(path: str) -> None:
 
 
 def list_names(directory: str) -> list[str]:
-    """Returns the paths of all files under `directory`, relative to it, sorted; empty when there is none.
+    """Returns the paths of all files below `directory`, relative to it and sorted; empty if there are none.
 
     Raises:
         InputError: It cannot be listed.
@@ -246,8 +286,8 @@ def list_names(directory: str) -> list[str]:
             return sorted(path[len(root) + 1 :] for path in found)
         matches = FileSystems.match([f"{literal(root)}/**"])[0].metadata_list
     except (OSError, BeamIOError, ValueError) as error:
-        # Some file systems fail where there is no such directory. To take any failure for that would make a finished
-        # run look like an empty directory.
+        # Some file systems fail if there is no such directory. Other failures must not look like that: a finished run
+        # would pass for an empty directory.
         if not isinstance(error, ValueError) and _is_known_to_be_missing(root):
             return []
         raise cannot_list(directory, error) from error
@@ -261,19 +301,19 @@ def _unless_missing(error: OSError) -> None:
 
 def _is_known_to_be_missing(path: str) -> bool:
     try:
-        # On an object store no directory exists, whatever lies under its name.
+        # An object store says that no directory exists, even if there are files below it.
         return FileSystems.get_filesystem(path).has_dirs() and not FileSystems.exists(path)
     except (OSError, BeamIOError, ValueError):
         return False
 
 
 def literal(path: str) -> str:
-    """A pattern for a path that may hold the characters of a glob; it may match more, to be sifted by the caller."""
+    """Returns a glob for a path that may hold the characters of a glob. It may match more: the caller must filter."""
     return re.sub(r"[*?[\]]", "?", path)
 
 
 def cannot_list(path: str, error: BaseException) -> InputError:
-    """The error for a path whose files cannot be listed."""
+    """Returns the error for a path whose files cannot be listed."""
     return InputError(
         f"Cannot list {path}",
         code="FILE-LIST",
@@ -283,7 +323,7 @@ def cannot_list(path: str, error: BaseException) -> InputError:
 
 
 def first_line(error: BaseException) -> str:
-    """One line of the root cause: Beam wraps the real error in a dict of path to exception."""
+    """Returns one line about the cause. Beam wraps the real error in a dictionary of path to exception."""
     details = getattr(error, "exception_details", None)
     cause = next(iter(details.values())) if isinstance(details, dict) and details else error
     return f"{type(cause).__name__}: {str(cause).strip().splitlines()[0] if str(cause).strip() else ''}"

@@ -1,4 +1,4 @@
-"""Refuses artifacts that lead elsewhere."""
+"""Refuses artifacts that hold links to other places."""
 
 import os
 
@@ -7,13 +7,13 @@ from .storage import is_local
 
 
 def refuse_links(directory: str) -> None:
-    """Checks that a local model or embedding directory holds no symbolic link and no pipe or device.
+    """Checks that a local model or embedding directory holds no symbolic link, pipe or device.
 
-    The directory itself may be named through a link: whoever names it knows where that leads. What lies in it came with
-    it, perhaps from elsewhere, and would be read, or hashed and shown, as if it were the artifact's.
+    The directory itself may be a link: the user who names it knows its target. A link inside may come from somebody
+    else. Its target would be read, hashed or shown as if it were part of the artifact.
 
     Raises:
-        ArtifactError: It holds one.
+        ArtifactError: The directory holds a symbolic link, a pipe or a device.
     """
     if not is_local(directory) or not os.path.isdir(directory):
         return

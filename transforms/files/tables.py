@@ -1,4 +1,4 @@
-"""Tables in files: Parquet for results, Arrow IPC for what a run reads back itself."""
+"""Tables in files: Parquet for results, Arrow IPC for files that only the same run reads."""
 
 import hashlib
 import io
@@ -18,21 +18,21 @@ from .storage import first_line, is_local, open_binary, read_bytes, translating_
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """One file of a result, as the manifest lists it and `iadsr verify` checks it."""
+    """One file of a result. The manifest lists it and `iadsr verify` checks it."""
 
     path: str
-    """Path or URL; in a manifest, what is below the output directory."""
+    """Path or URL. In a manifest, the path below the output directory."""
     rows: int
-    """Rows."""
+    """Number of rows."""
     size: int
     """Bytes."""
     sha256: str
-    """Of its content, in hex."""
+    """Hash of the content, in hex."""
 
 
 @contextmanager
 def open_parquet(path: str) -> Iterator[pq.ParquetFile]:
-    """Opens a Parquet file on any file system, for as long as the block runs.
+    """Opens a Parquet file on any file system and closes it after the block.
 
     Raises:
         InputError: The file is missing, empty, truncated, encrypted, or not Parquet.
@@ -44,17 +44,17 @@ def open_parquet(path: str) -> Iterator[pq.ParquetFile]:
 def _open_parquet(path: str, stack: ExitStack) -> pq.ParquetFile:
     try:
         if is_local(path) and os.path.exists(path) and not os.path.isfile(path):
-            raise ValueError("a directory, a pipe or a device")  # to open a pipe would wait for ever
+            raise ValueError("a directory, a pipe or a device")  # opening a pipe could block for ever
         source = path if is_local(path) else stack.enter_context(_closing(open_binary(path)))
         parquet = stack.enter_context(pq.ParquetFile(source, page_checksum_verification=True))
-        # Decoded here, where a name or a time zone that is not UTF-8 is still the file's fault.
+        # A name or a time zone that is not UTF-8 must fail here, where the error names the file.
         _ = [(field.name, getattr(field.type, "tz", None)) for field in parquet.schema_arrow]
         footer = parquet.metadata
         groups = [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
         if sum(groups) != footer.num_rows or min(groups, default=0) < 0:
             raise ValueError(f"{footer.num_rows:,} rows by the footer, {sum(groups):,} in its row groups")
         return parquet
-    # The file is anybody's: what its parser raises cannot be listed.
+    # The parser can raise anything on a file that somebody else wrote.
     except Exception as error:
         raise InputError(
             f"Cannot read {path}",
@@ -67,7 +67,7 @@ def _open_parquet(path: str, stack: ExitStack) -> pq.ParquetFile:
 
 @contextmanager
 def _closing(file: BinaryIO) -> Iterator[BinaryIO]:
-    """Closes a file that was read, which Arrow does not do; that this fails takes nothing from what was read."""
+    """Closes a file after reading, which Arrow does not do. A failure to close does no harm to what was read."""
     try:
         yield file
     finally:
@@ -76,18 +76,21 @@ def _closing(file: BinaryIO) -> Iterator[BinaryIO]:
 
 
 def write_table(path: str, table: pa.Table, *, varied: tuple[str, ...] = ()) -> WrittenFile:
-    """Writes one Parquet file atomically and durably (zstd; equal tables give equal bytes).
+    """Writes one Parquet file atomically and durably. It is compressed by zstd; equal tables give equal bytes.
 
     Args:
         path: The file.
-        table: Its content.
-        varied: Columns whose values seldom come twice: a dictionary of them would be built only to be thrown away.
+        table: The content.
+        varied: Columns whose values are seldom equal. No dictionary is built for them: Parquet would throw it away.
+
+    Raises:
+        InputError: The file cannot be written.
     """
     leaves = [(field.name, leaf) for field in table.schema for leaf in _leaves(field.type, field.name)]
     settings: dict[str, Any] = {
         "compression": "zstd",
         "use_dictionary": [leaf for name, leaf in leaves if name not in varied],
-        # Readers skip row groups by them, which nobody can by the least of all lists' elements.
+        # Statistics let readers skip row groups. Those of the elements of lists help nobody.
         "write_statistics": [leaf for name, leaf in leaves if leaf == name],
     }
     sink = _Hashed()
@@ -101,7 +104,7 @@ def write_table(path: str, table: pa.Table, *, varied: tuple[str, ...] = ()) -> 
 
 
 def _leaves(data_type: pa.DataType, path: str) -> Iterator[str]:
-    """Yields the paths by which Parquet knows the values of a column: more than one where it is nested."""
+    """Yields Parquet's paths of the values of a column. A nested column has more than one."""
     if pa.types.is_struct(data_type):
         for field in data_type.fields:
             yield from _leaves(field.type, f"{path}.{field.name}")
@@ -115,7 +118,7 @@ def _leaves(data_type: pa.DataType, path: str) -> Iterator[str]:
 
 
 class _Hashed(io.RawIOBase):
-    """Passes on what is written, and hashes it on the way."""
+    """Passes on what is written, and hashes it."""
 
     file: BinaryIO
 
@@ -133,10 +136,10 @@ class _Hashed(io.RawIOBase):
 
 
 def describe_file(path: str) -> WrittenFile:
-    """Returns what `write_table` returned for a Parquet file when it was written.
+    """Returns the same description of a Parquet file that `write_table` returned when it wrote the file.
 
     Raises:
-        InputError: It cannot be read.
+        InputError: The file cannot be read.
     """
     with open_parquet(path) as parquet:
         rows = parquet.metadata.num_rows
@@ -149,7 +152,11 @@ def describe_file(path: str) -> WrittenFile:
 
 
 def write_arrow(path: str, table: pa.Table) -> None:
-    """Writes one Arrow IPC file atomically, to be read back by this run."""
+    """Writes one Arrow IPC file atomically, for this run to read back.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
 
     def write(file: BinaryIO) -> None:
         with pa.ipc.new_file(file, table.schema) as writer:
@@ -159,10 +166,10 @@ def write_arrow(path: str, table: pa.Table) -> None:
 
 
 def read_arrow(path: str) -> pa.Table:
-    """Reads what `write_arrow` wrote.
+    """Reads a file of `write_arrow`.
 
     Raises:
-        InputError: It cannot be read.
+        InputError: The file cannot be read.
     """
     with translating_read_errors(path):
         source = pa.memory_map(path) if is_local(path) else pa.py_buffer(read_bytes(path))

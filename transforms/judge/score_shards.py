@@ -45,7 +45,8 @@ def score_shard(
     started = perf_counter()
     ordered = order_interactions(table, columns)
     ordered_at = perf_counter()
-    vectors = catalogue.take(catalogue.lookup(ordered.item_ids))  # [V', ...], the shard's own items
+    packed = catalogue.take(catalogue.lookup(ordered.item_ids))  # [V', ...], the shard's own items
+    vectors = packed.unpack(model.config.collaborative_dimension)
     scores = score_sequences(model, ordered.sequences(columns), vectors, cells=cells)
     known = (vectors.has_collaborative | vectors.has_semantic)[ordered.items]
     has_text = vectors.has_semantic[ordered.items]
@@ -97,7 +98,7 @@ class _ScoreShard(beam.DoFn):
         model = self._model.get(self._load_model)
         table = collect(slices["rows"])
         if "vectors" in slices:
-            widths = model.config.collaborative_width, model.config.semantic_dimension
+            widths = model.packed_width, model.config.semantic_dimension
             catalogue = collect_joined_items(slices["vectors"], table[self._columns.item].type, widths)
         else:
             catalogue = self._catalogue.get(lambda: open_joined_items(catalogue_directory))

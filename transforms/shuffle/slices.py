@@ -11,9 +11,9 @@ from typing import BinaryIO, Literal
 import apache_beam as beam
 import pyarrow as pa
 
+from ..contract.sharding import Sharding, split_by_shard
 from ..contract.table_coder import TableCoder
 from ..files.storage import join, read_range, write_atomically
-from .sharding import Sharding, split_by_shard
 
 Shuffle = Literal["claim-check", "bytes"]
 

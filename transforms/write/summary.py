@@ -14,7 +14,7 @@ from ..items.joined_items import JoinedItems
 from ..judge.decide import DROP_REASONS, NO_REASON, REASONS, Decisions
 from ..judge.scored_shard import ScoredShard
 from ..read.read_splits import row_checksum
-from .examples import EXAMPLE_USERS, _examples
+from .example_users import EXAMPLE_USERS, _examples
 
 HISTOGRAM_BINS = 50
 

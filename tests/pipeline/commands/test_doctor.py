@@ -11,7 +11,7 @@ import pytest
 
 from iadsr.pipeline.commands import doctor
 from iadsr.pipeline.commands.doctor import DoctorOptions, examine
-from iadsr.pipeline.report.messages import describe_findings
+from iadsr.pipeline.commands.messages import describe_findings
 from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.read.input_plan import plan_input
 from iadsr.transforms.run.output_directory import locked

@@ -11,7 +11,7 @@ from iadsr.models.core.errors import InputError
 from iadsr.models.encoders.text_encoder import TextEncoder
 from iadsr.pipeline.commands import embed
 from iadsr.pipeline.commands.embed import EmbedOptions, embed_catalogue
-from iadsr.pipeline.report.messages import describe_embedding
+from iadsr.pipeline.commands.messages import describe_embedding
 from iadsr.transforms.items.embedding_files import read_embeddings, write_embeddings
 from iadsr.transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable
 from iadsr.transforms.run.output_directory import locked

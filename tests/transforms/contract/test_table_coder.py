@@ -12,7 +12,7 @@ from iadsr.transforms.read.read_splits import ReadSplits
 TABLE = pa.table({"user_id": ["a", "b"] * 500, "n": range(1000)})
 
 
-def test_a_slice_travels_without_the_table_that_it_is_of():
+def test_a_slice_is_encoded_without_the_rest_of_its_table():
     part = TABLE.slice(10, 5)
     encoded = TableCoder().encode(part)
     assert TableCoder().decode(encoded).equals(part)
@@ -20,7 +20,7 @@ def test_a_slice_travels_without_the_table_that_it_is_of():
     assert part.nbytes <= TableCoder().estimate_size(part) < 200
 
 
-def test_what_readers_and_scorers_emit_is_never_pickled_to_know_its_size():
+def test_the_output_of_readers_and_scorers_is_not_pickled_to_learn_its_size():
     pipeline = beam.Pipeline()
     read = pipeline | beam.Create([]) | ReadSplits(InteractionColumns(), TABLE.schema, "rejected")
     coder = registry.get_coder(read.valid.element_type)

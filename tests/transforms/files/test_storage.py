@@ -1,3 +1,4 @@
+import io
 import os
 
 import pytest
@@ -73,7 +74,9 @@ def test_a_write_that_breaks_off_for_any_reason_leaves_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("renames_onto_files", [True, False])
-def test_an_object_store_is_written_listed_and_deleted(store, monkeypatch, renames_onto_files):
+@pytest.mark.parametrize("directories", [True, False])
+def test_a_remote_file_system_is_written_listed_and_deleted(store, monkeypatch, directories, renames_onto_files):
+    monkeypatch.setattr(store, "directories", directories)
     monkeypatch.setattr(store, "renames_onto_files", renames_onto_files)
     for content in (b"old", b"new"):
         storage.write_atomically("memory://b/out/d/f", lambda file, content=content: file.write(content))
@@ -84,6 +87,95 @@ def test_an_object_store_is_written_listed_and_deleted(store, monkeypatch, renam
     assert storage.list_names("memory://b/out") == ["d/f"]
     storage.delete("memory://b/out")
     assert store.files == {}
+
+
+@pytest.fixture
+def operations(store, monkeypatch) -> list[str]:
+    """The names of the operations that the store is asked for, in order."""
+    asked = []
+
+    def counted(name, original):
+        return lambda *arguments, **options: asked.append(name) or original(*arguments, **options)
+
+    for name in ("create", "open", "match", "exists", "rename", "copy", "delete", "metadata", "size", "mkdirs"):
+        monkeypatch.setattr(store, name, counted(name, getattr(store, name)))
+    return asked
+
+
+def test_a_write_to_an_object_store_is_one_upload(store, operations):
+    for content in (b"old", b"new"):
+        storage.write_atomically("memory://b/f", lambda file, content=content: file.write(content), durable=True)
+    assert operations == ["create", "create"]
+    assert store.files == {"memory://b/f": b"new"}
+
+
+def test_on_an_object_store_nothing_is_created_before_the_content_is_complete(store, operations):
+    store.files["memory://b/f"] = b"old"
+
+    def fail(file):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    with pytest.raises(InputError, match="disk full") as error:
+        storage.write_atomically("memory://b/f", fail)
+    assert error.value.code == "FILE-WRITE"
+    with pytest.raises(ZeroDivisionError):
+        storage.write_atomically("memory://b/f", lambda file: 1 // 0)
+    assert operations == []
+    assert store.files == {"memory://b/f": b"old"}
+
+
+class CloudError(Exception):
+    """Stands for an exception that a cloud's own client raises."""
+
+
+def break_uploads(store, monkeypatch, sent: int | None, error: BaseException) -> None:
+    """Lets every upload fail. Those with `sent` bytes publish them when they are closed, as a careless client would."""
+
+    class Broken(io.BytesIO):
+        def __init__(self, path):
+            super().__init__()
+            self.path = path
+
+        def write(self, data):
+            super().write(bytes(data)[:sent])
+            raise error
+
+        def close(self):
+            if sent is not None and not self.closed:
+                store.files[self.path] = self.getvalue()
+            super().close()
+
+    monkeypatch.setattr(store, "create", lambda self, path, *arguments: Broken(path))
+
+
+@pytest.mark.parametrize("sent", [0, 2])
+@pytest.mark.parametrize("older", [{}, {"memory://b/f": b"something older"}])
+def test_a_half_written_upload_is_deleted(store, monkeypatch, sent, older):
+    store.files.update(older)
+    break_uploads(store, monkeypatch, sent, CloudError("quota exceeded"))
+    with pytest.raises(InputError, match="Cannot write memory://b/f") as error:
+        storage.write_atomically("memory://b/f", lambda file: file.write(b"new"))
+    assert (error.value.code, error.value.found) == ("FILE-WRITE", "CloudError: quota exceeded")
+    assert store.files == {}
+
+
+def test_an_upload_that_fails_before_anything_is_visible_leaves_the_older_file(store, monkeypatch):
+    store.files["memory://b/f"] = b"something older"
+    break_uploads(store, monkeypatch, None, CloudError("reset"))
+    with pytest.raises(InputError, match="CloudError: reset"):
+        storage.write_atomically("memory://b/f", lambda file: file.write(b"new"))
+    assert store.files == {"memory://b/f": b"something older"}
+
+
+def test_of_an_upload_that_fails_the_first_failure_is_told(store, monkeypatch):
+    def refuse(*arguments):
+        raise CloudError("second")
+
+    break_uploads(store, monkeypatch, 2, KeyboardInterrupt())
+    monkeypatch.setattr(store, "delete", refuse)
+    with pytest.raises(KeyboardInterrupt):
+        storage.write_atomically("memory://b/f", lambda file: file.write(b"new"))
 
 
 def test_a_local_copy_lasts_as_long_as_its_block(store, tmp_path):
@@ -133,6 +225,7 @@ def test_of_a_write_that_fails_the_first_failure_is_told(store, monkeypatch):
 
         return refused
 
+    monkeypatch.setattr(store, "directories", True)
     monkeypatch.setattr(store, "rename", refuse("first"))
     monkeypatch.setattr(store, "exists", refuse("second"))
     with pytest.raises(InputError, match="Cannot write") as error:

@@ -6,10 +6,10 @@ from apache_beam.pvalue import AsSingleton
 from apache_beam.testing.util import assert_that
 
 from iadsr.transforms.contract.columns import InteractionColumns
+from iadsr.transforms.contract.sharding import Sharding, user_shard
 from iadsr.transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable
 from iadsr.transforms.items.joined_items import item_shard, join_embedding_tables, open_items, write_in_item_shards
 from iadsr.transforms.items.shuffle_join import FetchVectors, answer, ask_for_items, collect_joined_items
-from iadsr.transforms.shuffle.sharding import Sharding, user_shard
 from iadsr.transforms.shuffle.slices import Slice, collect
 
 COLUMNS, SHARDING, ITEM_SHARDS = InteractionColumns(), Sharding(3, 3), 4

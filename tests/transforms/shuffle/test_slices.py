@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iadsr.transforms.contract.hashing import hash_values
-from iadsr.transforms.shuffle.sharding import Sharding, split_by_shard, user_shard
+from iadsr.transforms.contract.sharding import Sharding, split_by_shard, user_shard
 from iadsr.transforms.shuffle.slices import SliceByUserShard, collect
 
 

@@ -1,7 +1,7 @@
 import pytest
 
+from iadsr.pipeline.commands.messages import describe_cleaning, describe_training
 from iadsr.pipeline.commands.train import TrainSummary
-from iadsr.pipeline.report.messages import describe_cleaning, describe_training
 from iadsr.transforms.read.input_plan import SkippedFile
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from ..contract.hashing import hash_values
+from .hashing import hash_values
 
 _ROWS_DEALT_TOGETHER = 1 << 17
 """Likewise."""

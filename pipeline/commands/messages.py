@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     # What each command runs on takes seconds to load, and the others have no use for it.
     from ...transforms.read.input_plan import SkippedFile
     from ...transforms.run.verification import Verified
-    from ..commands.doctor import Finding
-    from ..commands.embed import EmbedSummary
-    from ..commands.train import TrainSummary
+    from .doctor import Finding
+    from .embed import EmbedSummary
+    from .train import TrainSummary
 
 
 def describe_embedding(summary: "EmbedSummary", output: str) -> str:
