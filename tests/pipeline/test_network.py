@@ -19,7 +19,7 @@ from iadsr.pipeline.commands.clean import CleanOptions, clean
 from iadsr.pipeline.commands.doctor import DoctorOptions, examine
 from iadsr.pipeline.engines.runner import beam_options
 from iadsr.pipeline.engines.progress import Progress
-from iadsr.transforms.verification import verify_output
+from iadsr.transforms.run.verification import verify_output
 
 interactions, embeddings, model, output = sys.argv[1:]
 findings = list(examine(DoctorOptions(interactions, None, embeddings, model, output)))

@@ -288,11 +288,11 @@ def test_an_output_that_is_a_file_or_holds_links_is_refused(world, tmp_path):
 RUN = """
 import json, resource, signal, sys
 from rich.console import Console
-from iadsr.models.errors import IadsrError
-from iadsr.pipeline.clean import CleanOptions, clean
-from iadsr.pipeline.runner import beam_options
-from iadsr.pipeline.progress import Progress
-from iadsr.transforms.deciding import Policy
+from iadsr.models.core.errors import IadsrError
+from iadsr.pipeline.commands.clean import CleanOptions, clean
+from iadsr.pipeline.engines.runner import beam_options
+from iadsr.pipeline.engines.progress import Progress
+from iadsr.transforms.judge.policy import Policy
 if limit:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from iadsr.models.core.errors import InputError
 from iadsr.models.encoders import load_encoder as encoders
+from iadsr.models.encoders import text_encoder
 from iadsr.models.encoders.load_encoder import load_encoder
 from iadsr.models.encoders.packaged import PackagedEncoder
 from iadsr.models.encoders.text_encoder import TextEncoder, _batches
@@ -72,7 +73,7 @@ def test_a_vector_does_not_depend_on_its_batch(encoder, monkeypatch):
     together = encoder.encode(TEXTS)
     alone = np.concatenate([encoder.encode([text]) for text in TEXTS])
     np.testing.assert_allclose(alone, together, atol=1e-6)
-    monkeypatch.setitem(encoders.BATCH_TOKENS, "cpu", 1)
+    monkeypatch.setitem(text_encoder.BATCH_TOKENS, "cpu", 1)
     np.testing.assert_allclose(encoder.encode(TEXTS), together, atol=1e-6)
 
 
@@ -113,7 +114,7 @@ def test_long_texts_are_cut(encoder, seen):
 
 
 def test_progress_counts_distinct_texts(encoder, monkeypatch):
-    monkeypatch.setitem(encoders.BATCH_TOKENS, "cpu", 8)
+    monkeypatch.setitem(text_encoder.BATCH_TOKENS, "cpu", 8)
     calls = []
     encoder.encode(TEXTS, lambda done, total: calls.append((done, total)))
     assert calls[-1] == (5, 5)

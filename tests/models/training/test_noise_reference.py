@@ -33,7 +33,7 @@ def test_each_insertion_is_scored_once_among_few_others(log, monkeypatch):
     monkeypatch.setattr(probing, "score_sequences", score)
     vectors = SimpleNamespace(has_semantic=np.ones(ITEMS, bool))
     users = np.arange(300) % 3 > 0
-    reference = probing.score_noise(None, log, vectors, users, np.random.default_rng(1))  # type: ignore[arg-type]
+    reference = probing.measure_noise_reference(None, log, vectors, users, np.random.default_rng(1))  # type: ignore[arg-type]
     asked = users[log.sequences.users]
     noise, genuine = (log.inserted & asked).sum(), (~log.inserted & asked).sum()
     assert reference.shape == (PLACES, BUCKETS, BINS)

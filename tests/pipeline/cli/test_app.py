@@ -267,7 +267,7 @@ def test_control_characters_in_a_path_do_not_reach_the_terminal(tmp_path):
 
 
 def test_a_terminal_of_few_characters_is_told_what_it_can_show():
-    code = "from iadsr.pipeline import cli; cli.app = lambda **_: cli._out.print('0.1±0.2'); cli.main()"
+    code = "from iadsr.pipeline.cli import app as cli; cli.app = lambda **_: cli._out.print('0.1±0.2'); cli.main()"
     environment = {"PYTHONIOENCODING": "ascii"}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
     assert (result.returncode, result.stdout) == (0, "0.1\\xb10.2\n")

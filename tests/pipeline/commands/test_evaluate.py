@@ -202,7 +202,8 @@ def test_figures_are_written_where_the_terminal_takes_none(terminal, tmp_path):
     """Only the hours of work are left out."""
     code = """
 import sys
-from iadsr.pipeline import cli, evaluate
+from iadsr.pipeline.cli import app as cli
+from iadsr.pipeline.commands import evaluate
 
 done = evaluate.Evaluation("caser", 50, 9, 200, 0, True, 1, [], rejected={}, skipped=())
 evaluate.evaluate = lambda *_: done

@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from iadsr.pipeline.engines import progress as module
+from iadsr.pipeline.engines import watch_files as watching
 from iadsr.pipeline.engines.progress import Progress
 from iadsr.pipeline.engines.watch_files import FileStep, watch_files
 
@@ -41,7 +42,7 @@ def test_a_failed_task_is_not_called_done():
 
 
 def test_finished_files_are_counted_while_the_pipeline_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(watching, "POLL_SECONDS", 0.01)
     seen = []
     monkeypatch.setattr(module.Task, "update", lambda self, completed, note=None: seen.append((completed, note)))
     _, progress = shown(terminal=True)
@@ -59,9 +60,9 @@ def test_finished_files_are_counted_while_the_pipeline_runs(tmp_path, monkeypatc
 
 
 def test_nobody_lists_files_for_a_pipe(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(watching, "POLL_SECONDS", 0.001)
     listed = []
-    monkeypatch.setattr(module, "list_names", lambda directory: listed.append(directory) or [])
+    monkeypatch.setattr(watching, "list_names", lambda directory: listed.append(directory) or [])
     sink, progress = shown(terminal=False)
     with watch_files(progress, "Cleaning", [FileStep(str(tmp_path), "part-", 1, share=1)], rows=5):
         time.sleep(0.05)

@@ -6,6 +6,7 @@ from apache_beam.io.filesystem import BeamIOError
 from iadsr.models.core.errors import ArtifactError, InputError
 from iadsr.transforms.files import storage
 from iadsr.transforms.files.listing import match_files
+from iadsr.transforms.files.local_copy import local_copy
 
 
 def touch(path, content=b"x"):
@@ -87,10 +88,10 @@ def test_an_object_store_is_written_listed_and_deleted(store, monkeypatch, renam
 
 def test_a_local_copy_lasts_as_long_as_its_block(store, tmp_path):
     storage.write_atomically("memory://b/m/c/f", lambda file: file.write(b"x"))
-    with storage.local_copy("memory://b/m") as local:
+    with local_copy("memory://b/m") as local:
         assert storage.list_names(local) == ["c/f"]
     assert not os.path.exists(local)
-    with storage.local_copy(str(tmp_path)) as local:
+    with local_copy(str(tmp_path)) as local:
         assert local == str(tmp_path)
 
 
@@ -98,7 +99,7 @@ def test_a_local_copy_lasts_as_long_as_its_block(store, tmp_path):
 def test_a_name_that_leads_out_of_a_local_copy_is_refused(store, tmp_path, monkeypatch, name):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     store.files[f"memory://b/m/{name}"] = b"x"
-    with pytest.raises(ArtifactError, match="no path below it") as error, storage.local_copy("memory://b/m"):
+    with pytest.raises(ArtifactError, match="no path below it") as error, local_copy("memory://b/m"):
         pass
     assert error.value.code == "ARTIFACT-NAME"
     assert list(tmp_path.rglob("*")) == []
