@@ -55,8 +55,8 @@ def check_conservation(facts: RunFacts, counts: list[SplitCounts], summary: Summ
             "No row of the input could be used",
             code="ROWS-NONE",
             found=list_reasons(reasons),
-            fix="look at the rows in the rejected/ folder of the output; check that the right columns are named, and that "
-            "times in text are ISO 8601",
+            fix="look at the rows in the rejected/ folder of the output; name the right columns, and write times that "
+            "are text as ISO 8601",
         )
     for path, kept, dropped in zip(facts.rows_by_file, *summary.files.tolist(), strict=True):
         if kept + dropped != valid[path]:
@@ -69,7 +69,7 @@ def check_conservation(facts: RunFacts, counts: list[SplitCounts], summary: Summ
             )
     if summary.checksum != sum(count.checksum for count in counts) % 2**64:
         raise ConservationError(
-            "As many rows were written as were read, but other ones",
+            "As many rows were written as were read, but not the same ones",
             code="ROWS-EXCHANGED",
             found=f"checksum {summary.checksum:016x} of their row numbers",
             expected=f"{sum(count.checksum for count in counts) % 2**64:016x}",
@@ -89,7 +89,7 @@ def _check_files(summary: Summary, rejected: list[WrittenFile], rejected_rows: i
     for folder, rows in expected.items():
         if found[folder] != rows:
             raise ConservationError(
-                f"The files in {folder}/ do not hold as many rows as were written",
+                f"The files in {folder}/ do not hold the rows that were counted",
                 code="ROWS-DISK",
                 found=f"{found[folder]:,} rows in them",
                 expected=f"{rows:,}",

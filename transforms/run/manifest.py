@@ -269,17 +269,23 @@ class Manifest:
         Raises:
             ValueError: A count is negative, a time is none, or a file lies outside the output directory.
         """
-        counts = [*vars(self.rows).values()]
-        for file in self.files:
-            counts += [file.read, file.kept, file.dropped, file.rejected, file.bytes]
-            if not file.changed_at >= 0:  # NaN is no time either
-                raise ValueError("files: changed_at is no time")
-        for file in self.outputs:
-            counts += [file.rows, file.size]
-            if ".." in file.path.split("/"):
-                raise ValueError("outputs: a path leads out of the output directory")
-        if min(*counts, *self.reasons.rejected.values()) < 0:
-            raise ValueError("a number of rows or bytes is negative")
+        numbers = {
+            "rows": [*vars(self.rows).values()],
+            "files": [
+                count
+                for file in self.files
+                for count in (file.read, file.kept, file.dropped, file.rejected, file.unreadable, file.bytes)
+            ],
+            "outputs": [count for file in self.outputs for count in (file.rows, file.size)],
+            "reasons.rejected": [*self.reasons.rejected.values()],
+        }
+        for name, found in numbers.items():
+            if min(found, default=0) < 0:
+                raise ValueError(f"{name}: a number is negative")
+        if not all(file.changed_at >= 0 for file in self.files):  # not even NaN
+            raise ValueError("files: changed_at is no time")
+        if any(".." in file.path.split("/") for file in self.outputs):
+            raise ValueError("outputs: a path leads out of the output directory")
         if "total" not in self.durations_seconds:
             raise ValueError("durations_seconds: total is missing")
 
@@ -287,6 +293,11 @@ class Manifest:
     def total_seconds(self) -> float:
         """Seconds from start to finish."""
         return self.durations_seconds["total"]
+
+    @property
+    def report_users(self) -> str | None:
+        """The option of this name: how the report names users."""
+        return self.options.get("report_users")
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Manifest":
@@ -301,12 +312,13 @@ class Manifest:
             return _adapter().validate_json(text)
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            raise ValueError(": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))) from error
+            place, problem = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+            raise ValueError(f"{place}: {problem}" if place else problem) from error
 
     def to_json(self) -> str:
         """Returns the manifest as JSON, laid out for people as well."""
         text = json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False)
-        # The name of a file may hold bytes that are no UTF-8. Python has lone surrogates for them, and JSON has nothing.
+        # Bytes in the name of a file that are no UTF-8 are lone surrogates in Python. JSON cannot hold these.
         return _LONE_SURROGATES.sub(lambda match: f"\\\\u{ord(match[0]):x}", text)
 
 
@@ -349,15 +361,15 @@ def read_manifest(output: str) -> Manifest:
     try:
         return Manifest.from_json(text)
     except ValueError as error:
-        raise incomplete_manifest(output, error) from error
+        raise incomplete_manifest(output, str(error)) from error
 
 
-def incomplete_manifest(output: str, why: Exception) -> ArtifactError:
+def incomplete_manifest(output: str, why: str) -> ArtifactError:
     """Returns the error to raise if a manifest lacks something that its reader needs."""
     return ArtifactError(
         f"The manifest of {output} is not complete",
         code="VERIFY-MANIFEST",
-        found=str(why),
+        found=why,
         expected="the manifest that `iadsr clean` writes",
         fix="clean the log again; do not use this output",
     )
