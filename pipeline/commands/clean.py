@@ -31,11 +31,11 @@ from ...transforms.read.read_splits import ReadSplits, SplitCounts
 from ...transforms.read.rejected_rows import MAX_REJECTED, check_max_rejected
 from ...transforms.run.conservation import check_rejected
 from ...transforms.run.finish_run import FinishRun
-from ...transforms.run.manifest import read_manifest
+from ...transforms.run.manifest import Manifest, ModelOrigin, read_manifest
 from ...transforms.run.output_directory import check_place, locked
 from ...transforms.run.pseudonyms import ReportUsers
 from ...transforms.run.resuming import discard_work_on_other_rows
-from ...transforms.run.run_facts import RunFacts
+from ...transforms.run.run_facts import RunDescription, RunFacts
 from ...transforms.run.run_store import prepare_output
 from ...transforms.shuffle.slices import Shuffle, SliceByUserShard
 from ...transforms.write.shards import DecideAndWrite
@@ -89,7 +89,7 @@ class CleanOptions:
         check_max_rejected(self.max_rejected)
 
 
-def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progress) -> dict[str, Any] | None:
+def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progress) -> Manifest | None:
     """Cleans a log and returns the manifest, or None where the job runs elsewhere without us waiting.
 
     Raises:
@@ -135,7 +135,7 @@ def _run(
     facts: RunFacts,
     sharding: Sharding,
     staging: str,
-) -> dict[str, Any] | None:
+) -> Manifest | None:
     local = runs_here(beam_options)
     with translated_submission():
         pipeline = beam.Pipeline(make_runner(beam_options), options=beam_options)
@@ -272,18 +272,13 @@ def _describe(
     model: ModelFacts,
     embeddings: dict[str, Any],
     started: datetime,
-) -> dict[str, Any]:
-    return {
-        "iadsr_version": metadata.version("iadsr"),
-        "started_at": started.isoformat(timespec="seconds"),
-        "model": {
-            "path": options.model,
-            "fingerprint": model.fingerprint,
-            "backbone": model.backbone,
-            "metrics": model.metrics,
-        },
-        "embeddings": {"path": options.embeddings, **embeddings},
-        "options": {
+) -> RunDescription:
+    return RunDescription(
+        iadsr_version=metadata.version("iadsr"),
+        started_at=started.isoformat(timespec="seconds"),
+        model=ModelOrigin(options.model, model.fingerprint, model.backbone, model.metrics),
+        embeddings={"path": options.embeddings, **embeddings},
+        options={
             **dataclasses.asdict(options),
             "beam": {
                 name: "(hidden)" if _SECRET.search(name) else value
@@ -291,8 +286,8 @@ def _describe(
                 if _is_plain(value)
             },
         },
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _VERSIONED}},
-    }
+        versions={"python": platform.python_version(), **{name: metadata.version(name) for name in _VERSIONED}},
+    )
 
 
 def _is_plain(value: Any) -> bool:

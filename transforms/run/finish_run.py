@@ -5,7 +5,6 @@ after it.
 """
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -18,13 +17,14 @@ from ..files.storage import delete, join, write_atomically
 from ..items.item_counts import read_item_counts
 from ..items.joined_items import open_items
 from ..read.read_splits import check_unchanged
+from .build_manifest import build_manifest
 from .conservation import check_conservation
-from .manifest import build_manifest
+from .manifest import ItemTotals, Manifest
 from .pseudonyms import name_users
 from .run_facts import RunFacts
 from .run_marker import check_still_ours
 
-RenderReport = Callable[[dict[str, Any], list[dict[str, Any]]], str]
+RenderReport = Callable[[Manifest, list[dict[str, Any]]], str]
 
 
 @dataclasses.dataclass
@@ -74,26 +74,26 @@ class _Finish(beam.DoFn):
             open_items(catalogue_directory),
             self._output,
         )
-        _refuse_unknown(manifest["items"])
+        _refuse_unknown(manifest.items)
         examples = name_users([example for _, example in summary.examples], self._facts.report_users)
         report = self._render(manifest, examples)
         _write_text(join(self._output, REPORT), report)
         path = join(self._output, MANIFEST)
-        _write_text(path, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+        _write_text(path, manifest.to_json() + "\n")
         yield path, None
 
 
-def _refuse_unknown(items: dict[str, int]) -> None:
+def _refuse_unknown(items: ItemTotals) -> None:
     """Checks that some item of the log is known: a log of which nothing can be judged has not been cleaned.
 
     Raises:
         InputError: None is.
     """
-    if items["unknown"] == items["total"]:
+    if items.unknown == items.total:
         raise InputError(
             "Neither the embeddings nor the model know any item of the log",
             code="IDS-UNKNOWN",
-            found=f"{items['total']:,} items, all of them unknown",
+            found=f"{items.total:,} items, all of them unknown",
             expected="item ids such as those of the log that the model was trained on",
             fix="clean with the model and the embeddings that belong to this log; were its ids made in another way?",
         )

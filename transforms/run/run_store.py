@@ -35,7 +35,7 @@ def prepare_output(
     finished = MANIFEST in names
     if finished and marker is not None and marker.ready and marker.identity == identity:
         manifest = read_manifest(output)
-        if manifest.get("run") == marker.token:
+        if manifest.run == marker.token:
             storage.delete(storage.join(output, STAGING))
             say(f"{output} holds the finished result of this run already.")
             return None

@@ -9,7 +9,7 @@ from ..contract.columns import InteractionColumns
 from ..contract.hashing import hash_values
 from ..contract.python_values import python_values
 from ..items.joined_items import JoinedItems
-from ..judge.decide import NO_REASON, REASONS, Decisions
+from ..judge.decide import Decisions
 from ..judge.scored_shard import ScoredShard
 
 EXAMPLE_USERS = 10
@@ -76,7 +76,7 @@ def _describe(
             "text": texts[int(item)],
             "timestamp": str(timestamp),
             "keep": bool(keep),
-            "reason": None if reason == NO_REASON else REASONS[reason],
+            "reason": reason,
             "noise_probability": round(float(probability), 4),
         }
         for item_id, item, timestamp, keep, reason, probability in zip(
@@ -84,7 +84,7 @@ def _describe(
             items,
             python_values(ordered.table[columns.timestamp][rows]),
             decisions.keep[rows],
-            decisions.reason[rows],
+            decisions.reason[rows].to_pylist(),
             scored.scores.noise_probability[rows],
             strict=True,
         )
