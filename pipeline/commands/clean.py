@@ -22,10 +22,10 @@ from ...transforms.judge.artifacts import COLLABORATIVE, ModelFacts, check_embed
 from ...transforms.judge.policy import Policy
 from ...transforms.read.input_plan import InputPlan, OnBadFile, plan_input
 from ...transforms.read.rejected_rows import MAX_REJECTED, check_max_rejected
-from ...transforms.run.manifest import read_manifest
+from ...transforms.run.manifest import Manifest, ModelOrigin, read_manifest
 from ...transforms.run.output_directory import check_place, locked
 from ...transforms.run.pseudonyms import ReportUsers
-from ...transforms.run.run_facts import RunFacts
+from ...transforms.run.run_facts import RunDescription, RunFacts
 from ...transforms.run.run_store import RunStore
 from ...transforms.shuffle.slices import Shuffle
 from ..engines.engine_errors import run_in_thread, translated_errors, translated_submission
@@ -76,7 +76,7 @@ class CleanOptions:
         check_max_rejected(self.max_rejected)
 
 
-def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progress) -> dict[str, Any] | None:
+def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progress) -> Manifest | None:
     """Cleans a log and returns the manifest, or None where the job runs elsewhere without us waiting.
 
     Raises:
@@ -108,7 +108,6 @@ def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progre
             skipped=plan.skipped,
             max_rejected=options.max_rejected,
             report_users=options.report_users,
-            token=store.token,
         )
         return _run(options, beam_options, progress, plan, facts, sharding, store)
 
@@ -121,7 +120,7 @@ def _run(
     facts: RunFacts,
     sharding: Sharding,
     store: RunStore,
-) -> dict[str, Any] | None:
+) -> Manifest | None:
     local = runs_here(beam_options)
     with translated_submission():
         pipeline = beam.Pipeline(make_runner(beam_options), options=beam_options)
@@ -176,18 +175,13 @@ def _describe(
     model: ModelFacts,
     embeddings: dict[str, Any],
     started: datetime,
-) -> dict[str, Any]:
-    return {
-        "iadsr_version": metadata.version("iadsr"),
-        "started_at": started.isoformat(timespec="seconds"),
-        "model": {
-            "path": options.model,
-            "fingerprint": model.fingerprint,
-            "backbone": model.backbone,
-            "metrics": model.metrics,
-        },
-        "embeddings": {"path": options.embeddings, **embeddings},
-        "options": {
+) -> RunDescription:
+    return RunDescription(
+        iadsr_version=metadata.version("iadsr"),
+        started_at=started.isoformat(timespec="seconds"),
+        model=ModelOrigin(options.model, model.fingerprint, model.backbone, model.metrics),
+        embeddings={"path": options.embeddings, **embeddings},
+        options={
             **dataclasses.asdict(options),
             "beam": {
                 name: "(hidden)" if _SECRET.search(name) else value
@@ -195,8 +189,8 @@ def _describe(
                 if _is_plain(value)
             },
         },
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _VERSIONED}},
-    }
+        versions={"python": platform.python_version(), **{name: metadata.version(name) for name in _VERSIONED}},
+    )
 
 
 def _is_plain(value: Any) -> bool:

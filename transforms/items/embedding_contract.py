@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ...models.core.errors import ArtifactError
-from .embedding_table import UNKNOWN, EmbeddingMetadata, Kind
+from .embedding_table import UNKNOWN, EmbeddingKind, EmbeddingMetadata
 
 ITEM_COLUMN = "item_id"
 """Column of the item ids."""
@@ -126,7 +126,7 @@ def read_row_groups(path: str, file: pq.ParquetFile, columns: list[str]) -> Iter
         yield table
 
 
-def common_metadata(files: list[tuple[str, pq.ParquetFile]], kind: Kind, dimension: int) -> EmbeddingMetadata:
+def common_metadata(files: list[tuple[str, pq.ParquetFile]], kind: EmbeddingKind, dimension: int) -> EmbeddingMetadata:
     """Checks the metadata of every file, and returns the metadata that all files have.
 
     A file without our metadata counts as made by an unknown encoder.

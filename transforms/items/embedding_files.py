@@ -31,9 +31,9 @@ from .embedding_contract import (
     read_row_groups,
 )
 from .embedding_table import (
+    EmbeddingKind,
     EmbeddingMetadata,
     EmbeddingTable,
-    Kind,
     fingerprint,
     normalise_item_ids,
     stored_vectors,
@@ -109,7 +109,7 @@ def _write_parquet(arrow: pa.Table, sink: Any) -> None:
     pq.write_table(arrow, sink, row_group_size=ROWS_PER_GROUP, **per_column)
 
 
-def read_embeddings(path: str, *, kind: Kind = "semantic") -> EmbeddingTable:
+def read_embeddings(path: str, *, kind: EmbeddingKind = "semantic") -> EmbeddingTable:
     """Reads and checks an embedding table.
 
     Vectors made by other programs are accepted, see `embedding_contract`. If a vector is null or all zeros, the item
@@ -157,7 +157,7 @@ def _open_files(path: str) -> Iterator[list[tuple[str, pq.ParquetFile]]]:
         yield [(info.path, stack.enter_context(open_parquet(info.path))) for info in match_files(path)]
 
 
-def read_metadata(path: str, *, kind: Kind = "semantic") -> tuple[EmbeddingMetadata, pa.DataType]:
+def read_metadata(path: str, *, kind: EmbeddingKind = "semantic") -> tuple[EmbeddingMetadata, pa.DataType]:
     """Reads what made a table, and the type of its item ids, without reading the vectors.
 
     Args:

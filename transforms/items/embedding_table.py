@@ -18,9 +18,9 @@ from ...models.core.errors import ArtifactError, InputError
 from ..contract.arrow_types import is_id_type, is_string_type
 
 UNKNOWN = "unknown"
-"""Stands in the metadata for what nobody told us, because the vectors were made by another program."""
+"""Value of metadata that are not known, because another program made the vectors."""
 
-Kind = Literal["semantic", "collaborative"]
+EmbeddingKind = Literal["semantic", "collaborative"]
 """Whether vectors were made from the items' texts or from the interactions with them."""
 
 
@@ -28,10 +28,10 @@ Kind = Literal["semantic", "collaborative"]
 class EmbeddingMetadata:
     """What made the vectors of a table. Vectors of two tables can be compared only if their `space` is equal."""
 
-    kind: Kind
+    kind: EmbeddingKind
     """Whether the vectors come from the items' texts or from the interactions."""
     encoder: str
-    """Name of the text encoder. For collaborative vectors the backbone; for files made elsewhere "unknown"."""
+    """Name of the text encoder. For collaborative vectors the backbone. For files of other programs "unknown"."""
     revision: str
     """Package version, commit or content hash of the encoder. For collaborative vectors the model's fingerprint."""
     pooling: str
@@ -145,7 +145,7 @@ def check_fit(expected: EmbeddingMetadata, found: EmbeddingMetadata, *, model: s
         embeddings: Path of the given table, for the message.
 
     Raises:
-        ArtifactError: Kind, encoder, revision, pooling or dimension differ.
+        ArtifactError: EmbeddingKind, encoder, revision, pooling or dimension differ.
     """
     if expected.space != found.space:
         raise ArtifactError(

@@ -121,19 +121,6 @@ class InputPlan:
         )
 
 
-@dataclass(frozen=True)
-class _Footer:
-    info: FileInfo
-    schema: pa.Schema | None
-    """None if the file has no rows. Its types do not count then, because its writer could not know them."""
-    groups: list[tuple[int, int]]
-    """Rows and uncompressed bytes of each row group."""
-
-    @property
-    def rows(self) -> int:
-        return sum(rows for rows, _ in self.groups)
-
-
 def plan_input(path: str, columns: InteractionColumns, on_bad_file: OnBadFile = "fail") -> InputPlan:
     """Reads the footers of all files under `path` and plans the splits.
 
@@ -183,6 +170,19 @@ def plan_input(path: str, columns: InteractionColumns, on_bad_file: OnBadFile = 
     infos = tuple(footer.info for footer in footers)
     skipped.sort(key=lambda file: file.path)
     return InputPlan(tuple(splits), unify_schemas(schemas), rows_by_file, total_bytes, infos, tuple(skipped))
+
+
+@dataclass(frozen=True)
+class _Footer:
+    info: FileInfo
+    schema: pa.Schema | None
+    """None if the file has no rows. Its types do not count then, because its writer could not know them."""
+    groups: list[tuple[int, int]]
+    """Rows and uncompressed bytes of each row group."""
+
+    @property
+    def rows(self) -> int:
+        return sum(rows for rows, _ in self.groups)
 
 
 def _read_footer(info: FileInfo, columns: InteractionColumns) -> _Footer:

@@ -4,7 +4,6 @@ A run without a manifest is not finished. All of this is a transform because nob
 """
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -16,13 +15,14 @@ from ..items.item_counts import read_item_counts
 from ..items.joined_items import open_items
 from ..read.read_splits import check_unchanged
 from ..write.example_users import describe_examples
+from .build_manifest import build_manifest
 from .conservation import check_conservation
-from .manifest import build_manifest
+from .manifest import ItemTotals, Manifest
 from .pseudonyms import name_users
 from .run_facts import RunFacts
 from .run_store import RunStore
 
-RenderReport = Callable[[dict[str, Any], list[dict[str, Any]]], str]
+RenderReport = Callable[[Manifest, list[dict[str, Any]]], str]
 
 
 @dataclasses.dataclass
@@ -69,27 +69,25 @@ class _Finish(beam.DoFn):
         check_conservation(self._facts, counts, summary)
         self._store.check_still_ours()
         items = open_items(joined_items)
-        manifest = build_manifest(
-            self._facts, counts, summary, plan, read_item_counts(item_counts), items, self._store.output
-        )
-        _refuse_unknown(manifest["items"])
+        manifest = build_manifest(self._facts, counts, summary, plan, read_item_counts(item_counts), items, self._store)
+        _refuse_unknown(manifest.items)
         examples = name_users(describe_examples(summary.examples, items), self._facts.report_users)
         self._store.write_report(self._render(manifest, examples))
-        self._store.write_manifest(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+        self._store.write_manifest(manifest.to_json() + "\n")
         yield self._store.manifest, None
 
 
-def _refuse_unknown(items: dict[str, int]) -> None:
+def _refuse_unknown(items: ItemTotals) -> None:
     """Checks that some item of the log is known. A log in which nothing can be judged has not been cleaned.
 
     Raises:
         InputError: None is.
     """
-    if items["unknown"] == items["total"]:
+    if items.unknown == items.total:
         raise InputError(
             "Neither the embeddings nor the model know any item of the log",
             code="IDS-UNKNOWN",
-            found=f"{items['total']:,} items, all of them unknown",
+            found=f"{items.total:,} items, all of them unknown",
             expected="item ids such as those of the log that the model was trained on",
             fix="clean with the model and the embeddings that belong to this log; were its ids made in another way?",
         )

@@ -78,7 +78,7 @@ class RunStore(RunPaths):
         marker = read_marker(output)
         same_run = marker is not None and marker.ready and marker.identity == identity
         finished = MANIFEST in names
-        if finished and same_run and read_manifest(output).get("run") == marker.token:
+        if finished and same_run and read_manifest(output).run == marker.token:
             delete(join(output, STAGING))
             say(f"{output} holds the finished result of this run already.")
             return None

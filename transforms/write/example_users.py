@@ -10,7 +10,6 @@ from ..contract.columns import InteractionColumns
 from ..contract.hashing import hash_values
 from ..contract.python_values import python_values
 from ..items.joined_items import JoinedItems
-from ..judge.decide import NO_REASON, REASONS
 from ..judge.judge_shard import JudgedShard
 
 EXAMPLE_USERS = 10
@@ -89,14 +88,14 @@ def _describe(
             "item_id": str(item_id),
             "timestamp": str(timestamp),
             "keep": bool(keep),
-            "reason": None if reason == NO_REASON else REASONS[reason],
+            "reason": reason,
             "noise_probability": round(float(probability), 4),
         }
         for item_id, timestamp, keep, reason, probability in zip(
             python_values(item_ids),
             python_values(judged.scored.ordered.table[columns.timestamp][rows]),
             decisions.keep[rows],
-            decisions.reason[rows],
+            decisions.reason[rows].to_pylist(),
             judged.scored.scores.noise_probability[rows],
             strict=True,
         )

@@ -5,11 +5,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from iadsr.models.core.item_vectors import ItemVectors
+from iadsr.models.core.item_vectors import PackedItemVectors
 from iadsr.models.detector.scoring import Scores
 from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.items.joined_items import JoinedItems
-from iadsr.transforms.judge.decide import NO_REASON, REASONS, Decisions
+from iadsr.transforms.judge.decide import Decisions
 from iadsr.transforms.judge.judge_shard import JudgedShard
 from iadsr.transforms.judge.scored_shard import ScoredShard
 from iadsr.transforms.read.ordering import OrderedShard
@@ -32,7 +32,7 @@ def judged(lengths: dict[str, int], dropped: set[int]) -> JudgedShard:
     )
     known = np.ones(rows, bool)
     scored = ScoredShard(0, OrderedShard(table, offsets, item_ids, items, np.arange(rows)), scores, known, known, {})
-    reason = np.where(keep, NO_REASON, 0).astype(np.int8)
+    reason = pa.array([None if kept else "noise:short_term" for kept in keep.tolist()]).dictionary_encode()
     return JudgedShard(scored, Decisions(keep, reason), np.ones(rows, np.float32))
 
 
@@ -41,7 +41,7 @@ def items() -> JoinedItems:
     """Knows items 10 and 30."""
     none, flags = np.zeros((2, 0), np.float32), np.ones(2, bool)
     texts = pa.array(["Ten", None], pa.large_string())
-    return JoinedItems(pa.array([10, 30]), texts, ItemVectors(none, none, flags, flags), ~flags, {})
+    return JoinedItems(pa.array([10, 30]), texts, PackedItemVectors(none, none, flags, flags), ~flags, {})
 
 
 def test_an_example_says_what_was_decided_about_each_interaction_and_gets_its_texts_last(items):
@@ -50,7 +50,7 @@ def test_an_example_says_what_was_decided_about_each_interaction_and_gets_its_te
     assert "text" not in example.interactions[0]
     (described,) = describe_examples([pickle.loads(pickle.dumps(example))], items)
     kept = {"keep": True, "reason": None, "noise_probability": 0.25}
-    gone = {"keep": False, "reason": REASONS[0], "noise_probability": 0.75}
+    gone = {"keep": False, "reason": "noise:short_term", "noise_probability": 0.75}
     assert described == {
         "user_id": "b",
         "interactions": [

@@ -7,7 +7,7 @@ from iadsr.models.detector.scoring import Scores
 from iadsr.transforms.contract.columns import ADDED_FIELDS, InteractionColumns
 from iadsr.transforms.files.run_paths import RunPaths
 from iadsr.transforms.files.tables import describe_file
-from iadsr.transforms.judge.decide import NO_REASON, Decisions
+from iadsr.transforms.judge.decide import Decisions
 from iadsr.transforms.judge.judge_shard import JudgedShard
 from iadsr.transforms.judge.scored_shard import ScoredShard
 from iadsr.transforms.read.ordering import OrderedShard
@@ -28,7 +28,7 @@ def judged() -> JudgedShard:
     scores = Scores(np.array([0.25, 0.75, 0.75, 0, 0], np.float32), similarities, np.ones(5, bool), np.zeros(5))
     scored = ScoredShard(3, ordered, scores, np.ones(5, bool), np.ones(5, bool), {})
     keep = np.array([True, False, False, True, True])
-    reason = np.where(keep, NO_REASON, 2).astype(np.int8)
+    reason = pa.array([None if kept else "noise:short_term" for kept in keep.tolist()]).dictionary_encode()
     return JudgedShard(scored, Decisions(keep, reason), np.array([0.5, 0, 0, 1, 1], np.float32))
 
 
