@@ -81,7 +81,7 @@ def build_manifest(
         skipped_files=facts.skipped,
         outputs=tuple(_relative(file, store.output) for file in sorted(written, key=lambda file: file.path)),
         users=UserCounts(*summary.users.tolist()),
-        items=_count_items(item_counts, catalogue),
+        items=_count_items(item_counts, joined_items),
         reasons=ReasonCounts(
             dropped={code: summary.reasons[code] for code in reason_codes("dropped")},
             kept={code: summary.reasons[code] for code in reason_codes("kept")},
@@ -130,7 +130,7 @@ def _relative(file: WrittenFile, output: str) -> WrittenFile:
     return dataclasses.replace(file, path=file.path[len(output.rstrip("/")) + 1 :])
 
 
-def _count_items(item_counts: ItemCounts, catalogue: JoinedItems) -> ItemTotals:
+def _count_items(item_counts: ItemCounts, joined_items: JoinedItems) -> ItemTotals:
     found = joined_items.lookup(item_counts.item_ids)
     vectors = joined_items.take(found)
     return ItemTotals(
