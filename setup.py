@@ -28,6 +28,7 @@ setup(
         "numpy>=2,<3",
         "packaging>=22,<27",
         "pyarrow>=18,<26",
+        "pydantic>=2.10,<3",
         "pyyaml>=6,<7",
         "rich>=13.8,<16",
         "safetensors>=0.4.3,<1",

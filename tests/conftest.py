@@ -13,6 +13,10 @@ import pytest
 from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
 from filelock import FileLock
 
+# Processes side by side have more threads than there are cores. Threads of torch that wait must not keep a core busy.
+# Read when torch is loaded, which no import above does.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "red", "blue", "dress", "lamp", "gel", "soap")
 
 

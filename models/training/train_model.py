@@ -157,10 +157,10 @@ def _train(
         model = _initial_model(config, recommended.recommender, log.sequences, semantic, has_semantic)
         collaborative = _item_table(recommended.recommender, counts)
         if model.head.reads_other_users:
-            by_fold = _fit_out_of_fold(model, log, sequences, semantic, has_semantic, training.seed)
+            co_occurrence, company = _fit_out_of_fold(model, log, sequences, semantic, has_semantic, training.seed)
         else:
-            by_fold = [np.zeros((len(semantic), 0, config.collaborative_dimension), np.float32)] * 2
-        vectors = ItemVectors(collaborative, *by_fold, semantic, counts > 0, has_semantic)
+            co_occurrence = company = np.zeros((len(semantic), 0, config.collaborative_dimension), np.float32)
+        vectors = ItemVectors(collaborative, co_occurrence, company, semantic, counts > 0, has_semantic)
         item_tensors = ItemTensors.select(model, vectors, np.arange(len(semantic)))
         aligned = fit_alignment(
             model,
@@ -263,7 +263,7 @@ def _item_table(recommender: Recommender, counts: np.ndarray) -> np.ndarray:
 
 def _fit_out_of_fold(
     model: IADSR, log: NoisyLog, sequences: Sequences, semantic: np.ndarray, has_semantic: np.ndarray, seed: int
-) -> list[np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns `co_occurrence` and `company` of `ItemVectors`, each float32 [V, folds, d].
 
     They are learned from the log without the inserted noise. To the vectors of other folds, a user's genuine
@@ -279,8 +279,10 @@ def _fit_out_of_fold(
     vectors = fit_out_of_fold_vectors(
         sequences, texts, has_semantic, folds=model.config.folds, dimension=max(SINGULAR_VECTORS, size), seed=seed
     )
-    by_kind = vectors.co_occurrence, vectors.company  # each [folds, V, n]
-    return [agreeing_vectors(kind, log.sequences, size).swapaxes(0, 1) for kind in by_kind]
+    co_occurrence, company = (
+        agreeing_vectors(by_fold, log.sequences, size) for by_fold in (vectors.co_occurrence, vectors.company)
+    )  # each [folds, V, d]
+    return co_occurrence.swapaxes(0, 1), company.swapaxes(0, 1)
 
 
 def _initial_model(

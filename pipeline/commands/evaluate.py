@@ -270,7 +270,7 @@ def _clean_training_part(
             progress,
         )
         manifest = clean(CleanOptions(log, options.embeddings, model, cleaned, _COLUMNS), beam_options, progress)
-        if manifest and (why := manifest["noise_share"]["unknown_because"]):
+        if manifest and (why := manifest.noise_share.unknown_because):
             progress.say(f"The share of noise is not known ({why}): nothing is dropped, and all weights are 1.")
         judged = pq.read_table(os.path.join(cleaned, INTERACTIONS), columns=[_COLUMNS.timestamp, "keep", "weight"])
     row = judged[_COLUMNS.timestamp].to_numpy()

@@ -1,5 +1,6 @@
 """The report in a real browser: text from the data stays text, and the page asks nothing of the network."""
 
+import dataclasses
 import http.server
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ from iadsr.pipeline.engines.progress import Progress
 from iadsr.pipeline.engines.runner import beam_options
 from iadsr.pipeline.report.render import render_report
 from iadsr.transforms.judge.policy import Policy
+from iadsr.transforms.read.input_plan import SkippedFile
+from iadsr.transforms.run.manifest import ModelOrigin
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: install the Debian package chromium")
@@ -95,15 +98,16 @@ def test_no_text_from_the_data_runs_or_asks_for_anything(world, asked, tmp_path)
     manifest = clean(options, beam_options([]), Progress(Console(quiet=True)))
     assert manifest is not None
     hostile = attacks(port)
-    count = {"read": 1, "kept": 1, "dropped": 0, "rejected": 0}
-    manifest |= {
-        "files": [{"path": attack, **count} for attack in hostile],
-        "skipped_files": [{"path": attack, "rows": None, "code": attack, "reason": attack} for attack in hostile],
-        "options": {attack: attack for attack in hostile},
-        "versions": {attack: attack for attack in hostile},
-        "model": {"path": hostile[0], "fingerprint": hostile[1], "backbone": hostile[2], "metrics": {hostile[3]: 1}},
-    }
-    manifest["reasons"]["rejected"] = dict.fromkeys(hostile, 1)
+    file = manifest.files[0]
+    manifest = dataclasses.replace(
+        manifest,
+        files=tuple(dataclasses.replace(file, path=attack) for attack in hostile),
+        skipped_files=tuple(SkippedFile(attack, 1, None, attack, attack) for attack in hostile),
+        options=dict(zip(hostile, hostile, strict=True)),
+        versions=dict(zip(hostile, hostile, strict=True)),
+        model=ModelOrigin(hostile[0], hostile[1], hostile[2], {hostile[3]: 1}),
+        reasons=dataclasses.replace(manifest.reasons, rejected=dict.fromkeys(hostile, 1)),
+    )
     shown = {"timestamp": "1", "keep": True, "reason": None, "noise_probability": 0.5}
     examples = [
         {"user_id": attack, "interactions": [{"item_id": attack, "text": attack, **shown}]} for attack in hostile

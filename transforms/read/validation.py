@@ -9,12 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ...models.core.reasons import rejection_code
 from ..contract.arrow_types import is_string_type
 from ..contract.columns import REJECTED_SCHEMA, ROW, TIME, InteractionColumns
 from ..contract.python_values import to_json_rows
 from .timestamps import parse_time
 
-UNREADABLE = "unreadable"
+UNREADABLE = rejection_code("unreadable")
 """Reason for rejecting a row whose row group cannot be read."""
 
 
@@ -49,12 +50,13 @@ def validate(
     time = parse_time(table[columns.timestamp])
     problems: list[tuple[str, np.ndarray]] = []  # reason, and which rows have it, bool [rows]
     for name in (columns.user, columns.item):
-        problems += _nulls(f"null {name}", table[name]) + _empty(f"empty {name}", table[name])
-    problems += _beyond_int64(f"{columns.item} beyond int64", table[columns.item])
-    problems += _nulls(f"null {columns.timestamp}", table[columns.timestamp])
-    problems += _nulls(f"unparsable {columns.timestamp}", time)
+        problems += _nulls(rejection_code("null {column}", name), table[name])
+        problems += _empty(rejection_code("empty {column}", name), table[name])
+    problems += _beyond_int64(rejection_code("{column} beyond int64", columns.item), table[columns.item])
+    problems += _nulls(rejection_code("null {column}", columns.timestamp), table[columns.timestamp])
+    problems += _nulls(rejection_code("unparsable {column}", columns.timestamp), time)
     if columns.position:
-        problems += _nulls(f"null {columns.position}", table[columns.position])
+        problems += _nulls(rejection_code("null {column}", columns.position), table[columns.position])
 
     code = np.full(table.num_rows, -1, np.int8)  # [rows]; index into problems, -1 if the row is usable
     for number in reversed(range(len(problems))):
