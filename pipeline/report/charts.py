@@ -236,7 +236,7 @@ def _draw(name: str, title: str, description: str, plot: Callable[[Axes], None],
 
 
 def _embed(svg: str, name: str, title: str, description: str) -> Markup:
-    """Turns an SVG document into an element of the page: with ids of its own, the page's colours and font, and a text."""
+    """Turns an SVG document into an element of the page, with ids of its own and the page's colours and font."""
     opening = re.search(r"<svg\b[^>]*>", svg)
     view_box = re.search(r'viewBox="([^"]+)"', svg)
     if opening is None or view_box is None:
