@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import math
 import platform
 import re
 from datetime import UTC, datetime
@@ -11,41 +10,29 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.pvalue import AsList, AsSingleton
 
 from ...models.core.errors import InputError
 from ...transforms.contract.columns import InteractionColumns
-from ...transforms.contract.output_layout import INTERACTIONS, REJECTED, STAGING
+from ...transforms.contract.output_layout import INTERACTIONS
 from ...transforms.contract.sharding import Sharding
 from ...transforms.files import storage
 from ...transforms.files.listing import match_files
-from ...transforms.items.embedding_files import vector_bytes
-from ...transforms.items.item_counts import CountItems
-from ...transforms.items.joined_items import BROADCAST_BYTES, ITEM_SHARD_BYTES, Join, JoinItems
-from ...transforms.items.shuffle_join import FetchVectors
-from ...transforms.judge.drop_plan import PlanDrops
+from ...transforms.items.joined_items import Join
+from ...transforms.judge.artifacts import COLLABORATIVE, ModelFacts, check_embeddings, read_model_facts
 from ...transforms.judge.policy import Policy
-from ...transforms.judge.score_shards import ScoreShards, StageShards, unstage
 from ...transforms.read.input_plan import InputPlan, OnBadFile, plan_input
-from ...transforms.read.read_splits import ReadSplits, SplitCounts
 from ...transforms.read.rejected_rows import MAX_REJECTED, check_max_rejected
-from ...transforms.run.conservation import check_rejected
-from ...transforms.run.finish_run import FinishRun
 from ...transforms.run.manifest import Manifest, ModelOrigin, read_manifest
 from ...transforms.run.output_directory import check_place, locked
 from ...transforms.run.pseudonyms import ReportUsers
-from ...transforms.run.resuming import discard_work_on_other_rows
 from ...transforms.run.run_facts import RunDescription, RunFacts
-from ...transforms.run.run_store import prepare_output
-from ...transforms.shuffle.slices import Shuffle, SliceByUserShard
-from ...transforms.write.shards import DecideAndWrite
-from ...transforms.write.summary import MergeSummaries
+from ...transforms.run.run_store import RunStore
+from ...transforms.shuffle.slices import Shuffle
 from ..engines.engine_errors import run_in_thread, translated_errors, translated_submission
 from ..engines.progress import Progress
 from ..engines.runner import is_template, make_runner, runs_here
 from ..engines.watch_files import FileStep, watch_files
-from ..report.render import render_report
-from .artifacts import COLLABORATIVE, ModelFacts, check_embeddings, read_model_facts
+from .clean_graph import build_graph
 
 _SECRET = re.compile("secret|password|token|credential|key|connection_string")
 
@@ -109,8 +96,8 @@ def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progre
     check_place(options.output, options.interactions, reads)
     identity = _identity(options, plan, model, sharding)
     with locked(options.output):
-        marker = prepare_output(options.output, identity, overwrite=options.overwrite, say=progress.say)
-        if marker is None:
+        store = RunStore.open(options.output, identity, sharding.shards, overwrite=options.overwrite, say=progress.say)
+        if store is None:
             return read_manifest(options.output)
         facts = RunFacts(
             plan.rows_by_file,
@@ -121,10 +108,8 @@ def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progre
             skipped=plan.skipped,
             max_rejected=options.max_rejected,
             report_users=options.report_users,
-            token=marker.token,
         )
-        staging = storage.join(options.output, *marker.staging.split("/"))
-        return _run(options, beam_options, progress, plan, facts, sharding, staging)
+        return _run(options, beam_options, progress, plan, facts, sharding, store)
 
 
 def _run(
@@ -134,13 +119,13 @@ def _run(
     plan: InputPlan,
     facts: RunFacts,
     sharding: Sharding,
-    staging: str,
+    store: RunStore,
 ) -> Manifest | None:
     local = runs_here(beam_options)
     with translated_submission():
         pipeline = beam.Pipeline(make_runner(beam_options), options=beam_options)
     shuffle = options.shuffle or ("claim-check" if local else "bytes")
-    build_graph(pipeline, options, plan, facts, sharding, shuffle, staging)
+    build_graph(pipeline, options, plan, facts, sharding, shuffle, store)
     if not local:
         with translated_submission():
             result = pipeline.run()
@@ -150,95 +135,13 @@ def _run(
             result.wait_until_finish()
     else:
         steps = [
-            FileStep(staging, "slices-", len(plan.splits), share=0.05),
-            FileStep(staging, "scored-", sharding.shards, share=0.85),
+            FileStep(store.staging, "slices-", len(plan.splits), share=0.05),
+            FileStep(store.staging, "scored-", sharding.shards, share=0.85),
             FileStep(storage.join(options.output, INTERACTIONS), "part-", sharding.shards, share=0.1),
         ]
         with watch_files(progress, "Cleaning", steps, plan.rows):
             run_in_thread(pipeline)
     return read_manifest(options.output)
-
-
-def build_graph(
-    pipeline: beam.Pipeline,
-    options: CleanOptions,
-    plan: InputPlan,
-    facts: RunFacts,
-    sharding: Sharding,
-    shuffle: Shuffle,
-    staging: str,
-) -> None:
-    """Builds the whole graph: read, validate, group, join, score, decide, write, close.
-
-    Scored shards wait on disk until all of them are scored: what a score means, and from where on rows are dropped, is
-    decided by the whole log.
-    """
-    columns, policy = options.columns, options.policy
-    collaborative = storage.join(options.model, COLLABORATIVE)
-
-    item_shards = _item_shards(options.join, vector_bytes(options.embeddings) + vector_bytes(collaborative))
-    # Under names of their own, so that a run may be gone on with by the other join.
-    catalogue_place = storage.join(staging, "catalogue" if item_shards is None else "item_shards")
-    catalogue = pipeline | "Catalogue" >> JoinItems(options.embeddings, collaborative, catalogue_place, item_shards)
-    read = (
-        pipeline
-        | "Splits" >> beam.Create(plan.splits)  # which spreads them over the workers
-        | "Read" >> ReadSplits(columns, plan.schema, storage.join(options.output, REJECTED), options.on_bad_file)
-    )
-    # Scoring needs the catalogue, and so waits until it is known which rows are valid, and that enough of them are.
-    check = beam.Map(_pass_on, facts, options.output, staging, AsList(read.counts))
-    catalogue_directory = AsSingleton(catalogue | "Check rejected" >> check)
-    # What is None where no row is usable has no reader then but the last step, which refuses such a log first.
-    item_counts = AsSingleton(read.valid | "Popularity" >> CountItems(columns.item, staging), None)
-    grouped = {"rows": read.valid | "Slice" >> SliceByUserShard(columns.user, sharding, shuffle, staging)}
-    if item_shards is not None:
-        fetch = FetchVectors(columns, sharding, item_shards, shuffle, staging, catalogue_directory)
-        grouped["vectors"] = read.valid | "Fetch vectors" >> fetch
-    scored = grouped | "Score" >> ScoreShards(columns, options.model, catalogue_directory, sharding.cells, staging)
-    plan_drops = PlanDrops(columns, policy, facts.noise_reference, item_counts)
-    drop_plan = AsSingleton(scored | "Plan drops" >> plan_drops, None)
-    summaries = (
-        scored
-        | "Stage" >> StageShards(staging)
-        | "Wait for the plan" >> beam.GroupByKey()
-        | "Unstage" >> beam.Map(unstage)
-        | "Write"
-        >> DecideAndWrite(
-            columns,
-            policy,
-            options.output,
-            sharding.shards,
-            facts.first_rows,
-            drop_plan,
-            item_counts,
-            catalogue_directory,
-        )
-    )
-    summary = summaries | "Merge summaries" >> beam.CombineGlobally(MergeSummaries()).without_defaults()
-    _ = pipeline | "Finish" >> FinishRun(
-        facts,
-        options.output,
-        storage.join(options.output, STAGING),
-        render_report,
-        counts=AsList(read.counts),
-        summary=AsSingleton(summary, None),
-        plan=drop_plan,
-        item_counts=item_counts,
-        catalogue_directory=catalogue_directory,
-    )
-
-
-def _item_shards(join: Join | None, catalogue_bytes: int) -> int | None:
-    """How many parts the catalogue is cut into, by its size alone; None where every machine gets it whole."""
-    if join == "broadcast" or (join is None and catalogue_bytes <= BROADCAST_BYTES):
-        return None
-    return max(math.ceil(catalogue_bytes / ITEM_SHARD_BYTES), 1)
-
-
-def _pass_on(directory: str, facts: RunFacts, output: str, staging: str, counts: list[SplitCounts]) -> str:
-    check_rejected(facts, counts)
-    discard_work_on_other_rows(output, staging, counts)
-    return directory
 
 
 def _identity(options: CleanOptions, plan: InputPlan, model: ModelFacts, sharding: Sharding) -> dict[str, str]:

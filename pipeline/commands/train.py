@@ -20,13 +20,13 @@ from ...transforms.files import storage
 from ...transforms.items.embedding_files import PART_NAME, read_embeddings, read_kind, write_embeddings
 from ...transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable, align, normalise_item_ids
 from ...transforms.items.embedding_table import fingerprint as embedding_fingerprint
+from ...transforms.judge.artifacts import COLLABORATIVE, check_item_types
 from ...transforms.read.input_plan import InputPlan, OnBadFile, SkippedFile, plan_input
 from ...transforms.read.ordering import OrderedShard, order_interactions
 from ...transforms.read.read_splits import read_split
 from ...transforms.read.rejected_rows import MAX_REJECTED, check_max_rejected, list_reasons, refuse_too_many
 from ...transforms.run.output_directory import locked, refuse_foreign, refuse_inside
 from ..engines.progress import Progress
-from .artifacts import COLLABORATIVE, check_item_types
 
 _STAGES = {
     "collaborative": "next-item prediction",

@@ -19,8 +19,8 @@ from safetensors.torch import load_file, save_file
 from iadsr.models.core.errors import ArtifactError, InputError
 from iadsr.models.detector.iadsr import IADSR
 from iadsr.pipeline.cli.config_file import read_config
-from iadsr.pipeline.commands.artifacts import read_model_facts
 from iadsr.transforms.items.embedding_files import read_embeddings
+from iadsr.transforms.judge.artifacts import read_model_facts
 
 ROOT = Path(__file__).parents[2]
 

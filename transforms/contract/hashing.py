@@ -6,7 +6,8 @@ A user's hash decides which shard and which fold the user belongs to, so a diffe
 import numpy as np
 import pyarrow as pa
 
-from .arrow_types import is_string_type
+from .arrow_types import is_string_type, one_chunk
+from .python_values import python_values
 
 _STRINGS_PER_BLOCK = 1 << 15
 """How many strings are hashed at a time. They are few enough to fit the processor's cache."""
@@ -26,6 +27,23 @@ def hash_values(values: pa.Array) -> np.ndarray:
         lengths = np.diff(offsets[start : stop + 1])
         result[start:stop] = _hash_strings(data, offsets[:-1][start:stop], lengths)
     return result
+
+
+def hash_rows(table: pa.Table) -> np.ndarray:
+    """Returns a 64-bit hash of each row by the values in all columns, uint64 [rows]."""
+    total = np.zeros(len(table), np.uint64)
+    for column in table.columns:
+        missing = column.is_null().to_numpy(zero_copy_only=False)
+        hashes = hash_values(one_chunk(_as_strings(column).fill_null("")))
+        total = _splitmix64(total * np.uint64(3) + np.where(missing, np.uint64(1), hashes))
+    return total
+
+
+def _as_strings(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    try:
+        return column.cast(pa.large_string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # bytes, lists and structs
+        return pa.chunked_array([pa.array([repr(value) for value in python_values(column)], pa.large_string())])
 
 
 def _hash_strings(data: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:

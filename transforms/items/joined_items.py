@@ -7,6 +7,7 @@ was too rare to be trained) borrows one from its nearest neighbours by text. Tha
 import dataclasses
 import io
 import json
+import math
 from typing import Literal
 
 import apache_beam as beam
@@ -18,7 +19,7 @@ from ...models.core.errors import ArtifactError
 from ...models.core.item_vectors import PackedItemVectors
 from ..contract.arrow_types import one_chunk
 from ..contract.hashing import hash_values
-from ..files.local_copy import local_copy
+from ..files.local_copy import shared_copy
 from ..files.storage import is_local, join, read_bytes, write_atomically
 from ..files.tables import read_arrow, write_arrow
 from .embedding_files import read_embeddings
@@ -200,13 +201,25 @@ def _load(directory: str, name: str) -> np.ndarray:
 
 
 def open_joined_items(directory: str) -> JoinedItems:
-    """Opens items written by `write_joined_items`. Remote files are first copied to this machine."""
+    """Opens items written by `write_joined_items`. Remote files are first copied, once for the whole machine."""
     # The memory maps stay valid when the files of the copy are deleted.
-    with local_copy(directory) as local:
+    with shared_copy(directory) as local:
         items = open_items(local)
         collaborative, semantic = _load(local, _COLLABORATIVE), _load(local, _SEMANTIC)
     vectors = dataclasses.replace(items.vectors, collaborative=collaborative, semantic=semantic)
     return dataclasses.replace(items, vectors=vectors)
+
+
+def choose_item_shards(join: Join | None, item_bytes: int) -> int | None:
+    """Returns how many parts the joined items are cut into; None if every machine gets them whole.
+
+    Args:
+        join: What the user asks for; None: by the size of the vectors alone.
+        item_bytes: Size of all vectors.
+    """
+    if join == "broadcast" or (join is None and item_bytes <= BROADCAST_BYTES):
+        return None
+    return max(math.ceil(item_bytes / ITEM_SHARD_BYTES), 1)
 
 
 @dataclasses.dataclass

@@ -20,7 +20,8 @@ from apache_beam.pvalue import AsSingleton
 from ...models.core.item_vectors import PackedItemVectors
 from ..contract.columns import InteractionColumns
 from ..contract.sharding import Sharding, user_shard
-from ..files.storage import join
+from ..files.local_copy import local_copy
+from ..files.run_paths import StagingPaths
 from ..shuffle.slices import Shuffle, Slice, collect, ship
 from .joined_items import JoinedItems, item_shard, item_shard_directory, open_joined_items
 
@@ -108,7 +109,7 @@ class FetchVectors(beam.PTransform):
     """Number of item shards that the items were written in."""
     shuffle: Shuffle
     """How slices travel."""
-    staging_directory: str
+    paths: StagingPaths
     """Where slices wait on disk."""
     items_directory: AsSingleton
     """Directory of the items, from `JoinItems`."""
@@ -127,8 +128,7 @@ class _AskForItems(beam.DoFn):
         split, valid = element
         config = self._config
         asked = ask_for_items(valid, config.columns, config.sharding, config.item_shards)
-        path = join(config.staging_directory, f"asked-{split:05d}.arrow")
-        yield from ship(asked, split, path, config.shuffle)
+        yield from ship(asked, split, config.paths.asked(split), config.shuffle)
 
 
 class _Answer(beam.DoFn):
@@ -138,6 +138,7 @@ class _Answer(beam.DoFn):
     def process(self, element: tuple[int, Iterable[Slice]], items_directory: str) -> Iterator[tuple[int, Slice]]:
         shard, slices = element
         config = self._config
-        items = open_joined_items(item_shard_directory(items_directory, shard, config.item_shards))
-        path = join(config.staging_directory, f"vectors-{shard:05d}.arrow")
-        yield from ship(answer(collect(slices), items), shard, path, config.shuffle)
+        # Each item shard is opened by one worker, once. A copy for the whole machine would only fill its disk.
+        with local_copy(item_shard_directory(items_directory, shard, config.item_shards)) as local:
+            items = open_joined_items(local)
+        yield from ship(answer(collect(slices), items), shard, config.paths.vectors(shard), config.shuffle)

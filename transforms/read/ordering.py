@@ -41,7 +41,7 @@ class OrderedShard(NamedTuple):
 
 
 def order_interactions(table: pa.Table, columns: InteractionColumns) -> OrderedShard:
-    """Sorts by user, then time, then position, or item id if there is no position column, then input order.
+    """Sorts by user, then time, then position, or item id if there is no position column, then number of the row.
 
     Args:
         table: Valid rows as `validate` returns them, in input order.
@@ -50,12 +50,12 @@ def order_interactions(table: pa.Table, columns: InteractionColumns) -> OrderedS
     users, user_ids = _rank_ids(table[columns.user])
     items, item_ids = _rank_ids(table[columns.item])
     tie_break = table[columns.position].to_numpy() if columns.position else items
-    order = _sorted_order(users, time_of(table, columns), tie_break)
+    numbers = table[ROW].to_numpy() if ROW in table.column_names else np.arange(len(table))
+    order = _sorted_order(users, time_of(table, columns), tie_break, numbers)
     offsets = np.zeros(len(user_ids) + 1, np.int64)
     np.cumsum(np.bincount(users, minlength=len(user_ids)), out=offsets[1:])
-    rows = table[ROW].to_numpy()[order] if ROW in table.column_names else order
     data = table.drop_columns([name for name in (ROW, TIME) if name in table.column_names])
-    return OrderedShard(data.take(order), offsets, item_ids, items[order], rows)
+    return OrderedShard(data.take(order), offsets, item_ids, items[order], numbers[order])
 
 
 def _rank_ids(ids: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
@@ -70,8 +70,8 @@ def _rank_ids(ids: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
     return np.concatenate([rank[:0], *ranks]), distinct.take(ascending)
 
 
-def _sorted_order(users: np.ndarray, time: np.ndarray, tie_break: np.ndarray) -> np.ndarray:
-    """Returns the order by (user, time, tie_break, place in the input), int64 [rows].
+def _sorted_order(users: np.ndarray, time: np.ndarray, tie_break: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Returns the order by (user, time, tie_break, number of the row), int64 [rows].
 
     Three steps are faster than one sort by all keys. The first sorts by time, which is quick because most logs are in
     order of time already. The second sorts by user, 16 bits at a time, because NumPy sorts so few bits by counting. The
@@ -85,5 +85,5 @@ def _sorted_order(users: np.ndarray, time: np.ndarray, tie_break: np.ndarray) ->
     same_as_previous = (ordered_users[1:] == ordered_users[:-1]) & (ordered_time[1:] == ordered_time[:-1])
     tied = np.flatnonzero(np.append(same_as_previous, False) | np.append(False, same_as_previous))
     group = np.cumsum(~np.append(False, same_as_previous))[tied]
-    order[tied] = order[tied][np.lexsort((tie_break[order[tied]], group))]
+    order[tied] = order[tied][np.lexsort((numbers[order[tied]], tie_break[order[tied]], group))]
     return order

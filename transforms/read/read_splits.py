@@ -18,7 +18,8 @@ from ..contract import table_coder  # noqa: F401 (registers the coder of tables)
 from ..contract.arrow_types import one_chunk
 from ..contract.columns import ROW, InteractionColumns
 from ..contract.hashing import hash_values
-from ..files.storage import FileInfo, delete, exists, is_unchanged, join
+from ..files.run_paths import RunPaths
+from ..files.storage import FileInfo, delete, exists, is_unchanged
 from ..files.tables import WrittenFile, open_parquet, write_table
 from .input_plan import OnBadFile, Split
 from .validation import Validated, unreadable_rows, validate
@@ -197,7 +198,7 @@ class ReadSplits(beam.PTransform):
     """The names of the log's columns."""
     schema: pa.Schema
     """The schema in which the rows of all files travel."""
-    rejected_directory: str
+    paths: RunPaths
     """Where the files of rejected rows are written."""
     on_bad_file: OnBadFile = "fail"
     """What to do about row groups that cannot be read."""
@@ -212,7 +213,7 @@ class _ReadSplit(beam.DoFn):
     def __init__(self, config: ReadSplits):
         self._columns = config.columns
         self._schema = config.schema.serialize().to_pybytes()
-        self._rejected_directory = config.rejected_directory
+        self._paths = config.paths
         self._on_bad_file: OnBadFile = config.on_bad_file
 
     def setup(self):
@@ -221,7 +222,7 @@ class _ReadSplit(beam.DoFn):
     def process(self, split: Split) -> Iterator:
         started = perf_counter()
         valid, rejected = read_split(split, self._columns, self._arrow_schema, self._on_bad_file)
-        written = _write_rejected(join(self._rejected_directory, f"part-{split.index:05d}.parquet"), rejected)
+        written = _write_rejected(self._paths.rejected(split.index), rejected)
         reasons = Counter(rejected["reason"].to_pylist())
         counts = SplitCounts(
             split.path, len(valid), dict(reasons), perf_counter() - started, row_checksum(valid[ROW]), written

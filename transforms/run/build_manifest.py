@@ -31,6 +31,7 @@ from .manifest import (
     UserCounts,
 )
 from .run_facts import RunFacts
+from .run_store import RunStore
 
 
 def build_manifest(
@@ -39,8 +40,8 @@ def build_manifest(
     summary: Summary,
     plan: DropPlan,
     item_counts: ItemCounts,
-    catalogue: JoinedItems,
-    output: str,
+    joined_items: JoinedItems,
+    store: RunStore,
 ) -> Manifest:
     """Returns the manifest of a run that has written all its files.
 
@@ -50,8 +51,8 @@ def build_manifest(
         summary: Of all shards.
         plan: What was decided for the whole log.
         item_counts: Of the log.
-        catalogue: The items of embeddings and model.
-        output: The output directory.
+        joined_items: The items of embeddings and model.
+        store: The output directory.
     """
     described = facts.description
     finished = datetime.now(UTC)
@@ -66,11 +67,11 @@ def build_manifest(
     written = [*summary.written, *(count.written for count in counts if count.written is not None)]
     return Manifest(
         format_version=FORMAT_VERSION,
-        run=facts.token,
+        run=store.token,
         iadsr_version=described.iadsr_version,
         started_at=described.started_at,
         model=described.model,
-        embeddings=EmbeddingsOrigin(**{**described.embeddings, **catalogue.description}),
+        embeddings=EmbeddingsOrigin(**{**described.embeddings, **joined_items.description}),
         options=described.options,
         versions=described.versions,
         finished_at=finished.isoformat(timespec="seconds"),
@@ -78,9 +79,9 @@ def build_manifest(
         rows=RowCounts(sum(facts.rows_by_file.values()), summary.kept, summary.dropped, rejected.total()),
         files=_count_by_file(facts, counts, summary),
         skipped_files=facts.skipped,
-        outputs=tuple(_relative(file, output) for file in sorted(written, key=lambda file: file.path)),
+        outputs=tuple(_relative(file, store.output) for file in sorted(written, key=lambda file: file.path)),
         users=UserCounts(*summary.users.tolist()),
-        items=_count_items(item_counts, catalogue),
+        items=_count_items(item_counts, joined_items),
         reasons=ReasonCounts(
             dropped={code: summary.reasons[code] for code in reason_codes("dropped")},
             kept={code: summary.reasons[code] for code in reason_codes("kept")},
@@ -129,14 +130,14 @@ def _relative(file: WrittenFile, output: str) -> WrittenFile:
     return dataclasses.replace(file, path=file.path[len(output.rstrip("/")) + 1 :])
 
 
-def _count_items(item_counts: ItemCounts, catalogue: JoinedItems) -> ItemTotals:
-    found = catalogue.lookup(item_counts.item_ids)
-    vectors = catalogue.take(found)
+def _count_items(item_counts: ItemCounts, joined_items: JoinedItems) -> ItemTotals:
+    found = joined_items.lookup(item_counts.item_ids)
+    vectors = joined_items.take(found)
     return ItemTotals(
         total=len(found),
         without_text=int((~vectors.has_semantic & vectors.has_collaborative).sum()),
         unknown=int((~vectors.has_semantic & ~vectors.has_collaborative).sum()),
-        borrowed=int(catalogue.borrowed[found[found >= 0]].sum()),
+        borrowed=int(joined_items.borrowed[found[found >= 0]].sum()),
     )
 
 

@@ -50,8 +50,6 @@ class RunFacts:
     """The run stops if a larger share of the rows is rejected."""
     report_users: ReportUsers = "hashed"
     """How the report names the users in its examples."""
-    token: str = ""
-    """Token of the run's mark, see `run_marker`."""
 
     @property
     def first_rows(self) -> np.ndarray:

@@ -3,7 +3,6 @@
 import dataclasses
 from collections import Counter
 from itertools import pairwise
-from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -12,11 +11,9 @@ import pyarrow as pa
 from ...models.core.reasons import reason_codes
 from ..contract.columns import InteractionColumns
 from ..files.tables import WrittenFile
-from ..items.joined_items import JoinedItems
-from ..judge.decide import Decisions
-from ..judge.scored_shard import ScoredShard
+from ..judge.judge_shard import JudgedShard
 from ..read.read_splits import row_checksum
-from .example_users import EXAMPLE_USERS, _examples
+from .example_users import EXAMPLE_USERS, ExampleUser, choose_examples
 
 HISTOGRAM_BINS = 50
 _LENGTH_BINS = 40
@@ -43,8 +40,8 @@ class Summary:
     of up to 2^(k-1) interactions."""
     seconds: dict[str, float]
     """Worker seconds by step."""
-    examples: list[tuple[tuple[bool, int], dict[str, Any]]]
-    """Up to EXAMPLE_USERS users with their sort keys, ascending."""
+    examples: list[ExampleUser]
+    """Up to EXAMPLE_USERS users, in ascending order of their keys."""
     files: np.ndarray
     """int64 [2, files]: interactions kept and dropped, by input file."""
     checksum: int
@@ -59,10 +56,8 @@ class Summary:
 
 
 def summarise(
-    scored: ScoredShard,
-    decisions: Decisions,
+    judged_shard: JudgedShard,
     columns: InteractionColumns,
-    catalogue: JoinedItems,
     bucket: np.ndarray,
     buckets: int,
     first_rows: np.ndarray,
@@ -71,15 +66,14 @@ def summarise(
     """Counts what happened to one shard.
 
     Args:
-        scored: The shard.
-        decisions: What was decided about its interactions.
+        judged_shard: The shard with all that is decided about it.
         columns: The part that each column plays.
-        catalogue: Items and their texts, for the examples.
         bucket: int [rows], popularity bucket of each interaction's item.
         buckets: Number of popularity buckets.
         first_rows: int64 [files], number in the whole input of each file's first row.
         written: The shard's files.
     """
+    scored, decisions = judged_shard.scored, judged_shard.decisions
     offsets = scored.ordered.offsets
     dropped = ~decisions.keep
     lengths = np.diff(offsets)
@@ -105,7 +99,7 @@ def summarise(
         ),
         lengths=np.stack([_length_histogram(lengths), _length_histogram(after)]),
         seconds=scored.seconds,
-        examples=_examples(scored, decisions, columns, catalogue),
+        examples=choose_examples(judged_shard, columns),
         files=np.stack([np.bincount(file[rows], minlength=len(first_rows)) for rows in (~dropped, dropped)]),
         checksum=row_checksum(pa.array(scored.ordered.rows)),
         written=written,
@@ -127,7 +121,7 @@ def merge_summaries(summaries: list[Summary]) -> Summary:
         genuine=np.sum([s.genuine for s in summaries], axis=0),
         lengths=np.sum([s.lengths for s in summaries], axis=0),
         seconds={step: sum(s.seconds.get(step, 0.0) for s in summaries) for step in steps},
-        examples=sorted((e for s in summaries for e in s.examples), key=lambda e: e[0])[:EXAMPLE_USERS],
+        examples=sorted((e for s in summaries for e in s.examples), key=lambda e: e.key)[:EXAMPLE_USERS],
         files=np.sum([s.files for s in summaries], axis=0),
         checksum=sum(s.checksum for s in summaries) % 2**64,
         written=[file for s in summaries for file in s.written],

@@ -13,18 +13,20 @@ from rich.console import Console
 from iadsr.models.core.errors import ArtifactError, ConservationError, InputError
 from iadsr.models.detector.iadsr import IADSR
 from iadsr.pipeline.commands import clean as clean_module
+from iadsr.pipeline.commands import clean_graph
 from iadsr.pipeline.commands.clean import CleanOptions, clean
 from iadsr.pipeline.engines.progress import Progress
 from iadsr.pipeline.engines.runner import beam_options
 from iadsr.transforms.contract.columns import InteractionColumns
+from iadsr.transforms.items import joined_items
 from iadsr.transforms.items.embedding_files import read_embeddings, write_embeddings
 from iadsr.transforms.items.embedding_table import EmbeddingTable
 from iadsr.transforms.judge import score_shards as scoring
 from iadsr.transforms.judge.policy import Policy
+from iadsr.transforms.run import finish_run
 from iadsr.transforms.run.manifest import ItemTotals
-from iadsr.transforms.run.run_marker import RunMarker, write_marker
+from iadsr.transforms.run.run_store import RunMarker, write_marker
 from iadsr.transforms.run.verification import verify_output
-from iadsr.transforms.write import shards as writing
 
 ADDED = [
     "noise_probability",
@@ -141,7 +143,7 @@ def test_bytes_do_not_depend_on_shuffle_or_workers(world, cleaned, tmp_path, opt
 @pytest.mark.parametrize("settings", [{}, {"shuffle": "bytes"}, {"flags": ["--direct_num_workers=2"]}])
 def test_both_joins_agree_to_the_bit(world, cleaned, tmp_path, monkeypatch, settings):
     output, manifest = cleaned
-    monkeypatch.setattr(clean_module, "ITEM_SHARD_BYTES", 500)  # more parts than one, of this tiny catalogue
+    monkeypatch.setattr(joined_items, "ITEM_SHARD_BYTES", 500)  # more parts than one, of this tiny catalogue
     again = run(world, tmp_path / "again", policy=Policy(threshold=0.4), join="shuffle", **settings)
     assert contents(tmp_path / "again") == contents(output)
     assert again.items == manifest.items
@@ -149,7 +151,7 @@ def test_both_joins_agree_to_the_bit(world, cleaned, tmp_path, monkeypatch, sett
 
 
 def test_joins_agree_where_the_catalogue_knows_no_item_of_a_shard_or_only_new_ones(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(clean_module, "ITEM_SHARD_BYTES", 500)
+    monkeypatch.setattr(joined_items, "ITEM_SHARD_BYTES", 500)
     semantic = read_embeddings(world.embeddings)
     ids = pa.array([*semantic.item_ids.to_pylist(), "brand-new"])
     vectors = np.concatenate([semantic.vectors, semantic.vectors[:1]])
@@ -166,14 +168,6 @@ def test_joins_agree_where_the_catalogue_knows_no_item_of_a_shard_or_only_new_on
     assert manifests["shuffle"].items == manifests["broadcast"].items
     assert manifests["shuffle"].items.borrowed == 1
     assert manifests["shuffle"].items.unknown == 1
-
-
-def test_the_join_is_chosen_by_the_size_of_the_catalogue_and_by_who_asks(monkeypatch):
-    choose = clean_module._item_shards
-    assert choose(None, 64 << 30) is None
-    assert choose(None, (64 << 30) + 1) == 257
-    assert choose("shuffle", 1000) == 1
-    assert choose("broadcast", 1 << 50) is None
 
 
 def test_no_bit_depends_on_the_number_of_shards(world, tmp_path):
@@ -291,7 +285,7 @@ def test_a_log_of_which_no_item_is_known_is_not_called_cleaned(world, tmp_path):
 
 def test_a_result_that_something_else_has_changed_is_not_gone_on_with(world, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(clean_module, "render_report", _fail)
+        patch.setattr(clean_graph, "render_report", _fail)
         with pytest.raises(ValueError, match="no report"):
             run(world, tmp_path / "out")
     part = next((tmp_path / "out" / "interactions").iterdir())
@@ -439,12 +433,14 @@ def test_an_output_with_slashes_at_its_end_is_the_same_directory(world, tmp_path
 
 def test_model_and_vectors_are_loaded_once_and_not_for_every_shard(world, tmp_path, monkeypatch):
     loads = []
-    for module, name in ((scoring, "open_joined_items"), (writing, "open_items")):
-        opened = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda path, opened=opened: loads.append(path) or opened(path))
+    opened = scoring.open_joined_items
+    monkeypatch.setattr(scoring, "open_joined_items", lambda path: loads.append(path) or opened(path))
+    items = finish_run.open_items
+    monkeypatch.setattr(finish_run, "open_items", lambda path: loads.append(path) or items(path))
     monkeypatch.setattr(IADSR, "from_pretrained", _counting(IADSR.from_pretrained, loads))
     run(world, tmp_path / "out", shards=5)
-    assert len(loads) == 3  # the model, and the catalogue for scoring and for writing
+    # The model and the joined items for scoring; the ids and texts for the last step, and not for writing.
+    assert len(loads) == 3
 
 
 def _counting(load, loads):

@@ -12,11 +12,11 @@ from iadsr.models.core.item_vectors import PackedItemVectors
 from iadsr.models.detector.iadsr import IADSR
 from iadsr.models.detector.model_files import fingerprint
 from iadsr.models.training.train_model import TrainingResult
-from iadsr.pipeline.commands.artifacts import read_model_facts
 from iadsr.pipeline.commands.train import TrainOptions, check_output, read_log, train, write_model
 from iadsr.pipeline.engines.progress import Progress
 from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.items.embedding_files import read_embeddings
+from iadsr.transforms.judge.artifacts import read_model_facts
 from iadsr.transforms.read.input_plan import plan_input
 from iadsr.transforms.run.output_directory import locked
 

@@ -6,6 +6,7 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from iadsr.models.core.errors import InputError
 from iadsr.transforms.contract.columns import ROW, InteractionColumns
+from iadsr.transforms.files.run_paths import RunPaths
 from iadsr.transforms.files.tables import write_table
 from iadsr.transforms.read.input_plan import plan_input
 from iadsr.transforms.read.read_splits import ReadSplits, check_unchanged, read_split
@@ -74,7 +75,11 @@ def test_the_transform_counts_every_row_and_writes_the_rejected(log, tmp_path):
     stale = tmp_path / "rejected" / "part-00001.parquet"  # from an earlier try that rejected rows of the second split
     stale.write_bytes(b"stale")
     with beam.Pipeline(runner="apache_beam.runners.portability.fn_api_runner.FnApiRunner") as pipeline:
-        read = pipeline | beam.Create(plan.splits) | ReadSplits(COLUMNS, plan.schema, str(tmp_path / "rejected"))
+        read = (
+            pipeline
+            | beam.Create(plan.splits)
+            | ReadSplits(COLUMNS, plan.schema, RunPaths("staging", str(tmp_path), 1))
+        )
         rows = read.valid | beam.Map(lambda element: (element[0], len(element[1])))
         counts = read.counts | beam.Map(lambda c: (c.path.rpartition("/")[2], c.valid, tuple(c.rejected.items())))
         assert_that(rows, equal_to([(0, 2), (1, 1)]), label="rows")

@@ -4,17 +4,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from iadsr.models.core.item_vectors import ItemVectors
 from iadsr.models.core.reasons import reason_codes
 from iadsr.models.detector.scoring import Scores
+from iadsr.models.noise.share import NoShare
 from iadsr.transforms.contract.columns import ROW, TIME, InteractionColumns
 from iadsr.transforms.files.tables import WrittenFile
-from iadsr.transforms.items.joined_items import JoinedItems
-from iadsr.transforms.judge.decide import decide
+from iadsr.transforms.judge.drop_plan import DropPlan
+from iadsr.transforms.judge.judge_shard import judge_shard
 from iadsr.transforms.judge.policy import Policy
 from iadsr.transforms.judge.scored_shard import ScoredShard
 from iadsr.transforms.read.ordering import order_interactions
 from iadsr.transforms.read.read_splits import row_checksum
+from iadsr.transforms.write.example_users import ExampleUser
 from iadsr.transforms.write.summary import (
     HISTOGRAM_BINS,
     MergeSummaries,
@@ -51,22 +52,14 @@ def shard() -> ScoredShard:
     return ScoredShard(0, ordered, scores, scores.scored.copy(), np.ones(6, bool), {"score": 1.0})
 
 
-def items() -> JoinedItems:
-    zeros, known = np.zeros((2, 1), np.float32), np.ones(2, bool)
-    vectors = ItemVectors(zeros, zeros, known, known)
-    return JoinedItems(pa.array(["x", "y"]), pa.array(["X", "Y"], pa.large_string()), vectors, np.zeros(2, bool), {})
-
-
 @pytest.fixture
 def summary() -> Summary:
     scored = shard()
-    decisions = decide(
-        scored.scores, scored.ordered.offsets, Policy(), 0.5, known=scored.known, has_text=scored.has_text
-    )
+    judged = judge_shard(scored, DropPlan(NoShare("too few users"), None, None, threshold=0.5), Policy())
     popularity = {"x": 0, "y": 1, "z": 0}
     names = scored.ordered.item_ids.take(pa.array(scored.ordered.items)).to_pylist()
     bucket = np.array([popularity[name] for name in names])
-    return summarise(scored, decisions, COLUMNS, items(), bucket, 2, np.array([0, 3]), WRITTEN)
+    return summarise(judged, COLUMNS, bucket, 2, np.array([0, 3]), WRITTEN)
 
 
 def test_interactions_are_counted_by_reason(summary):
@@ -97,9 +90,7 @@ def test_the_histogram_holds_what_was_judged_and_nothing_else(summary):
 
 
 def test_examples_name_the_reason_of_each_interaction(summary):
-    reasons = {
-        example["user_id"]: [entry["reason"] for entry in example["interactions"]] for _, example in summary.examples
-    }
+    reasons = {example.user_id: [entry["reason"] for entry in example.interactions] for example in summary.examples}
     assert reasons == {"a": [None, "noise:short_term", None, "unknown_item"], "b": ["noise:short_term", "min_length"]}
 
 
@@ -119,17 +110,21 @@ def part(kept: tuple[int, int], dropped: tuple[int, int]) -> Summary:
     )
 
 
+def example(key: tuple[bool, int], user_id: str) -> ExampleUser:
+    return ExampleUser(key, user_id, pa.nulls(0), [])
+
+
 def test_summaries_add_up_and_keep_the_first_examples():
     first, second = part((1, 0), (2, 0)), part((0, 3), (3, 1))
-    first.examples.extend([((False, 5), {"user_id": "x"}), ((True, 0), {"user_id": "long"})])
-    second.examples.extend([((False, n), {"user_id": str(n)}) for n in range(9)])
+    first.examples.extend([example((False, 5), "x"), example((True, 0), "long")])
+    second.examples.extend([example((False, n), str(n)) for n in range(9)])
     merged = merge_summaries([first, second])
     assert merged.files.tolist() == [[1, 3], [5, 1]]
     assert (merged.kept, merged.dropped, merged.seconds) == (4, 6, {"score": 2.0})
     assert merged.reasons == {"noise:short_term": 6}
     assert merged.checksum == 2**64 - 2
     assert merged.written == [*WRITTEN, *WRITTEN]
-    assert [example["user_id"] for _, example in merged.examples] == [*"01234", "x", *"5678"]
+    assert [example.user_id for example in merged.examples] == [*"01234", "x", *"5678"]
 
 
 def test_summaries_add_up_in_any_grouping():
