@@ -35,9 +35,13 @@ class ItemVectors:
     def pack(self) -> "PackedItemVectors":
         """Returns the same vectors as packed rows, which are a copy."""
         items, folds, dimension = self.co_occurrence.shape
-        by_fold = np.stack([self.co_occurrence, self.company], axis=2).reshape(items, folds * 2 * dimension)
-        rows = np.concatenate([self.collaborative, by_fold], axis=1)
-        return PackedItemVectors(rows, self.semantic, self.has_collaborative, self.has_semantic)
+        rows = np.empty((items, (1 + 2 * folds) * dimension), np.float32)
+        packed = PackedItemVectors(rows, self.semantic, self.has_collaborative, self.has_semantic)
+        views = packed.unpack(dimension)  # so that the layout of a row is said only once
+        views.collaborative[:] = self.collaborative
+        views.co_occurrence[:] = self.co_occurrence
+        views.company[:] = self.company
+        return packed
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The report's charts: inline SVG made with matplotlib, without pyplot's global figures.
 
-Importing this module imports matplotlib, so the report imports it where it draws. An SVG is the same bytes for the
-same numbers, takes its colours from the page's CSS variables (light, dark and print), and carries a title and a
-description for readers who do not see it.
+This module imports matplotlib, which takes a moment, so the report imports it only when it draws. The same numbers give
+the same bytes. An SVG takes its colours from the page's CSS variables (light, dark and print). It has a title and a
+description for readers who cannot see it.
 """
 
 import io
@@ -19,15 +19,12 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-# matplotlib wants colours, the page wants variables: each of these colours stands for a variable until `_embed`.
+# matplotlib wants colours, and the page wants variables. `_embed` replaces each of these colours by a variable.
 INK, MUTED, RULE, KEPT, DROPPED = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04", "#0a0b05"
-
 
 _VARIABLES = {INK: "--ink", MUTED: "--muted", RULE: "--rule", KEPT: "--kept", DROPPED: "--dropped"}
 
-
-_SIZE = (5.4, 3.0)  # inches of 72 units; about the width of a phone, so that text stays readable there
-
+_SIZE = (5.4, 3.0)  # inches of 72 units; about the width of a phone, where the text must be readable
 
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -54,18 +51,14 @@ _STYLE: dict[Any, Any] = {
     "patch.linewidth": 0,
 }
 
-
-# Beyond this ratio of the tallest bar to the shortest, the short ones vanish on a linear axis.
+# If the tallest bar is larger than the shortest by more than this factor, the shortest vanishes on a linear axis.
 _LOG_RATIO = 100
 
-
-# Where bars on a logarithmic axis start: a bar of one interaction still has a height.
+# Bars on a logarithmic axis start here, so that a bar of one interaction has a height.
 _LOG_FOOT = 0.5
 
-
-# Tick labels that together are longer than this run into each other.
+# Tick labels overlap if they have more characters than this in total.
 _CHARACTERS_IN_A_LINE = 38
-
 
 _DASHES = (0, (4, 2))
 
@@ -73,20 +66,20 @@ _DASHES = (0, (4, 2))
 def noise_probability_chart(
     edges: Sequence[float], kept: Sequence[int], dropped: Sequence[int], threshold: float | None, description: str
 ) -> Markup:
-    """Draws how many interactions have which noise probability, kept beside dropped, with the threshold.
+    """Draws a histogram of noise probabilities, kept beside dropped interactions, with the threshold.
 
     Args:
         edges: Bin edges, one more than bins, ascending.
         kept: Kept interactions per bin.
         dropped: Dropped interactions per bin.
-        threshold: The threshold applied; None, or one outside the bins, is not drawn.
+        threshold: The threshold applied. It is not drawn if it is None or outside the bins.
         description: The chart in words.
     """
 
     def plot(axes: Axes) -> None:
         log = needs_log_scale([*kept, *dropped])
         foot = _LOG_FOOT if log else 0
-        # Side by side where a bin holds both: stacked bars cannot be read on a logarithmic axis.
+        # A bin with both has its bars side by side: stacked bars cannot be read on a logarithmic axis.
         left, width = np.asarray(edges[:-1]), np.diff(edges)
         heights = {KEPT: np.asarray(kept), DROPPED: np.asarray(dropped)}
         share = 0.92 * width / np.where((heights[KEPT] > 0) & (heights[DROPPED] > 0), 2, 1)
@@ -123,13 +116,13 @@ def drop_rate_chart(
     overall: float | None,
     description: str,
 ) -> Markup:
-    """Draws the share of interactions dropped per item-popularity bucket, of all and of genuine ones, and overall.
+    """Draws the share of interactions dropped in each popularity bucket: of all interactions and of genuine ones.
 
     Args:
         labels: Name of each bucket.
-        rates: Share dropped in [0, 1]; None for a bucket without interactions.
-        genuine: Likewise of the genuine ones, as far as known.
-        overall: Share dropped of all interactions, drawn as a line; None where there are none.
+        rates: Share of all interactions dropped, in [0, 1]; None for a bucket without interactions.
+        genuine: Share of genuine interactions dropped, in [0, 1]; None if it is not known.
+        overall: Share of the whole log dropped, drawn as a line; None if the log has no interactions.
         description: The chart in words.
     """
 
@@ -164,7 +157,7 @@ def drop_rate_chart(
 def sequence_length_chart(
     labels: Sequence[str], before: Sequence[int], after: Sequence[int], description: str
 ) -> Markup:
-    """Draws how many users have sequences of which length, before cleaning beside after.
+    """Draws the number of users by sequence length, before cleaning beside after.
 
     Empty classes at either end are left out.
 
@@ -195,7 +188,7 @@ def sequence_length_chart(
 
 
 def needs_log_scale(counts: Sequence[int]) -> bool:
-    """Whether the smallest bars would vanish beside the largest on a linear axis."""
+    """Returns whether the smallest bars would vanish beside the largest on a linear axis."""
     present = [count for count in counts if count]
     return bool(present) and max(present) > _LOG_RATIO * min(present)
 
@@ -222,7 +215,7 @@ def _count_axis(axes: Axes, *, log: bool) -> None:
 
 
 def _draw(name: str, title: str, description: str, plot: Callable[[Axes], None], *, empty: bool) -> Markup:
-    # The default style first: a matplotlibrc on the machine must not change the report.
+    # A matplotlibrc on the machine must not change the report, so the default style comes first.
     with style.context("default"), mpl.rc_context(_STYLE):
         figure = Figure(figsize=_SIZE, layout="constrained")
         canvas = FigureCanvasSVG(figure)
@@ -236,14 +229,14 @@ def _draw(name: str, title: str, description: str, plot: Callable[[Axes], None],
         else:
             plot(axes)
         buffer = io.StringIO()
-        # Not even the creator: its version would be in the bytes.
+        # No date, and no creator either: its version would be in the bytes.
         metadata: Mapping[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         canvas.print_svg(buffer, metadata=metadata)
     return _embed(buffer.getvalue(), name, title, description)
 
 
 def _embed(svg: str, name: str, title: str, description: str) -> Markup:
-    """Turns a whole SVG document into an element of the page: own ids, the page's colours and font, a description."""
+    """Turns an SVG document into an element of the page, with ids of its own and the page's colours and font."""
     opening = re.search(r"<svg\b[^>]*>", svg)
     view_box = re.search(r'viewBox="([^"]+)"', svg)
     if opening is None or view_box is None:
@@ -251,7 +244,7 @@ def _embed(svg: str, name: str, title: str, description: str) -> Markup:
     body = svg[opening.end() :]
     body = re.sub(r"<style\b.*?</style>", "", body, flags=re.DOTALL)
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    # Several charts share the page, and an id must be unique in it.
+    # Several charts share the page, so their ids must differ.
     body = re.sub(r'\bid="', f'id="{name}-', body)
     body = body.replace("url(#", f"url(#{name}-").replace('xlink:href="#', f'href="#{name}-')
     body = re.sub(r" font-family: [^;\"]*;", "", body)

@@ -1,4 +1,4 @@
-"""The shuffle: every user belongs to one shard, and all interactions of a shard's users are brought together.
+"""The shuffle: brings all interactions of a shard's users together.
 
-Come here if you want to know which shard a user belongs to, or how rows travel there.
+Come here if you want to know how rows travel from the split in which they were read to the shard of their user.
 """
