@@ -18,6 +18,7 @@ from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.items.embedding_files import read_embeddings
 from iadsr.transforms.items.embedding_table import align
 from iadsr.transforms.read.input_plan import plan_input
+from iadsr.transforms.read.log_source import LogSource
 from iadsr.transforms.read.timestamps import time_of
 
 Kind = Literal["insert", "replace", "label"]
@@ -119,7 +120,7 @@ def read_dataset(
     name = os.path.basename(os.path.normpath(directory))
     path = os.path.join(directory, "interactions.parquet")
     column = _parse_label(label)[0] if label else None
-    plan = plan_input(path, columns)
+    plan = plan_input(LogSource(path, columns))
     if column and column not in plan.schema.names:
         raise InputError(
             f"{path} has no column {column!r}",

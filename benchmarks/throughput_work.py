@@ -121,8 +121,9 @@ def _write_model(paths: Paths) -> None:
     from iadsr.transforms.items.embedding_files import read_embeddings
     from iadsr.transforms.items.embedding_table import align, fingerprint
     from iadsr.transforms.read.input_plan import plan_input
+    from iadsr.transforms.read.log_source import LogSource
 
-    log, _ = read_log(plan_input(paths.log, COLUMNS), COLUMNS)
+    log, _ = read_log(plan_input(LogSource(paths.log, COLUMNS)), COLUMNS)
     sample, _ = log.sequences(COLUMNS).take(np.arange(min(SAMPLE_USERS, len(log.offsets) - 1)))
     embeddings = read_embeddings(paths.embeddings)
     semantic, has_semantic = align(embeddings, log.item_ids)
@@ -162,6 +163,7 @@ def clean_in_a_loop(paths: Paths) -> None:
     from iadsr.transforms.judge.scored_shard import from_table, to_table
     from iadsr.transforms.judge.tally import merge_tallies, tally_shard
     from iadsr.transforms.read.input_plan import plan_input
+    from iadsr.transforms.read.log_source import LogSource
     from iadsr.transforms.read.read_splits import read_split
     from iadsr.transforms.write.shards import (
         cleaned_interactions,
@@ -171,7 +173,7 @@ def clean_in_a_loop(paths: Paths) -> None:
     )
 
     torch.set_num_threads(1)
-    plan, facts = plan_input(paths.log, COLUMNS), read_model_facts(paths.model)
+    plan, facts = plan_input(LogSource(paths.log, COLUMNS)), read_model_facts(paths.model)
     sharding = plan.sharding()
     os.makedirs(paths.output)
     collaborative = read_embeddings(os.path.join(paths.model, COLLABORATIVE), kind="collaborative")
@@ -252,10 +254,11 @@ def sequences_with_beam(paths: Paths) -> None:
 
     from iadsr.pipeline.engines.runner import beam_options, make_runner
     from iadsr.transforms.read.input_plan import plan_input
+    from iadsr.transforms.read.log_source import LogSource
     from iadsr.transforms.read.read_splits import ReadSplits
     from iadsr.transforms.shuffle.slices import SliceByUserShard
 
-    plan, options = plan_input(paths.log, COLUMNS), beam_options([])
+    plan, options = plan_input(LogSource(paths.log, COLUMNS)), beam_options([])
     sharding = plan.sharding()
     os.makedirs(paths.output)
     with beam.Pipeline(make_runner(options), options=options) as pipeline:
@@ -290,10 +293,11 @@ def sequences_in_a_loop(paths: Paths) -> None:
     """Does the same with the same functions, one after the other, and without checking a row."""
     from iadsr.transforms.files.tables import write_table
     from iadsr.transforms.read.input_plan import plan_input
+    from iadsr.transforms.read.log_source import LogSource
     from iadsr.transforms.read.ordering import order_interactions
 
     os.makedirs(paths.output)
-    shards = _Shards(paths.output, plan_input(paths.log, COLUMNS).sharding())
+    shards = _Shards(paths.output, plan_input(LogSource(paths.log, COLUMNS)).sharding())
     file = pq.ParquetFile(paths.log)
     for group in range(file.num_row_groups):
         shards.add(file.read_row_group(group, use_threads=False))
@@ -397,9 +401,10 @@ def _in_memory(paths: Paths):
     from iadsr.transforms.items.embedding_files import read_embeddings
     from iadsr.transforms.items.joined_items import join_embedding_tables
     from iadsr.transforms.read.input_plan import plan_input
+    from iadsr.transforms.read.log_source import LogSource
 
     torch.set_num_threads(1)
     collaborative = read_embeddings(os.path.join(paths.model, COLLABORATIVE), kind="collaborative")
     catalogue = join_embedding_tables(read_embeddings(paths.embeddings), collaborative)
-    log, _ = read_log(plan_input(paths.log, COLUMNS), COLUMNS)
+    log, _ = read_log(plan_input(LogSource(paths.log, COLUMNS)), COLUMNS)
     return IADSR.from_pretrained(paths.model), log.sequences(COLUMNS), catalogue.take(catalogue.lookup(log.item_ids))

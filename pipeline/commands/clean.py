@@ -5,35 +5,32 @@ import hashlib
 import math
 import platform
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import Any
+from typing import Any, Literal
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsList, AsSingleton
 
 from ...models.core.errors import InputError
-from ...transforms.contract.columns import InteractionColumns
 from ...transforms.contract.output_layout import INTERACTIONS, REJECTED, STAGING
 from ...transforms.contract.sharding import Sharding
 from ...transforms.files import storage
 from ...transforms.files.listing import match_files
 from ...transforms.items.embedding_files import vector_bytes
 from ...transforms.items.item_counts import CountItems
-from ...transforms.items.joined_items import BROADCAST_BYTES, ITEM_SHARD_BYTES, Join, JoinItems
+from ...transforms.items.joined_items import BROADCAST_BYTES, ITEM_SHARD_BYTES, JoinItems
 from ...transforms.items.shuffle_join import FetchVectors
 from ...transforms.judge.drop_plan import PlanDrops
-from ...transforms.judge.policy import Policy
 from ...transforms.judge.score_shards import ScoreShards, StageShards, unstage
-from ...transforms.read.input_plan import InputPlan, OnBadFile, plan_input
+from ...transforms.read.input_plan import InputPlan, plan_input
 from ...transforms.read.read_splits import ReadSplits, SplitCounts
-from ...transforms.read.rejected_rows import MAX_REJECTED, check_max_rejected
 from ...transforms.run.conservation import check_rejected
 from ...transforms.run.finish_run import FinishRun
 from ...transforms.run.manifest import read_manifest
 from ...transforms.run.output_directory import check_place, locked
-from ...transforms.run.pseudonyms import ReportUsers
 from ...transforms.run.resuming import discard_work_on_other_rows
 from ...transforms.run.run_facts import RunFacts
 from ...transforms.run.run_store import prepare_output
@@ -46,6 +43,9 @@ from ..engines.runner import is_template, make_runner, runs_here
 from ..engines.watch_files import FileStep, watch_files
 from ..report.render import render_report
 from .artifacts import COLLABORATIVE, ModelFacts, check_embeddings, read_model_facts
+from .command_options import CleanOptions
+from .messages import describe_cleaning
+from .results import Result, Table
 
 _SECRET = re.compile("secret|password|token|credential|key|connection_string")
 
@@ -53,65 +53,53 @@ _SECRET = re.compile("secret|password|token|credential|key|connection_string")
 _VERSIONED = ("apache-beam", "pyarrow", "torch", "numpy", "numba", "faiss-cpu", "transformers")
 
 
-@dataclasses.dataclass(frozen=True)
-class CleanOptions:
-    """What `iadsr clean` is asked to do."""
+@dataclasses.dataclass(frozen=True, repr=False)
+class CleanResult(Result):
+    """What `iadsr clean` did."""
 
-    interactions: str
-    """Log to clean: Parquet file, directory or glob."""
-    embeddings: str
-    """Item embeddings, as `iadsr embed` writes them."""
-    model: str
-    """Model directory, as `iadsr train` writes it."""
+    manifest: dict[str, Any] | None
+    """All counts and origins, as in manifest.json; None if a job template was written and nothing has run yet."""
     output: str
-    """Directory for the result; must not hold a finished run unless `overwrite`."""
-    columns: InteractionColumns = dataclasses.field(default_factory=InteractionColumns)
-    """Names of the log's columns."""
-    policy: Policy = dataclasses.field(default_factory=Policy)
-    """What is dropped and what is protected."""
-    shards: int | None = None
-    """Number of user shards; None: from the size of the input."""
-    shuffle: Shuffle | None = None
-    """How slices travel; None: claim-check when the pipeline runs locally, else bytes."""
-    overwrite: bool = False
-    """Replace a finished run in `output`."""
-    join: Join | None = None
-    """How items meet their vectors; None: by a shuffle where these are too large to be copied to every machine."""
-    on_bad_file: OnBadFile = "fail"
-    """What to do about files that cannot be used."""
-    report_users: ReportUsers = "hashed"
-    """Who the users in the report's examples are called."""
-    max_rejected: float = MAX_REJECTED
-    """Share of rejected rows above which the run stops."""
+    """Directory of the result."""
 
-    def __post_init__(self):
-        """Refuses values outside their range."""
-        check_max_rejected(self.max_rejected)
+    def __str__(self) -> str:
+        """Says what was dropped, why, and where the result is."""
+        return describe_cleaning(self.manifest, self.output)
+
+    def tables(self) -> Iterator[Table]:
+        """Returns the numbers of interactions, in all and by reason."""
+        if self.manifest is not None:
+            rows, reasons = self.manifest["rows"], self.manifest["reasons"]
+            yield [["interactions", ""], *((name, rows[name]) for name in ("read", "kept", "dropped", "rejected"))]
+            yield [
+                ["", "reason", "interactions"],
+                *((kind, reason, count) for kind in reasons for reason, count in reasons[kind].items() if count),
+            ]
 
 
-def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progress) -> dict[str, Any] | None:
-    """Cleans a log and returns the manifest, or None where the job runs elsewhere without us waiting.
+def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progress | None = None) -> CleanResult:
+    """Cleans a log.
 
     Raises:
         IadsrError: Input, artifacts, options or the output directory are unusable, or rows do not add up.
     """
-    started = datetime.now(UTC)
+    started, progress = datetime.now(UTC), progress or Progress(None)
     options = dataclasses.replace(options, output=storage.without_trailing_slashes(options.output))
     if not runs_here(beam_options):
         refuse_local_output(options.output, beam_options)
     with progress.task("Checking input"):
-        plan = plan_input(options.interactions, options.columns, options.on_bad_file)
+        plan = plan_input(options.log)
         model = read_model_facts(options.model)
-        item_type = plan.schema.field(options.columns.item).type
+        item_type = plan.schema.field(options.log.columns.item).type
         embeddings = check_embeddings(options.embeddings, model, item_type)
     sharding = plan.sharding(options.shards)
     reads = (*plan.rows_by_file, *(file.path for file in plan.skipped), options.embeddings, options.model)
-    check_place(options.output, options.interactions, reads)
+    check_place(options.output, options.log.path, reads)
     identity = _identity(options, plan, model, sharding)
     with locked(options.output):
         marker = prepare_output(options.output, identity, overwrite=options.overwrite, say=progress.say)
         if marker is None:
-            return read_manifest(options.output)
+            return CleanResult(read_manifest(options.output), options.output)
         facts = RunFacts(
             plan.rows_by_file,
             options.policy,
@@ -119,12 +107,13 @@ def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progre
             _describe(options, beam_options, model, embeddings, started),
             inputs=plan.files,
             skipped=plan.skipped,
-            max_rejected=options.max_rejected,
+            max_rejected=options.log.max_rejected,
             report_users=options.report_users,
             token=marker.token,
         )
         staging = storage.join(options.output, *marker.staging.split("/"))
-        return _run(options, beam_options, progress, plan, facts, sharding, staging)
+        manifest = _run(options, beam_options, progress, plan, facts, sharding, staging)
+        return CleanResult(manifest, options.output)
 
 
 def _run(
@@ -139,7 +128,9 @@ def _run(
     local = runs_here(beam_options)
     with translated_submission():
         pipeline = beam.Pipeline(make_runner(beam_options), options=beam_options)
-    shuffle = options.shuffle or ("claim-check" if local else "bytes")
+    shuffle = options.shuffle
+    if shuffle == "auto":
+        shuffle = "claim-check" if local else "bytes"
     build_graph(pipeline, options, plan, facts, sharding, shuffle, staging)
     if not local:
         with translated_submission():
@@ -173,7 +164,7 @@ def build_graph(
     Scored shards wait on disk until all of them are scored: what a score means, and from where on rows are dropped, is
     decided by the whole log.
     """
-    columns, policy = options.columns, options.policy
+    columns, policy = options.log.columns, options.policy
     collaborative = storage.join(options.model, COLLABORATIVE)
 
     item_shards = _item_shards(options.join, vector_bytes(options.embeddings) + vector_bytes(collaborative))
@@ -183,7 +174,7 @@ def build_graph(
     read = (
         pipeline
         | "Splits" >> beam.Create(plan.splits)  # which spreads them over the workers
-        | "Read" >> ReadSplits(columns, plan.schema, storage.join(options.output, REJECTED), options.on_bad_file)
+        | "Read" >> ReadSplits(columns, plan.schema, storage.join(options.output, REJECTED), options.log.on_bad_file)
     )
     # Scoring needs the catalogue, and so waits until it is known which rows are valid, and that enough of them are.
     check = beam.Map(_pass_on, facts, options.output, staging, AsList(read.counts))
@@ -228,9 +219,9 @@ def build_graph(
     )
 
 
-def _item_shards(join: Join | None, catalogue_bytes: int) -> int | None:
+def _item_shards(join: Literal["auto", "broadcast", "shuffle"], catalogue_bytes: int) -> int | None:
     """How many parts the catalogue is cut into, by its size alone; None where every machine gets it whole."""
-    if join == "broadcast" or (join is None and catalogue_bytes <= BROADCAST_BYTES):
+    if join == "broadcast" or (join == "auto" and catalogue_bytes <= BROADCAST_BYTES):
         return None
     return max(math.ceil(catalogue_bytes / ITEM_SHARD_BYTES), 1)
 
@@ -246,7 +237,7 @@ def _identity(options: CleanOptions, plan: InputPlan, model: ModelFacts, shardin
     embeddings = (options.embeddings, storage.join(options.model, COLLABORATIVE))
     parts = {
         "input": [*plan.files, *plan.skipped],
-        "options": [options.columns, options.policy, options.on_bad_file, sharding],
+        "options": [options.log.columns, options.policy, options.log.on_bad_file, sharding],
         "model": [model.fingerprint],
         "embeddings": [info for path in embeddings for info in match_files(path)],
         "versions": [metadata.version(name) for name in ("iadsr", *_VERSIONED)] + [platform.python_version()],
@@ -284,7 +275,7 @@ def _describe(
         },
         "embeddings": {"path": options.embeddings, **embeddings},
         "options": {
-            **dataclasses.asdict(options),
+            **options.recorded(),
             "beam": {
                 name: "(hidden)" if _SECRET.search(name) else value
                 for name, value in beam_options.get_all_options(drop_default=True).items()

@@ -17,6 +17,7 @@ from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.items.embedding_files import write_embeddings
 from iadsr.transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable, fingerprint
 from iadsr.transforms.read.input_plan import plan_input
+from iadsr.transforms.read.log_source import LogSource
 
 USERS, ITEMS, LENGTH, DIMENSION = 400, 40, 8, 16
 
@@ -82,7 +83,7 @@ def world(tmp_path_factory) -> World:
     )
     write_embeddings(semantic, str(root / "embeddings"))
 
-    ordered, _ = read_log(plan_input(str(root / "log"), InteractionColumns()), InteractionColumns())
+    ordered, _ = read_log(plan_input(LogSource(str(root / "log"))), InteractionColumns())
     result = train(
         ordered.sequences(InteractionColumns()),
         semantic.vectors,

@@ -11,6 +11,7 @@ from pyarrow.parquet import encryption
 from iadsr.models.core.errors import InputError
 from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.read.input_plan import plan_input
+from iadsr.transforms.read.log_source import LogSource
 from iadsr.transforms.read.read_splits import read_split
 from iadsr.transforms.read.validation import UNREADABLE
 
@@ -95,11 +96,11 @@ def test_a_bad_file_fails_by_name_or_is_left_out_by_name(tmp_path, name):
     pq.write_table(good(), tmp_path / "z.parquet")
     write(tmp_path / "bad.parquet")
     with pytest.raises(InputError) as error:
-        plan_input(str(tmp_path), COLUMNS)
+        plan_input(LogSource(str(tmp_path), COLUMNS))
     assert error.value.code == code
     assert "bad.parquet" in error.value.what
     assert error.value.fix
-    plan = plan_input(str(tmp_path), COLUMNS, "skip")
+    plan = plan_input(LogSource(str(tmp_path), COLUMNS, "skip"))
     (skipped,) = plan.skipped
     assert (skipped.path, skipped.code) == (str(tmp_path / "bad.parquet"), code)
     assert "bad.parquet" in skipped.reason
@@ -113,7 +114,7 @@ def test_a_log_of_nothing_but_bad_files_is_an_error_even_when_they_are_skipped(t
         pytest.skip("by itself it is a good file")
     BAD[name][0](tmp_path / "bad.parquet")
     with pytest.raises(InputError, match="No rows in") as error:
-        plan_input(str(tmp_path), COLUMNS, "skip")
+        plan_input(LogSource(str(tmp_path), COLUMNS, "skip"))
     assert "1 unusable" in str(error.value)
 
 
@@ -123,7 +124,7 @@ def test_of_files_that_disagree_those_with_fewer_rows_are_left_out_wherever_they
     pq.write_table(good(price=pa.array(["1"] * ROWS)), tmp_path / "c.parquet")
     pq.write_table(good(price=pa.array([1.0] * ROWS)), tmp_path / "d.parquet")
     pq.write_table(good(price=pa.array([1] * ROWS)), tmp_path / "e.parquet")
-    plan = plan_input(str(tmp_path), COLUMNS, "skip")
+    plan = plan_input(LogSource(str(tmp_path), COLUMNS, "skip"))
     assert [file.path.rpartition("/")[2] for file in plan.skipped] == ["a.parquet", "c.parquet"]
     assert plan.schema.field("price").type == pa.float64()
     assert [split.file_first_row for split in plan.splits] == [0, ROWS, 2 * ROWS]
@@ -142,7 +143,7 @@ def test_rows_of_a_damaged_row_group_are_rejected_one_by_one_and_the_rest_is_use
     path = tmp_path / "log.parquet"
     pq.write_table(good(user_id=[None, *["u"] * (ROWS - 1)]), path, row_group_size=20)
     damage(path, 1)
-    plan = plan_input(str(path), COLUMNS)
+    plan = plan_input(LogSource(str(path), COLUMNS))
     with pytest.raises(InputError) as error:
         read_split(plan.splits[0], COLUMNS, plan.schema)
     assert error.value.code == "LOG-PAGES"
@@ -160,7 +161,7 @@ def test_a_page_that_fails_its_checksum_is_damaged(tmp_path):
     place = data.index(b"u3")
     data[place : place + 2] = b"u4"  # without a checksum another user, and nobody would know
     path.write_bytes(data)
-    plan = plan_input(str(path), COLUMNS)
+    plan = plan_input(LogSource(str(path), COLUMNS))
     with pytest.raises(InputError) as error:
         read_split(plan.splits[0], COLUMNS, plan.schema)
     assert error.value.code == "LOG-PAGES"
@@ -186,7 +187,7 @@ def test_strange_ids_are_carried_as_they_are(tmp_path, type_):
     n = len(HOSTILE)
     ids = pa.array(HOSTILE).cast(type_) if not pa.types.is_dictionary(type_) else pa.array(HOSTILE).dictionary_encode()
     pq.write_table(pa.table({"user_id": ids, "item_id": ids, "timestamp": range(n)}), tmp_path / "log.parquet")
-    plan = plan_input(str(tmp_path / "log.parquet"), COLUMNS)
+    plan = plan_input(LogSource(str(tmp_path / "log.parquet"), COLUMNS))
     valid, rejected = read_split(plan.splits[0], COLUMNS, plan.schema)
     assert valid["user_id"].to_pylist() == valid["item_id"].to_pylist() == HOSTILE
     assert len(rejected) == 0
@@ -214,7 +215,7 @@ def test_times_of_every_kind_are_used_in_order_or_rejected_with_a_reason(tmp_pat
     n = len(usable)
     table = pa.table({"user_id": ["u"] * n, "item_id": ["i"] * n, "timestamp": values})
     pq.write_table(table, tmp_path / "log.parquet")
-    plan = plan_input(str(tmp_path / "log.parquet"), COLUMNS)
+    plan = plan_input(LogSource(str(tmp_path / "log.parquet"), COLUMNS))
     valid, rejected = read_split(plan.splits[0], COLUMNS, plan.schema)
     assert rejected["row_number"].to_pylist() == [row for row in range(n) if not usable[row]]
     assert set(rejected["reason"].to_pylist()) <= {"null timestamp", "unparsable timestamp"}
@@ -228,7 +229,7 @@ def test_an_error_of_arrow_that_quotes_a_users_id_is_not_passed_on(tmp_path):
     pq.write_table(with_type("user_id", pa.array([-1], pa.int64())), tmp_path / "2.parquet")
 
     def read() -> None:
-        plan = plan_input(str(tmp_path), COLUMNS)
+        plan = plan_input(LogSource(str(tmp_path), COLUMNS))
         for split in plan.splits:
             read_split(split, COLUMNS, plan.schema)
 
@@ -242,7 +243,7 @@ def test_what_is_carried_from_some_files_only_can_be_read_again(tmp_path):
     nested = pa.array([["x"]] * 3, pa.list_(pa.string_view()))
     pq.write_table(good(3, pairs=pairs, nested=nested), tmp_path / "a.parquet")
     pq.write_table(good(3), tmp_path / "b.parquet")
-    plan = plan_input(str(tmp_path), COLUMNS)
+    plan = plan_input(LogSource(str(tmp_path), COLUMNS))
     valid = pa.concat_tables(read_split(split, COLUMNS, plan.schema)[0] for split in plan.splits)
     pq.write_table(valid, tmp_path / "carried")
     again = pq.read_table(tmp_path / "carried")
@@ -252,7 +253,7 @@ def test_what_is_carried_from_some_files_only_can_be_read_again(tmp_path):
 
 def test_nulls_in_lists_of_a_fixed_size_are_told_from_damaged_pages(tmp_path):
     pq.write_table(good(3, pairs=pa.array([[1, 2], None, [3, 4]], pa.list_(pa.int32(), 2))), tmp_path / "log.parquet")
-    plan = plan_input(str(tmp_path / "log.parquet"), COLUMNS)
+    plan = plan_input(LogSource(str(tmp_path / "log.parquet"), COLUMNS))
     with pytest.raises(InputError, match="lists of a fixed size") as error:
         read_split(plan.splits[0], COLUMNS, plan.schema)
     assert error.value.code == "LOG-LISTS"
@@ -275,7 +276,7 @@ def test_columns_that_are_only_carried_may_have_any_type(tmp_path):
         "bool": pa.array([True, None, False]),
     }
     pq.write_table(good(3, **carried), tmp_path / "log.parquet")
-    plan = plan_input(str(tmp_path / "log.parquet"), COLUMNS)
+    plan = plan_input(LogSource(str(tmp_path / "log.parquet"), COLUMNS))
     valid, _ = read_split(plan.splits[0], COLUMNS, plan.schema)
     for name, column in carried.items():
         assert str(valid[name].to_pylist()) == str(column.to_pylist()), name

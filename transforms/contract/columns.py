@@ -1,63 +1,45 @@
-"""The columns of an interaction log, and every column that cleaning adds."""
+"""The columns of an interaction log. The command line imports this module, so it imports nothing heavy."""
 
 from dataclasses import dataclass
 
-import pyarrow as pa
-
 from ...models.core.errors import UsageError
+from ...models.core.option import COLUMNS, check_options, option
 from ...models.detector.features import SIMILARITIES
 
 INTERNAL_PREFIX = "__iadsr_"
 """No column of a user's may start with this."""
 
-
 ROW = f"{INTERNAL_PREFIX}row"
 """Internal column: number of the row in the whole input (files in sorted order), int64."""
-
 
 TIME = f"{INTERNAL_PREFIX}time"
 """Internal column, where timestamps are strings: the timestamp as an int64 that sorts like it."""
 
-
 SIMILARITY_COLUMNS = tuple(f"{name}_similarity" for name in SIMILARITIES)
-
-
-ADDED_FIELDS = (
-    pa.field("noise_probability", pa.float32(), nullable=False),
-    pa.field("keep", pa.bool_(), nullable=False),
-    pa.field("reason", pa.string()),
-    pa.field("weight", pa.float32(), nullable=False),
-    *(pa.field(name, pa.float32()) for name in SIMILARITY_COLUMNS),
-)
-"""What `clean` adds to every interaction."""
-
-
-REJECTED_SCHEMA = pa.schema(
-    [
-        pa.field("file", pa.string(), nullable=False),
-        pa.field("row_number", pa.int64(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
-        pa.field("row", pa.string(), nullable=False),
-    ],
-    metadata={"iadsr": "rows that could not be used; row_number counts from 0 in its file; row is JSON"},
-)
 
 
 @dataclass(frozen=True)
 class InteractionColumns:
     """Which columns of the user's log play which part."""
 
-    user: str = "user_id"
-    """User id: string or integer."""
-    item: str = "item_id"
-    """Item id: string or integer, of the same kind as in the embeddings."""
-    timestamp: str = "timestamp"
-    """Time of the interaction: an integer in any unit, an Arrow timestamp or date, or an ISO 8601 string."""
-    position: str | None = None
-    """Integer column that orders a user's interactions of equal timestamp; None: item id, then input order."""
+    user: str = option("user_id", name="user_column", help="User ids: string or integer.", panel=COLUMNS)
+    item: str = option("item_id", name="item_column", help="Item ids: string or integer.", panel=COLUMNS)
+    timestamp: str = option(
+        "timestamp",
+        name="timestamp_column",
+        help="Times: number of any unit, timestamp, date or ISO 8601 string.",
+        panel=COLUMNS,
+    )
+    position: str | None = option(
+        None,
+        name="position_column",
+        help="Integers that order a user's interactions of equal time. Without it: by item id, then input order.",
+        panel=COLUMNS,
+    )
 
     def __post_init__(self):
-        """Refuses one column in two parts."""
+        """Refuses a column that is named for two parts."""
+        check_options(self)
         doubled = sorted({name for name in self.required if self.required.count(name) > 1})
         if doubled:
             raise UsageError(

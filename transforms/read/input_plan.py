@@ -6,7 +6,6 @@ light here, before a long run starts, and the footers' row counts are what the f
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import pyarrow as pa
 
@@ -17,10 +16,7 @@ from ..contract.sharding import Sharding
 from ..files.listing import match_files
 from ..files.storage import FileInfo
 from ..files.tables import open_parquet
-
-OnBadFile = Literal["fail", "skip"]
-"""What to do about a file that cannot be used: stop, or go on without it and say so."""
-
+from .log_source import LogSource
 
 SPLIT_BYTES = 32 << 20
 """Uncompressed bytes of row groups that one split takes together."""
@@ -128,28 +124,26 @@ class _Footer:
         return sum(rows for rows, _ in self.groups)
 
 
-def plan_input(path: str, columns: InteractionColumns, on_bad_file: OnBadFile = "fail") -> InputPlan:
-    """Reads the footers of all files under `path` and plans the splits.
+def plan_input(log: LogSource) -> InputPlan:
+    """Reads the footers of all files of a log and plans the splits.
 
     Args:
-        path: A Parquet file, a directory or a glob.
-        columns: The part that each column plays.
-        on_bad_file: With "skip", files that are unreadable, break the contract, or disagree on a type with those that
-            hold most rows are left out and listed.
+        log: The log. If its `on_bad_file` is "skip", files are left out and listed that are unreadable, break the
+            contract, or disagree on a type with the files that hold most rows.
 
     Raises:
         InputError: No file, no rows at all, or, unless bad files are skipped, one of those.
     """
     footers: list[_Footer] = []
     skipped: list[SkippedFile] = []
-    for info in match_files(path):
+    for info in match_files(log.path):
         try:
-            footers.append(_read_footer(info, columns))
+            footers.append(_read_footer(info, log.columns))
         except InputError as error:
-            if on_bad_file == "fail":
+            if log.on_bad_file == "fail":
                 raise
             skipped.append(SkippedFile(info.path, info.size, _rows_of(info.path), error.code, error.what))
-    if on_bad_file == "skip":
+    if log.on_bad_file == "skip":
         rows = {footer.info.path: footer.rows for footer in footers}
         schemas = {footer.info.path: footer.schema for footer in footers if footer.schema is not None}
         odd = find_odd_schemas(schemas, rows)
@@ -167,7 +161,7 @@ def plan_input(path: str, columns: InteractionColumns, on_bad_file: OnBadFile = 
     if not splits:
         bad_files = f", and {len(skipped):,} unusable, the first: {skipped[0].reason}" if skipped else ""
         raise InputError(
-            f"No rows in {path}",
+            f"No rows in {log.path}",
             code="LOG-EMPTY",
             fix="check the path; is this the log?",
             found=f"{len(footers):,} Parquet file{'s' * (len(footers) != 1)} with 0 rows{bad_files}",

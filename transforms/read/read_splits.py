@@ -20,7 +20,8 @@ from ..contract.columns import ROW, InteractionColumns
 from ..contract.hashing import hash_values
 from ..files.storage import FileInfo, delete, exists, is_unchanged, join
 from ..files.tables import WrittenFile, open_parquet, write_table
-from .input_plan import OnBadFile, Split
+from .input_plan import Split
+from .log_source import OnBadFile
 from .validation import Validated, unreadable_rows, validate
 
 

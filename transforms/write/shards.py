@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import AsSingleton
 
-from ..contract.columns import ADDED_FIELDS, SIMILARITY_COLUMNS, InteractionColumns
+from ..contract.columns import SIMILARITY_COLUMNS, InteractionColumns
 from ..contract.output_layout import INTERACTIONS, SEQUENCES, shard_file
+from ..contract.output_schemas import ADDED_FIELDS
 from ..files.loaded_once import LoadedOnce
 from ..files.storage import exists, join
 from ..files.tables import WrittenFile, describe_file, write_table

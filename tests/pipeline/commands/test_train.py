@@ -17,11 +17,12 @@ from iadsr.pipeline.engines.progress import Progress
 from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.items.embedding_files import read_embeddings
 from iadsr.transforms.read.input_plan import plan_input
+from iadsr.transforms.read.log_source import LogSource
 from iadsr.transforms.run.output_directory import locked
 
 
 def test_the_log_is_read_as_clean_reads_it(world):
-    log, rejected = read_log(plan_input(world.interactions, InteractionColumns()), InteractionColumns())
+    log, rejected = read_log(plan_input(LogSource(world.interactions)), InteractionColumns())
     table = pq.read_table(world.interactions)
     assert rejected == {}
     assert log.table.column_names == ["user_id", "item_id", "timestamp"]
@@ -33,7 +34,7 @@ def test_the_log_is_read_as_clean_reads_it(world):
 def test_unusable_rows_are_counted_and_a_log_of_nothing_else_is_refused(tmp_path):
     path = str(tmp_path / "log.parquet")
     pq.write_table(pa.table({"user_id": ["a", None], "item_id": ["x", "x"], "timestamp": [1, 2]}), path)
-    plan = plan_input(path, InteractionColumns())
+    plan = plan_input(LogSource(path))
     log, rejected = read_log(plan, InteractionColumns(), max_rejected=0.5)
     assert len(log.items) == 1
     assert rejected == {"null user_id": 1}
@@ -42,7 +43,7 @@ def test_unusable_rows_are_counted_and_a_log_of_nothing_else_is_refused(tmp_path
     assert "1 of 2 rows" in str(error.value)
     pq.write_table(pa.table({"user_id": [""], "item_id": ["x"], "timestamp": [1]}), path)
     with pytest.raises(InputError, match=r"empty user_id \(1 rows\)"):
-        read_log(plan_input(path, InteractionColumns()), InteractionColumns())
+        read_log(plan_input(LogSource(path)), InteractionColumns())
 
 
 def test_a_share_of_rejected_rows_that_is_none_is_refused():

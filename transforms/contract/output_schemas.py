@@ -1,0 +1,24 @@
+"""Arrow types of what cleaning adds to each interaction, and of rejected rows."""
+
+import pyarrow as pa
+
+from .columns import SIMILARITY_COLUMNS
+
+ADDED_FIELDS = (
+    pa.field("noise_probability", pa.float32(), nullable=False),
+    pa.field("keep", pa.bool_(), nullable=False),
+    pa.field("reason", pa.string()),
+    pa.field("weight", pa.float32(), nullable=False),
+    *(pa.field(name, pa.float32()) for name in SIMILARITY_COLUMNS),
+)
+"""What `clean` adds to every interaction."""
+
+REJECTED_SCHEMA = pa.schema(
+    [
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("row_number", pa.int64(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("row", pa.string(), nullable=False),
+    ],
+    metadata={"iadsr": "rows that could not be used; row_number counts from 0 in its file; row is JSON"},
+)
