@@ -117,13 +117,15 @@ def _write_model(paths: Paths) -> None:
     from iadsr.models.detector.model_config import IADSRConfig
     from iadsr.models.training.train_model import train
     from iadsr.models.training.training_config import TrainingConfig
-    from iadsr.pipeline.commands.train import read_log, write_model
+    from iadsr.pipeline.commands.train import write_model
     from iadsr.transforms.items.embedding_files import read_embeddings
     from iadsr.transforms.items.embedding_table import align, fingerprint
     from iadsr.transforms.read.input_plan import plan_input
     from iadsr.transforms.read.log_source import LogSource
+    from iadsr.transforms.read.read_log import read_log
 
-    log, _ = read_log(plan_input(LogSource(paths.log, COLUMNS)), COLUMNS)
+    source = LogSource(paths.log, COLUMNS)
+    log, _ = read_log(source, plan_input(source))
     sample, _ = log.sequences(COLUMNS).take(np.arange(min(SAMPLE_USERS, len(log.offsets) - 1)))
     embeddings = read_embeddings(paths.embeddings)
     semantic, has_semantic = align(embeddings, log.item_ids)
@@ -397,14 +399,15 @@ def _in_memory(paths: Paths):
 
     from iadsr.models.detector.iadsr import IADSR
     from iadsr.pipeline.commands.artifacts import COLLABORATIVE
-    from iadsr.pipeline.commands.train import read_log
     from iadsr.transforms.items.embedding_files import read_embeddings
     from iadsr.transforms.items.joined_items import join_embedding_tables
     from iadsr.transforms.read.input_plan import plan_input
     from iadsr.transforms.read.log_source import LogSource
+    from iadsr.transforms.read.read_log import read_log
 
     torch.set_num_threads(1)
     collaborative = read_embeddings(os.path.join(paths.model, COLLABORATIVE), kind="collaborative")
     catalogue = join_embedding_tables(read_embeddings(paths.embeddings), collaborative)
-    log, _ = read_log(plan_input(LogSource(paths.log, COLUMNS)), COLUMNS)
+    source = LogSource(paths.log, COLUMNS)
+    log, _ = read_log(source, plan_input(source))
     return IADSR.from_pretrained(paths.model), log.sequences(COLUMNS), catalogue.take(catalogue.lookup(log.item_ids))

@@ -263,7 +263,7 @@ def _is_a(value: Any, kind: Any) -> bool:
 
 def _in_words(kinds: tuple[Any, ...]) -> str:
     words = {int: "a whole number", float: "a number", str: "text", bool: "True or False", None: "nothing"}
-    named = [words.get(kind, kind) if not get_origin(kind) else "a list of names" for kind in kinds]
+    named = ["a list of names" if get_origin(kind) else str(words.get(kind, kind)) for kind in kinds]
     return " or ".join([*([", ".join(named[:-1])] if named[1:] else []), named[-1]])
 
 

@@ -8,7 +8,6 @@ import io
 import logging
 import os
 import sys
-from importlib import metadata
 from typing import Annotated, Any
 
 import typer
@@ -66,6 +65,8 @@ def _root(
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from importlib import metadata
+
         print(f"iadsr {metadata.version('iadsr')}")
         raise typer.Exit
 

@@ -10,7 +10,6 @@ import typer
 
 from ...models.core.option import RUN, Option, build, options_of
 from ..engines.beam_flags import flags_from_config, refuse_unknown
-from .config_file import read_config
 
 SETTINGS = {
     "allow_extra_args": True,
@@ -59,6 +58,8 @@ def add_command(
 
     def load_config(context: typer.Context, path: Path | None) -> None:
         if path is not None:
+            from .config_file import read_config  # loads yaml
+
             context.default_map, context.meta["beam"] = read_config(path, name, in_files, others)
 
     def command(context: typer.Context, **values: Any) -> None:

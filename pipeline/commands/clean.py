@@ -1,4 +1,4 @@
-"""The clean command: checks everything that can be checked beforehand, builds the Beam graph, runs it."""
+"""The clean command: checks everything that can be checked in advance, builds the Beam graph, and runs it."""
 
 import dataclasses
 import hashlib
@@ -48,7 +48,6 @@ from .messages import describe_cleaning
 from .results import Result, Table
 
 _SECRET = re.compile("secret|password|token|credential|key|connection_string")
-
 
 _VERSIONED = ("apache-beam", "pyarrow", "torch", "numpy", "numba", "faiss-cpu", "transformers")
 
@@ -233,7 +232,7 @@ def _pass_on(directory: str, facts: RunFacts, output: str, staging: str, counts:
 
 
 def _identity(options: CleanOptions, plan: InputPlan, model: ModelFacts, sharding: Sharding) -> dict[str, str]:
-    """Fingerprints of all that the bytes of a result depend on: a run that was cut off goes on if none has changed."""
+    """Fingerprints everything that the bytes of a result depend on. An interrupted run resumes if none has changed."""
     embeddings = (options.embeddings, storage.join(options.model, COLLABORATIVE))
     parts = {
         "input": [*plan.files, *plan.skipped],
@@ -241,15 +240,15 @@ def _identity(options: CleanOptions, plan: InputPlan, model: ModelFacts, shardin
         "model": [model.fingerprint],
         "embeddings": [info for path in embeddings for info in match_files(path)],
         "versions": [metadata.version(name) for name in ("iadsr", *_VERSIONED)] + [platform.python_version()],
-        # After a crash of the machine, files that were not waited for may be empty; another processor may round
-        # otherwise.
+        # After a crash of the machine, files may be empty that had not reached the disk. Another processor may round
+        # differently.
         "machine": [_boot() if storage.is_local(options.output) else "", platform.machine()],
     }
     return {name: hashlib.sha256(repr(part).encode(errors="replace")).hexdigest() for name, part in parts.items()}
 
 
 def _boot() -> str:
-    """Names the machine's present uptime, where it has a name."""
+    """Returns an id that changes when the machine restarts; the machine's name if it has none."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return file.read().strip()
@@ -294,7 +293,7 @@ def refuse_local_output(output: str, beam_options: PipelineOptions) -> None:
     """Checks that workers of another runner can write to a directory.
 
     Raises:
-        InputError: It is a local path, which in a worker's container is gone with the container.
+        InputError: It is a local path. In a container, what a worker writes there is lost with the container.
     """
     environment = beam_options.get_all_options().get("environment_type") or "DOCKER"
     if storage.is_local(output) and environment.upper() == "DOCKER":

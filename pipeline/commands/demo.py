@@ -21,7 +21,6 @@ from .train import run_train
 
 MOVIELENS_COLUMNS = InteractionColumns(position="position")
 
-
 DROP_RATE = 0.05
 """Shows what is dropped first. By default `clean` drops only what is noise with some certainty: maybe nothing."""
 

@@ -31,18 +31,14 @@ from .messages import counted
 BASE_BYTES = 700 << 20
 """Memory of a worker process before it holds any data: Python, Beam, Arrow, torch."""
 
-
 SHARD_FACTOR = 6
-"""Peak memory of a worker per uncompressed byte of a shard: its slices, the ordered copy, vectors, what is written."""
-
+"""Peak memory of a worker per uncompressed byte of a shard: its slices, the ordered copy, vectors, the output."""
 
 SPLIT_FACTOR = 5
 """The same per uncompressed byte of row groups that are read together: their columns, the checked copy, its slices."""
 
-
 DISK_FACTOR = 3
 """Bytes written per uncompressed byte of the log: slices, scored shards, and the result before it is compressed."""
-
 
 _DECISION_BYTES = 64  # per row: what is added to each interaction
 
@@ -100,8 +96,8 @@ def examine(options: DoctorOptions, workers: int = 1) -> Iterator[Finding]:
         if plan and storage.is_local(output):
             yield from _check("Disk", lambda: _disk(output, plan[0]))
     if plan:
-        shards, vectors = plan[0].sharding(options.shards).shards, table[0].vectors.nbytes if table else 0
-        yield from _check("Memory", lambda: _memory(plan[0], shards, vectors, workers))
+        shards, mapped = plan[0].sharding(options.shards).shards, table[0].vectors.nbytes if table else 0
+        yield from _check("Memory", lambda: _memory(plan[0], shards, mapped, workers))
 
 
 def _check(what: str, check: Callable[[], str]) -> Iterator[Finding]:
@@ -220,7 +216,7 @@ def _output(output: str) -> str:
 
 
 def _nearest(output: str) -> str:
-    """Returns the directory itself, or the first above it that there is."""
+    """Returns the directory itself, or the first one above it that exists."""
     place = os.path.abspath(output)
     while not os.path.exists(place):
         place = os.path.dirname(place)

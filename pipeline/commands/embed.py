@@ -24,7 +24,6 @@ from .results import Result
 UNFINISHED = ".unfinished"
 """Folder in the output directory for what a run has embedded so far."""
 
-
 CHUNK_TEXTS = 16_384
 """Texts between two saves: enough of every length for full batches, and minutes of work on one core."""
 

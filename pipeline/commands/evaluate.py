@@ -37,7 +37,6 @@ from .train import run_train
 
 _COLUMNS = InteractionColumns()
 
-
 # Training derives its random streams from small seeds. This keeps the stream of inserted noise apart from all of them.
 _STREAM = 0xE7A1
 

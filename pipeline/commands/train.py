@@ -1,4 +1,4 @@
-"""The train command: reads the log with the reader of the pipeline, joins the embeddings, trains, writes the model."""
+"""The train command: reads the log as `clean` does, joins the embeddings, trains, and writes the model."""
 
 import dataclasses
 import re
@@ -46,13 +46,13 @@ class TrainSummary(Result):
     """Directory of the model."""
 
     metrics: dict[str, Any]
-    """Counts and held-out measurements, as in the model card."""
+    """Counts and measurements on held-out users, as in the model card."""
     rejected: dict[str, int]
     """Rows that could not be used, by reason."""
     items_without_text: int
     """Items of the log that the embeddings have no vector for."""
     skipped: tuple[SkippedFile, ...] = ()
-    """Files of the log that were left out."""
+    """Files of the log that were skipped."""
     knows_noise: bool = True
     """Whether enough noise was inserted to know how noise scores. Without that, the share of noise of no log can be
     estimated."""
@@ -90,7 +90,7 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
         task.note = f"{len(log.items):,} interactions, {len(log.offsets) - 1:,} users, {len(log.item_ids):,} items"
 
     with locked(options.output):
-        # Another run may have ended since.
+        # Another run may have finished since the first check.
         check_output(options.output, options.overwrite)
         result = _train(options, log, semantic, has_semantic, progress)
         result.model.provenance = {
@@ -126,11 +126,11 @@ def _train(
 def check_output(output: str, overwrite: bool) -> None:
     """Checks that a model may be written to a directory: a new one, or one with an earlier model or a part of one.
 
-    A training that was cut off leaves no configuration, and so no model: what it leaves is replaced. It wrote the
-    vectors first, which say what they are; a weights file or a README.md without them is somebody's own.
+    A training that was interrupted leaves no configuration, so it leaves no model, and its files may be replaced. It
+    writes the vectors first, and these say what they are. A weights file or a README.md without them is not ours.
 
     Raises:
-        InputError: It holds something else, or a model that is not to be replaced.
+        InputError: It holds other files, or a model although `overwrite` is false.
     """
     names = [name for name in storage.list_names(output) if not storage.is_temporary(name)]
     vectors = [name for name in names if re.fullmatch(f"{COLLABORATIVE}/{PART_NAME}", name)]
@@ -157,8 +157,12 @@ def _holds_our_vectors(output: str, name: str) -> bool:
 def write_model(output: str, result: TrainingResult, item_ids: pa.Array) -> None:
     """Writes the model directory: weights, configuration, model card, and the collaborative item embeddings.
 
-    The item ids are those of the result's items, as `normalise_item_ids` gives them.
-    The configuration comes last, when all else has reached the disk: a directory without it is no model.
+    The configuration is written last, when everything else is on the disk: a directory without it is not a model.
+
+    Args:
+        output: The directory.
+        result: The model, and the collaborative vectors of the items.
+        item_ids: Ids of those items, as `normalise_item_ids` returns them.
     """
     config = result.model.config
     contents = result.model.to_files()
@@ -175,7 +179,7 @@ def write_model(output: str, result: TrainingResult, item_ids: pa.Array) -> None
 
 
 def _semantic_vectors(item_ids: pa.Array, embeddings: EmbeddingTable, path: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the vectors of the log's items, float32 [V, D], and which have one, bool [V]."""
+    """Returns the vectors of the log's items, float32 [V, D], and which items have one, bool [V]."""
     vectors, present = align(embeddings, item_ids)
     if not present.any():
         raise InputError(

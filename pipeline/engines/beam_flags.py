@@ -1,4 +1,4 @@
-"""The flags that Beam knows, read without importing Beam: that takes a second, and usage errors should appear at once."""
+"""The flags that Beam knows. They are read without importing it, which takes a second: usage errors appear at once."""
 
 import difflib
 import importlib.util

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from iadsr.pipeline.commands import doctor
-from iadsr.pipeline.commands.doctor import DoctorOptions, examine
+from iadsr.pipeline.commands.command_options import DoctorOptions
+from iadsr.pipeline.commands.doctor import examine
 from iadsr.pipeline.commands.messages import describe_findings
 from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.read.input_plan import plan_input
