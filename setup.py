@@ -28,6 +28,7 @@ setup(
         "numpy>=2,<3",
         "packaging>=22,<27",
         "pyarrow>=18,<26",
+        "pydantic>=2.10,<3",
         "pyyaml>=6,<7",
         "rich>=13.8,<16",
         "safetensors>=0.4.3,<1",
@@ -42,7 +43,7 @@ setup(
         "dataflow": ["apache-beam[gcp]>=2.70,<3"],
         # Needed by --encoder smollm2 only: transformers reads GGUF files through these.
         "gguf": ["accelerate>=1.2,<2", "gguf>=0.13,<1"],
-        "dev": ["basedpyright", "build", "hypothesis", "pytest", "ruff", "setuptools"],
+        "dev": ["basedpyright", "build", "filelock", "hypothesis", "pytest", "pytest-xdist", "ruff", "setuptools"],
     },
     entry_points={"console_scripts": ["iadsr = iadsr.pipeline.cli:main"]},
 )

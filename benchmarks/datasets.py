@@ -1,4 +1,4 @@
-"""Logs to measure on, and the noise that is put into them."""
+"""Logs to measure on, and the noise that is added to them."""
 
 import os
 import re
@@ -26,9 +26,9 @@ Kind = Literal["insert", "replace", "label"]
 NoiseItems = Literal["popular", "uniform"]
 
 PROTECTED = 2
-"""Interactions at the end of each user that noise is kept away from."""
-# Training spawns its own streams from small seeds; this keeps the benchmark's noise clear of all of them.
+"""The last interactions of each user, which no noise is added to."""
 STREAM = 0xDE7EC7
+"""Part of every seed of the benchmarks' noise. Training uses small seeds, so that their random streams differ."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,15 @@ class Dataset:
     name: str
     """What tables call it."""
     sequences: Sequences
-    """The log, items being rows of `semantic`."""
+    """The log; items are rows of `semantic`."""
     semantic: np.ndarray
     """float32 [V, D]."""
     has_semantic: np.ndarray
     """bool [V]."""
     label: np.ndarray | None = None
-    """bool [N], interactions that the log itself says were unwanted; None where it says nothing."""
+    """bool [N], interactions that the log itself calls unwanted; None if it has no such label."""
     time: np.ndarray | None = None
-    """[N], when; None once noise has come in, which has no time of its own."""
+    """[N], time of each interaction. None once noise was added, which has no time of its own."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,14 @@ class Setting:
     """Which noise there is to find."""
 
     kind: Kind
-    """Items are inserted, or replace genuine ones; or the log's own label is the noise."""
+    """Noise is inserted, or replaces genuine interactions; or the log's own label says what is noise."""
     noise: str
     """One of NoiseItems, or the label: `rating<3`."""
     rate: float
-    """Share of the log that is made noise; 0 for a label."""
+    """Share of the noisy log that is noise; 0 for a label."""
 
     def __str__(self) -> str:
-        """Describes it as a heading does."""
+        """Returns a description for a heading."""
         if self.kind == "label":
             return f"label {self.noise}"
         return f"{self.rate:.0%} {self.noise} noise, {'inserted' if self.kind == 'insert' else 'replacing'}"
@@ -69,24 +69,24 @@ class Setting:
 
 @dataclass(frozen=True)
 class Trial:
-    """A log to judge, and the answers."""
+    """A log to judge, and the right answers."""
 
     dataset: Dataset
-    """What a scorer sees: the log with the noise in it, and no label."""
+    """What a scorer sees: the log with the noise, without a label."""
     noise: np.ndarray
-    """bool [N]."""
+    """bool [N], which interactions are noise."""
     measured: np.ndarray
     """bool [N], interactions that count in measurements."""
 
 
 def make_trial(dataset: Dataset, setting: Setting, seed: int) -> Trial:
-    """Puts noise into a log, or asks for the noise that its label says it has.
+    """Adds noise to a log, or takes the log's label as the noise.
 
-    `popular` draws items in proportion to their popularity, so that rarity gives nothing away; `uniform` draws any.
-    Added noise spares each user's last PROTECTED interactions, which then count in no measurement.
+    `popular` draws items in proportion to their popularity, so that rarity does not give noise away. `uniform` draws
+    all items alike. No noise is added to each user's last PROTECTED interactions, and they count in no measurement.
 
     Raises:
-        ValueError: A label is asked for, and the data set has none.
+        ValueError: The noise is a label, and the data set has none.
     """
     if setting.kind == "label":
         if dataset.label is None:
@@ -110,9 +110,9 @@ def read_dataset(
     """Reads a log as `iadsr train` does, and reads or makes the embeddings of its items.
 
     Args:
-        directory: Holds `interactions.parquet` and `items.parquet`; its name is the data set's.
-        embeddings: Directory that keeps embeddings, one directory per data set, for the next time; None keeps none.
-        columns: The part that each column of the log plays.
+        directory: Holds `interactions.parquet` and `items.parquet`. Its name is the name of the data set.
+        embeddings: Directory that keeps embeddings for the next time, in one directory per data set; None keeps none.
+        columns: Names of the log's columns.
         label: Which interactions were unwanted: a boolean column, or a comparison such as `rating<3`.
 
     Raises:
@@ -143,7 +143,7 @@ def read_dataset(
 
 
 def _parse_label(label: str) -> tuple[str, str, float]:
-    """Splits `rating<3` into column, operator and number; a bare column is one that is above 0."""
+    """Splits `rating<3` into column, operator and number. A bare column means that it is above 0."""
     found = re.fullmatch(r"(\w+)(?:(<|>)(-?\d+(?:\.\d+)?))?", label)
     if not found:
         raise InputError(
@@ -159,5 +159,5 @@ def _parse_label(label: str) -> tuple[str, str, float]:
 def _read_label(table: pa.Table, label: str) -> np.ndarray:
     column, operator, bound = _parse_label(label)
     values = table[column].cast(pa.float64()).to_numpy()
-    # A missing value is no label: comparisons with NaN are false.
+    # A missing value is no label, since comparisons with NaN are false.
     return values < bound if operator == "<" else values > bound

@@ -1,11 +1,10 @@
-"""Measures how well trained scorers find noise in real logs, iadsr beside its peers, all in one run.
+"""Measures how well trained scorers find noise in real logs: iadsr beside its peers, in one run.
 
     python -m benchmarks.detection DATA... --position-column position --results results.jsonl
 
-DATA are directories that hold `interactions.parquet` and `items.parquet`. Noise goes into training positions only: the
-last two interactions of each user, which an evaluation of recommenders would use for validation and test, stay where
-they are and count in no measurement. Every scorer trains on the noisy log as a user's would: it never sees which
-interactions are noise.
+DATA are directories that hold `interactions.parquet` and `items.parquet`. Noise is added to training positions only. An
+evaluation of recommenders would use the last two interactions of each user for validation and test; they stay as they
+are, and count in no measurement. Every scorer trains on the noisy log, and never sees which interactions are noise.
 """
 
 import argparse
@@ -25,8 +24,8 @@ from .results import Result, Results, Run
 from .scorers import DEFAULT, SCORERS
 from .tables import BySeed, calibration, comparison, drops_by_popularity, overview
 
-QUICK = 20
-"""Scoring that takes fewer seconds is timed twice, and the shorter time counts."""
+MIN_SECONDS = 20
+"""Scoring that takes less is timed twice, and the shorter time counts."""
 
 
 def measure_run(run: Run, trial: Trial) -> Result:
@@ -36,7 +35,7 @@ def measure_run(run: Run, trial: Trial) -> Result:
     score = scorer.fit(trial.dataset, run.seed)
     training = time.process_time() - started
     scores, scoring = _timed(score)
-    if scoring < QUICK:
+    if scoring < MIN_SECONDS:
         scoring = min(scoring, _timed(score)[1])
     items = trial.dataset.sequences.items
     popularity = np.bincount(items)[items]
@@ -52,14 +51,14 @@ def _timed(score: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:
 
 
 def settings_of(options: argparse.Namespace) -> list[Setting]:
-    """Returns every combination of the noise asked for."""
+    """Returns every combination of the noise that was asked for."""
     if options.label:
         return [Setting("label", options.label, 0.0)]
     return list(itertools.starmap(Setting, itertools.product(options.kinds, options.noise, options.rates)))
 
 
 def run_all(options: argparse.Namespace, results: Results) -> Iterator[tuple[str, Setting, BySeed]]:
-    """Does the runs that have not been done; yields each data set and setting with its results as it is complete."""
+    """Does the missing runs. Yields each data set and setting with its results when it is complete."""
     columns = InteractionColumns(
         options.user_column, options.item_column, options.timestamp_column, options.position_column
     )
@@ -73,7 +72,7 @@ def run_all(options: argparse.Namespace, results: Results) -> Iterator[tuple[str
                 for scorer in options.scorers:
                     run = Run(name, setting, seed, scorer)
                     if run not in results:
-                        # Read and made once, and only when something is left to do.
+                        # Read and made once, and only if a run is missing.
                         dataset = dataset or read_dataset(directory, options.embeddings, columns, options.label)
                         trial = trial or make_trial(dataset, setting, seed)
                         results.add(measure_run(run, trial))
@@ -115,14 +114,17 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("data", nargs="+", help="directories that hold interactions.parquet and items.parquet")
-    add("--embeddings", help="directory that keeps the item embeddings, one directory per data set, for the next time")
+    add("--embeddings", help="directory that keeps the item embeddings for the next time, one directory per data set")
     add("--rates", type=float, nargs="+", default=[0.15], help="shares of the noisy log that are noise")
     add("--kinds", nargs="+", choices=("insert", "replace"), default=["insert"])
     add("--noise", nargs="+", choices=("popular", "uniform"), default=["popular"], help="how its items are drawn")
-    add("--label", help="add no noise: find what the log says was unwanted, a boolean column or such as 'rating<3'")
+    add(
+        "--label",
+        help="add no noise, but find what the log calls unwanted: a boolean column, or a comparison such as 'rating<3'",
+    )
     add("--scorers", nargs="+", choices=tuple(SCORERS), default=list(DEFAULT))
     add("--seeds", type=int, default=3, help="number of repetitions")
-    add("--results", help="file of JSON lines that results are added to; runs that it holds are not done again")
+    add("--results", help="file of JSON lines that results are appended to; runs that it holds are not repeated")
     add("--threads", type=int, default=1, help="CPU threads")
     columns = InteractionColumns()
     add("--user-column", default=columns.user)

@@ -1,10 +1,11 @@
-"""Measures `iadsr embed` against a bare loop over titles that are sorted by length, in titles per CPU second.
+"""Measures `iadsr embed` against a bare loop over titles sorted by length, in titles per CPU second.
 
     python -m benchmarks.embedding --titles 4000
 
-Titles are made of random words, as long as real ones: 2 to 20 words. Both load the model, read the catalogue and write
-the vectors; the libraries are imported beforehand. How near the vectors are to each other is printed, too: the loop
-stays on the CPU in float32, while `iadsr embed` takes a GPU where there is one, and then CPU seconds say little.
+Titles are made of random words, and are as long as real ones: 2 to 20 words. Both ways load the model, read the
+catalogue and write the vectors. The libraries are imported beforehand. The benchmark also prints how near the two sets
+of vectors are. The loop stays on the CPU in float32. `iadsr embed` uses a GPU if there is one; CPU seconds then say
+little.
 """
 
 import argparse
@@ -43,7 +44,7 @@ def embed(items: str, output: str) -> None:
 
 
 def embed_in_a_loop(items: str, output: str) -> None:
-    """Does it with transformers alone: sorted by length, padded, as many tokens a batch as `iadsr` takes."""
+    """Embeds with transformers alone: sorted by length, padded, with as many tokens per batch as `iadsr` takes."""
     directory, _ = _packaged_directory("minilm", PACKAGED_ENCODERS["minilm"])
     tokenizer = transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
     model = transformers.AutoModel.from_pretrained(directory, local_files_only=True).eval()
@@ -66,7 +67,7 @@ def embed_in_a_loop(items: str, output: str) -> None:
 
 
 def read_vectors(directory: str) -> np.ndarray:
-    """Reads the vectors that a way wrote, [n, D] in the catalogue's order."""
+    """Reads the vectors that one of the ways wrote, [n, D], in the order of the catalogue."""
     table = pq.read_table(directory, partitioning=None).sort_by("item_id")
     return np.stack(table["embedding"].to_numpy())
 
@@ -89,7 +90,9 @@ def main() -> None:
         prog="python -m benchmarks.embedding", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--titles", type=int, default=4000)
-    parser.add_argument("--repeat", type=int, default=2, help="measure in turn so often; the least counts")
+    parser.add_argument(
+        "--repeat", type=int, default=2, help="how often to measure each way, in turn; the shortest time counts"
+    )
     options = parser.parse_args()
     ways = {"iadsr embed": embed, "a bare loop over transformers": embed_in_a_loop}
     with tempfile.TemporaryDirectory() as work:

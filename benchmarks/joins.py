@@ -17,9 +17,10 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import AsSingleton
 
-from iadsr.models.core.item_vectors import ItemVectors
+from iadsr.models.core.item_vectors import PackedItemVectors
 from iadsr.pipeline.engines.runner import beam_options, make_runner
 from iadsr.transforms.contract.arrow_types import one_chunk
+from iadsr.transforms.files.run_paths import RunPaths
 from iadsr.transforms.items.joined_items import (
     ITEM_SHARD_BYTES,
     JoinedItems,
@@ -47,7 +48,7 @@ def make_catalogue(items: int, width: int) -> JoinedItems:
     every = np.ones(items, bool)
     nothing = pa.nulls(items, pa.large_string())
     return JoinedItems(
-        one_chunk(pa.array(ids)), nothing, ItemVectors(collaborative, semantic, every, every), ~every, {}
+        one_chunk(pa.array(ids)), nothing, PackedItemVectors(collaborative, semantic, every, every), ~every, {}
     )
 
 
@@ -57,13 +58,14 @@ def run(way: str, paths: Paths, directory: str, item_shards: int, width: int) ->
     os.makedirs(paths.output)
     plan, options = plan_input(LogSource(paths.log, COLUMNS)), beam_options([])
     sharding = plan.sharding()
+    place = RunPaths(paths.output, paths.output, sharding.shards)
     started = time.process_time()
     with beam.Pipeline(make_runner(options), options=options) as pipeline:
-        read = pipeline | beam.Create(plan.splits) | ReadSplits(COLUMNS, plan.schema, paths.output)
-        grouped = {"rows": read.valid | SliceByUserShard(COLUMNS.user, sharding, "claim-check", paths.output)}
+        read = pipeline | beam.Create(plan.splits) | ReadSplits(COLUMNS, plan.schema, place)
+        grouped = {"rows": read.valid | SliceByUserShard(COLUMNS.user, sharding, "claim-check", place)}
         if way == "shuffle":
             at = AsSingleton(pipeline | "Catalogue" >> beam.Create([directory]))
-            fetch = FetchVectors(COLUMNS, sharding, item_shards, "claim-check", paths.output, at)
+            fetch = FetchVectors(COLUMNS, sharding, item_shards, "claim-check", place, at)
             grouped["vectors"] = read.valid | fetch
         _ = grouped | beam.CoGroupByKey() | beam.Map(_join, directory if way == "broadcast" else None, width)
     return time.process_time() - started

@@ -1,10 +1,10 @@
-"""Measures the estimate of a log's share of noise on logs where the share is known.
+"""Measures the estimate of a log's share of noise, on logs whose share is known.
 
     python -m benchmarks.noise_share DATA... --position-column position --embeddings EMBEDDINGS
 
-No real log is known to be clean, so one is simulated from each: users with the lengths and tastes of real ones, who
-choose among all items by popularity and by nearness to their tastes, and never by accident. Popularity-matched noise is
-then inserted at the rates asked for.
+No real log is known to be clean, so a clean one is simulated from each. Its users have the lengths and tastes of real
+users. They choose among all items by popularity and by nearness to their tastes, and never by accident.
+Popularity-matched noise is then inserted at the given rates.
 """
 
 import argparse
@@ -13,14 +13,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from iadsr.models.core.item_vectors import ItemVectors
 from iadsr.models.core.sequences import Sequences
 from iadsr.models.detector.model_config import IADSRConfig
 from iadsr.models.detector.scoring import score_sequences
 from iadsr.models.noise.insertion import insert_noise
 from iadsr.models.noise.share import NoiseShare
 from iadsr.models.training.detection_metrics import calibration_error
-from iadsr.models.training.train_model import train
+from iadsr.models.training.train_model import train_model
 from iadsr.models.training.training_config import TrainingConfig
 from iadsr.models.vectors.co_occurrence import unit_vectors
 from iadsr.transforms.contract.columns import InteractionColumns
@@ -31,17 +30,17 @@ from .scorers import find_share
 from .tables import format_share
 
 TASTES = 3
-"""Items of a real user that say what the simulated one likes."""
+"""Items of a real user that the simulated user likes."""
 DEVOTION = 16.0
-"""How much likelier an item is that is just like a taste, as a logarithm."""
+"""Logarithm of how much likelier an item becomes if it is exactly like a taste."""
 
 
 def simulate_clean(dataset: Dataset, seed: int) -> Sequences:
     """Draws a log in which every interaction follows the user's tastes.
 
     An item's place is its co-occurrence vector beside its text embedding. Each simulated user likes TASTES items of a
-    real one, and draws as many different items as that one has, each in proportion to popularity times the
-    exponential of DEVOTION times the largest cosine to a taste.
+    real user, and draws as many different items as the real user has. An item is drawn in proportion to its popularity
+    times the exponential of DEVOTION times its largest cosine to a taste.
     """
     generator, sequences = np.random.default_rng([STREAM, seed]), dataset.sequences
     popularity = np.bincount(sequences.items, minlength=len(dataset.semantic))
@@ -55,11 +54,11 @@ def simulate_clean(dataset: Dataset, seed: int) -> Sequences:
     )
     chosen, lengths = [], []
     with np.errstate(divide="ignore"):
-        log_popularity = np.log(popularity)  # [V]; minus infinity where an item was never chosen
+        log_popularity = np.log(popularity)  # [V]; minus infinity if an item was never chosen
     for start, stop in zip(sequences.offsets[:-1], sequences.offsets[1:], strict=True):
         own = np.unique(sequences.items[start:stop])
         near = (place @ place[generator.choice(own, TASTES)].T).max(1)  # [V]
-        # The largest of the Gumbel-disturbed logarithms are a draw without replacement.
+        # Taking the largest logarithms plus Gumbel noise is a draw without replacement.
         keys = log_popularity + DEVOTION * near + generator.gumbel(size=len(near))
         drawn = np.argpartition(-keys, len(own) - 1)[: len(own)]
         chosen.append(generator.permutation(drawn))
@@ -68,20 +67,19 @@ def simulate_clean(dataset: Dataset, seed: int) -> Sequences:
 
 
 def measure_share(dataset: Dataset, rate: float, seed: int) -> str:
-    """Inserts noise, trains, estimates the share; returns a row of the table."""
+    """Inserts noise, trains and estimates the share. Returns a row of the table."""
     noisy = insert_noise(dataset.sequences, rate, uniform_share=0.0, seed=np.random.SeedSequence([STREAM, seed]))
     sequences = noisy.sequences
-    result = train(sequences, dataset.semantic, dataset.has_semantic, IADSRConfig(), TrainingConfig(seed=seed))
-    vectors = ItemVectors(result.collaborative, dataset.semantic, result.has_collaborative, dataset.has_semantic)
-    scores = score_sequences(result.model, sequences, vectors)
+    result = train_model(sequences, dataset.semantic, dataset.has_semantic, IADSRConfig(), TrainingConfig(seed=seed))
+    scores = score_sequences(result.model, sequences, result.vectors)
     share, recalibration = find_share(result.model, sequences, scores)
     held_out = result.metrics["held_out_calibration_error"]
     if not isinstance(share, NoiseShare):
         return f"| {noisy.inserted.mean():.1%} | {format_share(share)} | 0.0% | | {held_out:.3f} |"
     judged = scores.scored
     probability = scores.noise_probability[judged]
-    rebased = recalibration.apply(probability) if recalibration else probability
-    error = calibration_error(noisy.inserted[judged], rebased, np.ones(len(rebased)))
+    adjusted = recalibration.apply(probability) if recalibration else probability
+    error = calibration_error(noisy.inserted[judged], adjusted, np.ones(len(adjusted)))
     return f"| {noisy.inserted.mean():.1%} | {format_share(share)} | {share.lower:.1%} | {error:.3f} | {held_out:.3f} |"
 
 

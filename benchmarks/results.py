@@ -1,4 +1,4 @@
-"""What single runs measured, kept as JSON lines so that a long grid can stop and go on."""
+"""Measurements of single runs, kept as JSON lines so that a long grid can be resumed."""
 
 import json
 import os
@@ -17,9 +17,9 @@ class Run:
     setting: Setting
     """The noise."""
     seed: int
-    """Of the noise and of the training."""
+    """Seed of the noise and of the training."""
     scorer: str
-    """Its name in `SCORERS`."""
+    """The scorer's name in `SCORERS`."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,17 @@ class Result:
     """What a run measured."""
 
     run: Run
+    """The run."""
     detection: Detection
+    """How well the noise was found."""
     training_seconds: float
-    """CPU time, which what else the machine does hardly changes."""
+    """CPU time. Other work of the machine hardly changes it."""
     scoring_seconds: float
     """CPU time."""
 
 
 class Results:
-    """The results so far, in memory and, where a path is given, in a file that every new one is added to at once."""
+    """The results so far, in memory. With a path, every new one is also appended to a file at once."""
 
     def __init__(self, path: str | None = None):
         self._path = path
@@ -51,11 +53,11 @@ class Results:
         return run in self._by_run
 
     def __getitem__(self, run: Run) -> Result:
-        """What a run measured."""
+        """Returns what a run measured."""
         return self._by_run[run]
 
     def add(self, result: Result) -> None:
-        """Takes a result in."""
+        """Adds a result."""
         self._by_run[result.run] = result
         if self._path:
             with open(self._path, "a", encoding="utf-8") as file:

@@ -1,11 +1,10 @@
-"""Every scorer that tables compare, under the name by which the command line knows it."""
+"""Every scorer that the tables compare, by the name that it has on the command line."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from iadsr.models.core.item_vectors import ItemVectors
 from iadsr.models.core.sequences import Sequences
 from iadsr.models.detector.iadsr import IADSR
 from iadsr.models.detector.model_config import IADSRConfig
@@ -14,7 +13,7 @@ from iadsr.models.noise.popularity import popularity_buckets
 from iadsr.models.noise.recalibration import Recalibration, recalibrate
 from iadsr.models.noise.score_counts import GROUPS, count_by_group, places
 from iadsr.models.noise.share import NoiseShare, NoShare
-from iadsr.models.training.train_model import train
+from iadsr.models.training.train_model import train_model
 from iadsr.models.training.training_config import TrainingConfig
 
 from .datasets import Dataset
@@ -24,7 +23,7 @@ from .peers.simple import co_occurrence, co_occurrence_of_others, mean_rank, rar
 from .peers.steam import fit_steam
 
 Fit = Callable[[Dataset, int], Callable[[], np.ndarray]]
-"""Trains on a log by a seed; returns what scores the log's interactions, float [N], high = noise."""
+"""Trains on a log, by a seed. Returns a function that scores the log's interactions, float [N], high = noise."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +39,12 @@ class Scorer:
 
 def _fit_iadsr(config: IADSRConfig) -> Fit:
     def fit(dataset: Dataset, seed: int) -> Callable[[], np.ndarray]:
-        result = train(dataset.sequences, dataset.semantic, dataset.has_semantic, config, TrainingConfig(seed=seed))
-        vectors = ItemVectors(result.collaborative, dataset.semantic, result.has_collaborative, dataset.has_semantic)
+        training = TrainingConfig(seed=seed)
+        result = train_model(dataset.sequences, dataset.semantic, dataset.has_semantic, config, training)
 
         def score() -> np.ndarray:
-            return recalibrated(
-                result.model, dataset.sequences, score_sequences(result.model, dataset.sequences, vectors)
-            )
+            scores = score_sequences(result.model, dataset.sequences, result.vectors)
+            return recalibrated(result.model, dataset.sequences, scores)
 
         return score
 
@@ -60,7 +58,7 @@ def recalibrated(model: IADSR, sequences: Sequences, scores: Scores) -> np.ndarr
 
 
 def find_share(model: IADSR, sequences: Sequences, scores: Scores) -> tuple[NoiseShare | NoShare, Recalibration | None]:
-    """Estimates a log's share of noise, and how probabilities are re-based to it, as `iadsr clean` does."""
+    """Estimates a log's share of noise, and how to recalibrate probabilities to it, as `iadsr clean` does."""
     bucket = popularity_buckets(sequences.items, np.bincount(sequences.items))
     reference, judged, probability = model.noise_reference.numpy(), scores.scored, scores.noise_probability
     group, place = sequences.users % GROUPS, places(sequences.offsets)
@@ -106,4 +104,4 @@ SCORERS = {
 """In the order of the tables."""
 OURS, PAPER = "iadsr", "iadsr-paper"
 DEFAULT = tuple(name for name in SCORERS if name not in ("iadsr-sasrec", "iadsr-caser"))
-"""Without the other backbones, which take as long again."""
+"""All but the other backbones, which would take as long again."""

@@ -1,10 +1,10 @@
-"""Measures how a model finds noise in a log that has grown since the model was trained, beside one that is up to date.
+"""Measures how a model finds noise in a log that has grown since it was trained, beside a model that is up to date.
 
     python -m benchmarks.stale_model DATA... --position-column position --embeddings EMBEDDINGS
 
-Popularity-matched noise goes into the whole log. One model is trained on all of it, the other on the interactions up to
-a point in time. Both then score all of it, as `iadsr clean` would: items that the earlier log did not have borrow the
-vectors of those whose texts are like theirs. What came later is measured.
+Popularity-matched noise is added to the whole log. One model is trained on all of it, the other on the interactions up
+to a point in time. Both then score all of it, as `iadsr clean` does: items that the earlier log did not have borrow
+vectors from items of similar text. Only the later interactions are measured.
 """
 
 import argparse
@@ -14,11 +14,10 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-from iadsr.models.core.item_vectors import ItemVectors
 from iadsr.models.detector.model_config import IADSRConfig
 from iadsr.models.detector.scoring import score_sequences
 from iadsr.models.noise.share import NoiseShare, NoShare
-from iadsr.models.training.train_model import train
+from iadsr.models.training.train_model import train_model
 from iadsr.models.training.training_config import TrainingConfig
 from iadsr.models.vectors.neighbours import borrow_collaborative
 from iadsr.transforms.contract.columns import InteractionColumns
@@ -29,9 +28,10 @@ from .tables import format_share
 
 
 def times_of(trial: Trial, time: np.ndarray) -> np.ndarray:
-    """Returns when each interaction of a trial was, [N], given the log's times; noise was with the one before it.
+    """Returns the time of each interaction of a trial, [N], from the times of the genuine ones.
 
-    Noise that comes first of a user was with the one after it.
+    Noise gets the time of the interaction before it. If it comes first in its sequence, it gets the time of the one
+    after it.
     """
     sequences, genuine = trial.dataset.sequences, ~trial.noise
     rows = np.arange(len(genuine))
@@ -41,26 +41,27 @@ def times_of(trial: Trial, time: np.ndarray) -> np.ndarray:
     return time[(np.cumsum(genuine) - 1)[np.where(first, after, before)]]
 
 
-def score_by_model_of(trial: Trial, learnt: np.ndarray, seed: int) -> tuple[np.ndarray, NoiseShare | NoShare]:
-    """Trains on the interactions `learnt`, bool [N]; returns all noise probabilities, [N], and the share found."""
+def score_by_model_of(trial: Trial, learned: np.ndarray, seed: int) -> tuple[np.ndarray, NoiseShare | NoShare]:
+    """Trains on the interactions `learned`, bool [N]. Returns all noise probabilities, [N], and the estimated share."""
     dataset = trial.dataset
-    earlier = dataset.sequences.restrict(learnt)
+    earlier = dataset.sequences.restrict(learned)
     known, _ = earlier.take(np.flatnonzero(earlier.lengths))
-    result = train(known, dataset.semantic, dataset.has_semantic, IADSRConfig(), TrainingConfig(seed=seed))
-    collaborative, has_collaborative = result.collaborative, result.has_collaborative
-    new = dataset.has_semantic & ~has_collaborative
+    result = train_model(known, dataset.semantic, dataset.has_semantic, IADSRConfig(), TrainingConfig(seed=seed))
+    packed = result.vectors.pack()
+    new, lenders = packed.has_semantic & ~packed.has_collaborative, packed.has_semantic & packed.has_collaborative
     if new.any():
-        teachers = dataset.has_semantic & has_collaborative
-        collaborative[new] = borrow_collaborative(
-            dataset.semantic[teachers], collaborative[teachers], dataset.semantic[new]
+        packed.collaborative[new] = borrow_collaborative(
+            packed.semantic[lenders], packed.collaborative[lenders], packed.semantic[new]
         )
-    vectors = ItemVectors(collaborative, dataset.semantic, has_collaborative | new, dataset.has_semantic)
+    vectors = replace(packed, has_collaborative=packed.has_collaborative | new).unpack(
+        result.model.config.collaborative_dimension
+    )
     scores = score_sequences(result.model, dataset.sequences, vectors)
     return scores.noise_probability, find_share(result.model, dataset.sequences, scores)[0]
 
 
 def measure(trial: Trial, time: np.ndarray, part: float, seed: int) -> list[str]:
-    """Compares the model of the whole log with that of an earlier part of it; returns two rows of the table."""
+    """Compares the model of the whole log with that of an earlier part. Returns the rows of the table."""
     sequences = trial.dataset.sequences
     earlier = time <= np.quantile(time, part)
     known_user = np.bincount(sequences.users[earlier], minlength=len(sequences))[sequences.users] > 0
@@ -69,8 +70,8 @@ def measure(trial: Trial, time: np.ndarray, part: float, seed: int) -> list[str]
     groups = (later, later & known_user, later & ~known_user, later & known_item, later & ~known_item)
     counts = " | ".join(f"{group.sum():,}" for group in groups)
     rows = [f"| interactions | {counts} | {trial.noise.mean():.1%} |"]
-    for title, learnt in (("all of the log", np.ones_like(earlier)), (f"the first {part:.0%}", earlier)):
-        probability, share = score_by_model_of(trial, learnt, seed)
+    for title, learned in (("all of the log", np.ones_like(earlier)), (f"the first {part:.0%}", earlier)):
+        probability, share = score_by_model_of(trial, learned, seed)
         rows.append(
             f"| {title} | {' | '.join(auroc(trial, probability, group) for group in groups)} | {format_share(share)} |"
         )
@@ -78,7 +79,7 @@ def measure(trial: Trial, time: np.ndarray, part: float, seed: int) -> list[str]
 
 
 def auroc(trial: Trial, probability: np.ndarray, chosen: np.ndarray) -> str:
-    """Formats the AUROC of some interactions, bool [N]; a dash where they are all noise or none is."""
+    """Formats the AUROC of some interactions, bool [N]; a dash if all of them are noise, or none is."""
     noise = trial.noise[chosen]
     return f"{roc_auc_score(noise, probability[chosen]):.4f}" if noise.any() and not noise.all() else "-"
 

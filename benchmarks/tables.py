@@ -1,4 +1,4 @@
-"""Markdown tables of results: mean and, over several seeds, standard deviation."""
+"""Markdown tables of results: the mean, and with several seeds the standard deviation."""
 
 from collections.abc import Callable
 
@@ -12,11 +12,11 @@ from .results import Result
 from .scorers import OURS, PAPER, SCORERS
 
 BySeed = dict[str, list[Result]]
-"""The results of each scorer, one for each seed, the same seeds for all."""
+"""The results of each scorer, one for each seed. All scorers have the same seeds."""
 
 
 def format_share(share: NoiseShare | NoShare) -> str:
-    """Formats the share of noise that was found in a log, with its interval."""
+    """Formats the estimated share of noise in a log, with its interval."""
     if isinstance(share, NoShare):
         return f"not known: {share.reason}"
     return f"{share.estimate:.1%} ({share.lower:.1%} to {share.upper:.1%})"
@@ -25,7 +25,7 @@ def format_share(share: NoiseShare | NoShare) -> str:
 def comparison(results: BySeed) -> str:
     """Compares scorers in one setting: how well they detect, how fair they are and what they cost.
 
-    Ratios to iadsr and to the paper's model are left out where those were not run.
+    Ratios to iadsr and to the paper's model are left out if those were not run.
     """
     lines = _table(
         "scorer",

@@ -115,7 +115,7 @@ def _write_embeddings(paths: Paths) -> None:
 
 def _write_model(paths: Paths) -> None:
     from iadsr.models.detector.model_config import IADSRConfig
-    from iadsr.models.training.train_model import train
+    from iadsr.models.training.train_model import train_model
     from iadsr.models.training.training_config import TrainingConfig
     from iadsr.pipeline.commands.train import write_model
     from iadsr.transforms.items.embedding_files import read_embeddings
@@ -130,7 +130,7 @@ def _write_model(paths: Paths) -> None:
     embeddings = read_embeddings(paths.embeddings)
     semantic, has_semantic = align(embeddings, log.item_ids)
     once = TrainingConfig(collaborative_epochs=1, alignment_epochs=1, context_epochs=1, head_epochs=1)
-    result = train(sample, semantic, has_semantic, IADSRConfig(), once)
+    result = train_model(sample, semantic, has_semantic, IADSRConfig(), once)
     result.model.provenance = {
         "embeddings": embeddings.metadata.to_dict(),
         "embeddings_fingerprint": fingerprint(embeddings),
@@ -152,75 +152,49 @@ def clean_in_a_loop(paths: Paths) -> None:
     import torch
 
     from iadsr.models.detector.iadsr import IADSR
-    from iadsr.pipeline.commands.artifacts import COLLABORATIVE, read_model_facts
-    from iadsr.transforms.files.tables import read_arrow, write_arrow
-    from iadsr.transforms.items import item_counts as popularity
+    from iadsr.transforms.files.run_paths import RunPaths
     from iadsr.transforms.items.embedding_files import read_embeddings
+    from iadsr.transforms.items.item_counts import ItemCounts, count_items, merge_counts, sort_counts
     from iadsr.transforms.items.joined_items import join_embedding_tables, open_joined_items, write_joined_items
-    from iadsr.transforms.judge.decide import decide
+    from iadsr.transforms.judge.artifacts import COLLABORATIVE, read_model_facts
     from iadsr.transforms.judge.drop_plan import plan_drops
+    from iadsr.transforms.judge.judge_shard import judge_shard
     from iadsr.transforms.judge.policy import Policy
-    from iadsr.transforms.judge.recalibrate import recalibrate_shard, weigh_shard
     from iadsr.transforms.judge.score_shards import score_shard
-    from iadsr.transforms.judge.scored_shard import from_table, to_table
+    from iadsr.transforms.judge.scored_shard import StagedShard, read_staged_shard, stage_shard
     from iadsr.transforms.judge.tally import merge_tallies, tally_shard
     from iadsr.transforms.read.input_plan import plan_input
     from iadsr.transforms.read.log_source import LogSource
     from iadsr.transforms.read.read_splits import read_split
-    from iadsr.transforms.write.shards import (
-        cleaned_interactions,
-        cleaned_sequences,
-        write_interactions,
-        write_sequences,
-    )
+    from iadsr.transforms.write.shards import write_shard
 
     torch.set_num_threads(1)
     plan, facts = plan_input(LogSource(paths.log, COLUMNS)), read_model_facts(paths.model)
     sharding = plan.sharding()
-    os.makedirs(paths.output)
+    place = RunPaths(os.path.join(paths.output, "staging"), paths.output, sharding.shards)
+    os.makedirs(place.staging)
     collaborative = read_embeddings(os.path.join(paths.model, COLLABORATIVE), kind="collaborative")
     write_joined_items(
-        join_embedding_tables(read_embeddings(paths.embeddings), collaborative), os.path.join(paths.output, "catalogue")
+        join_embedding_tables(read_embeddings(paths.embeddings), collaborative), place.joined_items(None)
     )
-    shards, counted = _Shards(paths.output, sharding), []
+    shards, counted = _Shards(place.staging, sharding), []
     for split in plan.splits:
         valid, _ = read_split(split, COLUMNS, plan.schema)
-        counted.append(popularity.count_items(valid["item_id"]))
+        counted.append(count_items(valid[COLUMNS.item]))
         shards.add(valid)
-    counts = popularity.merge_counts(counted)
-    counts = counts.take(pc.sort_indices(counts["item_id"])).combine_chunks()
-    number = counts["count"].to_numpy()
-    item_counts = popularity.ItemCounts(counts["item_id"].chunk(0), number, popularity.bucket_edges(number))
+    item_counts = ItemCounts.of(sort_counts(merge_counts(counted)))
 
-    model, catalogue = IADSR.from_pretrained(paths.model), open_joined_items(os.path.join(paths.output, "catalogue"))
+    model, joined_items = IADSR.from_pretrained(paths.model), open_joined_items(place.joined_items(None))
     tallies, staged = [], []
     for shard, table in shards.tables():
-        scored = score_shard(shard, table, COLUMNS, catalogue, model, sharding.cells)
+        scored = score_shard(shard, table, COLUMNS, joined_items, model, sharding.cells)
+        stage_shard(place.scored(shard), scored)
         tallies.append(tally_shard(scored, COLUMNS, item_counts))
-        staged.append((shard, os.path.join(paths.output, f"scored-{shard}.arrow")))
-        write_arrow(staged[-1][1], to_table(scored))
+        staged.append(StagedShard(shard, scored.seconds))
     policy = Policy()
     drops = plan_drops(merge_tallies(tallies), policy, facts.noise_reference)
-    for shard, path in staged:
-        scored = recalibrate_shard(from_table(shard, read_arrow(path)), drops)
-        decisions = decide(
-            scored.scores,
-            scored.ordered.offsets,
-            policy,
-            drops.threshold,
-            known=scored.known,
-            has_text=scored.has_text,
-        )
-        weight = weigh_shard(scored, drops)
-        write_interactions(
-            os.path.join(paths.output, f"interactions-{shard}.parquet"),
-            cleaned_interactions(scored, decisions, weight),
-            COLUMNS,
-        )
-        write_sequences(
-            os.path.join(paths.output, f"sequences-{shard}.parquet"),
-            cleaned_sequences(scored, decisions, COLUMNS, weight),
-        )
+    for shard in staged:
+        write_shard(judge_shard(read_staged_shard(place.scored(shard.shard), shard), drops, policy), COLUMNS, place)
 
 
 class _Shards:
@@ -255,6 +229,7 @@ def sequences_with_beam(paths: Paths) -> None:
     import apache_beam as beam
 
     from iadsr.pipeline.engines.runner import beam_options, make_runner
+    from iadsr.transforms.files.run_paths import RunPaths
     from iadsr.transforms.read.input_plan import plan_input
     from iadsr.transforms.read.log_source import LogSource
     from iadsr.transforms.read.read_splits import ReadSplits
@@ -262,10 +237,10 @@ def sequences_with_beam(paths: Paths) -> None:
 
     plan, options = plan_input(LogSource(paths.log, COLUMNS)), beam_options([])
     sharding = plan.sharding()
-    os.makedirs(paths.output)
+    place = RunPaths(paths.output, paths.output, sharding.shards)
     with beam.Pipeline(make_runner(options), options=options) as pipeline:
-        read = pipeline | beam.Create(plan.splits) | ReadSplits(COLUMNS, plan.schema, paths.output)
-        slices = read.valid | SliceByUserShard(COLUMNS.user, sharding, "claim-check", paths.output)
+        read = pipeline | beam.Create(plan.splits) | ReadSplits(COLUMNS, plan.schema, place)
+        slices = read.valid | SliceByUserShard(COLUMNS.user, sharding, "claim-check", place)
         _ = slices | beam.GroupByKey() | beam.Map(_write_ordered, paths.output)
 
 
@@ -349,8 +324,8 @@ def score_as_in_the_paper(paths: Paths) -> dict[str, float]:
     model, sequences, vectors = _in_memory(paths)
     papers = IADSR(dataclasses.replace(model.config, head="paper"))
     papers.load_state_dict(model.state_dict())
-    collaborative = np.ascontiguousarray(vectors.collaborative[:, : papers.config.collaborative_width])
-    return _score_shard(paths, papers, sequences, dataclasses.replace(vectors, collaborative=collaborative))
+    vectors = dataclasses.replace(vectors, collaborative=np.ascontiguousarray(vectors.collaborative))
+    return _score_shard(paths, papers, sequences, vectors)
 
 
 def _score_shard(paths: Paths, model, sequences, vectors) -> dict[str, float]:
@@ -398,9 +373,9 @@ def _in_memory(paths: Paths):
     import torch
 
     from iadsr.models.detector.iadsr import IADSR
-    from iadsr.pipeline.commands.artifacts import COLLABORATIVE
     from iadsr.transforms.items.embedding_files import read_embeddings
     from iadsr.transforms.items.joined_items import join_embedding_tables
+    from iadsr.transforms.judge.artifacts import COLLABORATIVE
     from iadsr.transforms.read.input_plan import plan_input
     from iadsr.transforms.read.log_source import LogSource
     from iadsr.transforms.read.read_log import read_log
@@ -410,4 +385,5 @@ def _in_memory(paths: Paths):
     catalogue = join_embedding_tables(read_embeddings(paths.embeddings), collaborative)
     source = LogSource(paths.log, COLUMNS)
     log, _ = read_log(source, plan_input(source))
-    return IADSR.from_pretrained(paths.model), log.sequences(COLUMNS), catalogue.take(catalogue.lookup(log.item_ids))
+    model, packed = IADSR.from_pretrained(paths.model), catalogue.take(catalogue.lookup(log.item_ids))
+    return model, log.sequences(COLUMNS), packed.unpack(model.config.collaborative_dimension)

@@ -1,21 +1,40 @@
-"""Fixtures shared by the tests of all three packages."""
+"""Fixtures of all tests, and what pytest says at its end about tests that did not run."""
 
 import ast
 import gc
 import io
+import os
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
+from filelock import FileLock
+
+# Processes side by side have more threads than there are cores. Threads of torch that wait must not keep a core busy.
+# Read when torch is loaded, which no import above does.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "red", "blue", "dress", "lamp", "gel", "soap")
 
 
+MAX_PROCESSES = 8
+"""Of `pytest -n auto`. Each takes more than a gigabyte of memory."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Returns the number of processes for `pytest -n auto`: one for each core that may be used."""
+    from iadsr.pipeline.engines.runner import usable_cores
+
+    return min(usable_cores(), MAX_PROCESSES)
+
+
 @pytest.fixture(scope="session")
 def parse_source() -> Callable[[Path], ast.AST]:
-    """Parses a source file while no garbage is collected, at which CPython 3.11 at times raises SystemError."""
+    """Parses a source file without garbage collection, during which CPython 3.11 sometimes raises SystemError here."""
 
     def parse(path: Path) -> ast.AST:
         gc.disable()
@@ -28,8 +47,27 @@ def parse_source() -> Callable[[Path], ast.AST]:
 
 
 @pytest.fixture(scope="session")
+def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Makes a directory that all processes of a test run share: the first one that needs it makes it."""
+    directory = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        directory = directory.parent  # a worker's own directory lies in the one of the run
+
+    def made_once(name: str, make: Callable[[Path], None]) -> Path:
+        with FileLock(directory / f"{name}.lock"):
+            if not (directory / name).exists():
+                unfinished = directory / f"{name}.unfinished-{os.getpid()}"
+                unfinished.mkdir()
+                make(unfinished)
+                unfinished.rename(directory / name)
+        return directory / name
+
+    return made_once
+
+
+@pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory) -> Path:
-    """A directory with a real BERT of 8 dimensions and random weights; it reads at most 12 tokens of WORDS."""
+    """A directory with a real BERT of 8 dimensions and random weights. It reads at most 12 tokens of WORDS."""
     import transformers
 
     directory = tmp_path_factory.mktemp("encoders") / "tiny-bert"
@@ -148,3 +186,17 @@ def store(monkeypatch) -> type[MemoryStore]:
     """An empty object store at memory://."""
     monkeypatch.setattr(MemoryStore, "files", {})
     return MemoryStore
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says which tests were skipped, grouped by reason. A reason says what would have to be there."""
+    files_by_reason = defaultdict(Counter)
+    for report in terminalreporter.stats.get("skipped", []):
+        if isinstance(report.longrepr, tuple):  # not an expected failure
+            files_by_reason[report.longrepr[2].removeprefix("Skipped: ")][report.nodeid.partition("::")[0]] += 1
+    if files_by_reason:
+        terminalreporter.section("not tested")
+    for reason, files in sorted(files_by_reason.items()):
+        terminalreporter.line(reason)
+        for file, count in sorted(files.items()):
+            terminalreporter.line(f"    {count} test{'s' * (count != 1)} in {file}")

@@ -1,4 +1,4 @@
-"""Every error has a code of its own, says what to do, and is explained in docs/errors.md."""
+"""Every error has its own code, says what to do, and is explained in docs/errors.md."""
 
 import ast
 import re
@@ -11,12 +11,12 @@ from iadsr.models.core import errors
 
 ROOT = Path(__file__).parents[1]
 FAMILY = ("InputError", "UsageError", "ArtifactError", "ConservationError")
-WITHOUT_SITE = {"BUG"}  # printed by `main`, raised by nothing
+WITHOUT_SITE = {"BUG"}  # `main` prints it, and nothing raises it
 
 
 @pytest.fixture(scope="module")
 def sites(parse_source) -> list[tuple[str, ast.Call]]:
-    """All places in the source that make an error of ours."""
+    """All places in the source that create an error of ours."""
     found = []
     for folder in ("models", "transforms", "pipeline", "benchmarks"):
         for path in sorted((ROOT / folder).rglob("*.py")):

@@ -1,4 +1,4 @@
-"""The archives that users install: built from a copy of the tracked files, so that the working tree stays clean."""
+"""The archives that users install. They are built from a copy of the tracked files: the working tree stays clean."""
 
 import ast
 import shutil
@@ -25,9 +25,9 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory) -> Path:
-    """A copy of the files under version control and of new ones that are not ignored: what a commit would hold."""
+    """A copy of the files that a commit would hold: those under version control and new ones that are not ignored."""
     if shutil.which("git") is None or not (ROOT / ".git").exists():
-        pytest.skip("not a git checkout")
+        pytest.skip("no git checkout: clone the repository, with git installed")
     target = tmp_path_factory.mktemp("source") / "checkout"
     listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
     for name in filter(None, listed.split("\0")):
@@ -85,7 +85,7 @@ def test_the_wheel_holds_three_packages_under_iadsr_and_nothing_else(wheel):
         metadata = archive.read("iadsr-0.1.0.dist-info/METADATA").decode()
         scripts = archive.read("iadsr-0.1.0.dist-info/entry_points.txt").decode()
     assert {name.split("/")[0] for name in names} == {"iadsr", "iadsr-0.1.0.dist-info"}
-    # No root __init__.py: the one in the checkout only helps type checkers.
+    # The __init__.py at the root of the checkout stays out: it only helps type checkers.
     assert {name.split("/")[1] for name in names if name.startswith("iadsr/")} == set(PACKAGES)
     for package in PACKAGES:
         assert names >= {f"iadsr/{name}" for name in modules(package)} | {f"iadsr/{package}/py.typed"}
@@ -96,7 +96,7 @@ def test_the_wheel_holds_three_packages_under_iadsr_and_nothing_else(wheel):
 
 
 def required(wheel) -> dict[str, Requirement]:
-    """What an install without extras brings, by its name."""
+    """Returns what an install without extras requires, by name."""
     with zipfile.ZipFile(wheel) as archive:
         lines = archive.read("iadsr-0.1.0.dist-info/METADATA").decode().splitlines()
     found = [Requirement(line.removeprefix("Requires-Dist: ")) for line in lines if line.startswith("Requires-Dist: ")]
@@ -106,8 +106,8 @@ def required(wheel) -> dict[str, Requirement]:
 def test_every_dependency_is_bounded_on_both_sides_and_counted_in_the_documentation(wheel):
     for requirement in required(wheel).values():
         assert {bound.operator for bound in requirement.specifier} == {">=", "<"}, str(requirement)
-    assert len(required(wheel)) == 19
-    assert "Nineteen direct dependencies" in (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    assert len(required(wheel)) == 20
+    assert "Twenty direct dependencies" in (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
 
 
 def test_all_that_is_imported_is_declared(wheel, parse_source):
@@ -134,7 +134,7 @@ def test_an_installed_iadsr_lives_beside_a_users_own_folders(installed, tmp_path
         "print(iadsr.models.core.errors.__file__)\n"
         "print((importlib.resources.files('iadsr.pipeline.report') / 'templates' / 'report.html.j2').is_file())\n"
     )
-    # -S -E would hide jinja2 as well: an editable install of the checkout is set aside by name instead.
+    # The editable install of the checkout must not be found. The options -S and -E would hide jinja2 too.
     program = (
         "import runpy, sys\n"
         "sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]\n"

@@ -1,15 +1,15 @@
 """The two inconsistency signals of HSD (Zhang et al., CIKM 2022): with the sequence, and with the user's interests.
 
-- Sequence: a bidirectional LSTM reads the sequence; an item that its context does not lead to is inconsistent.
-- Interests: attention reads the user's items into one interest; an item far from it is inconsistent.
+- Sequence: a bidirectional LSTM reads the sequence. An item that its context does not lead to is inconsistent.
+- Interests: attention summarises the user's items as one interest. An item far from it is inconsistent.
 
-HSD drops an item that both signals call noise; here their standardised sum is the score.
+HSD drops an item that both signals call noise. Here the score is their standardised sum.
 
-Simplified: HSD has no labels either, and learns both signals through a recommender that is trained on what two Gumbel
-gates leave, easy sequences first. Here each signal is trained for what it says: to tell the user's item from
-items drawn by popularity. In its favour, context and interest leave out the item under test (HSD's LSTM reconstructs
-an item that it has read), the interest is read from the user's items instead of an embedding learned per user, and
-training stops on held-out users.
+Simplified: HSD has no labels either. It learns both signals through a recommender that is trained on what two Gumbel
+gates leave, easy sequences first. Here each signal is trained directly, to tell the user's item from items drawn by
+popularity. In HSD's favour, context and interest leave out the item under test (HSD's own LSTM reconstructs an item
+that it has read), the interest is computed from the user's items instead of an embedding learned per user, and training
+stops on held-out users.
 """
 
 from collections.abc import Callable
@@ -37,15 +37,15 @@ class HSDConfig:
     epochs: int = 12
     """Most epochs."""
     learning_rate: float = 3e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     negatives: int = 512
-    """Per batch."""
+    """Negative items per batch."""
     temperature: float = 0.1
     """Divides the cosines of prediction."""
 
 
 class Signals(nn.Module):
-    """Item vectors, and what the context and the user's other items lead to at each position."""
+    """Item vectors, and two predictions at each position: from the context, and from the user's other items."""
 
     def __init__(self, items: int, config: HSDConfig):
         super().__init__()
@@ -69,7 +69,7 @@ class Signals(nn.Module):
         beside = torch.cat([torch.cat([blank, before[:, :-1]], 1), torch.cat([after[:, 1:], blank], 1)], -1)
         last = mask & ~F.pad(mask[:, 1:], (0, 1))
         beside = torch.cat([beside[..., : before.shape[-1]], beside[..., before.shape[-1] :] * ~last[..., None]], -1)
-        # exp is bounded by tanh and a linear layer; the item's own share is taken out of both sums.
+        # The clamp bounds exp. The item's own share is subtracted from both sums.
         weight = self.attention(vectors).clamp(-10, 10).exp() * mask[..., None]  # [B, T, 1]
         read = weight * vectors
         others = (read.sum(1, keepdim=True) - read) / (weight.sum(1, keepdim=True) - weight).clamp(min=1e-6)
@@ -77,7 +77,7 @@ class Signals(nn.Module):
 
 
 def fit_hsd(sequences: Sequences, items: int, seed: int, config: HSDConfig | None = None) -> Callable[[], np.ndarray]:
-    """Trains both signals on a log of `items` items; returns what scores each interaction by their standardised sum."""
+    """Trains both signals on a log of `items` items. Returns a function that scores each interaction by their sum."""
     config = config or HSDConfig()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -109,7 +109,7 @@ def fit_hsd(sequences: Sequences, items: int, seed: int, config: HSDConfig | Non
 
 
 def _reversal(mask: Tensor) -> Tensor:
-    """Returns the positions that turn each sequence round and leave its padding where it is, int64 [B, T, 1]."""
+    """Returns the positions that reverse each sequence and leave its padding in place, int64 [B, T, 1]."""
     steps = torch.arange(mask.shape[1])
     turned = mask.sum(1, keepdim=True) - 1 - steps  # [B, T]
     return torch.where(mask, turned, steps)[..., None]

@@ -1,4 +1,4 @@
-"""What the peers that train a network share: windows, held-out users, batches, early stopping."""
+"""Shared by the peers that train a network: windows, held-out users, batches and early stopping."""
 
 from collections.abc import Callable
 
@@ -12,13 +12,13 @@ from iadsr.models.training.early_stopping import EarlyStopping
 
 BATCH_POSITIONS = 1024
 STEPS_PER_EPOCH, MIN_BATCH = 50, 256
-"""A small log takes smaller batches."""
+"""A small log gets smaller batches."""
 MAX_LENGTH = 50
 HELD_OUT = 0.1
 PATIENCE = 2
 
 LossOf = Callable[[Tensor, Tensor, np.ndarray], Tensor]
-"""Takes items int64 [B, T], the mask of real positions [B, T] and their index in the log [B, T]; gives a mean loss."""
+"""Takes items int64 [B, T], the mask of real positions [B, T] and their index in the log [B, T]. Returns the loss."""
 
 
 def fit(
@@ -29,14 +29,14 @@ def fit(
     learning_rate: float,
     generator: np.random.Generator,
 ) -> None:
-    """Trains by Adam until the loss of held-out users no longer falls, and leaves the module at its best, in eval mode.
+    """Trains by Adam until the loss of held-out users no longer falls. Restores the best epoch, in eval mode.
 
     Args:
-        module: What is trained.
-        log: What it reads.
-        loss_of: Gives the loss of a batch.
+        module: The module to train.
+        log: The log to train on.
+        loss_of: Computes the loss of a batch.
         epochs: Most epochs.
-        learning_rate: Of Adam.
+        learning_rate: Learning rate of Adam.
         generator: Source of the split and of the batches.
     """
     held_out = generator.random(len(log)) < HELD_OUT
@@ -82,5 +82,5 @@ def score_windows(log: Sequences, score_of: Callable[[Tensor, Tensor], Tensor]) 
 
 
 def popular_negatives(log: Sequences, count: int) -> Tensor:
-    """Draws items in proportion to popularity, those of random interactions, int64 [count]."""
+    """Draws items in proportion to popularity, by drawing random interactions, int64 [count]."""
     return torch.from_numpy(log.items.astype(np.int64))[torch.randint(len(log.items), (count,))]

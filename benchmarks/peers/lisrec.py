@@ -1,10 +1,10 @@
-"""The rule of LISRec (Xin et al., 2025, arXiv 2505.22130): keep the largest cluster of a user's items by text.
+"""The rule of LISRec (Xin et al., 2025, arXiv 2505.22130): keep the largest cluster of a user's items, by text.
 
-A user's items are the nodes of a graph, with an edge between two whose texts have a cosine above a threshold. What lies
-outside of the largest connected component is dropped; the rest keeps its order.
+A user's items are the nodes of a graph. Two of them have an edge if the cosine of their texts is above a threshold.
+Items outside the largest connected component are dropped. The rest keeps its order.
 
-Simplified: the texts are embedded by the encoder that all scorers here share, not by LISRec's M_Filter, a T5 tuned
-to predict next items from text. In its favour the embeddings are centred, as for `text_similarity`.
+Simplified: the texts are embedded by the encoder that all scorers here share. LISRec uses M_Filter, a T5 tuned to
+predict next items from text. In LISRec's favour the embeddings are centred, as for `text_similarity`.
 """
 
 from collections.abc import Iterator
@@ -20,29 +20,29 @@ from iadsr.models.vectors.co_occurrence import unit_vectors
 from .simple import centre
 
 THRESHOLD = 0.3
-"""The paper's, for its own embeddings."""
+"""The threshold of the paper, for its own embeddings."""
 
 
 @dataclass(frozen=True)
 class _Graph:
-    """A user's items that have a text, and how they fall apart as the threshold rises."""
+    """A user's items that have a text, and how their graph falls apart as the threshold rises."""
 
     interactions: np.ndarray
-    """int64 [m], of the log."""
+    """int64 [m], interactions of the log."""
     node: np.ndarray
-    """int64 [m], the distinct item of each, in order of first occurrence: what shares an item is never parted."""
+    """int64 [m], the distinct item of each, in order of first occurrence. Interactions with one item stay together."""
     counts: np.ndarray
     """int64 [n], interactions of each node."""
     tree: np.ndarray
-    """[n - 1, 4], single linkage by 1 - cosine: components join in falling order of similarity."""
+    """[n - 1, 4], single linkage by 1 - cosine: which components join, in falling order of similarity."""
 
 
 def lisrec_rule(
     sequences: Sequences, semantic: np.ndarray, has_semantic: np.ndarray, threshold: float = THRESHOLD
 ) -> np.ndarray:
-    """Scores 1 where the rule drops and 0 where it keeps; what it cannot judge is kept.
+    """Scores 1 if the rule drops an interaction, and 0 if it keeps it or cannot judge it.
 
-    Of components of equal size the one that holds the earliest item stays.
+    Of components of equal size, the one that holds the earliest item is kept.
 
     Args:
         sequences: The log.
@@ -59,10 +59,11 @@ def lisrec_rule(
 
 
 def lisrec_graded(sequences: Sequences, semantic: np.ndarray, has_semantic: np.ndarray) -> np.ndarray:
-    """Scores by how early an interaction leaves as the threshold rises; what it cannot judge ranks in the middle.
+    """Scores by how early an interaction leaves as the threshold rises. Those it cannot judge rank in the middle.
 
-    At the lowest threshold a user's items are one component. As it rises, the component splits, and the smaller part
-    leaves; of equal parts the one without the earliest item. This grades the rule, which else says yes or no only.
+    At the lowest threshold, a user's items are one component. As the threshold rises, the component splits and the
+    smaller part leaves; of equal parts, the one without the earliest item. So the rule, which says only yes or no,
+    becomes a grade.
 
     Args:
         sequences: The log.
@@ -70,7 +71,7 @@ def lisrec_graded(sequences: Sequences, semantic: np.ndarray, has_semantic: np.n
         has_semantic: bool [V].
 
     Returns:
-        float64 [N], minus the threshold at which the interaction leaves; -1 for the one that never does.
+        float64 [N], minus the threshold at which the interaction leaves; -1 if it never does.
     """
     leaving = np.full(len(sequences.items), np.nan)
     for graph in _graphs(sequences, semantic, has_semantic):
@@ -79,7 +80,7 @@ def lisrec_graded(sequences: Sequences, semantic: np.ndarray, has_semantic: np.n
 
 
 def _graphs(sequences: Sequences, semantic: np.ndarray, has_semantic: np.ndarray) -> Iterator[_Graph]:
-    """Yields the graphs of all users with two or more different items that have texts."""
+    """Yields the graph of each user with two or more different items that have a text."""
     vectors = centre(semantic, has_semantic).astype(np.float32)
     unit = unit_vectors(vectors)
     for start, stop in zip(sequences.offsets[:-1], sequences.offsets[1:], strict=True):

@@ -1,13 +1,17 @@
-"""A corrector in the manner of STEAM (Lin et al., WWW 2023), with its deletions only.
+"""A corrector in the manner of STEAM (Lin et al., WWW 2023), with deletions only.
 
-A bidirectional transformer reads a sequence into which random items were inserted, and says of each item whether to
-keep or to delete it. It learns at the same time to predict masked items, which shapes its item vectors.
+A bidirectional transformer reads a sequence into which random items were inserted, and decides for each item whether to
+keep or to delete it. At the same time it learns to predict masked items, which shapes its item vectors.
 
-Simplified: no insertions of missing items, and so no generator for them; masked items are predicted in the same pass,
-from the log with its insertions, where STEAM reads the log as it is and once more as corrected. In its favour: items to
-delete are drawn mostly by popularity (STEAM draws uniformly, which teaches that rare items are noise); item vectors
-start from co-occurrence, which stands for most of STEAM's 300 epochs; insertions stay the same, so that these
-vectors have seen them just as they have seen the noise that is looked for; and training stops on held-out users.
+Simplified: it inserts no missing items, and so needs no generator for them. It predicts masked items in the same pass,
+from the log with the insertions; STEAM reads the log as it is, and once more as corrected.
+
+In STEAM's favour:
+
+- Items to delete are drawn mostly by popularity. STEAM draws uniformly, which teaches that rare items are noise.
+- Item vectors start from co-occurrence, which stands for most of STEAM's 300 epochs.
+- Insertions stay the same, so that these vectors have seen them, as they have seen the noise to be found.
+- Training stops on held-out users.
 """
 
 from collections.abc import Callable
@@ -37,28 +41,28 @@ class SteamConfig:
     dropout: float = 0.2
     """Share of units dropped."""
     masked_share: float = 0.2
-    """Of items, hidden for the prediction of masked items."""
+    """Share of items that are masked, to be predicted."""
     insert_rate: float = 0.15
     """Share of the items read that were inserted."""
     uniform_share: float = 0.2
-    """Of the insertions, drawn uniformly over items; the rest by popularity."""
+    """Share of the insertions drawn uniformly over items; the rest is drawn by popularity."""
     epochs: int = 20
     """Most epochs."""
     learning_rate: float = 3e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     negatives: int = 512
-    """Per batch, for masked items."""
+    """Negative items per batch, for masked items."""
     temperature: float = 0.1
     """Divides the cosines of masked-item prediction."""
 
 
 class Corrector(nn.Module):
-    """Item vectors, a bidirectional encoder, and a logit of deletion per position."""
+    """Item vectors, a bidirectional encoder, and a logit of deletion for each position."""
 
     def __init__(self, vectors: Tensor, config: SteamConfig):
         super().__init__()
         items, size = vectors.shape
-        # Elements of size 1, as layers expect them; the last row is the mask.
+        # Elements of about size 1, as layers expect them. The last row is the mask.
         start = torch.cat([F.normalize(vectors, dim=-1) * size**0.5, torch.zeros(1, size)])
         self.items = nn.Embedding.from_pretrained(start, freeze=False)
         self.mask_item = items
@@ -80,7 +84,7 @@ class Corrector(nn.Module):
 def fit_steam(
     sequences: Sequences, items: int, seed: int, config: SteamConfig | None = None
 ) -> Callable[[], np.ndarray]:
-    """Trains a corrector on a log of `items` items; returns what gives each interaction's probability of deletion."""
+    """Trains a corrector on a log of `items` items. Returns a function that computes probabilities of deletion."""
     config = config or SteamConfig()
     noisy = insert_noise(
         sequences, config.insert_rate, uniform_share=config.uniform_share, seed=np.random.SeedSequence([seed, 2])
@@ -97,7 +101,7 @@ def fit_steam(
             seen = mask & ~hidden
             label = inserted[torch.from_numpy(index)][seen].float()
             correction = F.binary_cross_entropy_with_logits(model.delete(states[seen])[..., 0], label)
-            if not model.training:  # it stops by what a corrector is for
+            if not model.training:  # early stopping measures what a corrector is for
                 return correction
             targets, others = batch[hidden], popular_negatives(noisy.sequences, config.negatives)
             return correction + sampled_softmax(

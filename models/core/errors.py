@@ -1,42 +1,46 @@
-"""The errors a user can meet, written for the user. Each has a stable code, listed in docs/errors.md."""
+"""The errors that a user can see.
+
+Raise one of these when the user can do something about the problem: wrong input, a wrong option, a damaged artifact.
+Each error says what went wrong, what was found, what was expected and what to try. Each has a stable code, unique to
+the place that raises it and listed in docs/errors.md. The command line prints it without a stack trace.
+"""
 
 from .printable import printable
 
 PREFIX = "IADSR-"
-"""Stands before every code that is shown, so that it can be searched for."""
-
+"""Put before every code that is shown, so that users can search for it."""
 
 MAX_PART_LENGTH = 2000
-"""Characters of one part of an error that are shown: a column's name can be a megabyte."""
+"""Characters shown of each part of an error. Parts may quote the data, and a column's name can be a megabyte long."""
 
 
 class IadsrError(Exception):
-    """An error whose text is meant for the user: shown without a stack trace.
+    """An error whose text is meant for the user. It is shown without a stack trace.
 
     Attributes:
-        what: One sentence on what went wrong, naming the file and the column where there is one.
-        code: Short and stable, unique to the place that raises it, such as LOG-TYPE.
-        found: What was seen.
-        expected: What should have been there.
+        what: One sentence that says what went wrong. It names the file and the column if there is one.
+        code: Short, stable and unique to the place that raises the error, such as LOG-TYPE.
+        found: What was found.
+        expected: What should have been there instead.
         fix: What the user can do about it.
     """
 
     def __init__(
         self, what: str, *, code: str, found: str | None = None, expected: str | None = None, fix: str | None = None
     ):
-        # Every part is an argument so that the error survives pickling on its way out of a Beam worker.
+        # The error is pickled on its way out of a Beam worker. Every part is an argument, so that none is lost.
         super().__init__(what, code, found, expected, fix)
         self.what, self.code, self.found, self.expected, self.fix = what, code, found, expected, fix
 
     def __reduce__(self):
-        """Rebuilds the error from its parts: exceptions with keyword arguments do not pickle by themselves."""
+        """Rebuilds the error from its parts. By default, exceptions with keyword arguments cannot be unpickled."""
         return _rebuild, (type(self), self.what, self.code, self.found, self.expected, self.fix)
 
     def __str__(self) -> str:
-        """Returns the error as `code: what` and lines of `label: text`, each safe to print and really one line."""
+        """Returns one line of `code: what`, then one line of `label: text` per part. Every line is safe to print."""
         parts = (("found", self.found), ("expected", self.expected), ("try", self.fix))
-        lines = [f"  {label + ':':<10}{printable(text, longest=MAX_PART_LENGTH)}" for label, text in parts if text]
-        return "\n".join([f"{PREFIX}{self.code}: {printable(self.what, longest=MAX_PART_LENGTH)}", *lines])
+        lines = [f"  {label + ':':<10}{printable(text, max_length=MAX_PART_LENGTH)}" for label, text in parts if text]
+        return "\n".join([f"{PREFIX}{self.code}: {printable(self.what, max_length=MAX_PART_LENGTH)}", *lines])
 
 
 def _rebuild(
@@ -46,16 +50,16 @@ def _rebuild(
 
 
 class InputError(IadsrError):
-    """Input data, a path or an option cannot be used as given."""
+    """Input data, a path or an option cannot be used as it was given."""
 
 
 class UsageError(InputError):
-    """A flag, or its value, cannot be used as given."""
+    """A flag or its value cannot be used as it was given."""
 
 
 class ArtifactError(IadsrError):
-    """A model or embedding directory is incomplete, damaged or does not fit its counterpart."""
+    """A model or embedding directory is incomplete, is damaged, or does not match the other one."""
 
 
 class ConservationError(IadsrError):
-    """Rows read are not rows kept + dropped + rejected: the run's output must not be trusted."""
+    """The rows read are not the rows kept + dropped + rejected. The output of the run must not be trusted."""

@@ -1,4 +1,7 @@
-"""A catalogue's item vectors as they lie on disk and travel: without torch, which whoever joins them can do without."""
+"""Vectors of items: the form that a model reads, and the packed form in which they are stored and sent.
+
+Neither needs torch, so that processes which only join vectors start fast.
+"""
 
 from dataclasses import dataclass
 
@@ -7,17 +10,79 @@ import numpy as np
 
 @dataclass(frozen=True)
 class ItemVectors:
-    """Vectors of a catalogue of V items.
+    """Vectors of V items, by what they were learned from. Arrays may be memory-mapped, or views of packed rows.
 
-    Attributes:
-        collaborative: float32 [V, IADSRConfig.collaborative_width]: E_c, and by fold of users the two vectors learned
-            from the users of all other folds; a row is meaningless where `has_collaborative` is false.
-        semantic: float32 [V, D], may be memory-mapped or float16; meaningless where `has_semantic` is false.
-        has_collaborative: bool [V].
-        has_semantic: bool [V].
+    Users are dealt into folds. The vectors of a fold were learned from the users of all other folds.
     """
 
     collaborative: np.ndarray
+    """E_c: learned by next-item prediction from all users, float32 [V, d]. A row means nothing where
+    `has_collaborative` is false."""
+    co_occurrence: np.ndarray
+    """By fold, which items users have together with this one, float32 [V, folds, d]. With the paper's head there are
+    no folds. A row means nothing where `has_collaborative` is false, and is zero where the fold does not know the
+    item."""
+    company: np.ndarray
+    """By fold, the mean text of the items that users have together with this one, float32 [V, folds, d]. Otherwise as
+    `co_occurrence`."""
     semantic: np.ndarray
+    """Text embeddings, float32 or float16 [V, D]. A row means nothing where `has_semantic` is false."""
     has_collaborative: np.ndarray
+    """bool [V]."""
     has_semantic: np.ndarray
+    """bool [V]."""
+
+    def pack(self) -> "PackedItemVectors":
+        """Returns the same vectors as packed rows, which are a copy."""
+        items, folds, dimension = self.co_occurrence.shape
+        rows = np.empty((items, (1 + 2 * folds) * dimension), np.float32)
+        packed = PackedItemVectors(rows, self.semantic, self.has_collaborative, self.has_semantic)
+        views = packed.unpack(dimension)  # so that the layout of a row is said only once
+        views.collaborative[:] = self.collaborative
+        views.co_occurrence[:] = self.co_occurrence
+        views.company[:] = self.company
+        return packed
+
+
+@dataclass(frozen=True)
+class PackedItemVectors:
+    """Vectors of V items with all that was learned from interactions in one row per item.
+
+    A row holds E_c, and then by fold `co_occurrence` and `company`, each of d numbers:
+    E_c | co_occurrence 0 | company 0 | co_occurrence 1 | company 1 | ... This is the row of the collaborative embedding
+    table in a model directory, and what is joined, memory-mapped and sent between workers.
+    """
+
+    collaborative: np.ndarray
+    """Packed rows, float32 [V, (1 + 2 * folds) * d]. A row means nothing where `has_collaborative` is false."""
+    semantic: np.ndarray
+    """As in `ItemVectors`."""
+    has_collaborative: np.ndarray
+    """bool [V]."""
+    has_semantic: np.ndarray
+    """bool [V]."""
+
+    def unpack(self, dimension: int) -> ItemVectors:
+        """Returns the vectors by what they were learned from, as views of the packed rows.
+
+        Args:
+            dimension: d, the model's `IADSRConfig.collaborative_dimension`.
+
+        Raises:
+            ValueError: A row does not hold an odd number of vectors of that length.
+        """
+        items, width = self.collaborative.shape
+        vectors, rest = divmod(width, dimension)
+        if rest or vectors % 2 == 0:
+            raise ValueError(
+                f"packed rows: expected 1, 3, 5, ... vectors of {dimension} numbers, found {width} numbers"
+            )
+        by_fold = self.collaborative[:, dimension:].reshape(items, vectors // 2, 2, dimension)
+        return ItemVectors(
+            self.collaborative[:, :dimension],
+            by_fold[:, :, 0],
+            by_fold[:, :, 1],
+            self.semantic,
+            self.has_collaborative,
+            self.has_semantic,
+        )

@@ -1,22 +1,26 @@
-"""Text that is safe to show: what comes from data cannot move the cursor, colour the screen or turn the line round."""
+"""Makes any text safe to print.
+
+Use it whenever text from the data is shown: ids, column names, file names, messages of other libraries. Such text can
+hold control characters that move the cursor, colour the screen, or show a name in reverse. These are escaped here.
+"""
 
 import re
 
-# Control characters (the first two ranges), marks that reorder or hide text, and lone surrogates, which no terminal's
-# encoding holds. A line feed is one of them: in an id it would begin a line of its own.
+# Control characters (the first two ranges), marks that reorder or hide text, and lone surrogates, which no terminal can
+# encode. Line feeds are included: in an id, one would start a new line of output.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 
-def printable(text: object, *, longest: int | None = None) -> str:
-    r"""Returns text on one line, unsafe characters spelled out: a line feed becomes `\n`, an escape `\x1b`.
+def printable(text: object, *, max_length: int | None = None) -> str:
+    r"""Returns the text on one line with unsafe characters escaped: a line feed becomes `\n`, an escape `\x1b`.
 
-    Text that is safe already is returned as it is, so that escaping twice does nothing.
+    Safe text is returned unchanged, so escaping twice does nothing.
 
     Args:
-        text: A string, or anything whose `str` is one.
-        longest: Characters to keep of it; the rest is counted.
+        text: A string, or any object, whose `str` is then used.
+        max_length: Characters to keep. If the text is longer, its length is given instead of the rest.
     """
     text = str(text)
-    if longest is not None and len(text) > longest:
-        text = f"{text[:longest]}... ({len(text):,} characters)"
+    if max_length is not None and len(text) > max_length:
+        text = f"{text[:max_length]}... ({len(text):,} characters)"
     return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode(), text)

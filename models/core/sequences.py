@@ -1,4 +1,8 @@
-"""Users' interaction sequences as two flat arrays, and the windows and padded batches that models read."""
+"""The interactions of many users, stored as flat arrays.
+
+`Sequences` is how every model, trainer and benchmark here receives a log: no Python list per user, no table, only
+numbers. Item ids have become row numbers by then. `windows.py` cuts sequences into the batches that models read.
+"""
 
 from dataclasses import dataclass
 
@@ -7,13 +11,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Sequences:
-    """Interactions of many users, user after user, each in time order.
+    """The N interactions of U users: one user after the other, each user's interactions in time order.
 
     Attributes:
-        items: int32 [N], the item of each interaction as a row of the catalogue.
-        offsets: int64 [U + 1]; user u holds interactions offsets[u] up to offsets[u + 1].
-        keys: uint64 [U], a hash of each user's id, by which users are dealt into folds. A model must be shown the users
-            that it was trained on under the same keys. Default: 0, 1, 2, ..., right as long as the users are the same.
+        items: int32 [N], the item of each interaction, as a row number in the item vectors.
+        offsets: int64 [U + 1]. User u has the interactions from offsets[u] up to, but not including, offsets[u + 1].
+        keys: uint64 [U], a hash of each user's id. It decides the user's fold. A model that scores users it was trained
+            on must be given the same keys again. The default is 0, 1, 2, ..., which is safe only if the users and their
+            order stay the same.
     """
 
     items: np.ndarray
@@ -32,7 +37,7 @@ class Sequences:
 
     @classmethod
     def from_lengths(cls, items: np.ndarray, lengths: np.ndarray, keys: np.ndarray | None = None) -> "Sequences":
-        """Builds sequences from flat items [N], the number of interactions of each user [U] and the users' keys."""
+        """Builds sequences from the flat items [N], the number of interactions per user [U] and the users' keys [U]."""
         return cls(np.asarray(items, np.int32), np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]), keys)
 
     def __len__(self) -> int:
@@ -50,12 +55,19 @@ class Sequences:
         return np.repeat(np.arange(len(self)), self.lengths)
 
     def restrict(self, keep: np.ndarray) -> "Sequences":
-        """Returns the same users with only the interactions where `keep` (bool [N]) is true."""
+        """Returns the same users, but only the interactions for which `keep` (bool [N]) is true."""
         lengths = np.bincount(self.users[keep], minlength=len(self))
         return Sequences.from_lengths(self.items[keep], lengths, self.keys)
 
     def take(self, users: np.ndarray) -> tuple["Sequences", np.ndarray]:
-        """Returns the sequences of some users, int64 [u], in that order, and where their interactions were, [n]."""
+        """Returns the sequences of some users.
+
+        Args:
+            users: int64 [u], the users to take, in the order wanted.
+
+        Returns:
+            Their sequences, with n interactions together; and where each of these was before, int64 [n].
+        """
         assert self.keys is not None
         lengths = self.lengths[users]
         begins = np.cumsum(lengths) - lengths
@@ -63,8 +75,13 @@ class Sequences:
         return Sequences.from_lengths(self.items[rows], lengths, self.keys[users]), rows
 
     def folds(self, count: int) -> np.ndarray:
-        """Deals users into `count` folds of about equal size, int64 [U]: a function of a user's key alone."""
+        """Returns the fold of each user, int64 [U]. It depends on nothing but the user's key.
+
+        Args:
+            count: Number of folds. All are of about equal size.
+        """
         assert self.keys is not None
-        # Upper bits of a multiplicative hash: shards, which are made of the lower bits, hold users of all folds.
+        # A multiplicative hash, of which only the upper bits are used. The lower bits of the key decide the shard, and
+        # every shard must hold users of all folds.
         mixed = (self.keys * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(33)
         return (mixed % np.uint64(count)).astype(np.int64)

@@ -1,4 +1,9 @@
-"""The windows of sequences that models read together, and padded batches of them."""
+"""Cuts sequences into windows, and windows into padded batches.
+
+A model reads a limited number of interactions at once. `cut_windows` splits long sequences into windows, which may
+overlap so that each interaction keeps its neighbours. `batches` then puts windows of similar length together and pads
+them. Training and scoring both use these functions.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,14 +15,16 @@ from .sequences import Sequences
 
 @dataclass(frozen=True)
 class Windows:
-    """Runs of at most `max_length` interactions that a model sees together.
+    """W windows: consecutive interactions of one user that a model reads together.
 
     Attributes:
-        starts: int64 [W], index of each window's first interaction.
-        lengths: int64 [W].
-        users: int64 [W], the user each window belongs to.
-        before: int64 [W], how many of the first interactions are only context, being judged in the window before.
-        after: int64 [W], likewise of the last.
+        starts: int64 [W], index of the first interaction of each window.
+        lengths: int64 [W], interactions in each window.
+        users: int64 [W], the user that each window belongs to.
+        before: int64 [W]. So many interactions at the start of the window are context only. They are judged in the
+            previous window.
+        after: int64 [W]. So many interactions at the end of the window are context only. They are judged in the next
+            window.
     """
 
     starts: np.ndarray
@@ -31,26 +38,33 @@ class Windows:
         return len(self.starts)
 
     def select(self, keep: np.ndarray | slice) -> "Windows":
-        """Returns the windows that `keep`, a bool mask, indices or a slice, picks."""
+        """Returns some of the windows: those that `keep` selects, which is a bool mask, indices, or a slice."""
         return Windows(*(column[keep] for column in vars(self).values()))
 
     def judged(self, chosen: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Returns which positions of some windows are judged there, bool [B, T], given their mask of real positions."""
+        """Returns which positions of a batch are judged, bool [B, T]: those that are neither context nor padding.
+
+        Args:
+            chosen: int64 [B], the windows in the batch.
+            mask: bool [B, T], false on padding.
+        """
         steps = np.arange(mask.shape[1])
         inside = (steps >= self.before[chosen, None]) & (steps < (self.lengths - self.after)[chosen, None])
         return mask & inside  # [B, T]
 
 
 def cut_windows(sequences: Sequences, max_length: int, overlap: int = 0) -> Windows:
-    """Cuts each sequence into windows of at most `max_length`, as even in size as can be.
+    """Cuts each sequence into windows of at most `max_length` interactions, as equal in size as possible.
 
-    Every interaction is judged in exactly one window. Even sizes matter: cut at multiples of `max_length`, a sequence
-    one longer would leave an interaction alone with nothing to compare it with.
+    Every interaction is judged in exactly one window, by comparing it with the others in that window. This is why the
+    windows of a user are of equal size. If sequences were cut at multiples of `max_length`, the last window could hold
+    a single interaction, with nothing to compare it with.
 
     Args:
-        sequences: What to cut.
-        max_length: Most interactions in a window, the overlaps included; more than twice the overlap.
-        overlap: Interactions that a window also sees of the one before it and the one after it.
+        sequences: The sequences to cut.
+        max_length: Maximum number of interactions in a window, including the overlaps. It must be more than twice the
+            overlap.
+        overlap: Number of interactions that a window also sees of the previous window, and of the next.
     """
     lengths = sequences.lengths
     pieces = np.where(lengths <= max_length, np.minimum(lengths, 1), -(-lengths // (max_length - 2 * overlap)))
@@ -65,23 +79,25 @@ def cut_windows(sequences: Sequences, max_length: int, overlap: int = 0) -> Wind
 def batches(
     windows: Windows, batch_positions: int, generator: np.random.Generator | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yields padded batches of windows of similar length, together holding every window once.
+    """Yields padded batches of windows of similar length. Every window is in exactly one batch.
 
     Args:
-        windows: What to batch.
-        batch_positions: Most positions, padding included, in a batch; a batch holds at least one window.
-        generator: Shuffles windows among their equals in length, and the batches. Without it the order is fixed.
+        windows: The windows to batch.
+        batch_positions: Maximum number of positions in a batch, including padding. A batch holds at least one window,
+            even if that window is longer.
+        generator: Shuffles windows of the same length, and the order of the batches. If None, the order is fixed.
 
     Yields:
-        Indices of the windows, int64 [B]; index of the interaction at each position, int64 [B, T], 0 on padding; and
-        the mask of real positions, bool [B, T].
+        The indices of the windows in the batch, int64 [B]; the index of the interaction at each position, int64 [B, T],
+        which is 0 on padding; and a mask that is false on padding, bool [B, T].
     """
     shuffled = np.arange(len(windows)) if generator is None else generator.permutation(len(windows))
     order = shuffled[np.argsort(windows.lengths[shuffled], kind="stable")]
     lengths = windows.lengths[order]
     cuts, start = [], 0
     while start < len(order):
-        # Lengths rise, so windows fit as long as the last one's length times their number stays within the budget.
+        # Windows are in order of length, and padded to the last one. The batch fits if the last one's length times the
+        # number of windows is within the budget.
         stop = min(len(order), start + max(1, batch_positions // max(int(lengths[start]), 1)))
         while stop > start + 1 and int(lengths[stop - 1]) * (stop - start) > batch_positions:
             stop = start + max(1, batch_positions // int(lengths[stop - 1]))

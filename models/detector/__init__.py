@@ -1,1 +1,1 @@
-"""The noise detector: the IADSR model, its parts, its files, and scoring with it."""
+"""The noise detector: the IADSR model, its parts, its files on disk, and scoring with it."""

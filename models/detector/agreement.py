@@ -1,7 +1,7 @@
 """How well each item of a sequence agrees with the rest of it, the item itself left out.
 
-An interest that includes the item under test agrees with it by construction, so everything here leaves it out.
-Every function is vectorised over batch and time; `present` [B, T] is true on real positions that have a vector.
+An interest that includes the item under test agrees with it by construction. So everything here leaves the item out.
+Every function is vectorised over batch and time. `present` [B, T] is true on real positions that have a vector.
 """
 
 from dataclasses import dataclass
@@ -14,22 +14,21 @@ from . import kernels
 from .batch import IndexedRows
 from .features import AGREEMENTS
 
-NEAR = 3
-"""Steps before and after within which interactions count as near in time."""
+NEAR_STEPS = 3
+"""Interactions count as near in time if they are at most this many steps before or after."""
 
 
 class Chance(nn.Module):
-    """Mean and deviation of an item's similarity to a random interaction of the log, in one view of the items.
+    """Mean and standard deviation of an item's similarity to a random interaction of the log, in one view of the items.
 
-    Similarity is the dot product of two items' vectors, so both follow exactly from the vectors' first two moments.
-
-    Attributes:
-        mean: Of the vectors, [n].
-        moment: Second moments of the vectors, [n, n].
+    The similarity of two items is the dot product of their vectors. So both follow exactly from the vectors' first two
+    moments.
     """
 
     mean: Tensor
+    """Mean of the vectors, [n]."""
     moment: Tensor
+    """Second moments of the vectors, [n, n]."""
 
     def __init__(self, size: int):
         super().__init__()
@@ -37,13 +36,13 @@ class Chance(nn.Module):
         self.register_buffer("moment", torch.zeros(size, size))
 
     def measure(self, vectors: Tensor, weights: Tensor) -> None:
-        """Takes the moments of vectors [V, n], each counted `weights` [V] times."""
-        weights = (weights / weights.sum().clamp(min=1))[:, None]  # [V, 1]; all 0 where no item is in this view
+        """Stores the moments of vectors [V, n], each counted `weights` [V] times."""
+        weights = (weights / weights.sum().clamp(min=1))[:, None]  # [V, 1]; all 0 if no item is in this view
         self.mean.copy_((vectors * weights).sum(0))
         self.moment.copy_((vectors * weights).T @ vectors)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """Returns mean and deviation [..., 2] of the similarity of vectors [..., n]."""
+        """Returns mean and standard deviation [..., 2] of the similarity of vectors [..., n]."""
         mean = vectors @ self.mean
         square = ((vectors @ self.moment) * vectors).sum(-1)
         return torch.stack([mean, (square - mean.square()).clamp(min=0).sqrt()], dim=-1)
@@ -74,8 +73,8 @@ class _Cosine(torch.autograd.Function):
 def cosine(vectors: Tensor, others: Tensor, lag: int = 0) -> Tensor:
     """Returns the cosine of `vectors` [B, T, n] at t - lag to `others` [B, T, n] at t, [B, T].
 
-    0 where one of the two is zero, and at the first `lag` positions. Without a lag, `vectors` may be [B, 1, n], the
-    same for all positions.
+    It is 0 where one of the two is zero, and at the first `lag` positions. Without a lag, `vectors` may be [B, 1, n]:
+    the same for all positions.
     """
     values = _Cosine.apply(vectors, others, lag)
     assert isinstance(values, Tensor)
@@ -133,20 +132,17 @@ def leave_one_out_mean(vectors: Tensor, present: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class View:
-    """One way to compare the items of a sequence: the similarity of two is the dot product of their vectors.
-
-    Attributes:
-        vectors: Unit vectors, rows of a table [., n].
-        present: bool [B, T], real positions that have vectors in this view.
-        total: Sum of the vectors over the whole history that each window is part of, [B, n]; None: the windows are
-            whole histories.
-        count: Vectors in that sum, [B]; 0 where a window is the whole history.
-    """
+    """One way to compare the items of a sequence: the similarity of two is the dot product of their vectors."""
 
     vectors: IndexedRows
+    """Unit vectors, rows of a table [., n]."""
     present: Tensor
+    """bool [B, T], real positions that have a vector in this view."""
     total: Tensor | None = None
+    """Sum of the vectors over the whole history that each window is cut from, [B, n]. None if all windows are whole
+    histories."""
     count: Tensor | None = None
+    """Vectors in that sum, [B]; 0 if the window is the whole history."""
 
 
 def sequence_agreement(view: View, chance: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,10 +150,10 @@ def sequence_agreement(view: View, chance: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         view: The items.
-        chance: Mean and deviation of the similarity that chance gives each item in this view, [B, T, 2].
+        chance: Mean and standard deviation of the similarity that chance gives each item in this view, [B, T, 2].
 
     Returns:
-        Values [B, T, 7] in the order of AGREEMENTS, 0 where not defined; and bool [B, T, 7], where they are.
+        Values [B, T, 7] in the order of AGREEMENTS, 0 where not defined; and where they are defined, bool [B, T, 7].
     """
     shape = view.present.shape
     values = chance.new_zeros(*shape, len(AGREEMENTS))
@@ -166,7 +162,7 @@ def sequence_agreement(view: View, chance: Tensor) -> tuple[Tensor, Tensor]:
     count = values.new_zeros(shape[0]) if view.count is None else view.count
     kernels.agreement(
         *(tensor.numpy() for tensor in (view.vectors.table, view.vectors.index, view.present, total, count)),
-        NEAR,
+        NEAR_STEPS,
         values.numpy(),
         defined.numpy(),
     )

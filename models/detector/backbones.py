@@ -1,7 +1,7 @@
-"""The three sequential recommenders that can carry the model: item vectors in, an interest per position out.
+"""The three sequential recommenders that the model can be built on: item vectors in, an interest per position out.
 
-All are causal (the output at t sees positions up to t only) and vectorised over batch and time. Sequences are
-right-padded, so padding never comes before a real position and needs no attention mask of its own.
+All are causal (the output at t sees positions up to t only) and vectorised over batch and time. Padding comes last, so
+that it never precedes a real position and needs no attention mask of its own.
 """
 
 import torch
@@ -14,14 +14,14 @@ from .model_config import IADSRConfig
 
 
 class Backbone(nn.Module):
-    """What all have in common: an item can be read by itself, once for all sequences that hold it."""
+    """What all have in common: a part that reads each item alone, and a part that reads the sequence."""
 
     def read_item(self, vectors: Tensor) -> Tensor:
-        """Returns what is made of item vectors [..., d] before anything of the sequence is looked at, [..., e]."""
+        """Maps item vectors [..., d] to what the backbone computes of each item alone, [..., e]."""
         return vectors
 
     def read_sequence(self, entered: Tensor, mask: Tensor) -> Tensor:
-        """Maps what was made of the items, [B, T, e], and the mask of real positions [B, T] to interests [B, T, h]."""
+        """Maps what `read_item` returned, [B, T, e], and the mask of real positions [B, T] to interests [B, T, h]."""
         raise NotImplementedError
 
     def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
@@ -29,14 +29,14 @@ class Backbone(nn.Module):
         return self.read_sequence(self.read_item(vectors), mask)
 
     def read_rows(self, entered: IndexedRows, mask: Tensor) -> Tensor:
-        """Does what `read_sequence` does with items that are rows of a table."""
+        """Does the same as `read_sequence`, with items that are rows of a table."""
         return self.read_sequence(entered.gathered(), mask)
 
 
 class GRU4Rec(Backbone):
     """A gated recurrent unit over the sequence (Hidasi et al., ICLR 2016).
 
-    What an item feeds into the gates does not depend on the state, so that it need be computed only once per item.
+    What an item feeds into the gates does not depend on the state. It is needed only once per item.
     """
 
     def __init__(self, config: IADSRConfig):
@@ -49,7 +49,7 @@ class GRU4Rec(Backbone):
         return self.gru(self.dropout(vectors))[0] * mask[..., None]  # [B, T, h]
 
     def read_item(self, vectors: Tensor) -> Tensor:
-        """Returns what items feed into the three gates, [..., 3h], all biases but the last gate's own included."""
+        """Returns what items feed into the three gates, [..., 3h], with all biases but the last gate's state bias."""
         weight, _, bias, state_bias = self.gru.parameters()
         fed = F.linear(vectors, weight, bias)
         before_last = 2 * self.gru.hidden_size
@@ -58,7 +58,7 @@ class GRU4Rec(Backbone):
         return fed
 
     def read_rows(self, entered: IndexedRows, mask: Tensor) -> Tensor:
-        """Does what `forward` does, without gradients and in half the time."""
+        """Does the same as `forward`, without gradients and in half the time."""
         size = self.gru.hidden_size
         _, weight, _, bias = (parameter.detach() for parameter in self.gru.parameters())
         weight = torch.cat([weight[: 2 * size], 2 * weight[2 * size :]]).T.contiguous()  # [h, 3h]
@@ -78,7 +78,7 @@ class GRU4Rec(Backbone):
 
 
 class SASRec(Backbone):
-    """Causal self-attention with learned positions (Kang and McAuley, ICDM 2018), normalised before each block."""
+    """Causal self-attention with learned positions (Kang and McAuley, ICDM 2018), with a norm before each block."""
 
     BLOCKS = 2
     HEADS = 2
@@ -125,8 +125,8 @@ class _AttentionBlock(nn.Module):
 class Caser(Backbone):
     """Horizontal and vertical convolutions over the last few items (Tang and Wang, WSDM 2018).
 
-    The original pads a window of the last items for one prediction per sequence; here the same window slides, which
-    gives one output per position.
+    The original makes one prediction per sequence, from a padded window of the last items. Here the same window slides,
+    which gives one output per position.
     """
 
     WINDOW = 5
@@ -148,7 +148,7 @@ class Caser(Backbone):
         batch, steps, size = entered.shape
         across = F.pad(entered.transpose(1, 2), (self.WINDOW - 1, 0))  # [B, d, T + window - 1], only the past is padded
         found = [
-            # A filter of height k fits window - k + 1 times into the window; the best fit counts.
+            # A filter of height k fits window - k + 1 times into the window. The best fit counts.
             F.max_pool1d(F.relu(filters(across)), self.WINDOW - height + 1, stride=1)
             for height, filters in enumerate(self.horizontal, start=1)
         ]  # each [B, filters, T]
@@ -158,9 +158,9 @@ class Caser(Backbone):
 
 
 def read_items(vectors: Tensor) -> Tensor:
-    """Scales unit vectors of items [..., d] to what a backbone expects, elements of size 1.
+    """Scales unit vectors of items [..., d] to what a backbone expects: elements of about size 1.
 
-    As they are they would drown in the random output of an untrained attention block.
+    Unit vectors would drown in the random output of an untrained attention block.
     """
     return vectors * vectors.shape[-1] ** 0.5
 
@@ -172,7 +172,7 @@ def make_backbone(config: IADSRConfig) -> Backbone:
     """Builds the backbone that `config.backbone` names.
 
     Raises:
-        ValueError: There is no backbone of that name.
+        ValueError: No backbone has that name.
     """
     if config.backbone not in _CLASSES:
         raise ValueError(f"backbone: expected one of {sorted(_CLASSES)}, found {config.backbone!r}")

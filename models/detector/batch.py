@@ -1,22 +1,21 @@
 """A batch of padded sequences as the model reads them: vectors of the items, not their numbers."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from .projections import FoldProjections, InterestProjections, TextProjections
+
 
 @dataclass(frozen=True)
 class IndexedRows:
-    """Vectors of positions as rows of a table, which are copied side by side only where something needs them so.
-
-    Attributes:
-        table: [R + 1, ...], contiguous; its last row, zeros, is what absent positions read.
-        index: int64 [B, T].
-    """
+    """Vectors of positions as rows of a table. They are copied side by side only if something needs them that way."""
 
     table: Tensor
+    """[R + 1, ...], contiguous. The last row is zeros; absent positions point at it."""
     index: Tensor
+    """int64 [B, T]."""
 
     @classmethod
     def of(cls, vectors: Tensor) -> "IndexedRows":
@@ -26,55 +25,70 @@ class IndexedRows:
         return cls(torch.cat([table, table.new_zeros(1, *table.shape[1:])]), index)
 
     def gathered(self) -> Tensor:
-        """Returns the vectors side by side, [B, T, ...]: what `table[index]` does, but a lot faster."""
+        """Returns the vectors side by side, [B, T, ...]. Same as `table[index]`, but a lot faster."""
         return self.table.index_select(0, self.index.flatten()).view(*self.index.shape, *self.table.shape[1:])
 
+    def in_table(self, table: Tensor) -> "IndexedRows":
+        """Returns the same rows of another table, [R + 1, ...]."""
+        return replace(self, table=table)
+
     def without(self, hidden: Tensor) -> "IndexedRows":
-        """Returns them with zeros where `hidden`, bool [B, T]."""
+        """Returns the rows with zeros where `hidden`, bool [B, T], is true."""
         return replace(self, index=self.index.masked_fill(hidden, len(self.table) - 1))
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded sequences as the model reads them. What is absent is zero, so that no layer needs to mask it again.
-
-    Attributes:
-        collaborative: Item vectors of stage 1, E_c, of unit length, rows of a table [., d].
-        others: Item vectors of unit length learned from other users than the sequence's own, one of each kind,
-            rows of a table [., 2, d].
-        semantic: Text embeddings in the model's components (`IADSR.reduce_semantic`), rows of a table [., k].
-        mask: bool [B, T], real positions; padding comes last.
-        has_collaborative: bool [B, T].
-        has_others: bool [B, T, 2].
-        has_semantic: bool [B, T].
-        history: Whole histories, where a sequence is a window of a longer one; None where all are whole.
-        readings: What the model makes of each item by itself, by name; the model computes what is not there, see
-            `IADSR.reading`.
-    """
+    """Padded sequences as the model reads them. Absent vectors are zero, so that no layer has to mask them again."""
 
     collaborative: IndexedRows
-    others: IndexedRows
+    """E_c, of unit length, rows of a table [V + 1, d] of items."""
+    co_occurrence: IndexedRows
+    """Which items other users have together, of unit length, rows of a table [P + 1, d] of pairs of an item and a fold:
+    learned from other users than the sequence's own."""
+    company: IndexedRows
+    """The mean text of those items, likewise."""
     semantic: IndexedRows
+    """Text embeddings in the model's components (`IADSR.reduce_semantic`), rows of a table [V + 1, k] of items."""
     mask: Tensor
+    """bool [B, T], real positions; padding comes last."""
     has_collaborative: Tensor
-    has_others: Tensor
+    """bool [B, T]."""
+    has_co_occurrence: Tensor
+    """bool [B, T]."""
+    has_company: Tensor
+    """bool [B, T]."""
     has_semantic: Tensor
+    """bool [B, T]."""
     history: "History | None" = None
-    readings: dict[str, IndexedRows] = field(default_factory=dict)
+    """Whole histories, if a sequence is a window of a longer one. None if all sequences are whole."""
+    interest_projections: InterestProjections | None = None
+    """Tables with the rows of `collaborative`. None: the model computes them position by position."""
+    text_projections: TextProjections | None = None
+    """Tables with the rows of `semantic`; None likewise."""
+    fold_projections: FoldProjections | None = None
+    """Tables with the rows of `co_occurrence`; None likewise."""
 
     def hide(self, collaborative: Tensor, semantic: Tensor) -> "Batch":
-        """Returns the batch without the collaborative vectors of some positions, and the texts of some, bool [B, T]."""
-        has_collaborative = self.has_collaborative & ~collaborative
-        has_others = self.has_others & ~collaborative[..., None]
-        has_semantic = self.has_semantic & ~semantic
+        """Returns the batch without some vectors, and without projections.
+
+        Args:
+            collaborative: Positions that lose all vectors learned from interactions, bool [B, T].
+            semantic: Positions that lose their text, bool [B, T].
+        """
         return replace(
             self,
             collaborative=self.collaborative.without(collaborative),
-            others=self.others.without(collaborative),
+            co_occurrence=self.co_occurrence.without(collaborative),
+            company=self.company.without(collaborative),
             semantic=self.semantic.without(semantic),
-            has_collaborative=has_collaborative,
-            has_others=has_others,
-            has_semantic=has_semantic,
+            has_collaborative=self.has_collaborative & ~collaborative,
+            has_co_occurrence=self.has_co_occurrence & ~collaborative,
+            has_company=self.has_company & ~collaborative,
+            has_semantic=self.has_semantic & ~semantic,
+            interest_projections=None,
+            text_projections=None,
+            fold_projections=None,
         )
 
     @property
@@ -88,16 +102,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class History:
-    """What windows are part of: sums over whole histories, meaningless where the window is the whole.
-
-    Attributes:
-        longer: bool [B], true on windows of a longer history.
-        length: Interactions in it, int64 [B].
-        totals: Sum of its vectors in each of VIEWS, each [B, n].
-        counts: Vectors in each of those sums, [B, 3].
-    """
+    """The whole histories that windows are cut from, as sums. They mean nothing if the window is the whole history."""
 
     longer: Tensor
+    """bool [B], true for a window of a longer history."""
     length: Tensor
+    """Interactions in the history, int64 [B]."""
     totals: tuple[Tensor, ...]
+    """Sum of its vectors in each of VIEWS, each [B, n]."""
     counts: Tensor
+    """Vectors in each of those sums, [B, 3]."""

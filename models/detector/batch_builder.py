@@ -1,4 +1,4 @@
-"""Builds batches from windows of a log, each with the sums over the whole history it is part of."""
+"""Builds batches from the windows of a log. Each window knows the sums over the whole history it was cut from."""
 
 from dataclasses import replace
 
@@ -12,26 +12,26 @@ from .iadsr import IADSR
 from .item_tensors import ItemTensors
 
 BATCH_POSITIONS = 4096
+"""Most padded positions per batch, unless another number is asked for."""
 
 
 class BatchBuilder:
-    """Reads windows of a log as batches that know the whole history of each window.
+    """Gathers windows of a log into batches.
 
     Attributes:
-        windows: Of the log, each interaction being judged in one of them.
+        windows: Windows of the log. Each interaction is judged in one of them.
     """
 
-    def __init__(self, model: IADSR, sequences: Sequences, catalogue: ItemTensors):
+    def __init__(self, model: IADSR, sequences: Sequences, item_tensors: ItemTensors):
         """Cuts the log into windows.
 
         Args:
-            model: Who reads.
+            model: The model that will read the batches.
             sequences: The log.
-            catalogue: The item vectors.
+            item_tensors: The items of the log.
         """
-        self._sequences, self._catalogue = sequences, catalogue
-        # The paper's head knows no other users.
-        self._folds = sequences.folds(model.config.folds) if model.config.head == "agreement" else None
+        self._sequences, self._item_tensors = sequences, item_tensors
+        self._folds = sequences.folds(model.config.folds) if model.head.reads_other_users else None
         self.windows = cut_windows(sequences, model.config.max_length, model.config.overlap)
         long = np.flatnonzero(sequences.lengths > model.config.max_length)
         self._row = np.full(len(sequences), -1, np.int64)
@@ -76,4 +76,4 @@ class BatchBuilder:
 
     def _gather(self, users: np.ndarray, index: np.ndarray, mask: np.ndarray) -> Batch:
         folds = None if self._folds is None else self._folds[users]
-        return self._catalogue.batch(self._sequences.items[index], mask, folds)
+        return self._item_tensors.batch(self._sequences.items[index], mask, folds)

@@ -1,7 +1,7 @@
-"""What a user's other interactions lead to at each position: an interest from both sides in time, the item left out.
+"""The context of an item: what all other interactions of the user lead to at its position.
 
-The paper's short-term interest at an item has read the item, and nothing after it. This one has read everything but the
-item, in order, and both modalities at once. It learns by telling the user's item from others.
+The paper's short-term interest at an item has read the item, and nothing after it. The context has read everything but
+the item, in order from both sides, and both modalities at once. It is trained to tell the user's item from others.
 """
 
 import torch
@@ -13,16 +13,13 @@ from .batch import Batch
 from .kernels import both_sides
 from .model_config import IADSRConfig
 
-TEXT = "context_text"
-
-
-READINGS = ITEMS, SIDES = "context_items", "context_sides"
-"""What is made of each item by itself, by the names that a batch's `readings` have: what its text brings into its
-vector, the same for all users; its vector; and what it makes of the states that read both sides in time."""
-
 
 class Context(nn.Module):
-    """Item vectors of both modalities, and what leads to them."""
+    """Context vectors of items, made from both modalities, and the contexts that lead to them.
+
+    What an item brings is computed in three steps: `project_text`, `project_item` and `project_gates`. Each reads what
+    the one before returns. None depends on the rest of the sequence, so that scoring computes them once per item.
+    """
 
     def __init__(self, config: IADSRConfig, components: int):
         super().__init__()
@@ -36,77 +33,82 @@ class Context(nn.Module):
             self.keep.bias.copy_(torch.linspace(-1, 4, size, device="cpu").repeat(2))
         self.context = nn.Linear(2 * size, size)
 
-    def items(self, batch: Batch) -> Tensor:
-        """Returns the items' vectors of both modalities, of unit length, [B, T, c].
+    def project_text(self, unit_text: Tensor) -> Tensor:
+        """Returns what texts of unit length [..., k] add to the items' context vectors, [..., c], in any fold."""
+        return F.linear(unit_text, self.enter.weight[:, -unit_text.shape[-1] :] * self._scale, self.enter.bias)
 
-        E_c is left out: it has seen the user. On Amazon Beauty it costs an AUROC of 0.002.
+    def project_item(self, co_occurrence: Tensor, company: Tensor, text: Tensor) -> Tensor:
+        """Returns the items' context vectors, of unit length, [..., c].
+
+        E_c is left out, because it has seen the user; reading it costs accuracy.
+
+        Args:
+            co_occurrence: [..., d].
+            company: [..., d].
+            text: What `project_text` returned, [..., c].
         """
-        if ITEMS in batch.readings:
-            return batch.readings[ITEMS].gathered()
-        learned = batch.others.gathered().flatten(-2)  # [B, T, 2d]
-        entered = F.linear(learned, self.enter.weight[:, : learned.shape[-1]] * self._scale)
-        text = batch.readings[TEXT].gathered() if TEXT in batch.readings else self._text(batch)
-        return F.normalize(entered + text, dim=-1)
+        learned = torch.cat([co_occurrence, company], dim=-1)  # [..., 2d]
+        return F.normalize(F.linear(learned, self.enter.weight[:, : learned.shape[-1]] * self._scale) + text, dim=-1)
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Returns the items' vectors, and what the items before and after them lead to, each [B, T, c]."""
-        vectors = self.items(batch)
-        if SIDES in batch.readings:
-            states = _run(batch.readings[SIDES].table, batch.readings[SIDES].index)
-        else:
-            states = read_both_sides(self._sides(self.dropout(vectors)) * batch.mask[..., None, None])
-        return vectors, self.context(self.dropout(states))
+    def project_gates(self, items: Tensor) -> Tensor:
+        """Returns what items keep of a state and what they add to it, [..., 2, 2c].
 
-    def read_item(self, name: str, batch: Batch) -> Tensor:
-        """Computes TEXT or one of READINGS, [B, T, ...]; for scoring, as dropout is none of an item's own."""
-        match name:
-            case "context_text":
-                return self._text(batch)
-            case "context_items":
-                return self.items(batch)
-            case _:
-                return self._sides(self.items(batch))
-
-    def _text(self, batch: Batch) -> Tensor:
-        """Returns what texts bring into the items' vectors, [B, T, c]."""
-        text = F.normalize(batch.semantic.gathered(), dim=-1)
-        return F.linear(text, self.enter.weight[:, -text.shape[-1] :] * self._scale, self.enter.bias)
-
-    def _sides(self, vectors: Tensor) -> Tensor:
-        """Returns what items [..., c] make of a state, [..., 2, 2c]: what they leave of it, and what they add to it."""
-        read = vectors * vectors.shape[-1] ** 0.5
+        Args:
+            items: What `project_item` returned, [..., c].
+        """
+        read = items * items.shape[-1] ** 0.5
         keep = torch.sigmoid(self.keep(read))
         return torch.stack([keep, (1 - keep) * self.value(read)], -2)
 
+    def items(self, batch: Batch) -> Tensor:
+        """Returns the items' context vectors, of unit length, [B, T, c]."""
+        if batch.fold_projections is not None:
+            return batch.co_occurrence.in_table(batch.fold_projections.context_item).gathered()
+        if batch.text_projections is not None:
+            text = batch.semantic.in_table(batch.text_projections.context).gathered()
+        else:
+            text = self.project_text(F.normalize(batch.semantic.gathered(), dim=-1))
+        return self.project_item(batch.co_occurrence.gathered(), batch.company.gathered(), text)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Returns the items' context vectors, and the contexts that lead to them, each [B, T, c]."""
+        vectors = self.items(batch)
+        if batch.fold_projections is not None:
+            gates = batch.co_occurrence.in_table(batch.fold_projections.context_gates)
+            states = _run(gates.table, gates.index)
+        else:
+            states = read_both_sides(self.project_gates(self.dropout(vectors)) * batch.mask[..., None, None])
+        return vectors, self.context(self.dropout(states))
+
     def agreement(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Returns the cosine of each item to its context [B, T, 1], and where it is defined."""
-        vectors, led_to = self(batch)
+        """Returns the cosine of each item to its context, [B, T, 1], and where it is defined, bool [B, T, 1]."""
+        vectors, contexts = self(batch)
         known = batch.mask & (batch.has_collaborative | batch.has_semantic) & (batch.mask.sum(1, keepdim=True) > 1)
         known = known[..., None]
-        return cosine(led_to, vectors)[..., None] * known, known
+        return cosine(contexts, vectors)[..., None] * known, known
 
 
 class _BothSides(torch.autograd.Function):
-    """See `read_both_sides`. Its gradient is another reading of both sides, the other way round."""
+    """See `read_both_sides`. Its gradient is the same recurrence in the opposite directions."""
 
     @staticmethod
-    def forward(ctx, sides: Tensor) -> Tensor:
-        states = _read_side_by_side(sides)
-        ctx.save_for_backward(sides, states)
+    def forward(ctx, gates: Tensor) -> Tensor:
+        states = _run_side_by_side(gates)
+        ctx.save_for_backward(gates, states)
         return states
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        sides, states = ctx.saved_tensors
+        gates, states = ctx.saved_tensors
         half = gradient.shape[-1] // 2
-        turned = torch.stack([sides[..., 0, :], gradient], -2).roll(half, -1)
-        to_add = _read_side_by_side(turned).roll(half, -1)
+        turned = torch.stack([gates[..., 0, :], gradient], -2).roll(half, -1)
+        to_add = _run_side_by_side(turned).roll(half, -1)
         return torch.stack([to_add * states, to_add], -2)
 
 
-def _read_side_by_side(sides: Tensor) -> Tensor:
-    table = sides.detach().flatten(0, 1).contiguous()
-    return _run(table, torch.arange(len(table)).view(sides.shape[:2]))
+def _run_side_by_side(gates: Tensor) -> Tensor:
+    table = gates.detach().flatten(0, 1).contiguous()
+    return _run(table, torch.arange(len(table)).view(gates.shape[:2]))
 
 
 def _run(table: Tensor, index: Tensor) -> Tensor:
@@ -115,16 +117,16 @@ def _run(table: Tensor, index: Tensor) -> Tensor:
     return states
 
 
-def read_both_sides(sides: Tensor) -> Tensor:
+def read_both_sides(gates: Tensor) -> Tensor:
     """Returns the states that have read all before and all after each position, [B, T, 2c].
 
-    An item leaves so much of a state and adds so much to it whatever the state is (minGRU; Feng et al., "Were RNNs all
-    we needed?", 2024): a recurrent layer whose arithmetic is all in the items, and need be done once for each.
+    This is a recurrent layer in which an item keeps and adds the same whatever the state is (minGRU; Feng et al., "Were
+    RNNs all we needed?", 2024). So all of its arithmetic is in the items, and is needed only once for each item.
 
     Args:
-        sides: What each item leaves of a state and what it adds to it, [B, T, 2, 2c]: the first half of the state comes
-            from before, the second from behind. 0 on padding.
+        gates: What each item keeps of a state and what it adds to it, [B, T, 2, 2c]; 0 on padding. The first half of
+            the state comes from before, the second from behind.
     """
-    states = _BothSides.apply(sides)
+    states = _BothSides.apply(gates)
     assert isinstance(states, Tensor)
     return states

@@ -1,27 +1,28 @@
-"""Names of the features that the detector judges an interaction by. Imports nothing: all floors can read them."""
+"""Names of the features that the detector judges an interaction by. Imports nothing, so that all floors can read it."""
 
 AGREEMENTS = ("mean", "maximum", "near_mean", "near_maximum", "rest", "chance_mean", "chance_deviation")
-"""Similarity to the rest of the user's history, its mean, and its maximum within the window; likewise to what is near
-in time; how similar the rest are among themselves; and the similarity that the item has to any interaction of the log.
-Without the last three nobody can say whether a mean is low for this user and for this item."""
+"""How similar an item is to other items, in one view:
 
+- to the rest of the user's history: the mean, and the maximum within the window;
+- to the items near in time: the mean and the maximum;
+- how similar the rest of the history is among itself;
+- to a random interaction of the log: mean and standard deviation.
+
+The last three tell whether a mean is low for this user and for this item."""
 
 SIMILARITIES = ("long_term_semantic", "long_term_collaborative", "short_term")
 """The paper's three similarities: cos(S, c_t), cos(C, s_t), cos(c_t, s_t)."""
 
-
 FORECASTS = ("expected", "expected_text", "next_with_item", "next_without_item")
-"""How well the interest before an item foresees it, by its vector and by its text; and how well the interest foresees
-the next item, having read this one and not."""
-
+"""How well the interest before an item foresees the item, by its vector and by its text; and how well the interest
+foresees the next item, with this item read and without."""
 
 CONTEXT = "context"
-"""How near the item is to what the items before and after it lead to."""
-
+"""How near the item is to its context: what the items before and after it lead to."""
 
 VIEWS = ("co_occurrence", "company", "semantic")
-"""Items compared by which items other users have together, by the texts of those, and by their own texts."""
-
+"""The ways to compare items: by which items other users have together, by the texts of those items, and by the items'
+own texts."""
 
 FEATURES = (
     *SIMILARITIES,
@@ -29,5 +30,5 @@ FEATURES = (
     CONTEXT,
     *(f"{view}_{name}" for view in VIEWS for name in AGREEMENTS),
 )
-"""What the noise head sees of an interaction, besides the log length of its history and which features are defined.
-An item's popularity is deliberately not among them: it would cost the cold items."""
+"""What the noise head sees of an interaction, besides the logarithm of its history's length and which features are
+defined. An item's popularity is left out on purpose: with it, the head would call rare items noise."""

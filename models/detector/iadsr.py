@@ -1,82 +1,26 @@
 """The IADSR model: interests of two modalities, their alignment, and the probability that an interaction is noise.
 
 Interest Alignment for Denoising Sequential Recommendation (CIKM 2025, arXiv 2510.04239). The model reads item
-vectors, never item numbers, so that items it was not trained on can be judged from borrowed vectors. B sequences, T
-positions, d collaborative dimensions, D text-embedding dimensions, k components kept of them, h hidden.
+vectors, never item numbers, so that it can judge items that it was not trained on, from borrowed vectors. B sequences,
+T positions, d collaborative dimensions, D text-embedding dimensions, k components kept of them, h hidden.
 """
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .agreement import Chance, View, cosine, leave_one_out_max, leave_one_out_mean, sequence_agreement
+from .agreement import Chance, View, cosine, sequence_agreement
 from .backbones import make_backbone, read_items
 from .batch import Batch, IndexedRows
-from .context import READINGS as CONTEXT_READINGS
-from .context import TEXT as CONTEXT_TEXT
 from .context import Context
 from .features import FEATURES, SIMILARITIES, VIEWS
+from .heads import make_head
+from .interests import Interests
 from .model_config import IADSRConfig
 from .pretrained import Pretrained
-
-PAPER_READINGS = ("backbone", "short_semantic", "long_semantic")
-"""Of READINGS, what the paper's head needs."""
-
-
-READINGS = (*PAPER_READINGS, "text", "semantic_chance", CONTEXT_TEXT)
-"""What the model makes of an item by itself, and need compute only once for all who have it."""
-
-
-READINGS_BY_FOLD = ("co_occurrence_chance", "company_chance", *CONTEXT_READINGS)
-"""Likewise, for each fold of users."""
-
-
-@dataclass(frozen=True)
-class Interests:
-    """What the two modalities say a user wants (paper section 4.1). What follows from it is computed when asked for.
-
-    Attributes:
-        collaborative: c_t, short-term, [B, T, h].
-        semantic: s_t, short-term, of unit length, [B, T, h]; 0 without text.
-        texts: W_2 of each item's text, [B, T, h]; 0 without text.
-        mask: bool [B, T], real positions.
-        has_semantic: bool [B, T].
-        leaves_out: Whether long-term interests leave out the item at t.
-    """
-
-    collaborative: Tensor
-    semantic: Tensor
-    texts: Tensor
-    mask: Tensor
-    has_semantic: Tensor
-    leaves_out: bool
-
-    @cached_property
-    def user_collaborative(self) -> Tensor:
-        """C, the maximum over positions, [B, h]; the paper takes a sequence vector of Caser's own instead."""
-        return self.collaborative.masked_fill(~self.mask[..., None], -torch.inf).amax(1)
-
-    @cached_property
-    def user_semantic(self) -> Tensor:
-        """S, W_2 of the mean text, which has no order, [B, h]."""
-        return self.texts.sum(1) / self.has_semantic.sum(1, keepdim=True).clamp(min=1)
-
-    @cached_property
-    def long_collaborative(self) -> Tensor:
-        """C for each position, [B, T, h], or for all, [B, 1, h]. Interests after t count, and have read the item."""
-        if self.leaves_out:
-            return leave_one_out_max(self.collaborative, self.mask)
-        return self.user_collaborative[:, None]
-
-    @cached_property
-    def long_semantic(self) -> Tensor:
-        """S for each position, [B, T, h], or for all, [B, 1, h]."""
-        if self.leaves_out:
-            return leave_one_out_mean(self.texts, self.has_semantic)
-        return self.user_semantic[:, None]
+from .projections import FoldProjections, InterestProjections, TextProjections
 
 
 class IADSR(Pretrained, nn.Module):
@@ -84,14 +28,16 @@ class IADSR(Pretrained, nn.Module):
 
     Attributes:
         config: The shape of the model.
+        head: What turns features into the logit of the noise probability.
         semantic_mean: Mean text embedding of an interaction, [D].
         semantic_basis: Directions of the text embeddings that agree within users, by `fit_text_components`, [D, k].
-        feature_mean: Of the agreement features in training, [F].
-        feature_deviation: Likewise, [F].
-        genuine_mean: Of the three similarities over genuine interactions in training, [3].
-        genuine_deviation: Likewise, [3].
+        feature_mean: Mean of the agreement features in training, [F].
+        feature_deviation: Their standard deviation, [F].
+        genuine_mean: Mean of the three similarities over genuine interactions in training, [3].
+        genuine_deviation: Their standard deviation, [3].
         calibration: Scale and shift of the noise logit, fitted on held-out users, [2].
-        shortest_history: Length for which all shorter histories count, too, [1]; see `decision.shortest_history`.
+        shortest_history: The head sees shorter histories as if they were this long, [1]; see
+            `head_examples.shortest_history`.
     """
 
     semantic_mean: Tensor
@@ -114,13 +60,7 @@ class IADSR(Pretrained, nn.Module):
         self.long_semantic = nn.Linear(k, h, bias=False)  # W_2
         self.decode = nn.Linear(h, d)
         self.context = Context(config, k)
-        self.head = nn.Sequential(
-            nn.Linear(2 * len(FEATURES) + 1, config.head_dimension),
-            nn.ReLU(inplace=True),
-            nn.Linear(config.head_dimension, config.head_dimension),
-            nn.ReLU(inplace=True),
-            nn.Linear(config.head_dimension, 1),
-        )
+        self.head = make_head(config)
         sizes = {"co_occurrence": d, "company": d, "semantic": k}
         self.chance = nn.ModuleDict({view: Chance(sizes[view]) for view in VIEWS})
         for name, start in {
@@ -140,45 +80,56 @@ class IADSR(Pretrained, nn.Module):
         """The similarity that chance gives in each of VIEWS."""
         return [module for module in self.chance.values() if isinstance(module, Chance)]
 
+    @property
+    def packed_width(self) -> int:
+        """Length of an item's row of `PackedItemVectors`."""
+        folds = self.config.folds if self.head.reads_other_users else 0
+        return (1 + 2 * folds) * self.config.collaborative_dimension
+
     def reduce_semantic(self, vectors: Tensor) -> Tensor:
         """Maps raw text embeddings [n, D] to the components that the model works with, [n, k]."""
         return (vectors - self.semantic_mean) @ self.semantic_basis
 
-    def reading(self, name: str, batch: Batch) -> Tensor:
-        """Returns what the model makes of each item by itself, [B, T, ...]: one of READINGS or READINGS_BY_FOLD."""
-        if name in batch.readings:
-            return batch.readings[name].gathered()
-        match name:
-            case "backbone":
-                return self.backbone.read_item(read_items(batch.collaborative.gathered()))
-            case "short_semantic":
-                return F.normalize(self.short_semantic(batch.semantic.gathered()), dim=-1)
-            case "long_semantic":
-                return self.long_semantic(batch.semantic.gathered())
-            case "text":
-                return F.normalize(batch.semantic.gathered(), dim=-1)
-            case "semantic_chance":
-                return self.chance["semantic"](self.reading("text", batch))
-            case "co_occurrence_chance" | "company_chance":
-                view = name.removesuffix("_chance")
-                return self.chance[view](batch.others.gathered()[..., VIEWS.index(view), :])
-            case _:
-                return self.context.read_item(name, batch)
+    def project_interests(self, batch: Batch) -> InterestProjections:
+        """Computes what interests need of each item of a batch, each [B, T, ...]."""
+        return InterestProjections(
+            backbone=self.backbone.read_item(read_items(batch.collaborative.gathered())),
+            short_semantic=self._short_semantic(batch),
+            long_semantic=self._long_semantic(batch),
+        )
+
+    def project_texts(self, batch: Batch) -> TextProjections:
+        """Computes what the agreement features need of each item's text, each [B, T, ...]."""
+        unit = _unit_text(batch)
+        return TextProjections(unit, self.chance["semantic"](unit), self.context.project_text(unit))
+
+    def project_folds(self, batch: Batch) -> FoldProjections:
+        """Computes what the agreement features need of each item in its fold, each [B, T, ...]."""
+        items = self.context.items(batch)
+        return FoldProjections(
+            co_occurrence_chance=self.chance["co_occurrence"](batch.co_occurrence.gathered()),
+            company_chance=self.chance["company"](batch.company.gathered()),
+            context_item=items,
+            context_gates=self.context.project_gates(items),
+        )
 
     def interests(self, batch: Batch) -> Interests:
-        """Computes the interests of both modalities. With the paper's head long-term ones do not leave the item out."""
-        if "backbone" in batch.readings:
-            collaborative = self.backbone.read_rows(batch.readings["backbone"], batch.mask)  # [B, T, h]
+        """Computes the interests of both modalities."""
+        projected = batch.interest_projections
+        if projected is None:
+            collaborative = self.backbone(read_items(batch.collaborative.gathered()), batch.mask)  # [B, T, h]
+            semantic, texts = self._short_semantic(batch), self._long_semantic(batch)
         else:
-            collaborative = self.backbone(read_items(batch.collaborative.gathered()), batch.mask)
-        return Interests(
-            collaborative,
-            semantic=self.reading("short_semantic", batch),
-            texts=self.reading("long_semantic", batch),
-            mask=batch.mask,
-            has_semantic=batch.has_semantic,
-            leaves_out=self.config.head != "paper",
-        )
+            collaborative = self.backbone.read_rows(batch.collaborative.in_table(projected.backbone), batch.mask)
+            semantic = batch.semantic.in_table(projected.short_semantic).gathered()
+            texts = batch.semantic.in_table(projected.long_semantic).gathered()
+        return Interests(collaborative, semantic, texts, batch.mask, batch.has_semantic, self.head.leaves_item_out)
+
+    def _short_semantic(self, batch: Batch) -> Tensor:
+        return F.normalize(self.short_semantic(batch.semantic.gathered()), dim=-1)
+
+    def _long_semantic(self, batch: Batch) -> Tensor:
+        return self.long_semantic(batch.semantic.gathered())
 
     def similarities(self, interests: Interests, batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns the paper's three similarities [B, T, 3] and where they are defined, bool [B, T, 3]."""
@@ -197,26 +148,11 @@ class IADSR(Pretrained, nn.Module):
         return values * defined, defined
 
     def features(self, batch: Batch, interests: Interests) -> tuple[Tensor, Tensor]:
-        """Returns the agreement features [B, T, F], in the order of FEATURES, and where they are defined, bool.
+        """Returns the features that the head reads, [B, T, F], 0 where not defined; and where they are, bool."""
+        return self.head.features(self, batch, interests)
 
-        The paper's head reads the similarities alone, so that it is given no more.
-        """
-        if self.config.head == "paper":
-            return self.similarities(interests, batch)
-        parts = [
-            self.similarities(interests, batch),
-            self._forecasts(batch, interests),
-            self.context.agreement(batch),
-            *(
-                sequence_agreement(view, self.reading(f"{name}_chance", batch))
-                for name, view in zip(VIEWS, self.views(batch), strict=True)
-            ),
-        ]
-        values, defined = (torch.cat(tensors, dim=-1) for tensors in zip(*parts, strict=True))
-        return values, defined  # [B, T, F]
-
-    def _forecasts(self, batch: Batch, interests: Interests) -> tuple[Tensor, Tensor]:
-        """Returns the values of FORECASTS and where they are defined."""
+    def forecasts(self, batch: Batch, interests: Interests) -> tuple[Tensor, Tensor]:
+        """Returns the values of FORECASTS, [B, T, 4], and where they are defined, bool [B, T, 4]."""
         items, real, present = batch.collaborative.gathered(), batch.mask, batch.has_collaborative
         foreseen = self.predict(interests.collaborative)  # the next item, [B, T, d]
         expected = cosine(foreseen, items, lag=1)  # of an item by the interest before it
@@ -227,13 +163,35 @@ class IADSR(Pretrained, nn.Module):
         defined = torch.stack([follows & present, follows & batch.has_semantic, precedes, follows & precedes], -1)
         return values * defined, defined
 
+    def view_agreements(self, batch: Batch) -> list[tuple[Tensor, Tensor]]:
+        """Returns for each of VIEWS the values of AGREEMENTS, [B, T, 7], and where they are defined, bool [B, T, 7]."""
+        texts, folds = batch.text_projections, batch.fold_projections
+        views = self.views(batch)
+        if texts is None or folds is None:
+            chances = [
+                self.chance["co_occurrence"](batch.co_occurrence.gathered()),
+                self.chance["company"](batch.company.gathered()),
+                self.chance["semantic"](_unit_text(batch)),
+            ]
+        else:
+            chances = [
+                batch.co_occurrence.in_table(folds.co_occurrence_chance).gathered(),
+                batch.company.in_table(folds.company_chance).gathered(),
+                batch.semantic.in_table(texts.chance).gathered(),
+            ]
+        return [sequence_agreement(view, chance) for view, chance in zip(views, chances, strict=True)]
+
     def views(self, batch: Batch) -> list[View]:
         """Returns the three views in which items are compared, in the order of VIEWS."""
-        table, index = batch.others.table.flatten(0, 1), 2 * batch.others.index
-        text = batch.readings["text"] if "text" in batch.readings else IndexedRows.of(self.reading("text", batch))
-        vectors = IndexedRows(table, index), IndexedRows(table, index + 1), text
-        present = *batch.has_others.unbind(-1), batch.has_semantic
-        views = [View(*pair) for pair in zip(vectors, present, strict=True)]
+        if batch.text_projections is None:
+            text = IndexedRows.of(_unit_text(batch))
+        else:
+            text = batch.semantic.in_table(batch.text_projections.unit)
+        views = [
+            View(batch.co_occurrence, batch.has_co_occurrence),
+            View(batch.company, batch.has_company),
+            View(text, batch.has_semantic),
+        ]
         if batch.history is None:
             return views
         history = batch.history
@@ -246,22 +204,12 @@ class IADSR(Pretrained, nn.Module):
         """Computes the logit of the noise probability, before calibration.
 
         Args:
-            features: [..., F], or the three similarities alone for the paper's head.
-            defined: bool, likewise; where it is false, features are 0.
+            features: What `features` returned, [..., F].
+            defined: bool [..., F].
             length: Interactions in the whole history of each row, [...].
         """
-        if self.config.head == "paper":
-            return -features.sum(-1)
-        first, rest = self.head[0], self.head[1:]
-        assert isinstance(first, nn.Linear)
-        # Features are standardised by the weights of the first layer: x / d and, where defined, -m / d.
-        number = len(FEATURES)
-        of_value, of_defined, of_length = first.weight.split([number, number, 1], dim=1)
-        of_value = of_value / self.feature_deviation
-        weight = torch.cat([of_value, of_defined - of_value * self.feature_mean, of_length], dim=1)
-        length = torch.log(length.clamp(min=self.shortest_history))[..., None]
-        read = torch.cat([features, defined.to(features), length], dim=-1)
-        return rest(F.linear(read, weight, first.bias))[..., 0]
+        length = length.clamp(min=self.shortest_history)
+        return self.head.logit(features, defined, length, self.feature_mean, self.feature_deviation)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Scores every position.
@@ -273,6 +221,11 @@ class IADSR(Pretrained, nn.Module):
         scale, shift = self.calibration
         probability = torch.sigmoid(self.head_logit(features, defined, batch.length) * scale + shift)
         return probability, features[..., : len(SIMILARITIES)], defined[..., : len(SIMILARITIES)]
+
+
+def _unit_text(batch: Batch) -> Tensor:
+    """Returns the text components of unit length, [B, T, k]."""
+    return F.normalize(batch.semantic.gathered(), dim=-1)
 
 
 def _of_next(values: Tensor) -> Tensor:

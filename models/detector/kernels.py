@@ -1,7 +1,7 @@
-"""Loops over a batch that are compiled (numba), where tensor operations would go through memory once for each step.
+"""Loops over a batch, compiled by numba. Tensor operations would go through memory once for each step instead.
 
-All read the rows of a table where they lie, instead of a copy with one row for each position. The first call in a new
-environment compiles, which takes some seconds; the result is kept beside this file, or in the user's cache directory.
+All read the rows of a table in place, without a copy that has one row for each position. The first call in a new
+environment compiles, which takes some seconds. The result is kept beside this file, or in the user's cache directory.
 """
 
 from collections.abc import Callable
@@ -15,22 +15,22 @@ UNDEFINED = -2.0
 
 
 def _compile(function: Callable[..., None]) -> Callable[..., None]:
-    """Compiles at the first call. Sums may be taken in any order, which is always the same one on a machine."""
+    """Compiles at the first call. Sums may be taken in any order, but always in the same order on one machine."""
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
     try:
         return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no directory that could be written to: each process compiles for itself
+    except RuntimeError:  # no directory can be written to: each process compiles for itself
         return numba.njit(**options)(function)
 
 
 @_compile
 def _similarities(vectors, rows, similarity):
-    """Fills similarity [n, n] with the dot products of some rows [n] of vectors, its diagonal left out."""
+    """Fills similarity [n, n], but its diagonal, with the dot products of some rows [n] of vectors."""
     number, size = len(rows), vectors.shape[1]
     for i in range(number):
         own = vectors[rows[i]]
         j = i + 1
-        while j + 3 < number:  # four at a time: what is read of the item's own vector is used four times
+        while j + 3 < number:  # four at a time, so that each element read of the own vector is used four times
             one, two, three, four = vectors[rows[j]], vectors[rows[j + 1]], vectors[rows[j + 2]], vectors[rows[j + 3]]
             to_one = to_two = to_three = to_four = np.float32(0)
             for k in range(size):
@@ -58,10 +58,10 @@ def agreement(vectors, rows, present, totals, counts, near, values, defined):
 
     Args:
         vectors: Unit vectors, float32 [R, n].
-        rows: Which of them stands at each position, int64 [B, T].
-        present: bool [B, T]; other positions are passed over.
+        rows: Row of each position, int64 [B, T].
+        present: bool [B, T]; other positions are skipped.
         totals: Sum of the vectors of the whole history that a sequence is a window of, float32 [B, n].
-        counts: Vectors in it, float32 [B]; 0: the sequence is the whole history.
+        counts: Vectors in that sum, float32 [B]; 0 if the sequence is the whole history.
         near: Steps within which positions are near in time.
         values: Set to the first five of AGREEMENTS where they are defined, float32 [B, T, 5 or more].
         defined: Set to true there, bool, likewise.
@@ -100,7 +100,7 @@ def agreement(vectors, rows, present, totals, counts, near, values, defined):
                 values[b, at[i], 3], defined[b, at[i], 3] = near_greatest, True
         count = np.float32(number)
         if counts[b] > 0:
-            # An item is as similar to itself as can be, 1.
+            # An item's similarity to itself is 1, and is subtracted.
             count = counts[b]
             pairs = -count
             for k in range(vectors.shape[1]):
@@ -120,13 +120,13 @@ def agreement(vectors, rows, present, totals, counts, near, values, defined):
 
 
 @_compile
-def both_sides(sides, rows, states):
+def both_sides(gates, rows, states):
     """Reads sequences from both ends; see `context.read_both_sides`.
 
     Args:
-        sides: What an item leaves of a state and what it adds to it, [R, 2, 2c].
-        rows: Which of them stands at each position, int64 [B, T].
-        states: Set to what all before and all after each position come to, [B, T, 2c].
+        gates: What an item keeps of a state and what it adds to it, [R, 2, 2c].
+        rows: Row of each position, int64 [B, T].
+        states: Set to the states that have read all before and all after each position, [B, T, 2c].
     """
     steps, half = rows.shape[1], states.shape[2] // 2
     for b in range(len(rows)):
@@ -134,22 +134,22 @@ def both_sides(sides, rows, states):
         for t in range(1, steps):
             row = rows[b, t - 1]
             for k in range(half):
-                states[b, t, k] = sides[row, 1, k] + sides[row, 0, k] * states[b, t - 1, k]
+                states[b, t, k] = gates[row, 1, k] + gates[row, 0, k] * states[b, t - 1, k]
         for t in range(steps - 2, -1, -1):
             row = rows[b, t + 1]
             for k in range(half, 2 * half):
-                states[b, t, k] = sides[row, 1, k] + sides[row, 0, k] * states[b, t + 1, k]
+                states[b, t, k] = gates[row, 1, k] + gates[row, 0, k] * states[b, t + 1, k]
 
 
 @_compile
 def cosines(vectors, others, lag, values):
-    """Compares the vectors of sequences with others of theirs, `lag` positions later.
+    """Compares the vectors of sequences with other vectors of theirs, `lag` positions later.
 
     Args:
         vectors: [B, T, n], or [B, 1, n]: the same one for all positions.
         others: [B, T, n].
         lag: Steps.
-        values: Set to the cosine of vectors[:, t - lag] and others[:, t], [B, T]; 0 where there is none.
+        values: Set to the cosine of vectors[:, t - lag] and others[:, t], [B, T]; 0 where it is not defined.
     """
     for b in range(len(values)):
         values[b] = 0
@@ -198,13 +198,13 @@ def leave_one_out_max(vectors, present, maxima):
 
 @_compile
 def leave_one_out_max_gradient(vectors, present, gradient, to_vectors):
-    """Hands the gradient of the maxima to what they are the maxima of: where several are equal, to the first.
+    """Passes the gradient of each maximum to the vector that it comes from. Of several equal ones this is the first.
 
     Args:
         vectors: [B, T, h].
         present: bool [B, T].
-        gradient: Of the maxima, [B, T, h].
-        to_vectors: Set to the gradient of the vectors, [B, T, h]; zeros at first.
+        gradient: Gradient of the maxima, [B, T, h].
+        to_vectors: Zeros, to which the gradient of the vectors is added, [B, T, h].
     """
     steps, size = vectors.shape[1:]
     for b in range(len(vectors)):
@@ -224,12 +224,12 @@ def leave_one_out_max_gradient(vectors, present, gradient, to_vectors):
 
 @_compile
 def gru_gates(gates, fed, rows, t):
-    """Adds to the first two of a GRU's gates, before they are squashed, what items feed into them.
+    """Adds what items feed into the first two of a GRU's gates, before their sigmoid.
 
     Args:
-        gates: What the states make of the three gates, [B, 3h].
+        gates: What the states feed into the three gates, [B, 3h].
         fed: What each item feeds into them, [R, 3h].
-        rows: Which item stands at each position, int64 [B, T].
+        rows: Item of each position, int64 [B, T].
         t: The position.
     """
     size = gates.shape[1] // 3
@@ -241,7 +241,7 @@ def gru_gates(gates, fed, rows, t):
 
 @_compile
 def gru_candidate(gates, fed, rows, t, bias):
-    """Sets the last gate, before it is squashed, from what the state makes of it, its bias [h], and the first gate."""
+    """Sets the last gate, before its sigmoid, from what the state feeds into it, its bias [h] and the first gate."""
     size = gates.shape[1] // 3
     for b in range(len(gates)):
         row = rows[b, t]
@@ -254,8 +254,8 @@ def gru_candidate(gates, fed, rows, t, bias):
 def gru_step(gates, state, mask, t, states):
     """Moves the states [B, h] on by one step, and stores them in states [B, T, h] where mask [B, T] is true, else 0.
 
-    The last gate is the sigmoid of twice its input, by way of which torch computes a tanh several times as fast:
-    tanh(x) = 2 sigmoid(2x) - 1.
+    The last gate is the sigmoid of twice its input, since tanh(x) = 2 sigmoid(2x) - 1. In torch this is several times
+    as fast as tanh.
     """
     size = state.shape[1]
     for b in range(len(state)):

@@ -1,22 +1,15 @@
-"""What can be set about the model and about its training, each field documented where it stands."""
+"""What can be set about the model."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 BackboneName = Literal["gru4rec", "sasrec", "caser"]
-
-
 BACKBONES: tuple[BackboneName, ...] = ("gru4rec", "sasrec", "caser")
-
-
 HeadName = Literal["agreement", "paper"]
-
-
 HEADS: tuple[HeadName, ...] = ("agreement", "paper")
 
-
-OVERLAP = 10
-"""Most interactions that a window sees of its neighbours at either end, where they only are context."""
+MAX_OVERLAP = 10
+"""Most interactions of a neighbouring window that a window sees at either end. They are context, and not judged."""
 
 
 @dataclass(frozen=True)
@@ -27,23 +20,25 @@ class IADSRConfig:
     """The sequential recommender whose item table and encoder the model is built on."""
 
     head: HeadName = "agreement"
-    """What turns agreement into a noise probability: a network trained on noise that we inserted, or, as in the paper,
-    the sum of the three similarities, its interests not leaving out the item under test."""
+    """What turns agreement into a noise probability. `agreement` is a network trained on noise that training inserted.
+    `paper` is the score of the paper: the sum of the three similarities, with interests that include the item under
+    test."""
 
     collaborative_dimension: int = 64
     """d: length of each kind of collaborative item vector."""
 
     folds: int = 5
-    """Folds that users are dealt into; each is judged by vectors learned from the users of all others."""
+    """Folds that users are dealt into. A user is judged by vectors learned from the users of all other folds."""
 
     hidden_dimension: int = 128
     """h: length of an interest, the space in which the two modalities are aligned. Even for sasrec."""
 
     semantic_dimension: int = 384
-    """D: length of a text embedding. `train` sets it to that of the embeddings it is given."""
+    """D: length of a text embedding. `train_model` sets it to the length of the embeddings it is given."""
 
     semantic_components: int = 256
-    """k: components of the text embeddings that the model works with, those that agree most within users; at most D."""
+    """k: components of the text embeddings that the model works with. They are those that agree most within users; at
+    most D."""
 
     head_dimension: int = 64
     """Width of the two hidden layers of the noise head."""
@@ -52,24 +47,19 @@ class IADSRConfig:
     """Share of units dropped in the backbone while training."""
 
     context_dimension: int = 64
-    """c: length of the interests that leave the item out."""
+    """c: length of the context vectors, which leave the item out."""
 
     context_dropout: float = 0.3
-    """Share of units dropped in the interests that leave the item out, while training."""
+    """Share of units dropped in the context while training."""
 
     max_length: int = 100
-    """Most interactions in a window of a longer sequence. An interaction is judged by what is near it in its window,
-    and by the whole sequence."""
-
-    @property
-    def collaborative_width(self) -> int:
-        """Length of all that is stored of an item: E_c, and by fold of users two vectors learned from the others."""
-        return self.collaborative_dimension * (1 + (2 * self.folds if self.head == "agreement" else 0))
+    """Most interactions in a window of a longer sequence. An interaction is judged by its window and by the whole
+    sequence."""
 
     @property
     def overlap(self) -> int:
         """Interactions that a window sees of its neighbours at either end."""
-        return min(OVERLAP, self.max_length // 4)
+        return min(MAX_OVERLAP, self.max_length // 4)
 
     def __post_init__(self):
         if self.max_length < 3:  # a shorter window could hold a single interaction, with nothing to compare it with

@@ -1,4 +1,4 @@
-"""The files of a model directory, read and checked without torch, which takes seconds to import."""
+"""The files of a model directory. They are read and checked without torch, which takes seconds to import."""
 
 import hashlib
 import json
@@ -16,28 +16,19 @@ from ..noise.score_counts import BINS, PLACES
 from .model_config import BACKBONES, HEADS, IADSRConfig
 
 FORMAT_VERSION = 1
-
-
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
-
 MAX_BYTES = 16 << 20
-"""Of a configuration; ours take a few thousand."""
-
+"""Largest configuration file. Those that training writes have a few thousand bytes."""
 
 MAX_DEPTH, MAX_ENTRIES = 4, 1000
-"""What training measured and started from is shown to people: nothing of theirs is deeper or longer."""
-
+"""Deepest nesting and longest list or text of metrics, training options and provenance. They are shown to people."""
 
 MAX_SIZE = 1_000_000
-"""Beyond this no size in a configuration is meant; it keeps products of sizes from overflowing."""
-
+"""Largest size in a configuration. It keeps products of sizes from overflowing."""
 
 _EXPECTED = {int: f"a whole number from 1 to {MAX_SIZE}", float: "a share in [0, 1)", str: "a name"}
-
-
 _NAMES = {"backbone": BACKBONES, "head": HEADS}
-
 
 RETRAIN = "point --model at a directory written by `iadsr train`, or train again"
 
@@ -56,14 +47,14 @@ def fingerprint_of(contents: dict[str, bytes]) -> str:
     digest = hashlib.sha256()
     for name in (WEIGHTS, CONFIG):
         content = contents[name]
-        # The length keeps the two files apart: no byte can move from one to the other unseen.
+        # With the lengths, moving a byte from one file to the other changes the digest.
         digest.update(len(content).to_bytes(8, "little"))
         digest.update(content)
     return digest.hexdigest()
 
 
 def describe(tensor: Any) -> str:
-    """Returns a tensor's type and shape in words, whoever's tensor it is."""
+    """Returns the type and shape of a torch tensor or a NumPy array in words."""
     return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
 
 
@@ -133,7 +124,7 @@ def read_description(directory: str | Path) -> dict[str, Any]:
 
 
 def _is_plain(value: Any, levels: int) -> bool:
-    """Whether a value can be shown: not too deep, nothing too long in it."""
+    """Whether a value can be shown: not nested too deep, and nothing in it too long."""
     if isinstance(value, (dict, list)):
         parts = [*value, *value.values()] if isinstance(value, dict) else value
         return levels > 0 and len(value) <= MAX_ENTRIES and all(_is_plain(part, levels - 1) for part in parts)
@@ -169,7 +160,7 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
     content = _read(path)
     try:
         return load(content)
-    # What a reader makes of a hostile header is not all of its own kind of error.
+    # On a hostile header, the reader raises other errors than its own as well.
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
         raise ArtifactError(
             f"{path} is not a readable safetensors file",

@@ -1,4 +1,4 @@
-"""A trained model as a directory: weights, configuration and model card, with nothing pickled."""
+"""A trained model as a directory: weights, configuration and model card. Nothing is pickled."""
 
 import json
 from dataclasses import asdict
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..core.errors import ArtifactError
 from ..noise.popularity import BUCKETS
 from ..noise.score_counts import BINS, PLACES
+from .heads import HEAD_CLASSES
 from .model_config import IADSRConfig
 from .model_files import (
     CARD,
@@ -27,13 +28,13 @@ from .model_files import (
 
 
 class Pretrained:
-    """Gives a model `save_pretrained` and `from_pretrained`; mixed into an `nn.Module` built from an IADSRConfig.
+    """Gives a model `save_pretrained` and `from_pretrained`. Mixed into an `nn.Module` built from an IADSRConfig.
 
     Attributes:
-        noise_reference: What inserted noise scores, by place and popularity bucket, [PLACES, BUCKETS, BINS] (see
-            `noise_share`); all 0 where it was not measured.
+        noise_reference: Counts of the scores of inserted noise, by place and popularity bucket, [PLACES, BUCKETS, BINS]
+            (see `noise.share`); all 0 if they were not measured.
         training_options: The TrainingConfig that the model was trained with, as a dict; empty on an untrained model.
-        metrics: What training measured, JSON-able; empty likewise.
+        metrics: What training measured, JSON-able; empty on an untrained model.
         provenance: What the model was trained from, such as fingerprints of the embeddings; JSON-able.
     """
 
@@ -56,7 +57,7 @@ class Pretrained:
             (directory / name).write_bytes(content)
 
     def to_files(self) -> dict[str, bytes]:
-        """Returns what `save_pretrained` writes, by file name; the configuration, which makes it a model, last."""
+        """Returns what `save_pretrained` writes, by file name. The configuration comes last: it makes it a model."""
         assert isinstance(self, nn.Module)
         described = {
             "format_version": FORMAT_VERSION,
@@ -82,7 +83,7 @@ class Pretrained:
         directory = Path(directory)
         described = read_description(directory)
         config = read_config(directory, described)
-        # On the meta device nothing is allocated, or drawn from the global generator, before the weights are checked.
+        # On the meta device nothing is allocated, and nothing drawn from the global generator.
         with torch.device("meta"):
             model = cls(config)
         assert isinstance(model, nn.Module)
@@ -112,20 +113,11 @@ class Pretrained:
                 expected="finite values, and deviations above 0",
                 fix=RETRAIN,
             )
-        # Assigned, not copied: to make room for copies of what is on the meta device, torch imports its compiler.
+        # Assigned, not copied: to copy into tensors of the meta device, torch would import its compiler.
         model.load_state_dict(tensors, assign=True)
         model.training_options = described["training"]
         model.metrics, model.provenance = described["metrics"], described["provenance"]
         return model.eval()
-
-
-_HEAD_NOTES = {
-    "agreement": """, with leave-one-out
-interests, vectors learned from other users than the one who is judged, and a noise head trained on noise inserted into
-the log""",
-    "paper": """, with
-the noise score of the paper, the sum of its three similarities, calibrated on noise inserted into the log""",
-}
 
 
 def _card(described: dict[str, Any]) -> str:
@@ -138,7 +130,7 @@ tags: [recommender-systems, sequential-recommendation, denoising]
 
 Scores each interaction of a user's sequence with the probability that it is noise, from two views of the items:
 collaborative vectors learned from a log, and embeddings of the item texts. Method: Interest Alignment for
-Denoising Sequential Recommendation (CIKM 2025, arXiv 2510.04239){_HEAD_NOTES[described["config"]["head"]]}.
+Denoising Sequential Recommendation (CIKM 2025, arXiv 2510.04239){HEAD_CLASSES[described["config"]["head"]].card_note}.
 
 Use it with `iadsr clean --model <this directory>`.
 

@@ -15,26 +15,23 @@ from .iadsr import IADSR
 from .item_tensors import ItemTensors
 
 GROUP_INTERACTIONS = 1 << 18
-"""About as many interactions are scored together: few enough for memory, enough to read each of their items once."""
+"""About this many interactions are scored together. Each of their items is projected once, and memory is bounded."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What the model says of N interactions, in the order they came.
-
-    Attributes:
-        noise_probability: float32 [N] in [0, 1], high = noise; 0 where not scored.
-        similarities: float32 [N, 3] in the order of SIMILARITIES; NaN where not defined (no text, not scored).
-        scored: bool [N]; false where the model cannot judge: the item is unknown to both modalities, or
-            there is nothing else in the sequence to compare it with.
-        weakest: int8 [N], index of the similarity that is lowest against what is usual for genuine interactions.
-            Where none is defined, the head judged from the collaborative side alone, and this is 0.
-    """
+    """What the model says of N interactions, in the order they came."""
 
     noise_probability: np.ndarray
+    """float32 [N] in [0, 1], high = noise; 0 where not scored."""
     similarities: np.ndarray
+    """float32 [N, 3] in the order of SIMILARITIES; NaN where not defined (no text, not scored)."""
     scored: np.ndarray
+    """bool [N]. False where the model cannot judge: the item is unknown to both modalities, or the sequence holds
+    nothing else to compare it with."""
     weakest: np.ndarray
+    """int8 [N], index of the similarity that is lowest, compared with what is usual for genuine interactions. 0 where
+    none is defined: there the head judged from the collaborative side alone."""
 
 
 def score_sequences(
@@ -43,16 +40,16 @@ def score_sequences(
     """Scores every interaction of every sequence, however long.
 
     The same input gives the same scores. Sequences longer than the model's `max_length` are read in overlapping
-    windows, each interaction being judged by its window and by the whole sequence; items unknown to both modalities are
-    left out of the context.
+    windows. Each interaction is judged by its window and by the whole sequence. Items unknown to both modalities are
+    left out.
 
     Args:
         model: A trained model.
-        sequences: Interactions, items being rows of `vectors`; users that the model was trained on under the keys that
-            they had then.
-        vectors: The catalogue.
-        cells: Users are dealt by their keys into so many cells, which are scored apart. The last bits of a score
-            depend on what it is computed together with, so that a log cut into parts has the scores of the whole if no
+        sequences: Interactions; items are rows of `vectors`. Users that the model was trained on must have the keys
+            that they had then.
+        vectors: The items.
+        cells: Users are dealt by their keys into this many cells. Each cell is scored apart, because the last bits of a
+            score depend on what else is computed with it: a log cut into parts gets the scores of the whole log if no
             cell is cut.
         batch_positions: Padded positions per batch.
     """
@@ -70,9 +67,9 @@ def score_sequences(
 
 
 def _groups(sequences: Sequences, cells: int, folds: int) -> Iterator[np.ndarray]:
-    """Yields the users to be scored together: those of a cell, or of a large one some, so that memory is bounded.
+    """Yields the users to be scored together: those of one cell, or a part of a large cell, to bound memory.
 
-    Users of the same fold come together, as they share what is made of an item.
+    Users of the same fold come together, because they share the projections of an item.
     """
     assert sequences.keys is not None
     if not len(sequences):
@@ -95,19 +92,19 @@ def _score_group(model: IADSR, sequences: Sequences, vectors: ItemVectors, batch
     scored = np.zeros(len(sequences.items), bool)
     weakest = np.zeros(len(sequences.items), np.int8)
 
-    # Only what occurs is read, and once: the catalogue may be far larger than memory.
+    # Only items that occur are read, and once: there may be far more of them than fit into memory.
     wanted = np.zeros((len(known_items), model.config.folds), bool)
     wanted[context.items, context.folds(model.config.folds)[context.users]] = True
     occurs = wanted.any(1)
     context = replace(context, items=(np.cumsum(occurs) - 1)[context.items])
-    wanted = wanted[occurs] & (model.config.head == "agreement")
+    wanted = wanted[occurs] & model.head.reads_other_users
     origin = np.flatnonzero(known)
     with torch.inference_mode():
-        catalogue = ItemTensors.select(model, vectors, np.flatnonzero(occurs), wanted).read(model)
-        reader = BatchBuilder(model, context, catalogue)
-        windows = reader.windows.select(reader.windows.lengths > 1)
+        item_tensors = ItemTensors.select(model, vectors, np.flatnonzero(occurs), wanted).project(model)
+        builder = BatchBuilder(model, context, item_tensors)
+        windows = builder.windows.select(builder.windows.lengths > 1)
         for chosen, index, mask in batches(windows, batch_positions):
-            batch = reader.batch(windows.users[chosen], index, mask)
+            batch = builder.batch(windows.users[chosen], index, mask)
             noise, values, defined = model(batch)
             standing = (values - model.genuine_mean) / model.genuine_deviation
             lowest = standing.masked_fill(~defined, torch.inf).argmin(-1)

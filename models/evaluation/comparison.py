@@ -1,4 +1,8 @@
-"""Compares ways of cleaning a log by what a recommender gains from each, on items that no cleaning has touched."""
+"""Compares ways of cleaning a log.
+
+For each way of cleaning (a treatment), a recommender is trained on the cleaned log and tested on held-out items, which
+no treatment changes. A treatment is better if its recommender ranks these items higher. `evaluate` prints the result.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,27 +13,24 @@ import numpy.typing as npt
 from .downstream_recommender import DownstreamConfig, train_recommender
 from .held_out import HeldOutLog
 
-VALIDATION_USERS = 10_000
-"""So many users at most decide which epoch is kept; all are tested."""
+MAX_VALIDATION_USERS = 10_000
+"""Maximum number of users whose validation items decide which epoch is kept. The test always uses all users."""
 
 
 @dataclass(frozen=True)
 class Treatment:
-    """A log as one way of cleaning leaves it.
-
-    Attributes:
-        name: What it is called.
-        keep: bool [N], false on interactions that are gone.
-        weight: float32 [N], how much an interaction counts as a next item.
-    """
+    """One way of cleaning a log: what it keeps, and how much that counts."""
 
     name: str
+    """Its name, which progress messages and results use."""
     keep: npt.NDArray[np.bool_]
+    """bool [N], false on interactions that are dropped."""
     weight: npt.NDArray[np.float32]
+    """float32 [N], how much each interaction counts as a next item in training."""
 
     @classmethod
     def dropping(cls, name: str, dropped: npt.NDArray[np.bool_]) -> "Treatment":
-        """Removes what is `dropped`, bool [N], and lets the rest count in full."""
+        """Drops the interactions in `dropped`, bool [N], and gives all others a weight of 1."""
         return cls(name, ~dropped, np.ones(len(dropped), np.float32))
 
 
@@ -40,42 +41,42 @@ def compare_treatments(
     seeds: list[int],
     report: Callable[[float, str], None] | None = None,
 ) -> npt.NDArray[np.float64]:
-    """Trains a recommender on each treatment with each seed and measures it on the test items.
+    """Trains a recommender on each treatment with each seed, and measures it on the test items.
 
-    Every recommender is also given the history it predicts from as its treatment leaves it: a log that is cleaned is
-    cleaned when it is served from, too. Validation and test items are those of the log in every treatment.
+    The treatment also applies to the histories that the recommender predicts from. Whoever cleans a log for training
+    also cleans the histories in production. Validation and test items are the same for all treatments.
 
     Args:
         held_out: The log.
-        treatments: What to train on; `keep` and `weight` count in the training part only.
+        treatments: The treatments to compare. Their `keep` and `weight` apply to the training part of the log only.
         config: The recommender.
-        seeds: One training of each treatment for each.
-        report: Called with the share of the work that is done and a remark.
+        seeds: Each treatment is trained once with each seed.
+        report: Called with the share of the work that is done, and a remark.
 
     Returns:
-        HR and NDCG in the order of METRICS, of each training and tested user: float [treatments, seeds, U, 6].
+        float64 [treatments, seeds, U, 6], HR and NDCG in the order of METRICS for each of the U tested users.
     """
     log, training = held_out.log, held_out.training
     generator = np.random.default_rng(0)
-    deciding = np.sort(generator.permutation(held_out.tested)[:VALIDATION_USERS])
-    catalogue = int(log.items.max()) + 1
-    # A treatment that changes nothing has the recommender of the log as it is.
-    first_like = [
+    validation_users = np.sort(generator.permutation(held_out.tested)[:MAX_VALIDATION_USERS])
+    item_count = int(log.items.max()) + 1
+    # Equal treatments are trained only once, for example a log and its cleaned version from which nothing was dropped.
+    first_equal = [
         next(
-            place
-            for place, other in enumerate(treatments)
+            index
+            for index, other in enumerate(treatments)
             if np.array_equal(other.keep[training], treatment.keep[training])
             and np.array_equal(other.weight[training], treatment.weight[training])
         )
         for treatment in treatments
     ]
-    runs = [(nth, place) for nth in range(len(seeds)) for place in sorted(set(first_like))]
+    runs = [(seed_index, index) for seed_index in range(len(seeds)) for index in sorted(set(first_equal))]
     figures = np.zeros((len(treatments), len(seeds), len(held_out.tested), 6))
-    for number, (nth, place) in enumerate(runs):
-        treatment = treatments[place]
+    for number, (seed_index, index) in enumerate(runs):
+        treatment = treatments[index]
         kept = training & treatment.keep
 
-        def tell(epoch: int, done: float, number: int = number, name: str = treatment.name) -> None:
+        def report_epoch(epoch: int, done: float, number: int = number, name: str = treatment.name) -> None:
             if report:
                 share = (epoch - 1 + done) / config.epochs
                 report((number + share) / len(runs), f"{name}, epoch {epoch}")
@@ -83,11 +84,11 @@ def compare_treatments(
         recommender = train_recommender(
             log.restrict(kept),
             treatment.weight[kept],
-            catalogue,
-            held_out.task(treatment.keep, 1, deciding),
+            item_count,
+            held_out.task(treatment.keep, 1, validation_users),
             config,
-            seeds[nth],
-            tell,
+            seeds[seed_index],
+            report_epoch,
         )
-        figures[place, nth] = recommender.measure(held_out.task(treatment.keep, 0, held_out.tested))
-    return figures[first_like]
+        figures[index, seed_index] = recommender.measure(held_out.task(treatment.keep, 0, held_out.tested))
+    return figures[first_equal]

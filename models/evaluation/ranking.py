@@ -1,4 +1,8 @@
-"""Ranks the whole catalogue for each user by inner product, and says how high the item stands that the user chose."""
+"""Ranks all items for each user, and measures where the right one is.
+
+The item that the user really chose next is the target. HR (hit rate) and NDCG are computed from its rank among all
+items, not among a sample of them. Scores are inner products of user and item vectors.
+"""
 
 import faiss
 import numpy as np
@@ -7,16 +11,16 @@ import numpy.typing as npt
 from ..core.sequences import Sequences
 
 CUTOFFS = (5, 10, 20)
-"""List lengths at which HR and NDCG are reported."""
+"""Lengths of the recommended list at which HR and NDCG are measured."""
 
-
-DEPTH = max(CUTOFFS)
-
+MAX_CUTOFF = max(CUTOFFS)
+"""The longest list. Ranks beyond it make no difference."""
 
 METRICS = tuple(f"{name}@{cutoff}" for name in ("HR", "NDCG") for cutoff in CUTOFFS)
-
+"""Names of the metrics, in the order in which they are returned everywhere."""
 
 _BATCH_USERS = 512
+"""Number of users that are searched together."""
 
 
 def rank_targets(
@@ -26,45 +30,63 @@ def rank_targets(
     targets: npt.NDArray[np.integer],
     seen: Sequences | None = None,
 ) -> npt.NDArray[np.int64]:
-    """Returns the place of each user's target among all candidates, 0 being first, or DEPTH where it is not that high.
+    """Ranks each user's target among all candidates.
 
     Args:
-        user_vectors: [U, d].
-        item_vectors: [V, d].
-        candidates: int [C], the items that can be recommended; a target that is none of them is a miss.
+        user_vectors: float32 [U, d].
+        item_vectors: float32 [V, d].
+        candidates: int [C], the items that can be recommended. A target that is not among them is a miss.
         targets: int [U], the item that each user chose.
-        seen: Items that a user already has and is not recommended again; the target is, whether seen or not.
-            None: everything is recommended.
+        seen: Items that each user already has. They are not recommended again, except for the target itself. If None,
+            all candidates are recommended to everybody.
+
+    Returns:
+        int64 [U], the rank of each target. 0 is the first. MAX_CUTOFF stands for every rank from there on, and for a
+        miss.
     """
     index = faiss.IndexFlatIP(item_vectors.shape[1])
     index.add(np.ascontiguousarray(item_vectors[candidates]))
-    places = np.full(len(targets), DEPTH, np.int64)
-    # Users of similar history are searched together: the longest one decides how deep the search must go.
+    ranks = np.full(len(targets), MAX_CUTOFF, np.int64)
+    # The search must return enough items for the user with the most seen items. Users with histories of similar length
+    # are searched together, so that few searches are deep.
     longest_last = np.argsort(seen.lengths, kind="stable") if seen else np.arange(len(targets))
     for start in range(0, len(targets), _BATCH_USERS):
         users = longest_last[start : start + _BATCH_USERS]
         hidden = int(seen.lengths[users[-1]]) if seen else 0
-        _, found = index.search(user_vectors[users], min(DEPTH + hidden, len(candidates)))
+        _, found = index.search(user_vectors[users], min(MAX_CUTOFF + hidden, len(candidates)))
         items = candidates[found]  # [n, k], best first
         is_target = items == targets[users, None]
-        listed = is_target | ~_have(seen, users, items) if seen else np.ones_like(is_target)
-        before = np.cumsum(listed, axis=1) - listed  # recommended items ahead of each
+        listed = is_target | ~_is_seen(seen, users, items) if seen else np.ones_like(is_target)
+        before = np.cumsum(listed, axis=1) - listed  # recommended items before each
         rows, columns = np.nonzero(is_target)
-        places[users[rows]] = np.minimum(before[rows, columns], DEPTH)
-    return places
+        ranks[users[rows]] = np.minimum(before[rows, columns], MAX_CUTOFF)
+    return ranks
 
 
-def measure_ranks(places: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Returns HR and NDCG of each user in the order of METRICS, [U, 6], from places as `rank_targets` gives them.
+def measure_ranks(ranks: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Computes HR and NDCG of each user.
 
-    With a single right item, NDCG@k is 1 / log2(place + 2) when it is among the first k, else 0.
+    If the target is among the first k items, HR@k is 1 and NDCG@k is 1 / log2(rank + 2), since there is a single right
+    item. Otherwise both are 0.
+
+    Args:
+        ranks: int64 [U], from `rank_targets`.
+
+    Returns:
+        float64 [U, 6], in the order of METRICS.
     """
-    hits = (places[:, None] < np.array(CUTOFFS)).astype(float)  # [U, cutoffs]
-    return np.concatenate([hits, hits / np.log2(places + 2)[:, None]], axis=1)
+    hits = (ranks[:, None] < np.array(CUTOFFS)).astype(float)  # [U, cutoffs]
+    return np.concatenate([hits, hits / np.log2(ranks + 2)[:, None]], axis=1)
 
 
-def _have(seen: Sequences, users: npt.NDArray[np.int64], items: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
-    """Whether each of the users [n] has each of the items in their row, [n, k]."""
+def _is_seen(seen: Sequences, users: npt.NDArray[np.int64], items: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+    """Returns which of the items in each user's row the user has already, bool [n, k].
+
+    Args:
+        seen: The items that each user has.
+        users: int64 [n].
+        items: int [n, k], one row per user.
+    """
     lengths = seen.lengths[users]
     row = np.repeat(np.arange(len(users)), lengths)
     first = np.cumsum(lengths) - lengths

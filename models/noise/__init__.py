@@ -1,1 +1,1 @@
-"""Noise: inserting it, counting what it scores, how much of it a log holds, what an interaction weighs."""
+"""Noise: inserting it, estimating how much of it a log holds, recalibrating probabilities, weighing interactions."""

@@ -1,4 +1,9 @@
-"""Noise that we insert into a log ourselves: what the model learns from, and what benchmarks measure against."""
+"""Puts artificial noise into a log, and remembers where.
+
+Real logs do not say which interactions are noise. So the detector is trained on noise that we put in ourselves, and the
+benchmarks measure how much of such noise a detector finds. `insert_noise` makes sequences longer; `replace_noise`
+overwrites interactions and keeps the lengths.
+"""
 
 from dataclasses import dataclass
 
@@ -6,17 +11,18 @@ import numpy as np
 
 from ..core.sequences import Sequences
 
-REDRAWS = 50
-"""Attempts to find an item that the user does not have, before an insertion is given up."""
+MAX_DRAWS = 50
+"""How often an item is drawn for an insertion. If the user has every one of them already, the insertion is given up."""
 
 
 @dataclass(frozen=True)
 class NoisyLog:
-    """A log with noise inserted.
+    """A log with artificial noise.
 
     Attributes:
-        sequences: All users, inserted interactions among the genuine ones.
-        inserted: bool [N], true on noise; where it was inserted, `sequences.restrict(~inserted)` is the original log.
+        sequences: All users, with noise among their genuine interactions.
+        inserted: bool [N], true on noise. If the noise was inserted, `sequences.restrict(~inserted)` is the original
+            log.
     """
 
     sequences: Sequences
@@ -31,25 +37,25 @@ def insert_noise(
     seed: int | np.random.SeedSequence,
     protect_last: int = 0,
 ) -> NoisyLog:
-    """Inserts items that a user never chose at random places of the sequences.
+    """Inserts items that a user never chose, at random places in the sequences.
 
-    Every gap of the log (before, between and after interactions) is equally likely. An inserted item is always one
-    of the log that its user does not have, nor is given twice: a repeat of a genuine item is no noise, and one of an
-    inserted item would give both away. Inserted in proportion to
-    popularity, an item's popularity says nothing on whether it was inserted; inserted uniformly, rarity half gives it
-    away.
+    Every gap in the log (before, between and after interactions) is equally likely. An inserted item is always an item
+    of the log that the user does not have. A second interaction with a genuine item would not be noise. Nor is an item
+    inserted twice for the same user, since the repetition would give both away. If items are drawn in proportion to
+    popularity, an item's popularity does not tell whether it was inserted. If they are drawn uniformly, it often does:
+    rare items are then mostly noise.
 
     Args:
         sequences: The log.
-        rate: Share of the resulting interactions that are inserted, in [0, 1).
-        uniform_share: Share of the insertions drawn uniformly over the log's items; the rest are drawn in proportion to
-            the number of interactions of an item.
-        seed: Seed of the draws.
-        protect_last: The last so many interactions of each user stay the last: nothing is inserted after or
-            between them. A user with fewer gets no noise.
+        rate: Share of the interactions in the result that are inserted, in [0, 1).
+        uniform_share: Share of the insertions whose item is drawn uniformly from the items of the log. The others are
+            drawn in proportion to the number of interactions of each item.
+        seed: Seed of the random draws.
+        protect_last: This many interactions at the end of each user stay at the end: nothing is inserted between or
+            after them. A user with fewer interactions gets no noise.
 
     Returns:
-        The noisy log. Where a user has nearly all items, a few insertions less than asked for.
+        The noisy log. It holds slightly less noise than asked for if some users have nearly all items.
 
     Raises:
         ValueError: `rate` is not in [0, 1).
@@ -63,11 +69,12 @@ def insert_noise(
     gap = generator.integers(0, max(int(gaps.sum()), 1), count)
     first_gap = np.cumsum(gaps) - gaps
     user = np.searchsorted(first_gap + gaps, gap, side="right")
-    before = sequences.offsets[user] + gap - first_gap[user]  # inserted before this interaction of the log
+    before = sequences.offsets[user] + gap - first_gap[user]  # the interaction that the new one comes before
 
     items, found = _draw_new_items(sequences, user, uniform_share, generator)
     user, before, items = user[found], before[found], items[found]
-    # Stable: an insertion comes before the interaction it was drawn for, and after the last one of the user before.
+    # Sort by user, then position, with insertions first. An insertion after the last interaction of a user has the
+    # position of the next user's first interaction, so the user must come first in the order.
     order = np.lexsort(
         (
             np.concatenate([np.zeros(len(items), np.int8), np.ones(total, np.int8)]),
@@ -88,18 +95,18 @@ def replace_noise(
     seed: int | np.random.SeedSequence,
     protect_last: int = 0,
 ) -> NoisyLog:
-    """Overwrites random interactions with items that their user never chose; sequences keep their lengths.
+    """Replaces random interactions by items that the user never chose. Sequences keep their lengths.
 
     Args:
         sequences: The log.
         rate: Share of all interactions that are replaced, in [0, 1).
-        uniform_share: Share of the new items drawn uniformly over the log's items; the rest are drawn in proportion to
-            the number of interactions of an item.
-        seed: Seed of the draws.
-        protect_last: The last so many interactions of each user stay as they are.
+        uniform_share: Share of the new items that are drawn uniformly from the items of the log. The others are drawn
+            in proportion to the number of interactions of each item.
+        seed: Seed of the random draws.
+        protect_last: This many interactions at the end of each user are left as they are.
 
     Returns:
-        The noisy log. Fewer interactions than asked for are replaced where too many are protected, or where a user has
+        The noisy log. It holds less noise than asked for if too many interactions are protected, or if some users have
         nearly all items.
 
     Raises:
@@ -122,19 +129,25 @@ def replace_noise(
 def _draw_new_items(
     sequences: Sequences, user: np.ndarray, uniform_share: float, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws an item for each entry of `user` that the user does not have; also says which draws succeeded."""
+    """Draws a new item for each user of `user`, int64 [n]: one that they do not have.
+
+    A user may occur several times, and then gets different items.
+
+    Returns:
+        The items, int32 [n], and which of them were found, bool [n].
+    """
     if not len(user):
         return np.zeros(0, np.int32), np.zeros(0, bool)
-    catalogue = np.unique(sequences.items)
-    size = int(catalogue[-1]) + 1
+    log_items = np.unique(sequences.items)
+    size = int(log_items[-1]) + 1
     owned = np.unique(sequences.users * size + sequences.items)
     uniform = generator.random(len(user)) < uniform_share
     items = np.zeros(len(user), np.int32)
     missing = np.arange(len(user))
-    for _ in range(REDRAWS):
-        # A random interaction's item is a draw in proportion to popularity.
+    for _ in range(MAX_DRAWS):
+        # The item of a random interaction is a draw in proportion to popularity.
         popular = sequences.items[generator.integers(0, len(sequences.items), len(missing))]
-        any_item = catalogue[generator.integers(0, len(catalogue), len(missing))]
+        any_item = log_items[generator.integers(0, len(log_items), len(missing))]
         items[missing] = np.where(uniform[missing], any_item, popular)
         drawn, first = np.unique(user[missing] * size + items[missing], return_index=True)
         new = ~np.isin(drawn, owned, assume_unique=True)

@@ -1,16 +1,21 @@
-"""Cuts items into buckets by how often they occur, each holding about the same number of interactions."""
+"""Groups items into popularity buckets.
+
+Each bucket holds about the same number of interactions, so there are few popular items in the last bucket and many rare
+ones in the first. Noise scores and the report are broken down by bucket, to show whether rare items are treated worse.
+"""
 
 import numpy as np
 
 BUCKETS = 6
+"""Maximum number of buckets. A log with few distinct item counts has fewer."""
 
 
 def bucket_edges(counts: np.ndarray, buckets: int = BUCKETS) -> np.ndarray:
-    """Cuts items into buckets that hold about the same number of interactions; items of equal count stay together.
+    """Finds k buckets of items with about the same number of interactions. Items of equal count share a bucket.
 
     Args:
-        counts: int64 [V], interactions of each item, 1 at least.
-        buckets: Most buckets; fewer come out when few distinct counts occur.
+        counts: int64 [V], the number of interactions of each item, at least 1.
+        buckets: Maximum number of buckets. There are fewer if there are few distinct counts.
 
     Returns:
         int64 [k], ascending: the highest count in each bucket.
@@ -22,7 +27,11 @@ def bucket_edges(counts: np.ndarray, buckets: int = BUCKETS) -> np.ndarray:
 
 
 def popularity_buckets(items: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Returns the bucket of each item of `items` (int [n]), from the rarest, given all items' counts [V]; int64 [n]."""
+    """Returns the bucket of each interaction's item, int64 [n]. Bucket 0 holds the rarest items.
+
+    Args:
+        items: int [n], the item of each interaction.
+        counts: int64 [V], the number of interactions of each item. An item with none falls into bucket 0.
+    """
     edges = bucket_edges(counts[counts > 0])
-    # An item that the counts do not know is rarer than all others.
     return np.searchsorted(edges, counts[items])

@@ -1,16 +1,21 @@
-"""How much noise a log holds, and noise probabilities re-based to it.
+"""Estimates how much noise a log holds.
 
-The head learned to find noise that we inserted, so what inserted noise scores is known: the reference. A log that is a
-mixture of noise like it and of genuine interactions, in unknown shares, has at least the share of noise times the
-reference's interactions beyond any score. Beyond the score where only noise is left, it has just as many. So the share
-is the lowest ratio of the two tails (Blanchard, Lee and Scott, "Semi-supervised novelty detection", JMLR 2010, section
-4), taken where it is certain enough. A place in the sequences without noise would pull down the ratio of all: the share
-is found at the ends of sequences and before them apart, and added up. So would popular items where noise hardly falls
-on them, drawn from the whole catalogue alike: each popularity bucket's part of the reference weighs as much as the
-bucket holds of the noise, judged by the ratio in it by itself.
+The idea: while training, we inserted noise and counted what scores it gets. These counts are the reference. Say that a
+log is a mixture of such noise and genuine interactions. Look at the tail of the scores above any value: it holds all
+noise with such scores, and perhaps genuine interactions too. So the log's tail divided by the reference's tail is at
+least the share of noise. Above a score that only noise reaches, it is exactly the share. The estimate is therefore the
+lowest ratio of the two tails (Blanchard, Lee and Scott, "Semi-supervised novelty detection", JMLR 2010, section 4),
+among the tails that hold enough noise to be certain.
 
-Scores are counted in bins of the noise probability's log odds, by group of users, place in the sequence and popularity
-of the item: counts add up over shards in any order, and how much groups differ tells how certain the share is.
+Two things would make the lowest ratio too low, and are handled here:
+
+- Noise may be missing at one place in the sequences, such as their end. So the share is estimated for each place
+  separately (a stratum), and then added up.
+- Noise may be rare among popular items, for example if it was drawn uniformly from all items. So the reference of each
+  popularity bucket is weighted by the noise that the bucket holds, estimated from the bucket alone.
+
+Scores are counted in bins, see `score_counts.py`. How much the counts differ between groups of users tells how certain
+the estimate is.
 """
 
 from dataclasses import dataclass
@@ -20,90 +25,89 @@ import numpy as np
 from .score_counts import PLACES
 
 MIN_GROUPS = 8
-"""With users in fewer groups than this there is no saying how certain a share is."""
-
+"""Minimum number of groups with users. With fewer groups, nothing says how certain the estimate is."""
 
 MIN_TAIL_NOISE = 20
-"""Inserted interactions that a tail must hold for its ratio to count."""
-
-
-MIN_REFERENCE = 200
-"""Inserted interactions that there must be: a tenth of fewer would not do for a tail, and in larger tails genuine
-interactions are too many to pass for noise."""
-
+"""Minimum number of inserted interactions in a tail. The ratio of a smaller tail does not count."""
 
 MIN_TAIL_SHARE = 0.01
-"""Share of the noise that it must hold, too: further out chance, and what the head learned by heart, decide."""
+"""Minimum share of the noise in a tail. Further out, the ratio depends on chance and on noise that the detector's head
+memorised."""
 
+MIN_REFERENCE = 200
+"""Minimum number of inserted interactions in the reference. With fewer, a tenth of the noise would not be enough for a
+tail, and larger tails hold too many genuine interactions to pass for noise alone."""
 
 MIN_SEPARATION = 0.75
-"""AUROC between noise and genuine interactions below which no score is beyond all that is genuine."""
+"""Minimum AUROC between noise and genuine interactions. Below it, there is no score that only noise reaches."""
 
+_CAUTION_ERRORS = 1.645
+"""Standard errors added to the ratio of a tail before the lowest is chosen. Otherwise the lowest would be one that is
+low by chance."""
 
-_CAUTION = 1.645
-"""A tail's ratio counts with so many standard errors added, lest the lowest be the luckiest."""
+_INTERVAL_ERRORS = 1.96
+"""Standard errors on each side of the estimate that make a 95% interval."""
 
+_POOLED_INTERACTIONS = 10.0
+"""The reference of each bucket is mixed with this many interactions from all buckets together."""
 
-_INTERVAL = 1.96
+_MIN_BUCKET_NOISE = 2 * MIN_TAIL_NOISE
+"""Minimum number of inserted interactions in every bucket. With fewer, the ratio within a bucket says nothing."""
 
-
-_POOLED = 10.0
-"""Interactions' worth of all buckets together that each bucket's reference is mixed with."""
-
-
-_MIN_IN_BUCKET = 2 * MIN_TAIL_NOISE
-"""Inserted interactions in each bucket for the ratio of a bucket by itself to say anything."""
-
-
-_MIN_SHARE = 1e-4
-"""Of noise in a bucket, for all of them to count alike where none holds any."""
+_MIN_BUCKET_SHARE = 1e-4
+"""Added to each bucket's share of noise. If no bucket holds noise, they then all count in proportion to their size."""
 
 
 @dataclass(frozen=True)
 class NoiseShare:
-    """The share of a log's judged interactions that is noise like ours, with its 95% interval."""
+    """The share of a log's judged interactions that is noise of the kind we insert, with its 95% interval."""
 
     estimate: float
+    """The estimated share, in [0, 1]."""
     lower: float
+    """Lower end of the interval, at least 0."""
     upper: float
+    """Upper end of the interval, at most 1."""
     by_place: tuple[float, ...]
-    """The estimate before the end of sequences and at it; of both as one where too little is known of one of them."""
+    """The estimates before the end of sequences and at their end. If the reference holds too little noise at one of the
+    two places, there is a single estimate for both."""
 
 
 @dataclass(frozen=True)
 class NoShare:
-    """There is no saying how much noise the log holds."""
+    """The share of noise in a log cannot be estimated."""
 
     reason: str
+    """Why not, for the user."""
 
 
 def estimate_share(reference: np.ndarray, counts: np.ndarray) -> NoiseShare | NoShare:
     """Estimates the share of noise among the judged interactions of a log.
 
-    The estimate leans to the high side in a log whose genuine interactions sometimes look just like noise: what
-    cannot be told apart counts as noise. Its lower end is what the log holds with some certainty.
+    The estimate is too high if some genuine interactions look exactly like noise, since they are counted as noise. Use
+    `lower` where it matters that the log really holds that much.
 
     Args:
-        reference: Inserted interactions by place, bucket and score, see `models.probing`, [PLACES, r, BINS]; all 0
-            where not measured.
+        reference: Inserted interactions by place, popularity bucket and score, [PLACES, r, BINS]; all 0 if they were
+            not counted. See `models/training/noise_reference.py`.
         counts: The log's judged interactions by group of users, place, bucket and score, int64
             [GROUPS, PLACES, k, BINS].
 
     Returns:
-        The share, or why there is none.
+        The share, or the reason why it cannot be estimated.
     """
     if (counts.sum((1, 2, 3)) > 0).sum() < MIN_GROUPS:
         return NoShare("too few users have interactions that can be judged")
     if reference.sum() < MIN_REFERENCE:
         return NoShare("the model was trained on too few users to know what noise scores")
-    strata = _strata(reference, counts)
+    strata = split_strata(reference, counts)
     rows = np.array([stratum.counts.sum() for stratum in strata])
     weight = rows / rows.sum()
-    expected = [_expected_noise(stratum) for stratum in strata]
+    expected = [expected_noise(stratum) for stratum in strata]
     ratio, error = np.array(
         [_lowest_ratio(*of, stratum.counts.sum(1)) for of, stratum in zip(expected, strata, strict=True)]
     ).T
-    share, margin = float(weight @ ratio), float(_INTERVAL * np.hypot.reduce(weight * error))
+    share, margin = float(weight @ ratio), float(_INTERVAL_ERRORS * np.hypot.reduce(weight * error))
     noise = weight @ [distribution for distribution, _ in expected]
     if _separation(noise, counts.sum((0, 1, 2)) / counts.sum(), share) < MIN_SEPARATION:
         return NoShare("the model tells noise from this log's interactions too poorly")
@@ -111,86 +115,102 @@ def estimate_share(reference: np.ndarray, counts: np.ndarray) -> NoiseShare | No
 
 
 @dataclass(frozen=True)
-class _Stratum:
-    """Interactions whose share of noise is found by themselves.
-
-    Attributes:
-        reference: Inserted interactions by bucket and score, [r, BINS].
-        counts: The log's by group of users, bucket and score, [GROUPS, k, BINS].
-    """
+class Stratum:
+    """The part of the log for which one share of noise is estimated: one place in the sequences, or all of them."""
 
     reference: np.ndarray
+    """Inserted interactions by popularity bucket and score, [r, BINS]."""
     counts: np.ndarray
+    """The log's judged interactions by group of users, popularity bucket and score, [GROUPS, k, BINS]."""
 
 
-def _strata(reference: np.ndarray, counts: np.ndarray) -> list[_Stratum]:
-    """Cuts the log by place, where enough noise was inserted in each of them to compare it with."""
+def split_strata(reference: np.ndarray, counts: np.ndarray) -> list[Stratum]:
+    """Splits the log by place. It stays whole if the reference has too little noise at one of the places.
+
+    Args:
+        reference: As in `estimate_share`.
+        counts: As in `estimate_share`.
+    """
     if (reference.sum((1, 2)) < MIN_REFERENCE).any():
-        return [_Stratum(reference.sum(0), counts.sum(1))]
-    return [_Stratum(reference[place], counts[:, place]) for place in range(PLACES)]
+        return [Stratum(reference.sum(0), counts.sum(1))]
+    return [Stratum(reference[place], counts[:, place]) for place in range(PLACES)]
 
 
-def _expected_noise(stratum: _Stratum) -> tuple[np.ndarray, float]:
-    """Returns the distribution of noise's scores, [BINS], and the inserted interactions that it comes from."""
+def expected_noise(stratum: Stratum) -> tuple[np.ndarray, float]:
+    """Returns how the scores of the stratum's noise are expected to be distributed.
+
+    Returns:
+        The distribution over the bins, [BINS]; and the number of inserted interactions that it is based on.
+    """
     rows, size = stratum.counts.sum((0, 2)), stratum.reference.sum()  # [k]
     if len(stratum.reference) != len(rows):
         return stratum.reference.sum(0) / max(size, 1), size
-    noise, sizes = _noise_by_bucket(stratum.reference), np.maximum(stratum.reference.sum(1), _POOLED)
-    spread = rows / max(rows.sum(), 1)  # of the noise over the buckets, [k]
-    if (sizes >= _MIN_IN_BUCKET).all() and rows.any():
+    noise, sizes = _noise_by_bucket(stratum.reference), np.maximum(stratum.reference.sum(1), _POOLED_INTERACTIONS)
+    spread = rows / max(rows.sum(), 1)  # share of the noise in each bucket, [k]
+    if (sizes >= _MIN_BUCKET_NOISE).all() and rows.any():
         spread = spread * [
-            _lowest_ratio(*bucket)[0] + _MIN_SHARE
+            _lowest_ratio(*bucket)[0] + _MIN_BUCKET_SHARE
             for bucket in zip(noise, sizes, stratum.counts.swapaxes(0, 1), strict=True)
         ]
         spread /= spread.sum()
-    # Kish's effective sample size: weighted unequally, so many interactions tell as much as fewer do.
+    # Kish's effective sample size: interactions with unequal weights tell as much as a smaller number with equal ones.
     return spread @ noise, min(size, 1 / max((spread**2 / sizes).sum(), 1e-12))
 
 
 def _lowest_ratio(noise: np.ndarray, size: float, counts: np.ndarray) -> tuple[float, float]:
-    """Returns the share of noise in a part of the log, and its standard error; arguments as in `_compare_tails`."""
+    """Returns the share of noise in a part of the log, and its standard error. For arguments see `_compare_tails`."""
     if not counts.any():
         return 0.0, 0.0
-    found, ratio, error = _compare_tails(noise, size, counts)
-    certain = (found * size >= MIN_TAIL_NOISE) & (found >= MIN_TAIL_SHARE)
-    best = np.where(certain, ratio + _CAUTION * error, np.inf).argmin()
+    noise_tail, ratio, error = _compare_tails(noise, size, counts)
+    certain = (noise_tail * size >= MIN_TAIL_NOISE) & (noise_tail >= MIN_TAIL_SHARE)
+    best = np.where(certain, ratio + _CAUTION_ERRORS * error, np.inf).argmin()
     return min(float(ratio[best]), 1.0), float(error[best])
 
 
 def _compare_tails(noise: np.ndarray, size: float, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the tails of noise, the ratios of the log's tails to them, and the standard errors of those, each [BINS].
+    """Divides the log's tails by those of the noise.
 
     Args:
         noise: Distribution of the scores of noise, [BINS].
-        size: Inserted interactions that it comes from.
-        counts: The log's interactions by group of users, [GROUPS, BINS]; an empty group does not count.
+        size: Number of inserted interactions that the distribution is based on.
+        counts: The log's interactions by group of users, [GROUPS, BINS]. Empty groups are ignored.
+
+    Returns:
+        The share of the noise in each tail, the ratio of the log's tail to it, and the standard error of the ratio.
+        Each is [BINS]: the tail of a bin starts there.
     """
     rows = counts.sum(1)
     tails, rows = _tails(counts)[rows > 0], rows[rows > 0]
-    total, beyond = rows.sum(), tails.sum(0)
-    without = (beyond - tails) / np.maximum(total - rows, 1)[:, None]  # each group left out once
+    total, log_tail = rows.sum(), tails.sum(0)
+    without = (log_tail - tails) / np.maximum(total - rows, 1)[:, None]  # jackknife: each group left out once
     variance = (len(rows) - 1) / len(rows) * ((without - without.mean(0)) ** 2).sum(0)
-    # Where hardly anything lies beyond, groups differ less than chance would have it.
-    variance = np.maximum(variance, (beyond + 1) / total**2)
-    found = np.maximum(_tails(noise), 1e-12)
-    ratio = beyond / total / found
-    # One of the noise more or less is a difference even where all of it lies beyond.
-    chance = np.maximum(found * (1 - found) / size, 1 / size**2)
-    return found, ratio, np.sqrt(variance + ratio**2 * chance) / found
+    # If a tail holds hardly anything, the groups may agree by accident. Its variance is at least that of a count.
+    variance = np.maximum(variance, (log_tail + 1) / total**2)
+    noise_tail = np.maximum(_tails(noise), 1e-12)
+    ratio = log_tail / total / noise_tail
+    # The binomial variance is 0 if a tail holds all of the noise. One interaction more or less still is a difference.
+    chance = np.maximum(noise_tail * (1 - noise_tail) / size, 1 / size**2)
+    return noise_tail, ratio, np.sqrt(variance + ratio**2 * chance) / noise_tail
 
 
 def _separation(noise: np.ndarray, log: np.ndarray, share: float) -> float:
-    """Returns the AUROC between noise and the genuine part of a log with a share of noise; noise and log are [BINS]."""
+    """Returns the AUROC between noise and the genuine interactions of a log.
+
+    Args:
+        noise: Distribution of the scores of noise, [BINS].
+        log: Distribution of the scores of the log, [BINS].
+        share: The share of noise in the log.
+    """
     between = float(noise @ (log.cumsum() - log / 2))
     return float((between - share / 2) / max(1 - share, 1e-9))
 
 
 def _tails(counts: np.ndarray) -> np.ndarray:
-    """Sums over the bins from each one to the last, [..., BINS]."""
+    """Returns for each bin the sum of it and all bins after it, [..., BINS]."""
     return counts[..., ::-1].cumsum(-1)[..., ::-1]
 
 
 def _noise_by_bucket(reference: np.ndarray) -> np.ndarray:
-    """Returns the distribution of the reference's scores in each bucket, [r, BINS]."""
+    """Returns the distribution of the reference's scores within each bucket, [r, BINS]."""
     together = reference.sum(0) / max(reference.sum(), 1)
-    return (reference + _POOLED * together) / (reference.sum(1, keepdims=True) + _POOLED)
+    return (reference + _POOLED_INTERACTIONS * together) / (reference.sum(1, keepdims=True) + _POOLED_INTERACTIONS)

@@ -1,31 +1,35 @@
-"""How much an interaction should count when a recommender is trained on the log."""
+"""Turns noise probabilities into training weights.
+
+Instead of dropping suspicious interactions, a recommender can give them less weight. `clean` writes such a weight for
+every interaction.
+"""
 
 import numpy as np
 import numpy.typing as npt
 
-HARM = 3.0
-"""What an interaction of noise costs a recommender, in units of what a genuine one is worth to it.
+NOISE_COST = 3.0
+"""What one interaction of noise costs a recommender, in units of what one genuine interaction is worth to it.
 
-Noise in a history teaches steps that nobody takes, which costs more than the steps that go with a genuine interaction:
-with a fifth of Amazon Beauty inserted noise, SASRec gains the more the lower the line, down to a probability of 0.25.
+Noise costs more than a genuine interaction is worth. Dropping a genuine interaction only loses the steps to it and from
+it, but noise teaches steps that nobody takes.
 """
 
 
 def weigh_interactions(
     noise_probability: npt.NDArray[np.float32], scored: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float32]:
-    """Weighs interactions by what they can be expected to bring, less what they can be expected to cost.
+    """Weighs each interaction by its expected worth minus its expected cost.
 
-    With noise probability p an interaction is worth 1 with probability 1 - p and costs HARM with probability p, so the
-    weight is 1 - (1 + HARM) p. From p = 1 / (1 + HARM) on it is 0, and the interaction is best left out altogether: as
-    a next item to be learnt, and from the history of others.
+    An interaction with noise probability p is worth 1 with probability 1 - p, and costs NOISE_COST with probability p.
+    So its weight is 1 - (1 + NOISE_COST) p. The weight is 0 from p = 1 / (1 + NOISE_COST) upwards. Such an interaction
+    is best left out altogether: as a next item to learn, and from the history of other next items.
 
     Args:
-        noise_probability: float32 [n], calibrated for the log at hand.
-        scored: bool [n]; what could not be judged counts in full.
+        noise_probability: float32 [n], calibrated for this log.
+        scored: bool [n], false on interactions that could not be judged. Their weight is 1.
 
     Returns:
         float32 [n] in [0, 1].
     """
-    worth = np.maximum(1 - (1 + HARM) * noise_probability, 0)
+    worth = np.maximum(1 - (1 + NOISE_COST) * noise_probability, 0)
     return np.where(scored, worth, 1).astype(np.float32)

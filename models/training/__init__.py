@@ -1,1 +1,1 @@
-"""Training of the detector, stage by stage."""
+"""Trains the detector, one module per stage."""

@@ -1,6 +1,4 @@
-"""Augments the training examples with what new items and items without text lack."""
-
-from dataclasses import replace
+"""Augments the head's training examples, so that it also learns to judge new items and items without text."""
 
 import numpy as np
 import torch
@@ -11,28 +9,38 @@ from ..detector.iadsr import IADSR
 from ..detector.item_tensors import ItemTensors
 from ..noise.insertion import NoisyLog
 from ..vectors.neighbours import borrow_collaborative
-from .examples import Examples, collect_examples
+from .head_examples import HeadExamples, collect_examples
 from .training_config import TrainingConfig
 
 
-def _two_views(
+def collect_augmented_examples(
     model: IADSR,
     log: NoisyLog,
     vectors: ItemVectors,
-    catalogue: ItemTensors,
+    item_tensors: ItemTensors,
     users: np.ndarray,
     training: TrainingConfig,
     generator: np.random.Generator,
-) -> Examples:
-    """Collects the examples as they are, and once more poorer in what new items and items without text lack."""
-    every = np.arange(len(vectors.has_semantic))
-    poor = ItemTensors.select(model, _pretend_new(vectors, training.hidden_share, generator), every)
+) -> HeadExamples:
+    """Collects the examples twice: as they are, and with some vectors borrowed or hidden.
+
+    Args:
+        model: The aligned model.
+        log: The log.
+        vectors: The items.
+        item_tensors: The same items as tensors.
+        users: Whose interactions to read, bool [U].
+        training: `hidden_share` says how much is borrowed and hidden.
+        generator: Decides what is.
+    """
+    items = np.arange(len(vectors.has_semantic))
+    poorer = ItemTensors.select(model, _pretend_new(vectors, training.hidden_share, generator), items)
 
     def hide(batch: Batch) -> Batch:
         return _hide(batch, training.hidden_share, generator)
 
-    return collect_examples(model, log, catalogue, users, training.batch_positions) + collect_examples(
-        model, log, poor, users, training.batch_positions, hide
+    return collect_examples(model, log, item_tensors, users, training.batch_positions) + collect_examples(
+        model, log, poorer, users, training.batch_positions, hide
     )
 
 
@@ -43,11 +51,11 @@ def _pretend_new(vectors: ItemVectors, share: float, generator: np.random.Genera
     known = candidates & ~new
     if not new.any() or not known.any():
         return vectors
-    collaborative = vectors.collaborative.copy()
-    collaborative[new] = borrow_collaborative(
-        vectors.semantic[known], vectors.collaborative[known], vectors.semantic[new]
+    packed = vectors.pack()
+    packed.collaborative[new] = borrow_collaborative(
+        vectors.semantic[known], packed.collaborative[known], vectors.semantic[new]
     )
-    return replace(vectors, collaborative=collaborative)
+    return packed.unpack(vectors.collaborative.shape[1])
 
 
 def _hide(batch: Batch, share: float, generator: np.random.Generator) -> Batch:

@@ -3,13 +3,12 @@
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+CALIBRATION_BINS = 15
+
 
 def area_under_roc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Returns the AUROC, or 0.5 where the labels are all alike and there is nothing to tell apart."""
+    """Returns the AUROC, or 0.5 if all labels are alike and there is nothing to tell apart."""
     return float(roc_auc_score(labels, scores, sample_weight=weights)) if labels.any() and not labels.all() else 0.5
-
-
-CALIBRATION_BINS = 15
 
 
 def calibration_error(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Early stopping: train until held-out users no longer gain, then go back to where they were best."""
+"""Early stopping: train until held-out users no longer gain, then restore the best epoch."""
 
 import copy
 from dataclasses import dataclass, field
@@ -9,29 +9,26 @@ from torch import nn
 
 @dataclass
 class EarlyStopping:
-    """Remembers the best state of a module by a measurement on held-out users, lower being better.
-
-    Attributes:
-        module: What is being trained.
-        patience: Epochs without improvement that are waited for.
-        best: The best measurement so far.
-        best_epoch: Its epoch, from 1; 0 when nothing was measured yet.
-    """
+    """Remembers the best state of a module, by a measurement on held-out users. Lower is better."""
 
     module: nn.Module
+    """The module that is being trained."""
     patience: int
+    """Epochs without improvement after which training stops."""
     best: float = float("inf")
+    """The best measurement so far."""
     best_epoch: int = 0
+    """Its epoch, from 1; 0 if nothing was measured yet."""
     _state: dict[str, Any] = field(default_factory=dict)
 
     def stop_after(self, epoch: int, measured: float) -> bool:
-        """Notes the measurement after an epoch (from 1) and says whether training should end."""
+        """Notes the measurement after an epoch (from 1), and returns whether training should stop."""
         if measured < self.best:
             self.best, self.best_epoch = measured, epoch
             self._state = copy.deepcopy(self.module.state_dict())
         return epoch - self.best_epoch >= self.patience
 
     def restore_best(self) -> None:
-        """Puts the best state back into the module; leaves it as it is when nothing was measured."""
+        """Puts the best state back into the module. Leaves it unchanged if nothing was measured."""
         if self._state:
             self.module.load_state_dict(self._state)

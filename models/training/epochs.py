@@ -1,18 +1,21 @@
-"""One pass of training over the windows of a log, and the rate it is done at, the same in every stage."""
+"""One pass of training over the windows of a log, and a learning rate that falls from pass to pass."""
 
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
 from ..core.windows import Windows, batches
 
 
-def lower_rate(optimiser: torch.optim.Optimizer, first: float, epoch: int, epochs: int, least: float = 0.0) -> None:
-    """Sets the learning rate of an epoch (from 1): from `first` it falls evenly, not below the share `least` of it."""
-    for group in optimiser.param_groups:
-        group["lr"] = first * max(1 - (epoch - 1) / epochs, least)
+def falling_rate(optimiser: torch.optim.Optimizer, epochs: int, least: float = 0.0) -> LambdaLR:
+    """Returns a schedule, to be stepped after each of `epochs` epochs, by which the learning rate falls evenly.
+
+    It falls towards 0, but not below the share `least` of the first rate.
+    """
+    return LambdaLR(optimiser, lambda done: max(1 - done / epochs, least))
 
 
 def run_epoch(
@@ -29,9 +32,9 @@ def run_epoch(
         windows: What to train on.
         batch_positions: Most padded positions per batch.
         generator: Shuffles the batches.
-        optimiser: Of what is trained.
-        loss_of: Gives the mean loss of a batch, as `batches` yields it.
-        report: Called with the fraction of the windows that is done.
+        optimiser: Holds the parameters that are trained.
+        loss_of: Computes the mean loss of a batch, as `batches` yields it.
+        report: Called after each batch with the fraction of the windows that is done.
 
     Returns:
         The mean loss over windows.

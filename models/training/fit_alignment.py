@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ..core.windows import Windows, batches
 from ..detector.batch import Batch
-from ..detector.iadsr import IADSR, Interests
+from ..detector.iadsr import IADSR
+from ..detector.interests import Interests
 from ..detector.item_tensors import ItemTensors
 from ..noise.insertion import NoisyLog
 from .detection_metrics import area_under_roc
@@ -18,42 +19,39 @@ from .epochs import run_epoch
 from .losses import hard_gumbel_sigmoid, info_nce, sampled_softmax
 from .training_config import TrainingConfig
 
-ALIGNED_POSITIONS = 1024
-"""Positions per batch that InfoNCE tells apart; its cost grows with their square."""
+MAX_ALIGNED = 1024
+"""Most positions of a batch that InfoNCE tells apart. Its cost grows with their square."""
 
 
 @dataclass(frozen=True)
 class AlignmentFit:
-    """Stage 2's result, beside the trained model.
-
-    Attributes:
-        epochs: The best epoch.
-        held_out_auroc: AUROC of the paper's own score, minus the sum of the three similarities, in finding the noise
-            inserted into held-out users.
-    """
+    """What came of the training, beside the trained model."""
 
     epochs: int
+    """The best epoch."""
     held_out_auroc: float
+    """AUROC at which the paper's own score, minus the sum of the three similarities, finds the noise inserted into
+    held-out users."""
 
 
 def fit_alignment(
     model: IADSR,
     log: NoisyLog,
-    catalogue: ItemTensors,
+    item_tensors: ItemTensors,
     windows: Windows,
     held_out: Windows,
     training: TrainingConfig,
     generator: np.random.Generator,
     report: Callable[[int, float, dict[str, float]], None],
 ) -> AlignmentFit:
-    """Trains everything but the noise head until detection on held-out users no longer gets better.
+    """Trains everything but the noise head, until detection on held-out users no longer gets better.
 
     The loss is the paper's: next item, both InfoNCE terms and reconstruction, all weighted 1 (section 4.4).
 
     Args:
-        model: Its backbone and `predict` come from stage 1.
-        log: The log; which interactions were inserted is used for stopping only.
-        catalogue: The item vectors.
+        model: The model. Its backbone and `predict` come from stage 1.
+        log: The log. Which interactions were inserted is used for stopping only.
+        item_tensors: The items of the log.
         windows: Windows to train on.
         held_out: Windows of users that are not trained on.
         training: How to train.
@@ -69,8 +67,8 @@ def fit_alignment(
     def loss_of(chosen: np.ndarray, index: np.ndarray, mask: np.ndarray) -> Tensor:
         items = log.sequences.items[index]
         negatives = log.sequences.items[generator.integers(0, len(log.inserted), training.negatives)]
-        sample = torch.from_numpy(generator.permutation(int(mask.sum()))[:ALIGNED_POSITIONS])
-        return _loss(model, catalogue, items, mask, negatives, sample, noise, training.temperature)
+        sample = torch.from_numpy(generator.permutation(int(mask.sum()))[:MAX_ALIGNED])
+        return _loss(model, item_tensors, items, mask, negatives, sample, noise, training.temperature)
 
     for epoch in range(1, training.alignment_epochs + 1):
         model.train()
@@ -82,7 +80,7 @@ def fit_alignment(
             loss_of,
             lambda done, epoch=epoch: report(epoch, done, {}),
         )
-        measured = _paper_auroc(model, log, catalogue, held_out, training.batch_positions)
+        measured = _paper_auroc(model, log, item_tensors, held_out, training.batch_positions)
         report(epoch, 1.0, {"training_loss": training_loss, "held_out_auroc": measured})
         if stopping.stop_after(epoch, -measured):
             break
@@ -92,7 +90,7 @@ def fit_alignment(
 
 def _loss(
     model: IADSR,
-    catalogue: ItemTensors,
+    item_tensors: ItemTensors,
     items: np.ndarray,
     mask: np.ndarray,
     negatives: np.ndarray,
@@ -100,14 +98,14 @@ def _loss(
     noise: torch.Generator,
     temperature: float,
 ) -> Tensor:
-    batch = catalogue.batch(items, mask)
+    batch = item_tensors.batch(items, mask)
     ids, others = torch.from_numpy(items.astype(np.int64)), torch.from_numpy(negatives.astype(np.int64))
     interests = model.interests(batch)
     follows = batch.mask[:, 1:]
     next_item = sampled_softmax(
         model.predict(interests.collaborative[:, :-1][follows]),
         batch.collaborative.gathered()[:, 1:][follows],
-        catalogue.collaborative[others],
+        item_tensors.collaborative[others],
         ids[:, 1:][follows],
         others,
         temperature,
@@ -119,24 +117,26 @@ def _loss(
         temperature,
         ids[batch.mask][sample][known],
     )
-    readers = batch.has_semantic.any(1)
-    long = info_nce(interests.user_collaborative[readers], interests.user_semantic[readers], temperature)
+    has_text = batch.has_semantic.any(1)
+    long = info_nce(interests.user_collaborative[has_text], interests.user_semantic[has_text], temperature)
     return next_item + short + long + _reconstruction(model, batch, interests, noise)
 
 
 def _reconstruction(model: IADSR, batch: Batch, interests: Interests, noise: torch.Generator) -> Tensor:
-    """How badly the kept interests give back their items, as mean squared error (paper section 4.3)."""
+    """Returns the mean squared error of items reconstructed from the interests that are kept (paper section 4.3)."""
     logits = model.similarities(interests, batch)[0].sum(-1)  # [B, T]
     kept = hard_gumbel_sigmoid(logits, noise)[..., None] * interests.collaborative  # [B, T, h]
     return (model.decode(kept) - batch.collaborative.gathered())[batch.mask].square().mean()
 
 
-def _paper_auroc(model: IADSR, log: NoisyLog, catalogue: ItemTensors, windows: Windows, batch_positions: int) -> float:
+def _paper_auroc(
+    model: IADSR, log: NoisyLog, item_tensors: ItemTensors, windows: Windows, batch_positions: int
+) -> float:
     model.eval()
     scores, labels = [], []
     with torch.inference_mode():
         for _, index, mask in batches(windows, batch_positions):
-            batch = catalogue.batch(log.sequences.items[index], mask)
+            batch = item_tensors.batch(log.sequences.items[index], mask)
             total = model.similarities(model.interests(batch), batch)[0].sum(-1)
             scores.append(-total.numpy()[mask])
             labels.append(log.inserted[index[mask]])

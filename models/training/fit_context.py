@@ -1,4 +1,4 @@
-"""Stage 2, second part: the interest that leaves the item out learns to tell a user's items from others."""
+"""Stage 2, second part: the context, which leaves the item out, learns to tell a user's items from others."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,35 +13,31 @@ from ..detector.batch_builder import BatchBuilder
 from ..detector.iadsr import IADSR
 from ..detector.item_tensors import ItemTensors
 from .early_stopping import EarlyStopping
-from .epochs import lower_rate, run_epoch
+from .epochs import falling_rate, run_epoch
 from .losses import sampled_softmax
 from .training_config import TrainingConfig
 
 MAX_BATCH = 1536
-"""Positions; small batches learn more from a log, and larger ones are no faster for it."""
+"""Most positions per batch. Small batches learn more from a log, and larger ones are no faster."""
 
-
-_MIN_RATE = 0.1
-"""What is left of the learning rate in the last epoch."""
+MIN_RATE_SHARE = 0.1
+"""The learning rate falls evenly from epoch to epoch, but not below this share of the first."""
 
 
 @dataclass(frozen=True)
 class ContextFit:
-    """The result, beside the trained model.
-
-    Attributes:
-        epochs: The best epoch.
-        held_out_loss: Loss of held-out users there.
-    """
+    """What came of the training, beside the trained model."""
 
     epochs: int
+    """The best epoch."""
     held_out_loss: float
+    """Loss of held-out users at the best epoch."""
 
 
 def fit_context(
     model: IADSR,
     sequences: Sequences,
-    catalogue: ItemTensors,
+    item_tensors: ItemTensors,
     users: np.ndarray,
     held_out: np.ndarray,
     training: TrainingConfig,
@@ -51,19 +47,20 @@ def fit_context(
     """Trains `model.context` to tell each item of a user from popular ones, until held-out users no longer gain.
 
     Args:
-        model: Whose context is trained.
-        sequences: The log, with the noise that we inserted: it must be as familiar as the log's own.
-        catalogue: The item vectors.
-        users: Whom to train on, bool [U].
-        held_out: Who decides when to stop, bool [U].
+        model: The model whose context is trained.
+        sequences: The log with the inserted noise, which must be as familiar as the log's own.
+        item_tensors: The items of the log.
+        users: Users to train on, bool [U].
+        held_out: Users that decide when to stop, bool [U].
         training: How to train.
         generator: Source of batches and negatives.
         report: Called with the epoch (from 1), the fraction of it that is done, and measurements at its end.
     """
-    reader = BatchBuilder(model, sequences, catalogue)
-    several = reader.windows.lengths > 1
-    windows, measured = (reader.windows.select(several & part[reader.windows.users]) for part in (users, held_out))
+    builder = BatchBuilder(model, sequences, item_tensors)
+    several = builder.windows.lengths > 1
+    windows, measured = (builder.windows.select(several & part[builder.windows.users]) for part in (users, held_out))
     optimiser = torch.optim.Adam(model.context.parameters(), lr=training.context_learning_rate)
+    schedule = falling_rate(optimiser, training.context_epochs, MIN_RATE_SHARE)
     stopping = EarlyStopping(model.context, training.patience)
     size = min(training.batch_positions, MAX_BATCH)
 
@@ -74,20 +71,19 @@ def fit_context(
     same_negatives = draw()  # at every measurement, so that epochs compare
 
     def loss_of(part: Windows, chosen: np.ndarray, index: np.ndarray, mask: np.ndarray, drawn) -> Tensor:
-        batch = reader.batch(part.users[chosen], index, mask)
+        batch = builder.batch(part.users[chosen], index, mask)
         judged = torch.from_numpy(part.judged(chosen, mask)) & (batch.has_collaborative | batch.has_semantic)
         targets = torch.from_numpy(sequences.items[index].astype(np.int64))[judged]
         items, folds = drawn
-        others = catalogue.batch(items[:, None], np.ones((len(items), 1), bool), folds)
+        others = item_tensors.batch(items[:, None], np.ones((len(items), 1), bool), folds)
         negatives = model.context.items(others)[:, 0]  # [m, size]
-        vectors, led_to = model.context(batch)
+        vectors, contexts = model.context(batch)
         return sampled_softmax(
-            led_to[judged], vectors[judged], negatives, targets, torch.from_numpy(items), training.temperature
+            contexts[judged], vectors[judged], negatives, targets, torch.from_numpy(items), training.temperature
         )
 
     for epoch in range(1, training.context_epochs + 1):
         model.context.train()
-        lower_rate(optimiser, training.context_learning_rate, epoch, training.context_epochs, _MIN_RATE)
         training_loss = run_epoch(
             windows,
             size,
@@ -96,6 +92,7 @@ def fit_context(
             lambda chosen, index, mask: loss_of(windows, chosen, index, mask, draw()),
             lambda done, epoch=epoch: report(epoch, done, {}),
         )
+        schedule.step()
         model.context.eval()
         with torch.inference_mode():
             parts = [

@@ -1,4 +1,4 @@
-"""Stage 2, second part: the noise head, trained on the noise that we inserted and calibrated on held-out users."""
+"""The last stage: trains the noise head on the noise that training inserted, and calibrates it on held-out users."""
 
 from collections.abc import Callable
 
@@ -14,18 +14,18 @@ from ..detector.features import SIMILARITIES
 from ..detector.iadsr import IADSR
 from .detection_metrics import area_under_roc, calibration_error
 from .early_stopping import EarlyStopping
-from .epochs import lower_rate
-from .examples import Examples
+from .epochs import falling_rate
+from .head_examples import HeadExamples
 from .training_config import TrainingConfig
 
 MAX_BATCH = 1024
-"""Examples per batch of the noise head."""
+"""Most examples per batch."""
 
 
-def fit_decision(
+def fit_head(
     model: IADSR,
-    examples: Examples,
-    held_out: Examples,
+    examples: HeadExamples,
+    held_out: HeadExamples,
     training: TrainingConfig,
     generator: np.random.Generator,
     report: Callable[[int, float, dict[str, float]], None],
@@ -33,30 +33,32 @@ def fit_decision(
     """Trains the noise head by binary cross-entropy, keeps the best epoch for held-out users, and calibrates on them.
 
     Args:
-        model: The aligned model; its head, standardisation and calibration are set.
-        examples: To train on.
-        held_out: Of users not trained on.
+        model: The aligned model. Its head, standardisation and calibration are set.
+        examples: Examples to train on.
+        held_out: Examples of users that are not trained on.
         training: How to train.
         generator: Source of the batches.
         report: Called with the epoch (from 1), the fraction of it that is done, and measurements at its end.
 
     Returns:
-        Detection measurements on held-out users, noise being as frequent at every popularity and length.
+        Detection measurements on held-out users. Their noise is weighted to be as frequent at every popularity and
+        length.
     """
     _standardise(model, examples)
-    optimiser = torch.optim.AdamW(model.head.parameters(), weight_decay=training.head_weight_decay)
-    # The falling rate ends the training; what held-out users decide is which epoch is kept.
+    optimiser = torch.optim.AdamW(
+        model.head.parameters(), lr=training.head_learning_rate, weight_decay=training.head_weight_decay
+    )
+    schedule = falling_rate(optimiser, training.head_epochs)
+    # The falling rate ends the training. Held-out users decide only which epoch is kept.
     stopping = EarlyStopping(model.head, training.head_epochs)
 
-    def logits(rows: Examples) -> Tensor:
+    def logits(rows: HeadExamples) -> Tensor:
         return model.head_logit(rows.features, rows.defined, rows.length)
 
-    def loss_of(rows: Examples) -> Tensor:
+    def loss_of(rows: HeadExamples) -> Tensor:
         return F.binary_cross_entropy_with_logits(logits(rows), rows.label, rows.weight)
 
-    trains = model.config.head == "agreement"  # the paper's, the sum of the similarities, has nothing to train
-    for epoch in range(1, training.head_epochs + 1 if trains else 1):
-        lower_rate(optimiser, training.head_learning_rate, epoch, training.head_epochs)
+    for epoch in range(1, training.head_epochs + 1 if model.head.trains else 1):
         order = torch.from_numpy(generator.permutation(len(examples.label)))
         for rows in order.split(min(training.batch_positions, MAX_BATCH)):
             chosen = examples.select(rows)
@@ -64,20 +66,21 @@ def fit_decision(
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
+        schedule.step()
         with torch.no_grad():
             measured = loss_of(held_out).item()
         report(epoch, 1.0, {"held_out_loss": measured})
         if stopping.stop_after(epoch, measured):
             break
     stopping.restore_best()
-    if not trains:
+    if not model.head.trains:
         report(training.head_epochs, 1.0, {})
     with torch.no_grad():
         return _calibrate(model, held_out, logits(held_out).numpy().astype(np.float64))
 
 
-def _standardise(model: IADSR, examples: Examples) -> None:
-    """Stores what is usual: of each feature in training, and of the similarities among genuine interactions."""
+def _standardise(model: IADSR, examples: HeadExamples) -> None:
+    """Stores mean and deviation of each feature, and of the similarities among genuine interactions."""
     mean, deviation = _moments(examples.features, examples.defined)
     model.feature_mean[: len(mean)].copy_(mean)
     model.feature_deviation[: len(mean)].copy_(deviation)
@@ -94,15 +97,15 @@ def _moments(values: Tensor, defined: Tensor) -> tuple[Tensor, Tensor]:
     return mean, variance.sqrt().clamp(min=1e-4)
 
 
-def _calibrate(model: IADSR, held_out: Examples, logits: np.ndarray) -> dict[str, float]:
-    """Fits Platt's scale and shift of the logit (without a penalty) and measures what comes of it.
+def _calibrate(model: IADSR, held_out: HeadExamples, logits: np.ndarray) -> dict[str, float]:
+    """Fits Platt's scale and shift of the logit, without a penalty, and measures the calibrated probability.
 
-    Both happen on the same users: two numbers fitted on thousands of interactions flatter the measurements very little.
+    Both use the same users. Two numbers fitted on thousands of interactions flatter the measurements very little.
     """
     label, weight = held_out.label.numpy(), held_out.weight.numpy().astype(np.float64)
     if label.any() and not label.all():
         platt = LogisticRegression(C=np.inf).fit(logits[:, None], label, weight)
-        # A negative scale would turn the order round; it can only come of a head that learned nothing.
+        # A negative scale would reverse the order. It can only come from a head that learned nothing.
         scale, shift = max(float(platt.coef_[0, 0]), 1e-3), float(platt.intercept_[0])
         model.calibration.copy_(torch.tensor([scale, shift]))
     scale, shift = model.calibration.tolist()

@@ -19,12 +19,12 @@ from .training_config import TrainingConfig
 
 
 class Recommender(nn.Module):
-    """A backbone with an item table that serves as input and, tied, as output."""
+    """A backbone with an item table that serves both as input and as output (tied weights)."""
 
     def __init__(self, config: IADSRConfig, items: int):
         super().__init__()
         self.table = nn.Embedding(items, config.collaborative_dimension)
-        # Only directions count. Short vectors turn quickly at first; at torch's default length they barely move.
+        # Only directions count. Short vectors turn quickly at first. At torch's default length they would barely move.
         nn.init.normal_(self.table.weight, std=0.03)
         self.backbone = make_backbone(config)
         self.predict = nn.Linear(config.hidden_dimension, config.collaborative_dimension)
@@ -36,17 +36,14 @@ class Recommender(nn.Module):
 
 @dataclass(frozen=True)
 class RecommenderFit:
-    """Stage 1's result.
-
-    Attributes:
-        recommender: At its best epoch.
-        epochs: That epoch.
-        held_out_loss: Next-item loss of held-out users there.
-    """
+    """Stage 1's result."""
 
     recommender: Recommender
+    """The recommender at its best epoch."""
     epochs: int
+    """The best epoch."""
     held_out_loss: float
+    """Next-item loss of held-out users at the best epoch."""
 
 
 def fit_recommender(
@@ -118,15 +115,15 @@ def fit_recommender(
 
 
 def _target_steps(mask: np.ndarray, ahead_share: float, generator: np.random.Generator) -> np.ndarray:
-    """Picks for each position but the last which later one to predict, int64 [B, T - 1]: the next, or any at random."""
+    """Picks the later position that each position predicts, int64 [B, T - 1]: the next one, or a random one."""
     following = np.arange(1, mask.shape[1])
     left = np.maximum(mask.sum(1, keepdims=True) - following, 1)  # [B, T - 1] later positions
     random_step = following + (generator.random(left.shape) * left).astype(np.int64)
     any_later = generator.random(left.shape) < ahead_share
-    # On padding the pick is never used; it only has to exist.
+    # On padding the pick is not used. It only has to be a valid index.
     return np.where(any_later, np.minimum(random_step, mask.shape[1] - 1), following)
 
 
 def _draw(sequences: Sequences, count: int, generator: np.random.Generator) -> np.ndarray:
-    """Draws items in proportion to popularity: those of random interactions."""
+    """Draws items in proportion to popularity, by drawing random interactions."""
     return sequences.items[generator.integers(0, len(sequences.items), count)].astype(np.int64)

@@ -13,7 +13,7 @@ def info_nce(left: Tensor, right: Tensor, temperature: float, groups: Tensor | N
         right: Their partners in the other, [n, h].
         temperature: Divides the cosines.
         groups: int [n]; rows of the same group are no negatives of one another. Two positions that hold the same
-            item have the same text, and telling them apart cannot be asked for.
+            item have the same text, so that nothing can tell them apart.
 
     Returns:
         The mean loss, a scalar; 0 when there are fewer than two rows.
@@ -39,9 +39,9 @@ def sampled_softmax(
     """Cross-entropy of the next item against negatives shared by all positions, on cosines.
 
     With negatives drawn in proportion to popularity and no correction for it, the optimal logit is the pointwise
-    mutual information of context and item (Levy and Goldberg, 2014): how much more often they meet than
-    chance has it, with popularity divided out. That is the question a noise detector asks; the usual correction,
-    which ranks by plain probability, would call every popular item a good fit.
+    mutual information of context and item (Levy and Goldberg, 2014): how much more often they meet than by
+    chance, with popularity divided out. That is what a noise detector needs to know. The usual correction ranks by
+    plain probability, and would call every popular item a good fit.
 
     Args:
         context: Predictions, [n, d].
@@ -54,7 +54,7 @@ def sampled_softmax(
     Returns:
         The mean loss, a scalar; 0 when there is nothing to predict.
     """
-    if len(context) == 0:  # a batch of users with one interaction each; the mean over nothing would be NaN
+    if len(context) == 0:  # all users of the batch have one interaction; the mean over nothing would be NaN
         return context.sum() * 0
     context = F.normalize(context, dim=-1)
     positive = (context * F.normalize(targets, dim=-1)).sum(-1, keepdim=True)  # [n, 1]
@@ -65,9 +65,9 @@ def sampled_softmax(
 
 
 def hard_gumbel_sigmoid(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """A random 0 or 1, with P(1) = sigmoid(logit) exactly, through which gradients flow (straight-through).
+    """Draws 0 or 1, with P(1) = sigmoid(logit) exactly; gradients pass through (straight-through).
 
-    The difference of two Gumbel variables is logistic. Adding only one of them, as in the published code, gives
+    The difference of two Gumbel variables is logistic. The published code adds only one of them, which gives
     P(1) = 1 - exp(-exp(logit)) instead.
 
     Args:

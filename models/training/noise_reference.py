@@ -1,4 +1,7 @@
-"""Measures what inserted noise scores where there is hardly any: the reference that a share of noise is read from."""
+"""Measures which scores inserted noise gets while there is hardly any of it.
+
+A log's share of noise is estimated by comparing the scores of the log with this reference.
+"""
 
 import numpy as np
 
@@ -10,8 +13,8 @@ from ..noise.popularity import BUCKETS, popularity_buckets
 from ..noise.score_counts import BINS, PLACES, count_scores, places
 
 FOLDS = 20
-"""The inserted interactions are scored a twentieth at a time. All at once, they would blur each other's context, and
-score lower than the noise of a cleaner log; a fifth at a time, a twentieth more noise was read from it."""
+"""The inserted interactions are scored in this many parts, one at a time. All at once, they would blur each other's
+context and score lower than the noise of a cleaner log, and too much noise would be estimated."""
 
 
 def measure_noise_reference(
@@ -19,24 +22,24 @@ def measure_noise_reference(
 ) -> np.ndarray:
     """Counts the scores of the noise that training inserted, by place and popularity bucket of its item.
 
-    Among what is noise without a doubt, the head knows the interactions that it was shown by heart: those scored higher
-    than noise of the log to be cleaned does, and a share read from them came out up to a third too low. Of users that
-    stage 1 has not seen noise scores lower than of those that it has, as nearly all of the log are, and a share read
-    from them came out a fifth to a quarter too high.
+    The choice of users matters. The head knows by heart the noise that it was trained on, and scores it higher than
+    the noise of a log to be cleaned; a share estimated from it comes out too low. The noise of users that stage 1 has
+    not seen scores lower than that of users it has seen, and nearly all users of the log are seen; a share estimated
+    from it comes out too high.
 
     Args:
         model: The trained and calibrated model.
-        log: The log with the noise that stage 1 has seen.
-        vectors: The catalogue.
-        users: Whose noise counts, bool [U]: users that the head was not trained on, and stage 1 was.
+        log: The log with the inserted noise that stage 1 has seen.
+        vectors: The items of the log.
+        users: Users whose noise counts, bool [U]. Stage 1 was trained on them, and the head was not.
         generator: Deals the noise into folds.
 
     Returns:
-        int64 [PLACES, BUCKETS, BINS], see `noise_share`.
+        int64 [PLACES, BUCKETS, BINS], see `noise.share`.
     """
     items, inserted, asked = log.sequences.items, log.inserted, users[log.sequences.users]
     fold = generator.integers(0, FOLDS, len(items))
-    # Popularity as the log has it without our noise.
+    # Popularity in the log without the inserted noise.
     counts = np.bincount(items[~inserted], minlength=len(vectors.has_semantic))
     bucket = popularity_buckets(items, counts)
     reference = np.zeros((PLACES, BUCKETS, BINS), np.int64)

@@ -1,4 +1,4 @@
-"""How a model is trained, each field documented where it stands."""
+"""What can be set about training."""
 
 from dataclasses import dataclass
 
@@ -8,24 +8,24 @@ class TrainingConfig:
     """How a model is trained. The defaults suit logs of 100 thousand to a few million interactions."""
 
     seed: int = 0
-    """Everything random in training is drawn from this seed; the same data, seed, number of threads and machine
-    give the same bits."""
+    """Everything random in training is drawn from this seed. The same data, seed, number of threads and machine give
+    the same bits."""
 
     noise_rate: float = 0.15
-    """Share of interactions in the training log that we insert as noise. The noise probability is calibrated for
-    this share: it answers "inserted or genuine?" in a log with so many inserted."""
+    """Share of interactions in the training log that training inserts as noise. The noise probability is calibrated for
+    this share: it answers "inserted or genuine?" in a log of which this share was inserted."""
 
     uniform_share: float = 0.2
-    """Share of the inserted noise drawn uniformly over items; the rest follows popularity."""
+    """Share of the inserted noise that is drawn uniformly over items. The rest follows popularity."""
 
     held_out_share: float = 0.1
-    """Share of users never trained on: once for stopping stage 1, and again, from among the users that stage 1
-    has seen, for stopping stage 2 and for calibration."""
+    """Share of users that are held out, twice: some from stage 1, to decide when it stops; and as many others, which
+    stage 1 has seen, from stage 2, to decide when it stops and to calibrate it."""
 
     hidden_share: float = 0.15
-    """Share of interactions whose text, and as many whose collaborative vector, is hidden in a second view of the
-    training data, and of items whose collaborative vector is borrowed there from items of similar text, so that the
-    noise head also learns to judge with one modality and with items that the model does not know."""
+    """The noise head also sees its training data a second time, made poorer: this share of interactions loses the text,
+    as many others lose the collaborative vectors, and this share of items borrows its vectors from items of similar
+    text. So the head learns to judge with one modality, and to judge items that are new to the model."""
 
     collaborative_epochs: int = 20
     """Most epochs of stage 1, next-item prediction."""
@@ -34,35 +34,36 @@ class TrainingConfig:
     """Most epochs of stage 2, interest alignment."""
 
     context_epochs: int = 6
-    """Most epochs of the interests that leave the item out."""
+    """Most epochs of the context, which leaves the item out."""
 
     context_learning_rate: float = 3e-3
-    """Adam's learning rate there, in the first epoch; it falls from epoch to epoch."""
+    """Adam's learning rate for the context, in the first epoch. It falls from epoch to epoch."""
 
     context_negatives: int = 512
-    """Negative items per batch there."""
+    """Negative items per batch for the context."""
 
     head_epochs: int = 8
-    """Most epochs of the noise head, which trains on agreement features computed once."""
+    """Epochs of the noise head, which trains on agreement features that are computed once."""
 
     head_learning_rate: float = 5e-3
-    """Adam's learning rate there, in the first epoch; it falls from epoch to epoch."""
+    """AdamW's learning rate for the head, in the first epoch. It falls from epoch to epoch."""
 
     head_weight_decay: float = 0.1
-    """Of AdamW there. Without it the head learns the log's own noise, which it is told is genuine, by heart."""
+    """AdamW's weight decay for the head. Without it the head learns the log's own noise by heart, as genuine: that is
+    how it is labelled."""
 
     patience: int = 2
     """Epochs without improvement on held-out users before a stage stops."""
 
     learning_rate: float = 1e-3
-    """Adam's learning rate, wherever no other is named."""
+    """Adam's learning rate in all other stages."""
 
     batch_positions: int = 4096
-    """Most padded positions per batch. A small log takes smaller batches, for fifty steps an epoch."""
+    """Most padded positions per batch. A small log gets smaller batches, for about fifty steps an epoch."""
 
     ahead_share: float = 0.5
-    """Share of positions that stage 1 asks for a random later interaction instead of the next one. Where many
-    interactions carry the same time, the order is half chance, and what comes anywhere later says as much."""
+    """Share of positions at which stage 1 predicts a random later interaction instead of the next one. In many logs,
+    interactions share a time and their order is half chance; any later interaction then says as much as the next."""
 
     negatives: int = 1024
     """Negative items per batch, shared by its positions."""

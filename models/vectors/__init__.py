@@ -1,1 +1,1 @@
-"""Item vectors learned from the log: co-occurrence, the components in which users agree, neighbours."""
+"""Item vectors that are learned from the log: co-occurrence, components in which users agree, neighbours."""

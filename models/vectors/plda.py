@@ -1,9 +1,10 @@
 """The directions of item vectors in which the items of one user agree.
 
-Vectors vary in much that says nothing of taste. Take an item's vector for what its user likes plus what is the item's
-own, both Gaussian, and find the directions in which the two are independent (probabilistic linear discriminant
-analysis; Ioffe, ECCV 2006). When an item is compared with the mean of n items of its user, a direction deserves a
-weight of a / (1 + (n - 1) a), where a is its agreement: the share of its variance that is the user's.
+Vectors vary in many ways that say nothing of taste. The model: an item's vector is the sum of what its user likes and
+of what is the item's own, both Gaussian. The directions in which the two are independent are found (probabilistic
+linear discriminant analysis; Ioffe, ECCV 2006). When an item is compared with the mean of n items of its user, a
+direction deserves a weight of a / (1 + (n - 1) a), where a is its agreement: the share of its variance that is the
+user's.
 """
 
 from dataclasses import dataclass
@@ -13,43 +14,38 @@ import scipy.linalg
 
 from ..core.sequences import Sequences
 from ..core.windows import Windows, cut_windows
-from .co_occurrence import COMPANY, memberships, unit_vectors
+from .co_occurrence import MAX_TOGETHER, memberships, unit_vectors
 
 _SHRINKAGE = 0.02
-"""How far the covariance is drawn to one that is equal in all directions, lest rare ones be blown up."""
-
+"""How far the covariance is drawn towards one that is equal in all directions. Otherwise rare directions would count
+too much."""
 
 _MIN_AGREEMENT = 1e-6
-"""Agreement of a direction counts as no less: an estimate may be below 0, and where all are, all weigh the same."""
-
+"""The agreement of a direction counts as this at least. An estimate may be below 0; if all are, all weigh the same."""
 
 _HISTORY = 0.5
-"""n, as a share of the median length of a sequence: items near in time, and the most alike, count for more."""
-
+"""n, as a share of the median length of a sequence. It is below 1 because items near in time, and the most similar
+ones, count for more."""
 
 _ROUNDING = 1e-5
-"""Texts that differ by less than this share from the mean do not, and must not be blown up."""
-
+"""Texts that differ from the mean by less than this share of its length differ by rounding errors only."""
 
 _TEXT_SIZE = 0.2
-"""Root mean square of the text components, over interactions: what layers of weights about 1 read."""
+"""Root mean square of the text components over interactions: a size that suits layers with weights of about 1."""
 
 
 @dataclass(frozen=True)
 class _Moments:
-    """Sums of products of vectors: of two interactions of a window, each counting once in all, and of each by itself.
-
-    Attributes:
-        together: [n, n].
-        paired: Interactions in `together`.
-        alone: [n, n].
-        interactions: In `alone`.
-    """
+    """Sums of products of vectors."""
 
     together: np.ndarray
+    """Of two interactions of a window, [n, n]. The pairs of an interaction are weighted to count as one."""
     paired: float
+    """Interactions in `together`."""
     alone: np.ndarray
+    """Of each interaction with itself, [n, n]."""
     interactions: float
+    """Interactions in `alone`."""
 
     def __add__(self, other: "_Moments") -> "_Moments":
         return _Moments(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
@@ -61,41 +57,41 @@ def fit_text_components(
     """Finds the components of text embeddings that agree most within users, and weighs them by how much they do.
 
     Args:
-        sequences: The log, with the noise that we inserted: it must be as familiar as the log's own.
-        semantic: Text embeddings of the catalogue, float [V, D].
-        has_semantic: bool [V]; rows of `semantic` are meaningless where false.
+        sequences: The log with the inserted noise, which must be as familiar as the log's own.
+        semantic: Text embeddings of the items, float [V, D].
+        has_semantic: bool [V]; a row of `semantic` means nothing where it is false.
         count: k, how many components; at most D.
 
     Returns:
-        The mean embedding of an interaction, float32 [D], and the basis, float32 [D, k]: components are
-        `(embedding - mean) @ basis`, the weightiest first. The basis is zero where no texts differ.
+        The mean embedding of an interaction, float32 [D], and the basis, float32 [D, k]. Components are
+        `(embedding - mean) @ basis`, those of the largest weight first. The basis is zero if no texts differ.
     """
     counts = np.bincount(sequences.items, minlength=len(semantic)) * has_semantic
     texts = np.where(has_semantic[:, None], semantic, 0).astype(np.float32)
     mean = counts @ texts / max(counts.sum(), 1)
     texts = ((texts - mean) * has_semantic[:, None]).astype(np.float32)
     texts[np.linalg.norm(texts, axis=1) < _ROUNDING * np.linalg.norm(mean)] = 0
-    moments = _measure(sequences, cut_windows(sequences, COMPANY), texts)
+    moments = _measure(sequences, cut_windows(sequences, MAX_TOGETHER), texts)
     basis = _weigh(moments, count, _history(sequences))
     square = np.trace(basis.T @ moments.alone @ basis) / max(moments.interactions, 1) / count
     return mean.astype(np.float32), (basis * (_TEXT_SIZE / np.sqrt(square) if square > 0 else 0)).astype(np.float32)
 
 
 def agreeing_vectors(vectors: np.ndarray, sequences: Sequences, count: int) -> np.ndarray:
-    """Turns vectors learned from other users into those components of them that agree most within users.
+    """Reduces out-of-fold vectors to the components that agree most within users.
 
-    What agrees in the sequences of users whom the vectors have not seen is more than chance: the others of so many
-    singular vectors are mostly noise.
+    Agreement in the sequences of users that the vectors have not seen is more than chance. The other components are
+    mostly noise.
 
     Args:
-        vectors: float32 [folds, V, n], by fold of users, all turned alike; zeros where unknown.
-        sequences: The log, with the noise that we inserted.
+        vectors: float32 [folds, V, n], by fold of users, all rotated alike; zeros where unknown.
+        sequences: The log with the inserted noise.
         count: How many components; at most n.
 
     Returns:
         Unit vectors float32 [folds, V, count]; zeros where unknown.
     """
-    windows = cut_windows(sequences, COMPANY)
+    windows = cut_windows(sequences, MAX_TOGETHER)
     fold = sequences.folds(len(vectors))[windows.users]
     moments = [_measure(sequences, windows.select(fold == own), of_own) for own, of_own in enumerate(vectors)]
     basis = _weigh(sum(moments[1:], start=moments[0]), count, _history(sequences)).astype(np.float32)
@@ -108,7 +104,7 @@ def _history(sequences: Sequences) -> float:
 
 
 def _measure(sequences: Sequences, windows: Windows, vectors: np.ndarray) -> _Moments:
-    """Adds up products of vectors [V, n] over windows; items whose vector is zero take no part."""
+    """Adds up products of vectors [V, n] over windows. Items whose vector is zero are left out."""
     present = np.any(vectors, axis=1)
     empty = np.zeros((vectors.shape[1],) * 2)
     moments = _Moments(empty, 0.0, empty, 0.0)

@@ -19,12 +19,12 @@ from ...transforms.files.local_copy import local_copy
 from ...transforms.items.embedding_files import read_embeddings
 from ...transforms.items.embedding_table import EmbeddingTable
 from ...transforms.items.item_texts import read_item_texts
+from ...transforms.judge.artifacts import ModelFacts, check_embeddings, read_model_facts
 from ...transforms.read.input_plan import InputPlan, plan_input
 from ...transforms.read.log_source import LogSource
 from ...transforms.read.read_splits import read_split
 from ...transforms.run.output_directory import locked
 from ..engines.runner import usable_cores
-from .artifacts import ModelFacts, check_embeddings, read_model_facts
 from .command_options import DoctorOptions
 from .messages import counted
 

@@ -1,20 +1,26 @@
-"""What the commands say when they are done: a few lines of plain text each."""
+"""What the commands print when they are done: a few lines of plain text each."""
 
-import dataclasses
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from ...models.core.printable import printable
+from ...models.core.reasons import REASONS
 from ...transforms.contract.output_layout import INTERACTIONS, MANIFEST, REJECTED, REPORT, SEQUENCES
 from ...transforms.files.storage import join
 
 if TYPE_CHECKING:
-    # What each command runs on takes seconds to load, and the others have no use for it.
+    # Each command loads modules that take seconds, and the other commands do not need them.
     from ...transforms.read.input_plan import SkippedFile
+    from ...transforms.run.manifest import Manifest, NoiseShareEstimate
     from ...transforms.run.verification import Verified
     from .doctor import Finding
     from .embed import EmbedSummary
     from .train import TrainSummary
+
+_KNOWS_TOO_LITTLE = (
+    "In a log this small the model has seen too little noise: clean will not estimate how much noise a log holds, "
+    "and drops nothing unless you give --drop-rate or --threshold."
+)
 
 
 def describe_embedding(summary: "EmbedSummary", output: str) -> str:
@@ -35,16 +41,10 @@ def describe_embedding(summary: "EmbedSummary", output: str) -> str:
     lines += _without_text(summary.without_text)
     if summary.repeated_rows:
         lines.append(
-            f"Left out because the item id was there before: {counted(summary.repeated_rows, 'row')}, "
+            f"Left out because their item id occurred before: {counted(summary.repeated_rows, 'row')}, "
             f"{summary.conflicting_rows:,} with another text."
         )
     return _text([*lines, _place("Embeddings", output)])
-
-
-_KNOWS_TOO_LITTLE = (
-    "Of a log this small it knows too little noise: clean will not estimate how much a log holds, "
-    "and drops nothing unless it is told how much."
-)
 
 
 def describe_training(summary: "TrainSummary", output: str) -> str:
@@ -63,38 +63,33 @@ def describe_training(summary: "TrainSummary", output: str) -> str:
     )
 
 
-def describe_cleaning(manifest: dict[str, Any] | None, output: str) -> str:
+def describe_cleaning(manifest: "Manifest | None", output: str) -> str:
     """Says what was dropped, why, and where the result lies."""
     if manifest is None:
         return f"The job template is written. A run of it will write to {printable(output)}."
-    rows, users, policy = manifest["rows"], manifest["users"], manifest["policy"]
-    usable = max(rows["read"] - rows["rejected"], 1)
-    known = manifest["noise_share"]["estimate"] is not None
+    rows, users, policy = manifest.rows, manifest.users, manifest.policy
+    usable = max(rows.read - rows.rejected, 1)
+    known = manifest.noise_share.estimate is not None
     rule = {
         "auto": "what is noise with some certainty" if known else "none, as the share of noise is not known",
-        "drop_rate": f"--drop-rate {policy['drop_rate']}",
-        "threshold": f"noise probability at or above {policy['threshold']}",
-    }[policy["rule"]]
-    lines = [
-        *_noise_share(manifest["noise_share"], policy["rule"]),
-        f"Dropped {rows['dropped']:,} of {counted(usable, 'interaction')} ({rows['dropped'] / usable:.1%}): {rule}.",
-        f"Shortened {users['shortened']:,} of {counted(users['total'], 'user')}"
-        + (f"; {users['emptied']:,} have nothing left." if users["emptied"] else "."),
-    ]
-    kept = manifest["reasons"]["kept"]
-    lines += _without_text(manifest["items"]["without_text"])
-    lines += [
-        f"Protected by --{name.replace('_', '-')}: {counted(kept[name], 'interaction')}."
-        for name in ("min_length", "keep_last")
-        if kept[name]
-    ]
-    if unknown := kept["unknown_item"]:
-        lines.append(f"Kept unjudged, unknown to both embeddings and model: {counted(unknown, 'interaction')}.")
+        "drop_rate": f"--drop-rate {policy.drop_rate}",
+        "threshold": f"noise probability at or above {policy.threshold}",
+    }[policy.rule]
+    kept = manifest.reasons.kept
     return _text(
         [
-            *lines,
-            *_skipped(manifest["skipped_files"], f"; see {MANIFEST}"),
-            *_rejected(manifest["reasons"]["rejected"], f"see {join(output, REJECTED)}"),
+            *_noise_share(manifest.noise_share, policy.rule),
+            f"Dropped {rows.dropped:,} of {counted(usable, 'interaction')} ({rows.dropped / usable:.1%}): {rule}.",
+            f"Shortened {users.shortened:,} of {counted(users.total, 'user')}"
+            + (f"; {users.emptied:,} have nothing left." if users.emptied else "."),
+            *_without_text(manifest.items.without_text),
+            *(
+                f"{reason.message}: {counted(kept[reason.code], 'interaction')}."
+                for reason in REASONS
+                if reason.message and kept.get(reason.code)
+            ),
+            *_skipped(manifest.skipped_files, f"; see {MANIFEST}"),
+            *_rejected(manifest.reasons.rejected, f"see {join(output, REJECTED)}"),
             _place("Cleaned sequences", join(output, SEQUENCES)),
             _place("Every interaction", join(output, INTERACTIONS)),
             _place("Report", join(output, REPORT)),
@@ -103,48 +98,47 @@ def describe_cleaning(manifest: dict[str, Any] | None, output: str) -> str:
 
 
 def describe_findings(findings: "Iterable[Finding]") -> Iterator[str]:
-    """Says of each thing that was checked whether a run can do with it."""
+    """Says for each thing that was checked whether a run can work with it."""
     for finding in findings:
         first, *more = finding.text.splitlines()
         yield _text([f"{'ok' if finding.healthy else 'PROBLEM':<9}{finding.what:<22}{first}", *more])
 
 
 def describe_left_out(skipped: "Iterable[SkippedFile]", rejected: dict[str, int]) -> list[str]:
-    """Says which files and rows of a log a command that writes no manifest did without; no lines for none."""
-    files = [dataclasses.asdict(file) for file in skipped]
-    return [printable(line) for line in (*_skipped(files), *_rejected(rejected, "left out"))]
+    """Says which files and rows of a log a command left out, for commands that write no manifest."""
+    return [printable(line) for line in (*_skipped(tuple(skipped)), *_rejected(rejected, "left out"))]
 
 
 def _text(lines: list[str]) -> str:
-    """Joins lines, each of them really one: paths, columns and reasons may hold anything."""
+    """Joins lines. Paths, columns and reasons may hold anything, so each line is made safe to print."""
     return "\n".join(map(printable, lines))
 
 
 def describe_verification(verified: "Verified", output: str) -> str:
     """Says what has been checked and found right."""
     rows = verified.rows
-    held = verified.inputs_held_against
-    against = "all input files" if held == verified.inputs else f"{held:,} of {counted(verified.inputs, 'input file')}"
+    compared, inputs = verified.inputs_compared, counted(verified.inputs, "input file")
     return _text(
         [
             f"{output} is whole: {counted(verified.files, 'file')}, unchanged since they were written.",
-            f"{rows['read']:,} rows read = {rows['kept']:,} kept + {rows['dropped']:,} dropped + "
-            f"{rows['rejected']:,} rejected, in each input file and in total.",
+            f"{rows.read:,} rows read = {rows.kept:,} kept + {rows.dropped:,} dropped + "
+            f"{rows.rejected:,} rejected, in each input file and in total.",
             f"Interactions of {counted(verified.users, 'user')} are in order; the sequences are exactly the kept ones.",
-            f"Held against {against}"
-            + ("." if held == verified.inputs else "; the others are gone, changed or out of reach."),
+            "Compared with all input files."
+            if compared == verified.inputs
+            else f"Compared with {compared:,} of {inputs}; the others are gone, changed or out of reach.",
             *([f"The run left out {counted(verified.skipped, 'bad file')}."] if verified.skipped else []),
         ]
     )
 
 
-def _noise_share(share: dict[str, Any], rule: str) -> list[str]:
-    if share["estimate"] is None:
+def _noise_share(share: "NoiseShareEstimate", rule: str) -> list[str]:
+    if share.estimate is None:
         hint = "; nothing is dropped without --drop-rate R or --threshold P" if rule == "auto" else ""
-        return [f"The log's share of noise is not known: {share['unknown_because']}{hint}."]
+        return [f"The log's share of noise is not known: {share.unknown_because}{hint}."]
     return [
-        f"Noise in the log: {share['estimate']:.1%} of what could be judged "
-        f"(95% interval {share['lower']:.1%} to {share['upper']:.1%})."
+        f"Noise in the log: {share.estimate:.1%} of what could be judged "
+        f"(95% interval {share.lower:.1%} to {share.upper:.1%})."
     ]
 
 
@@ -159,11 +153,11 @@ def _rejected(reasons: dict[str, int], note: str) -> list[str]:
     return [f"Unusable, {note}: {counted(sum(reasons.values()), 'row')} ({listed})."]
 
 
-def _skipped(files: list[dict[str, Any]], note: str = "") -> list[str]:
+def _skipped(files: "Sequence[SkippedFile]", note: str = "") -> list[str]:
     if not files:
         return []
     rest = f", and {len(files) - 1:,} more" if len(files) > 1 else ""
-    return [f"Left out: {files[0]['reason']} ({files[0]['code']}){rest}{note}."]
+    return [f"Left out: {files[0].reason} ({files[0].code}){rest}{note}."]
 
 
 def counted(number: int, noun: str) -> str:

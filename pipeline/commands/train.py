@@ -12,20 +12,19 @@ from ...models.core.errors import IadsrError, InputError
 from ...models.detector.model_config import IADSRConfig
 from ...models.detector.model_files import CARD, CONFIG, WEIGHTS, fingerprint_of
 from ...models.noise.share import MIN_REFERENCE
-from ...models.training.train_model import TrainingProgress, TrainingResult
-from ...models.training.train_model import train as train_model
+from ...models.training.train_model import TrainingProgress, TrainingResult, train_model
 from ...models.training.training_config import TrainingConfig
 from ...transforms.contract.python_values import python_values
 from ...transforms.files import storage
 from ...transforms.items.embedding_files import PART_NAME, read_embeddings, read_kind, write_embeddings
 from ...transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable, align, normalise_item_ids
 from ...transforms.items.embedding_table import fingerprint as embedding_fingerprint
+from ...transforms.judge.artifacts import COLLABORATIVE, check_item_types
 from ...transforms.read.input_plan import SkippedFile, plan_input
 from ...transforms.read.ordering import OrderedShard
 from ...transforms.read.read_log import read_log
 from ...transforms.run.output_directory import locked, refuse_foreign, refuse_inside
 from ..engines.progress import Progress
-from .artifacts import COLLABORATIVE, check_item_types
 from .command_options import TrainOptions
 from .messages import describe_training
 from .results import Result, Table
@@ -169,8 +168,9 @@ def write_model(output: str, result: TrainingResult, item_ids: pa.Array) -> None
     own = fingerprint_of(contents)
     left = [storage.join(output, *name.split("/")) for name in storage.list_names(output) if storage.is_temporary(name)]
     storage.delete(storage.join(output, CONFIG), *left)
-    metadata = EmbeddingMetadata("collaborative", config.backbone, own, "none", config.collaborative_width)
-    table = EmbeddingTable(item_ids, result.collaborative, result.has_collaborative, texts=None, metadata=metadata)
+    packed = result.vectors.pack()
+    metadata = EmbeddingMetadata("collaborative", config.backbone, own, "none", packed.collaborative.shape[1])
+    table = EmbeddingTable(item_ids, packed.collaborative, packed.has_collaborative, texts=None, metadata=metadata)
     write_embeddings(table, storage.join(output, COLLABORATIVE))
     for name, content in contents.items():
         storage.write_atomically(

@@ -1,7 +1,7 @@
 """The verify command: checks a finished run from its files."""
 
+import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ...transforms.run.verification import Verified, verify_output
 from .command_options import VerifyOptions
@@ -9,7 +9,7 @@ from .messages import describe_verification
 from .results import Result, Table
 
 
-@dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False)
 class VerifyResult(Result):
     """What `iadsr verify` checked and found right."""
 
@@ -24,7 +24,7 @@ class VerifyResult(Result):
 
     def tables(self) -> Iterator[Table]:
         """Returns the counts of rows."""
-        yield [["rows", ""], *self.verified.rows.items()]
+        yield [["rows", ""], *dataclasses.asdict(self.verified.rows).items()]
 
 
 def run_verify(options: VerifyOptions) -> VerifyResult:

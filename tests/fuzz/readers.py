@@ -221,10 +221,34 @@ def read_model(path: Path, content: bytes) -> str:
 
 
 def manifest_files(directory: Path) -> list[bytes]:
-    counts = {"read": 1, "kept": 1, "dropped": 0, "rejected": 0}
-    file = {"path": "x", "bytes": 1, "changed_at": 0.0, **counts}
-    content = {"format_version": 1, "rows": counts, "files": [file], "outputs": [], "reasons": {"rejected": {}}}
-    return [json.dumps({**content, "options": {"columns": {"user": "u"}}}).encode()]
+    from iadsr.transforms.files.tables import WrittenFile
+    from iadsr.transforms.run import manifest as parts
+
+    manifest = parts.Manifest(
+        format_version=1,
+        run="7fcc",
+        iadsr_version="0.1.0",
+        started_at="2026-11-28T01:14:29+00:00",
+        model=parts.ModelOrigin("model", "33", "gru4rec", {"users": 1}),
+        embeddings=parts.EmbeddingsOrigin("vectors", "semantic", "minilm", "0.1.0", "mean", 4, ("title",), "e5"),
+        options={"columns": {"user": "u"}},
+        versions={"python": "3.11.7"},
+        finished_at="2026-11-28T01:14:40+00:00",
+        durations_seconds={"total": 1.5},
+        rows=parts.RowCounts(1, 1, 0, 0),
+        files=(parts.InputFile("x", 1, 1, 0, 0, 0, 1, 0.0),),
+        skipped_files=(),
+        outputs=(WrittenFile("interactions/x.parquet", 1, 9, "4e"),),
+        users=parts.UserCounts(1, 0, 0),
+        items=parts.ItemTotals(1, 0, 0, 0),
+        reasons=parts.ReasonCounts({"noise:short_term": 0}, {"min_length": 0}, {"null u": 0}),
+        policy=parts.AppliedPolicy("auto", 0.0, None, 1, 0),
+        noise_share=parts.NoiseShareEstimate(0.1, 0.05, 0.15, None, None),
+        noise_probability_histogram=parts.ProbabilityHistogram((0.0, 1.0), (1,), (0,)),
+        popularity_buckets=(parts.PopularityBucket("1", 1, 1, 1, 1, 0, 0.0, None),),
+        sequence_lengths=parts.SequenceLengths(("0", "1"), (0, 1), (0, 1)),
+    )
+    return [manifest.to_json().encode()]
 
 
 def read_manifest(path: Path, content: bytes) -> str:

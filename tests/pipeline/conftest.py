@@ -1,4 +1,4 @@
-"""A tiny world to run the commands in: two tastes, users that mostly stay within theirs, and a trained model."""
+"""A tiny world to run the commands in: items of two tastes, users who mostly keep to one of them, a trained model."""
 
 import dataclasses
 import shutil
@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from iadsr.models.detector.model_config import IADSRConfig
-from iadsr.models.training.train_model import train
+from iadsr.models.training.train_model import train_model
 from iadsr.models.training.training_config import TrainingConfig
 from iadsr.pipeline.commands.train import write_model
 from iadsr.transforms.contract.columns import InteractionColumns
@@ -25,7 +25,7 @@ USERS, ITEMS, LENGTH, DIMENSION = 400, 40, 8, 16
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """Where the tiny world lies."""
+    """The paths of the tiny world. Tests must not change what lies there: all of them share it."""
 
     interactions: str
     embeddings: str
@@ -35,7 +35,7 @@ class World:
         return pq.read_table(self.interactions)
 
     def with_bad_input(self, directory: Path) -> str:
-        """The log again, with a file that is none and a row without a user."""
+        """Returns the path of a copy of the log that has a file that is no Parquet and a row without a user."""
         shutil.copytree(self.interactions, directory)
         (directory / "c.parquet").write_bytes(b"no Parquet")
         row = {"user_id": pa.array([None], pa.string()), "item_id": ["item-01"], "timestamp": [1]}
@@ -63,8 +63,12 @@ def make_log(seed: int = 0) -> pa.Table:
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory) -> World:
-    root: Path = tmp_path_factory.mktemp("world")
+def world(made_once) -> World:
+    root = made_once("world", make_world)
+    return World(str(root / "log"), str(root / "embeddings"), str(root / "model"))
+
+
+def make_world(root: Path) -> None:
     log = make_log()
     # Two files, one of them with several row groups: more than one split, more than one file in the manifest.
     (root / "log").mkdir()
@@ -86,7 +90,7 @@ def world(tmp_path_factory) -> World:
 
     source = LogSource(str(root / "log"))
     ordered, _ = read_log(source, plan_input(source))
-    result = train(
+    result = train_model(
         ordered.sequences(InteractionColumns()),
         semantic.vectors,
         semantic.present,
@@ -98,4 +102,3 @@ def world(tmp_path_factory) -> World:
         "embeddings_fingerprint": fingerprint(semantic),
     }
     write_model(str(root / "model"), result, ordered.item_ids)
-    return World(str(root / "log"), str(root / "embeddings"), str(root / "model"))

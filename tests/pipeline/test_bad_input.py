@@ -68,19 +68,19 @@ def test_what_is_bad_is_named_and_counted_and_the_rest_is_cleaned(world, hostile
     )
     assert manifest is not None
     read = len(USERS) * 8 + 4
-    assert manifest["rows"]["read"] == read
-    assert manifest["reasons"]["rejected"] == {"null user_id": 1, "unparsable timestamp": 2, "unreadable": 16}
-    assert [(file["read"], file["rejected"], file["unreadable"]) for file in manifest["files"]] == [
+    assert manifest.rows.read == read
+    assert manifest.reasons.rejected == {"null user_id": 1, "unparsable timestamp": 2, "unreadable": 16}
+    assert [(file.read, file.rejected, file.unreadable) for file in manifest.files] == [
         (read - 4, 16, 16),
         (4, 3, 0),
     ]
-    assert {Path(f["path"]).name: (f["code"], f["rows"]) for f in manifest["skipped_files"]} == {
+    assert {Path(f.path).name: (f.code, f.rows) for f in manifest.skipped_files} == {
         "c\n\x1b[2J.parquet": ("FILE-READ", None),
         "d.parquet": ("FILE-READ", None),
         "mixed.parquet": ("LOG-MIXED", 4),
     }
     verified = verify_output(str(tmp_path / "out"))
-    assert (verified.inputs_held_against, verified.skipped) == (2, 3)
+    assert (verified.inputs_compared, verified.skipped) == (2, 3)
     assert "left out 3 bad files" in describe_verification(verified, "out")
     table = pq.read_table(tmp_path / "out" / "interactions")
     assert set(table["user_id"].to_pylist()) <= {*USERS, "u"}
@@ -109,7 +109,7 @@ def test_too_many_unusable_rows_stop_the_run_before_anything_is_scored(world, tm
     monkeypatch.undo()
     manifest = run(world, tmp_path / "log.parquet", tmp_path / "out", max_rejected=0.2)
     assert manifest is not None
-    assert manifest["rows"]["rejected"] == 356
+    assert manifest.rows.rejected == 356
 
 
 def test_the_report_shows_users_under_pseudonyms_by_default(world, tmp_path):

@@ -19,9 +19,9 @@ from iadsr.models.core.errors import ArtifactError, InputError
 from iadsr.models.core.option import options_of
 from iadsr.models.detector.iadsr import IADSR
 from iadsr.pipeline.cli.config_file import read_config
-from iadsr.pipeline.commands.artifacts import read_model_facts
 from iadsr.pipeline.commands.command_options import CleanOptions
 from iadsr.transforms.items.embedding_files import read_embeddings
+from iadsr.transforms.judge.artifacts import read_model_facts
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,6 +1,5 @@
 """A run is finished or clearly is not, whatever stops it, and a rerun goes on where it was cut off."""
 
-import json
 import multiprocessing
 import os
 import random
@@ -20,9 +19,10 @@ from iadsr.pipeline.commands.command_options import CleanOptions
 from iadsr.pipeline.engines.progress import Progress
 from iadsr.pipeline.engines.runner import beam_options
 from iadsr.transforms.judge import score_shards as scoring
-from iadsr.transforms.run import run_marker
+from iadsr.transforms.judge import scored_shard as staging
+from iadsr.transforms.run import run_store
 from iadsr.transforms.run.output_directory import locked
-from iadsr.transforms.run.run_marker import MARKER, RunMarker, check_still_ours, read_marker, write_marker
+from iadsr.transforms.run.run_store import MARKER, RunMarker, RunStore, read_marker, write_marker
 from iadsr.transforms.run.verification import verify_output
 from iadsr.transforms.write import shards as writing
 
@@ -76,13 +76,13 @@ def cut_off(world, output, module, name: str, calls: int, **changes) -> None:
 
 
 def test_a_rerun_scores_only_the_shards_that_were_not_scored(world, undisturbed, tmp_path, monkeypatch, capsys):
-    cut_off(world, tmp_path / "out", scoring, "write_arrow", 4)
+    cut_off(world, tmp_path / "out", staging, "write_arrow", 4)
     with pytest.raises(InputError, match="holds no finished run"):
         verify_output(str(tmp_path / "out"))
     scored = stop_after(monkeypatch, scoring, "score_shard", 99)
     run(world, tmp_path / "out", Console(stderr=True, width=200))
     assert len(scored) == SHARDS - 4
-    assert "Going on with the unfinished run" in capsys.readouterr().err
+    assert "Resuming the unfinished run" in capsys.readouterr().err
     assert contents(tmp_path / "out") == undisturbed
 
 
@@ -129,7 +129,7 @@ def test_rows_that_a_run_rejected_and_its_rerun_does_not_are_not_left_behind(wor
     verify_output(str(tmp_path / "out"))
 
 
-@pytest.mark.parametrize(("module", "name", "calls"), [(scoring, "write_arrow", 4), (writing, "write_table", 5)])
+@pytest.mark.parametrize(("module", "name", "calls"), [(staging, "write_arrow", 4), (writing, "write_table", 5)])
 def test_nothing_is_kept_of_a_run_that_could_read_fewer_rows(world, tmp_path, module, name, calls):
     log = tmp_path / "log.parquet"
     whole = write_log_with_a_damaged_row_group(world, log)
@@ -138,7 +138,7 @@ def test_nothing_is_kept_of_a_run_that_could_read_fewer_rows(world, tmp_path, mo
     mend(log, whole)
     manifest = run(world, tmp_path / "out", **settings)
     run(world, tmp_path / "fresh", **settings)
-    assert manifest["rows"]["kept"] + manifest["rows"]["dropped"] == manifest["rows"]["read"]
+    assert manifest.rows.kept + manifest.rows.dropped == manifest.rows.read
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
     verify_output(str(tmp_path / "out"))
 
@@ -146,9 +146,9 @@ def test_nothing_is_kept_of_a_run_that_could_read_fewer_rows(world, tmp_path, mo
 @pytest.mark.parametrize("joins", [("shuffle", "shuffle"), ("shuffle", "broadcast"), ("broadcast", "shuffle")])
 def test_a_run_is_gone_on_with_whichever_way_items_met_their_vectors(world, undisturbed, tmp_path, monkeypatch, joins):
     monkeypatch.setattr(
-        "iadsr.pipeline.commands.clean.ITEM_SHARD_BYTES", 500
+        "iadsr.transforms.items.joined_items.ITEM_SHARD_BYTES", 500
     )  # more parts than one, of this tiny catalogue
-    cut_off(world, tmp_path / "out", scoring, "write_arrow", 2, join=joins[0])
+    cut_off(world, tmp_path / "out", staging, "write_arrow", 2, join=joins[0])
     scored = stop_after(monkeypatch, scoring, "score_shard", 99)
     run(world, tmp_path / "out", join=joins[1])
     assert len(scored) == SHARDS - 2
@@ -172,14 +172,14 @@ def test_a_rerun_with_other_arguments_or_input_starts_afresh_and_says_so(world, 
 
 
 def test_a_mark_that_cannot_be_read_is_not_taken_for_none(world, undisturbed, tmp_path, monkeypatch):
-    cut_off(world, tmp_path / "out", scoring, "write_arrow", 4)
+    cut_off(world, tmp_path / "out", staging, "write_arrow", 4)
     before = contents(tmp_path / "out")
     with pytest.MonkeyPatch.context() as patch:
-        stop_after(patch, run_marker, "read_bytes", 0)
+        stop_after(patch, run_store, "read_bytes", 0)
         with pytest.raises(InputError, match="stopped"):
             run(world, tmp_path / "out")
         with pytest.raises(InputError, match="stopped"):
-            check_still_ours(str(tmp_path / "out"), "any")
+            RunStore("staging", str(tmp_path / "out"), SHARDS, {}, "any").check_still_ours()
     assert contents(tmp_path / "out") == before
     scored = stop_after(monkeypatch, scoring, "score_shard", 99)
     run(world, tmp_path / "out")
@@ -201,7 +201,7 @@ def test_what_a_run_that_was_cut_off_while_clearing_up_left_is_not_taken_for_its
 
 
 def test_a_run_that_was_killed_after_its_manifest_is_finished_by_a_rerun(world, undisturbed, tmp_path, monkeypatch):
-    monkeypatch.setattr("iadsr.transforms.run.finish_run.delete", lambda *paths: None)
+    monkeypatch.setattr(RunStore, "remove_staging", lambda store: None)
     manifest = run(world, tmp_path / "out")
     monkeypatch.undo()
     assert (tmp_path / "out" / MARKER).exists()
@@ -258,7 +258,7 @@ def test_where_nothing_can_be_locked_a_run_that_was_taken_over_does_not_close(wo
         return original(*arguments)
 
     monkeypatch.setattr(scoring, "score_shard", take_over)
-    with pytest.raises(InputError, match="has taken memory://b/out over"):
+    with pytest.raises(InputError, match="has taken over memory://b/out"):
         run(world, "memory://b/out", **settings)
     assert "memory://b/out/manifest.json" not in store.files
 
@@ -299,7 +299,7 @@ except IadsrError as error:
 
 
 @pytest.fixture(scope="module")
-def start(world):
+def start(world, tmp_path_factory):
     """Starts a run in a process of its own that has imported everything already."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
@@ -313,7 +313,7 @@ def start(world):
         process.start()
         return process
 
-    start_up = start(Path(world.model).parent / "warm")
+    start_up = start(tmp_path_factory.mktemp("warm") / "out")
     start_up.join()
     assert start_up.exitcode == 0
     return start
@@ -424,13 +424,13 @@ def test_a_file_that_changes_or_vanishes_under_the_run_is_named_and_nothing_is_f
 
 
 def test_the_manifest_is_the_last_file_of_all(world, tmp_path, monkeypatch):
-    monkeypatch.setattr("iadsr.transforms.run.finish_run._write_text", lambda path, text: 1 / 0)
+    monkeypatch.setattr(run_store, "_write_text", lambda path, text: 1 / 0)
     with pytest.raises(Exception, match="division"):
         run(world, tmp_path / "out")
     assert len(contents(tmp_path / "out")) > 2 * SHARDS
     monkeypatch.undo()
     manifest = run(world, tmp_path / "out")
-    assert json.loads((tmp_path / "out" / "manifest.json").read_text()) == manifest
+    assert (tmp_path / "out" / "manifest.json").read_text() == manifest.to_json() + "\n"
     others = [path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.*") if path.name != "manifest.json"]
     assert (tmp_path / "out" / "manifest.json").stat().st_mtime_ns >= max(others)
 

@@ -63,13 +63,13 @@ def shard(run: Path, folder: str = "interactions") -> Path:
 
 def test_a_finished_run_is_found_whole_and_held_against_its_input(finished):
     verified = verify_output(str(finished / "out"))
-    assert verified.rows["read"] == 3200
-    assert verified.rows["rejected"] == 3
+    assert verified.rows.read == 3200
+    assert verified.rows.rejected == 3
     assert verified.files == 8  # three shards of two kinds, two files of rejected rows
-    assert (verified.users, verified.inputs, verified.inputs_held_against) == (400, 2, 2)
+    assert (verified.users, verified.inputs, verified.inputs_compared) == (400, 2, 2)
     text = describe_verification(verified, "out")
     assert "3,200 rows read" in text
-    assert "Held against all input files." in text
+    assert "Compared with all input files." in text
 
 
 def test_the_manifest_counts_every_row_by_file(finished):
@@ -91,8 +91,8 @@ def test_inputs_that_are_gone_or_changed_are_passed_over_and_it_says_so(finished
         paths = pc.replace_substring(table["file"], str(finished), str(tmp_path)).combine_chunks()
         rewrite(folder, table.set_column(0, table.schema.field(0), paths))
     verified = verify_output(str(run))
-    assert verified.inputs_held_against == 0
-    assert "Held against 0 of 2 input files; the others are gone" in describe_verification(verified, str(run))
+    assert verified.inputs_compared == 0
+    assert "Compared with 0 of 2 input files; the others are gone" in describe_verification(verified, str(run))
 
 
 def test_inputs_that_cannot_be_asked_for_are_passed_over_and_it_says_so(finished, run, monkeypatch):
@@ -105,8 +105,8 @@ def test_inputs_that_cannot_be_asked_for_are_passed_over_and_it_says_so(finished
 
     monkeypatch.setattr(os, "stat", refuse)
     verified = verify_output(str(run))
-    assert verified.inputs_held_against == 1
-    assert "Held against 1 of 2 input files; the others are gone" in describe_verification(verified, str(run))
+    assert verified.inputs_compared == 1
+    assert "Compared with 1 of 2 input files; the others are gone" in describe_verification(verified, str(run))
 
 
 def test_an_unfinished_or_empty_directory_is_told_apart(run, tmp_path):

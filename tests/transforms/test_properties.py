@@ -1,4 +1,4 @@
-"""Properties of reading, sharding and ordering that hold for logs of every schema, type, order and size."""
+"""Properties of reading, shuffling and ordering that hold for logs of every schema, type, order and size."""
 
 import datetime
 import tempfile
@@ -63,13 +63,13 @@ CARRIED = {
 
 @st.composite
 def logs(draw, *, nulls: bool = True) -> pa.Table:
-    """A table with the required columns, of any usable type, and one more of nearly any type."""
+    """Draws a table with the required columns, of any usable type, and one more column of nearly any type."""
     rows = draw(st.integers(1, 25))
     columns = {}
     for name, types in (("user_id", IDS), ("item_id", IDS), ("timestamp", TIMES), ("extra", CARRIED)):
         type_ = draw(st.sampled_from(list(types)))
         values = types[type_]
-        if name in ("user_id", "item_id"):  # few different ones, so that users have several rows
+        if name in ("user_id", "item_id"):  # only a few different ids, so that users have several rows
             values = st.sampled_from(draw(st.lists(values, min_size=1, max_size=4)))
         choices = st.one_of(values, values, values, st.none()) if nulls else values
         columns[name] = pa.array(draw(st.lists(choices, min_size=rows, max_size=rows)), type_)
@@ -77,14 +77,14 @@ def logs(draw, *, nulls: bool = True) -> pa.Table:
 
 
 def write(directory: Path, table: pa.Table, cuts: list[int], group: int) -> None:
-    """Writes a table as one file for each part between two cuts."""
+    """Writes a table as several files, cut at the given rows."""
     bounds = [0, *sorted(cut % (len(table) + 1) for cut in cuts), len(table)]
     for number, (start, stop) in enumerate(pairwise(bounds)):
         pq.write_table(table.slice(start, stop - start), directory / f"{number:03d}.parquet", row_group_size=group)
 
 
 def read(directory: Path):
-    """Reads all splits of a directory; returns the plan, the valid and the rejected rows."""
+    """Reads all splits of a directory. Returns the plan, the valid rows and the rejected rows."""
     plan = plan_input(LogSource(str(directory), COLUMNS))
     parts = [read_split(split, COLUMNS, plan.schema) for split in plan.splits]
     return plan, [part.valid for part in parts], pa.concat_tables(part.rejected for part in parts)
@@ -113,8 +113,8 @@ def test_every_row_comes_out_valid_or_rejected_exactly_once_with_its_values(log,
     assert sorted(numbers + refused) == list(range(len(log)))
     for table in valid:
         for name in log.column_names:
-            # As text: NaN is not equal to itself, and Python holds no moment beyond the year 9999.
-            # Parquet has no whole seconds, which are spelled out otherwise than milliseconds.
+            # Compare text, because NaN is not equal to itself and Python has no times after the year 9999.
+            # Cast first, because Parquet stores seconds as milliseconds, and the two are written differently.
             expected = log[name].take(table[ROW]).cast(table[name].type)
             assert str(python_values(table[name])) == str(python_values(expected))
     assert plan.rows == len(log)
@@ -122,7 +122,7 @@ def test_every_row_comes_out_valid_or_rejected_exactly_once_with_its_values(log,
 
 @SETTINGS
 @given(log=logs(), shards=st.integers(1, 5))
-def test_shuffling_neither_loses_nor_exchanges_rows_and_keeps_users_together(log, shards):
+def test_the_shuffle_loses_and_exchanges_no_rows_and_keeps_users_together(log, shards):
     with tempfile.TemporaryDirectory() as directory:
         write(Path(directory), log, [7, 15], 4)
         _, valid, _ = read(Path(directory))
@@ -145,7 +145,7 @@ def test_shuffling_neither_loses_nor_exchanges_rows_and_keeps_users_together(log
     cuts=st.lists(st.integers(0, 30), max_size=3),
     shards=st.integers(1, 3),
 )
-def test_the_order_of_files_and_rows_changes_nothing_but_ties(log, order, cuts, shards):
+def test_the_order_of_files_and_rows_matters_only_for_ties(log, order, cuts, shards):
     rows = list(range(len(log)))
     order.shuffle(rows)
     results = []
@@ -163,4 +163,4 @@ def test_the_order_of_files_and_rows_changes_nothing_but_ties(log, order, cuts, 
         for name in ("user_id", "timestamp"):
             left, right = one.table[name].combine_chunks(), other.table[name].combine_chunks()
             assert parse_time(one.table["timestamp"]).equals(parse_time(other.table["timestamp"]))
-            assert left.equals(right) or name == "timestamp"  # texts of equal times may be spelled differently
+            assert left.equals(right) or name == "timestamp"  # the same time may be written in several ways

@@ -1,4 +1,4 @@
-"""Real logs through reading, shuffling and ordering, held against Arrow's own sort; skipped where they are absent."""
+"""Reads, shuffles and orders real logs, and compares the result with Arrow's own sort. Skipped without the logs."""
 
 import os
 from pathlib import Path
@@ -27,7 +27,7 @@ SHARDS = 3
 def test_every_row_of_a_real_log_arrives_in_its_users_order(name):
     path = DATA / name / "interactions.parquet"
     if not path.exists():
-        pytest.skip(f"{name} is not here")
+        pytest.skip("no real logs: set IADSR_DATA to the folder that holds them")
     plan = plan_input(LogSource(str(path), COLUMNS))
     slices: dict[int, list[Slice]] = {shard: [] for shard in range(SHARDS)}
     for split in plan.splits:
@@ -42,7 +42,7 @@ def test_every_row_of_a_real_log_arrives_in_its_users_order(name):
     log = pq.read_table(path)
     keys = ["user_id", "timestamp", "position"]
     expected = log.sort_by([(key, "ascending") for key in keys])
-    # Users lie in different shards: only within a shard is their order the whole log's.
+    # Users are in different shards, so their order is the log's order only within a shard.
     assert found.select(keys).sort_by([(key, "ascending") for key in keys]).equals(expected.select(keys))
     for shard in shards:
         within = shard.table.select(keys).sort_by([(key, "ascending") for key in keys])

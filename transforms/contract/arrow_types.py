@@ -1,4 +1,8 @@
-"""Which Arrow types can hold ids and times, and the types in which columns are carried."""
+"""Which Arrow types may hold ids, text and times, and in which types columns travel through a run.
+
+You need this whenever you look at the type of a column that a user brought. Arrow has several types for the same thing:
+a string column may be `string`, `large_string`, `string_view` or a dictionary of any of these.
+"""
 
 from typing import Any
 
@@ -16,7 +20,11 @@ def is_string_type(data_type: pa.DataType) -> bool:
 
 
 def is_time_type(data_type: pa.DataType) -> bool:
-    """Whether a column of this type can hold timestamps; floats and ISO 8601 strings are checked value by value."""
+    """Whether a column of this type can hold timestamps.
+
+    Floats and strings can, but not all of their values are timestamps. Those are checked value by value when they are
+    read.
+    """
     return (
         pa.types.is_integer(data_type)
         or pa.types.is_timestamp(data_type)
@@ -26,19 +34,15 @@ def is_time_type(data_type: pa.DataType) -> bool:
     )
 
 
-def one_chunk(column: pa.ChunkedArray | pa.Array) -> Any:
-    """Returns a column as one array; as it is where it is one already, which `combine_chunks` would copy."""
-    if isinstance(column, pa.Array):
-        return column
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
 def plain_type(data_type: pa.DataType) -> pa.DataType:
-    """The type in which a column is carried: what few kernels know becomes plain, however deep it lies.
+    """Returns the type in which a column travels through a run: a plain type that all of Arrow's functions support.
 
-    Dictionaries and views are not known to most; lists of a fixed size that are null can be written to Parquet, but not
-    read again. Views of lists stay as they are, with all that they hold: Arrow can carry them, but not cast them (to
-    lists it does, and writes past the end of its memory).
+    - Dictionaries become their values, and string and binary views become large strings and large binaries. Many of
+      Arrow's functions do not support the originals.
+    - Lists of a fixed size become lists of any size. Parquet cannot read back those of a fixed size if one is null.
+    - List views stay as they are, and so does everything inside them. Arrow can copy them but not cast them: a cast to
+      lists writes past the end of its memory.
+    - Nested types are replaced at every depth.
     """
     kinds = pa.types
     if kinds.is_dictionary(data_type):
@@ -59,3 +63,13 @@ def plain_type(data_type: pa.DataType) -> pa.DataType:
         storage = plain_type(data_type.storage_type)
         return data_type if storage == data_type.storage_type else storage
     return data_type
+
+
+def one_chunk(column: pa.ChunkedArray | pa.Array) -> Any:
+    """Returns a column as one array.
+
+    A column that is one array already is returned without a copy. Arrow's `combine_chunks` would copy it.
+    """
+    if isinstance(column, pa.Array):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

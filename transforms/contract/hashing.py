@@ -1,45 +1,70 @@
-"""Hashes ids: the same value in every process, on every machine and in every release."""
+"""Hashes ids. An id has the same hash in every process, on every machine and in every release.
+
+A user's hash decides which shard and which fold the user belongs to, so a different hash would change results.
+"""
 
 import numpy as np
 import pyarrow as pa
 
-from .arrow_types import is_string_type
+from .arrow_types import is_string_type, one_chunk
+from .python_values import python_values
 
-_HASHED_TOGETHER = 1 << 15
-"""Strings hashed at a time: few enough for the cache."""
+_STRINGS_PER_BLOCK = 1 << 15
+"""How many strings are hashed at a time. They are few enough to fit the processor's cache."""
 
 
 def hash_values(values: pa.Array) -> np.ndarray:
-    """64-bit hash of each string or integer, uint64 [n]; the same in every process and release."""
+    """Returns a 64-bit hash of each string or integer, uint64 [n]."""
     if not is_string_type(values.type):
-        return _mix(values.cast(pa.int64(), safe=False).to_numpy().astype(np.uint64))
+        return _splitmix64(values.cast(pa.int64(), safe=False).to_numpy().astype(np.uint64))
     values = values.cast(pa.large_string())
     _, offsets_buffer, data_buffer = values.buffers()
     offsets = np.frombuffer(offsets_buffer, np.int64)[values.offset : values.offset + len(values) + 1]
     data = np.frombuffer(data_buffer or b"", np.uint8)
     result = np.empty(len(values), np.uint64)
-    for start in range(0, len(values), _HASHED_TOGETHER):
-        block = slice(start, start + _HASHED_TOGETHER)
-        result[block] = _hash_strings(data, offsets[:-1][block], np.diff(offsets[start : start + _HASHED_TOGETHER + 1]))
+    for start in range(0, len(values), _STRINGS_PER_BLOCK):
+        stop = start + _STRINGS_PER_BLOCK
+        lengths = np.diff(offsets[start : stop + 1])
+        result[start:stop] = _hash_strings(data, offsets[:-1][start:stop], lengths)
     return result
 
 
+def hash_rows(table: pa.Table) -> np.ndarray:
+    """Returns a 64-bit hash of each row by the values in all columns, uint64 [rows]."""
+    total = np.zeros(len(table), np.uint64)
+    for column in table.columns:
+        missing = column.is_null().to_numpy(zero_copy_only=False)
+        hashes = hash_values(one_chunk(_as_strings(column).fill_null("")))
+        total = _splitmix64(total * np.uint64(3) + np.where(missing, np.uint64(1), hashes))
+    return total
+
+
+def _as_strings(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    try:
+        return column.cast(pa.large_string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # bytes, lists and structs
+        return pa.chunked_array([pa.array([repr(value) for value in python_values(column)], pa.large_string())])
+
+
 def _hash_strings(data: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Hashes strings by their bytes: a multilinear hash, modulo 2^64, one pass for each place in the strings."""
-    multipliers = _mix(np.arange(int(lengths.max()), dtype=np.uint64)) | np.uint64(1)
+    """Hashes strings by their bytes with a multilinear hash modulo 2^64, uint64 [n].
+
+    Works on all strings at once, one byte position after the other.
+    """
+    multipliers = _splitmix64(np.arange(int(lengths.max()), dtype=np.uint64)) | np.uint64(1)
     total = lengths.astype(np.uint64)
     shortest = int(lengths.min())
-    for place in range(shortest):
-        total += (data[starts + place].astype(np.uint64) + np.uint64(1)) * multipliers[place]
+    for position in range(shortest):
+        total += (data[starts + position].astype(np.uint64) + np.uint64(1)) * multipliers[position]
     longer = np.flatnonzero(lengths > shortest)
-    for place in range(shortest, len(multipliers)):
-        longer = longer[lengths[longer] > place]
-        total[longer] += (data[starts[longer] + place].astype(np.uint64) + np.uint64(1)) * multipliers[place]
-    return _mix(total)
+    for position in range(shortest, len(multipliers)):
+        longer = longer[lengths[longer] > position]
+        total[longer] += (data[starts[longer] + position].astype(np.uint64) + np.uint64(1)) * multipliers[position]
+    return _splitmix64(total)
 
 
-def _mix(values: np.ndarray) -> np.ndarray:
-    """The finaliser of splitmix64."""
+def _splitmix64(values: np.ndarray) -> np.ndarray:
+    """Spreads every input bit over all output bits: the finaliser of the splitmix64 generator, uint64 [n]."""
     values = values + np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

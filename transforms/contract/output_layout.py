@@ -1,12 +1,31 @@
-"""Names of the files and folders that a run writes."""
+"""Names of the files and folders that a run writes into its output directory."""
 
-INTERACTIONS, SEQUENCES, REJECTED = "interactions", "sequences", "rejected"
-MANIFEST, REPORT = "manifest.json", "report.html"
+INTERACTIONS = "interactions"
+"""Folder of the decided interactions, one file per shard."""
+
+SEQUENCES = "sequences"
+"""Folder of the kept interactions as one sequence per user, one file per shard."""
+
+REJECTED = "rejected"
+"""Folder of the rows that could not be used."""
+
+MANIFEST = "manifest.json"
+"""File that describes the run. It is written last, so a directory that has one is finished."""
+
+REPORT = "report.html"
+"""File that shows the run to people."""
+
 STAGING = ".staging"
-"""Folder in the output directory for what a run has not finished yet; gone when it has."""
+"""Folder of what a run has not finished yet. A finished run has removed it."""
+
 OUTPUTS = (INTERACTIONS, SEQUENCES, REJECTED, MANIFEST, REPORT, STAGING)
+"""Everything that a run writes into its output directory."""
 
 
 def shard_file(shard: int, shards: int) -> str:
-    """Name of a shard's files: the same for every try, so that a retried bundle replaces what it left behind."""
+    """Returns the name of a shard's files.
+
+    The name is the same every time the shard is processed. A retried bundle therefore replaces the file of the
+    bundle that failed.
+    """
     return f"part-{shard:05d}-of-{shards:05d}.parquet"

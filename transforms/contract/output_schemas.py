@@ -1,4 +1,4 @@
-"""Arrow types of what cleaning adds to each interaction, and of rejected rows."""
+"""Arrow types of the columns that cleaning adds, and of rejected rows."""
 
 import pyarrow as pa
 
@@ -11,7 +11,7 @@ ADDED_FIELDS = (
     pa.field("weight", pa.float32(), nullable=False),
     *(pa.field(name, pa.float32()) for name in SIMILARITY_COLUMNS),
 )
-"""What `clean` adds to every interaction."""
+"""The columns that cleaning adds to every interaction."""
 
 REJECTED_SCHEMA = pa.schema(
     [
@@ -22,3 +22,4 @@ REJECTED_SCHEMA = pa.schema(
     ],
     metadata={"iadsr": "rows that could not be used; row_number counts from 0 in its file; row is JSON"},
 )
+"""The columns of the files of rejected rows."""

@@ -1,6 +1,7 @@
-"""The data contract of interaction logs: which columns, of which types, and what is carried through.
+"""Checks the schemas of a log's files against the contract, and finds the one schema that all of them share.
 
-What an interaction log must have, and every column that is added to it, is stated here and nowhere else.
+You need this before any row is read. What a log must have, and which types are accepted, is stated here and nowhere
+else.
 """
 
 import pyarrow as pa
@@ -12,15 +13,15 @@ from .output_schemas import ADDED_FIELDS
 
 
 def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str) -> pa.Schema:
-    """Checks one file's schema against the contract and returns it with the types in which it is carried.
+    """Checks the schema of one file and returns it with plain types (see `plain_type`).
 
     Args:
         schema: The file's schema.
-        columns: The part that each column plays.
+        columns: The names of the log's columns.
         path: The file, for messages.
 
     Raises:
-        InputError: A column is missing, doubled, of an unusable type, or has a name that `clean` adds.
+        InputError: A column is missing, appears twice, has an unusable type, or has a name that cleaning uses itself.
     """
     doubled = sorted({name for name in schema.names if schema.names.count(name) > 1})
     if doubled:
@@ -42,17 +43,17 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
     taken = [field.name for field in ADDED_FIELDS if field.name in schema.names]
     if taken:
         raise InputError(
-            f"{path} already has a column {taken[0]!r}, which cleaning adds",
+            f"{path} already has a column {taken[0]!r}, and cleaning would add it",
             code="LOG-CLEANED",
             found=f"columns {', '.join(schema.names)}",
-            fix="is this the output of an earlier run? Clean the original log, or rename the column",
+            fix="if this is the output of an earlier run, clean the original log instead; otherwise rename the column",
         )
     internal = [name for name in schema.names if name.startswith(INTERNAL_PREFIX)]
     if internal:
         raise InputError(
             f"{path} has a column {internal[0]!r}",
             code="LOG-INTERNAL",
-            expected=f"no column that starts with {INTERNAL_PREFIX}, which cleaning uses itself",
+            expected=f"no column that starts with {INTERNAL_PREFIX}, because cleaning uses such names itself",
             fix="rename the column",
         )
     plain = pa.schema([field.with_type(plain_type(field.type)) for field in schema]).remove_metadata()
@@ -70,101 +71,6 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
     return plain
 
 
-def unify_schemas(schemas: dict[str, pa.Schema]) -> pa.Schema:
-    """Returns the one schema in which the rows of all files are carried.
-
-    Integer widths and units of time are promoted, and a column that a file lacks is null there, whatever the others
-    say of nulls; other differences are refused.
-
-    Args:
-        schemas: Path to checked schema (see `check_file_schema`), in input order.
-
-    Raises:
-        InputError: Two files disagree on the type of a column.
-    """
-    first_path, merged = next(iter(schemas.items()))
-    brought_by: dict[str, str] = {}  # column to the first file that has it
-    for path, schema in schemas.items():
-        for field in schema:
-            if field.name in merged.names:
-                _check_promotable(field, merged.field(field.name), path, brought_by.setdefault(field.name, path))
-            brought_by.setdefault(field.name, path)
-        try:
-            merged = pa.unify_schemas([merged, schema], promote_options="permissive")
-        except pa.ArrowException as error:
-            raise InputError(
-                f"{path} and {first_path} have no schema in common",
-                code="LOG-UNIFY",
-                found=str(error).splitlines()[0],
-                expected="types that one type can hold",
-                fix="write all files with the same types, or clean the files separately",
-            ) from error
-    return pa.schema([field.with_nullable(True) for field in merged])
-
-
-def find_odd_schemas(schemas: dict[str, pa.Schema], rows: dict[str, int]) -> dict[str, str]:
-    """Finds the files that disagree on a column's type with those that hold most rows.
-
-    Args:
-        schemas: Path to checked schema, in input order.
-        rows: Path to number of rows.
-
-    Returns:
-        Path to what is wrong, for each file to be left out so that the others have one schema.
-    """
-    weights: dict[str, dict[object, int]] = {}
-    for path, schema in schemas.items():
-        for field in schema:
-            if not pa.types.is_null(field.type):
-                kinds = weights.setdefault(field.name, {})
-                kinds[_kind(field.type)] = kinds.get(_kind(field.type), 0) + rows[path]
-    usual = {name: max(kinds, key=lambda kind, kinds=kinds: kinds[kind]) for name, kinds in weights.items()}
-    odd: dict[str, str] = {}
-    for path, schema in schemas.items():
-        for field in schema:
-            if not pa.types.is_null(field.type) and _kind(field.type) != usual[field.name]:
-                what = f"Column {field.name!r} of {path} has the type {field.type}, which most rows have otherwise"
-                odd.setdefault(path, what)
-    return odd
-
-
-def _kind(data_type: pa.DataType) -> object:
-    """What two types must share to be carried as one, see `_have_a_joint_type`."""
-    if _is_number(data_type):
-        return "number"
-    if is_string_type(data_type):
-        return "string"
-    if pa.types.is_binary(data_type) or pa.types.is_large_binary(data_type):
-        return "binary"
-    if pa.types.is_list(data_type) or pa.types.is_large_list(data_type):
-        return "list", _kind(data_type.value_type)
-    if pa.types.is_struct(data_type):
-        return "struct", *((field.name, _kind(field.type)) for field in data_type)
-    if pa.types.is_map(data_type):
-        return "map", _kind(data_type.key_type), _kind(data_type.item_type)
-    return ("timestamp", data_type.tz) if pa.types.is_timestamp(data_type) else data_type
-
-
-def _check_promotable(field: pa.Field, merged: pa.Field, path: str, other_path: str) -> None:
-    if not _have_a_joint_type(field.type, merged.type):
-        raise InputError(
-            f"Column {field.name!r} has different types in {path} and {other_path}",
-            code="LOG-MIXED",
-            found=f"{field.type} and {merged.type}",
-            expected="one type in all files",
-            fix="cast the column in one of them, or clean the files separately",
-        )
-
-
-def _have_a_joint_type(one: pa.DataType, other: pa.DataType) -> bool:
-    # pandas makes a float of an integer column in which a value is missing: files of one log often differ so.
-    return pa.types.is_null(one) or pa.types.is_null(other) or _kind(one) == _kind(other)
-
-
-def _is_number(data_type: pa.DataType) -> bool:
-    return pa.types.is_integer(data_type) or pa.types.is_floating(data_type)
-
-
 def _check_type(schema: pa.Schema, name: str, path: str, usable: bool, expected: str) -> None:
     if not usable:
         raise InputError(
@@ -175,3 +81,100 @@ def _check_type(schema: pa.Schema, name: str, path: str, usable: bool, expected:
             fix="cast the column, or name another one with --user-column, --item-column, --timestamp-column or "
             "--position-column",
         )
+
+
+def unify_schemas(schemas: dict[str, pa.Schema]) -> pa.Schema:
+    """Returns the one schema in which the rows of all files travel.
+
+    Integers become the widest integer, numbers become floats if one file has floats, and times take the finest unit.
+    Every column may hold nulls, because a file without the column gets nulls there. No other difference is accepted.
+
+    Args:
+        schemas: The schema of each file by path, as `check_file_schema` returns it, in input order.
+
+    Raises:
+        InputError: Two files have different types for a column, and no type can hold both.
+    """
+    first_path, unified = next(iter(schemas.items()))
+    first_path_with: dict[str, str] = {}  # column to the first file that has it
+    for path, schema in schemas.items():
+        for field in schema:
+            if field.name in unified.names:
+                other_path = first_path_with.setdefault(field.name, path)
+                _check_unifiable(field, unified.field(field.name), path, other_path)
+            first_path_with.setdefault(field.name, path)
+        try:
+            unified = pa.unify_schemas([unified, schema], promote_options="permissive")
+        except pa.ArrowException as error:
+            raise InputError(
+                f"{path} and {first_path} have no schema in common",
+                code="LOG-UNIFY",
+                found=str(error).splitlines()[0],
+                expected="types that one type can hold",
+                fix="write all files with the same types, or clean the files separately",
+            ) from error
+    return pa.schema([field.with_nullable(True) for field in unified])
+
+
+def _check_unifiable(field: pa.Field, unified: pa.Field, path: str, other_path: str) -> None:
+    if not _can_be_unified(field.type, unified.type):
+        raise InputError(
+            f"Column {field.name!r} has different types in {path} and {other_path}",
+            code="LOG-MIXED",
+            found=f"{field.type} and {unified.type}",
+            expected="one type in all files",
+            fix="cast the column in one of them, or clean the files separately",
+        )
+
+
+def _can_be_unified(one: pa.DataType, other: pa.DataType) -> bool:
+    """Whether one type can hold the values of both. A column of nulls only (Arrow's null type) fits every type."""
+    return pa.types.is_null(one) or pa.types.is_null(other) or _type_family(one) == _type_family(other)
+
+
+def _type_family(data_type: pa.DataType) -> object:
+    """Returns what two types must have in common so that the values of both can travel in one type."""
+    # Integers and floats are one family: pandas turns an integer column into floats if a value is missing, so the files
+    # of one log often differ in this way.
+    if pa.types.is_integer(data_type) or pa.types.is_floating(data_type):
+        return "number"
+    if is_string_type(data_type):
+        return "string"
+    if pa.types.is_binary(data_type) or pa.types.is_large_binary(data_type):
+        return "binary"
+    if pa.types.is_list(data_type) or pa.types.is_large_list(data_type):
+        return "list", _type_family(data_type.value_type)
+    if pa.types.is_struct(data_type):
+        return "struct", *((field.name, _type_family(field.type)) for field in data_type)
+    if pa.types.is_map(data_type):
+        return "map", _type_family(data_type.key_type), _type_family(data_type.item_type)
+    return ("timestamp", data_type.tz) if pa.types.is_timestamp(data_type) else data_type
+
+
+def find_minority_schemas(schemas: dict[str, pa.Schema], rows: dict[str, int]) -> dict[str, str]:
+    """Finds the files that must be left out so that the others have one schema.
+
+    If files have different types for a column, the type that most rows have wins. Files with another type are left out.
+
+    Args:
+        schemas: The schema of each file by path, as `check_file_schema` returns it, in input order.
+        rows: The number of rows of each file by path.
+
+    Returns:
+        What is wrong with each file to be left out, by path.
+    """
+    rows_by_family: dict[str, dict[object, int]] = {}  # column to type family to rows
+    for path, schema in schemas.items():
+        for field in schema:
+            if not pa.types.is_null(field.type):
+                families = rows_by_family.setdefault(field.name, {})
+                family = _type_family(field.type)
+                families[family] = families.get(family, 0) + rows[path]
+    majority = {name: max(families, key=families.__getitem__) for name, families in rows_by_family.items()}
+    minority: dict[str, str] = {}
+    for path, schema in schemas.items():
+        for field in schema:
+            if not pa.types.is_null(field.type) and _type_family(field.type) != majority[field.name]:
+                what = f"Column {field.name!r} of {path} has the type {field.type}, most rows of the log have another"
+                minority.setdefault(path, what)
+    return minority

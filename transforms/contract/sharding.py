@@ -1,4 +1,8 @@
-"""Deals users into shards by the hash of their ids."""
+"""Divides users into shards by the hash of their ids.
+
+A shard is the group of users that one worker holds at a time. You need this to learn which shard a user belongs to. It
+depends on the user's id only, never on the number of workers or on what else is in the log.
+"""
 
 import dataclasses
 from collections import defaultdict
@@ -9,19 +13,21 @@ import pyarrow as pa
 
 from .hashing import hash_values
 
-_ROWS_DEALT_TOGETHER = 1 << 17
-"""Likewise."""
+_ROWS_PER_BLOCK = 1 << 17
+"""How many rows are divided at a time. They are few enough to fit the processor's cache."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Sharding:
-    """How users are dealt into shards, by the values of their ids alone."""
+    """Into how many groups users are divided."""
 
     shards: int
-    """Groups of users that one worker holds at a time."""
+    """Number of groups of users. One worker holds one such group at a time."""
     cells: int
-    """Smaller groups that no shard cuts, if there are no fewer of them: users are scored cell by cell, so that the
-    number of shards changes no bit of a score."""
+    """Number of smaller groups. No cell is divided between shards if there are at least as many cells as shards.
+
+    Users are scored cell by cell. The scores are therefore the same to the bit for any number of shards up to `cells`.
+    """
 
 
 def user_shard(user_ids: pa.ChunkedArray, sharding: Sharding) -> np.ndarray:
@@ -31,10 +37,16 @@ def user_shard(user_ids: pa.ChunkedArray, sharding: Sharding) -> np.ndarray:
 
 
 def split_by_shard(table: pa.Table, user_column: str, sharding: Sharding) -> Iterator[tuple[int, pa.Table]]:
-    """Yields (shard, that shard's rows) for every shard that has rows, in ascending order of shard."""
+    """Yields the number and the rows of every shard that has rows, in ascending order of shards.
+
+    Args:
+        table: The rows of any users.
+        user_column: The column of the users' ids.
+        sharding: Into how many shards users are divided.
+    """
     parts: dict[int, list[pa.Table]] = defaultdict(list)
-    for start in range(0, len(table), _ROWS_DEALT_TOGETHER):
-        block = table.slice(start, _ROWS_DEALT_TOGETHER)
+    for start in range(0, len(table), _ROWS_PER_BLOCK):
+        block = table.slice(start, _ROWS_PER_BLOCK)
         shard = user_shard(block[user_column], sharding)
         ordered = block.take(
             np.argsort(shard.astype(np.uint16 if sharding.shards <= 1 << 16 else np.int64), kind="stable")

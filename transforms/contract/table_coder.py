@@ -1,7 +1,8 @@
-"""How Beam turns what flows between our steps into bytes.
+"""Tells Beam how to turn an Arrow table into bytes.
 
-Beam asks for the size of an element far more often than for its bytes, and without a coder of ours it pickles the whole
-element to know: for tables that costs as much as a step of the pipeline.
+Import this module wherever a transform emits tables; importing it registers the coder. Beam asks for the size of an
+element far more often than for its bytes. Without a coder for tables it would pickle each whole table just to learn its
+size, and that costs as much as a step of the pipeline.
 """
 
 import pyarrow as pa
@@ -10,10 +11,10 @@ from apache_beam.coders.typecoders import registry
 
 
 class TableCoder(Coder):
-    """Arrow tables as Arrow streams."""
+    """Encodes Arrow tables as Arrow streams."""
 
     def encode(self, value: pa.Table) -> bytes:
-        """Returns the table's bytes, without those of a table that it is a slice of."""
+        """Returns the bytes of a table. If the table is a slice, these are the bytes of the slice only."""
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, value.schema) as writer:
             writer.write_table(value)
@@ -24,11 +25,11 @@ class TableCoder(Coder):
         return pa.ipc.open_stream(encoded).read_all()
 
     def estimate_size(self, value: pa.Table) -> int:
-        """Returns about how many bytes `encode` would."""
+        """Returns roughly how many bytes `encode` would return, without encoding anything."""
         return value.nbytes
 
     def is_deterministic(self) -> bool:
-        """Equal tables, cut into equal chunks, have equal bytes."""
+        """Returns True: equal tables with equal chunks have equal bytes."""
         return True
 
 

@@ -1,4 +1,8 @@
-"""What an embedding table is: its vectors, what made them, its fingerprint, and which model it fits."""
+"""Embedding tables in memory: the vectors of items, and the metadata that says what made them.
+
+You need this wherever vectors are passed on, compared or matched with a model. `embedding_files` keeps such tables on
+disk.
+"""
 
 import dataclasses
 import hashlib
@@ -14,43 +18,47 @@ from ...models.core.errors import ArtifactError, InputError
 from ..contract.arrow_types import is_id_type, is_string_type
 
 UNKNOWN = "unknown"
+"""Value of metadata that are not known, because another program made the vectors."""
 
-
-Kind = Literal["semantic", "collaborative"]
+EmbeddingKind = Literal["semantic", "collaborative"]
+"""Whether vectors were made from the items' texts or from the interactions with them."""
 
 
 @dataclass(frozen=True)
 class EmbeddingMetadata:
-    """What made the vectors of a table; two tables can stand in for one another only if `space` is equal."""
+    """What made the vectors of a table. Vectors of two tables can be compared only if their `space` is equal."""
 
-    kind: Kind
-    """Whether the vectors come from the item's text or from the interactions."""
+    kind: EmbeddingKind
+    """Whether the vectors come from the items' texts or from the interactions."""
     encoder: str
-    """Name of the text encoder, or of the backbone for collaborative vectors; "unknown" for files made elsewhere."""
+    """Name of the text encoder. For collaborative vectors the backbone. For files of other programs "unknown"."""
     revision: str
-    """Package version, commit or content hash of the encoder; for collaborative vectors the model's fingerprint."""
+    """Package version, commit or content hash of the encoder. For collaborative vectors the model's fingerprint."""
     pooling: str
-    """How token vectors became one vector: "mean", "last" or "cls"; "none" for collaborative vectors."""
+    """How the vectors of tokens became one vector: "mean", "last" or "cls". For collaborative vectors "none"."""
     dimension: int
     """Length of every vector."""
     text_columns: tuple[str, ...] = ()
-    """Catalogue columns whose text was embedded, in order."""
+    """The catalogue's columns whose text was embedded, in order."""
 
     @property
     def space(self) -> tuple[str, str, str, str, int]:
-        """What must be equal for vectors to be comparable; not the text columns: every catalogue names its own."""
+        """What must be equal so that vectors can be compared.
+
+        The text columns are not part of it, because every catalogue has its own names for them.
+        """
         return self.kind, self.encoder, self.revision, self.pooling, self.dimension
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as JSON-able values, for a model's config or a manifest."""
+        """Returns the fields as values that JSON can hold, for a model's config or a manifest."""
         return dataclasses.asdict(self) | {"text_columns": list(self.text_columns)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "EmbeddingMetadata":
-        """Builds metadata from `to_dict`'s result; keys it does not know are ignored.
+        """Builds metadata from what `to_dict` returned. Unknown keys are ignored.
 
         Raises:
-            KeyError, TypeError or ValueError: A field is missing or is not what it should be.
+            KeyError, TypeError or ValueError: A field is missing or has an unusable value.
         """
         if values["kind"] not in ("semantic", "collaborative"):
             raise ValueError(f"kind is {values['kind']!r}")
@@ -73,24 +81,28 @@ class EmbeddingMetadata:
 
 @dataclass(frozen=True)
 class EmbeddingTable:
-    """One row per item; `item_ids` are unique and never null."""
+    """The vectors of V items. Each item id occurs once, and none is null."""
 
     item_ids: pa.Array
     """Array of string or int64 [V]."""
     vectors: np.ndarray
-    """float32 [V, D]; zeros where an item has no vector."""
+    """float32 [V, D]; zeros if an item has no vector."""
     present: np.ndarray
     """bool [V]: whether the item has a vector."""
     texts: pa.Array | None
-    """Array of large_string [V], null where an item has no text; None when the texts were not kept."""
+    """Array of large_string [V], null if an item has no text. None if the texts were not kept."""
     metadata: EmbeddingMetadata
+    """What made the vectors."""
 
     def __len__(self) -> int:
         return len(self.item_ids)
 
 
 def fingerprint(table: EmbeddingTable) -> str:
-    """Returns a SHA-256 over metadata, item ids and vectors; how a table is laid out in files does not change it."""
+    """Returns a SHA-256 over metadata, item ids and vectors, in hex.
+
+    It does not depend on how the table is cut into files.
+    """
     digest = hashlib.sha256(json.dumps(table.metadata.to_dict(), sort_keys=True).encode())
     digest.update(str(table.item_ids.type).encode())
     if pa.types.is_integer(table.item_ids.type):
@@ -107,14 +119,14 @@ def fingerprint(table: EmbeddingTable) -> str:
 
 
 def align(table: EmbeddingTable, item_ids: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Puts a table's vectors in the order of other item ids.
+    """Returns the vectors of the given items, in the order of the items.
 
     Args:
         table: The vectors.
-        item_ids: Array of string or int64 [n], as `normalise_item_ids` gives them.
+        item_ids: Array of string or int64 [n], as `normalise_item_ids` returns them.
 
     Returns:
-        float32 [n, D], zeros where an item has no vector; and which items have one, bool [n].
+        The vectors, float32 [n, D], zeros if an item has none; and which items have one, bool [n].
     """
     source = pc.index_in(item_ids, value_set=table.item_ids).fill_null(-1).to_numpy()
     present = (source >= 0) & table.present[source]
@@ -124,16 +136,16 @@ def align(table: EmbeddingTable, item_ids: pa.Array) -> tuple[np.ndarray, np.nda
 
 
 def check_fit(expected: EmbeddingMetadata, found: EmbeddingMetadata, *, model: str, embeddings: str) -> None:
-    """Checks that embeddings are in the space that a model was trained on.
+    """Checks that embeddings come from the same encoder as those that a model was trained on.
 
     Args:
         expected: Metadata of the table that the model was trained on.
-        found: Metadata of the table given.
+        found: Metadata of the given table.
         model: Path of the model, for the message.
-        embeddings: Path of the table, for the message.
+        embeddings: Path of the given table, for the message.
 
     Raises:
-        ArtifactError: Kind, encoder, revision, pooling or dimension differ.
+        ArtifactError: EmbeddingKind, encoder, revision, pooling or dimension differ.
     """
     if expected.space != found.space:
         raise ArtifactError(
@@ -146,10 +158,15 @@ def check_fit(expected: EmbeddingMetadata, found: EmbeddingMetadata, *, model: s
 
 
 def normalise_item_ids(column: pa.Array | pa.ChunkedArray, *, file: str, name: str = "item_id") -> pa.Array:
-    """Returns item ids as int64 or string, whatever integer, string or dictionary type they came in.
+    """Returns item ids as int64 or string. Any type of integers or strings is accepted, and dictionaries of them.
+
+    Args:
+        column: The item ids [n].
+        file: The file that they come from, for messages.
+        name: The name of the column, for messages.
 
     Raises:
-        InputError: Another type, an integer beyond int64, or a null id.
+        InputError: The column has another type, an id does not fit int64, or an id is null.
     """
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
@@ -185,7 +202,10 @@ def normalise_item_ids(column: pa.Array | pa.ChunkedArray, *, file: str, name: s
 
 
 def stored_vectors(table: EmbeddingTable, rows: slice) -> np.ndarray:
-    """Returns the rows' vectors float32 [n, D], with zeros where there is none; a copy only where that is needed."""
+    """Returns the vectors of some rows, float32 [n, D], with zeros for items without a vector.
+
+    The result is a view if possible, else a copy.
+    """
     vectors = np.asarray(table.vectors[rows], dtype=np.float32)
     present = table.present[rows]
     return vectors if present.all() else np.where(present[:, None], vectors, np.float32(0))

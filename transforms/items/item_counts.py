@@ -1,4 +1,4 @@
-"""Counts interactions per item over the whole log, so that items fall into buckets of popularity."""
+"""Counts interactions per item over the whole log. By these counts, items fall into buckets of popularity."""
 
 import dataclasses
 from functools import cached_property
@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 
 from ...models.noise.popularity import bucket_edges
 from ..contract.arrow_types import one_chunk
-from ..files.storage import join, write_atomically
+from ..files.run_paths import StagingPaths
+from ..files.storage import write_atomically
 from ..files.tables import read_arrow
 from .hash_index import HashIndex
 
@@ -24,7 +25,13 @@ class ItemCounts:
     counts: np.ndarray
     """int64 [V]."""
     edges: np.ndarray
-    """int64 [k], ascending, k <= 6: an item is in the first bucket whose edge is at least its count."""
+    """int64 [k], ascending, k <= 6. An item is in the first bucket whose edge is at least its count."""
+
+    @classmethod
+    def of(cls, table: pa.Table) -> "ItemCounts":
+        """Returns the counts of a whole log from its one table of `sort_counts`."""
+        counts = table["count"].to_numpy()
+        return cls(one_chunk(table["item_id"]), counts, bucket_edges(counts))
 
     @cached_property
     def index(self) -> HashIndex:
@@ -65,19 +72,22 @@ def merge_counts(tables: list[pa.Table]) -> pa.Table:
     return merged.rename_columns(["item_id", "count"])
 
 
+def sort_counts(table: pa.Table) -> pa.Table:
+    """Sorts a table of `merge_counts` by item, for `ItemCounts.of`."""
+    return table.take(pc.sort_indices(table["item_id"])).combine_chunks()
+
+
 def read_item_counts(path: str) -> ItemCounts:
     """Reads what `CountItems` wrote."""
-    table = read_arrow(path).combine_chunks()
-    counts = table["count"].to_numpy()
-    return ItemCounts(one_chunk(table["item_id"]), counts, bucket_edges(counts))
+    return ItemCounts.of(read_arrow(path).combine_chunks())
 
 
 @dataclasses.dataclass
 class CountItems(beam.PTransform):
-    """(split index, valid table) -> the path of one file with all items' counts or, of no table, nothing."""
+    """(split index, valid table) -> the path of one file with all items' counts, or nothing if there is no table."""
 
     item_column: str
-    staging_directory: str
+    paths: StagingPaths
 
     def expand(self, input_or_inputs):
         """Applies the count to a PCollection of valid tables."""
@@ -89,13 +99,12 @@ class CountItems(beam.PTransform):
         )
 
     def _write(self, counts: bytes) -> str:
-        path = join(self.staging_directory, "item_counts.arrow")
-        write_atomically(path, lambda file: file.write(counts))
-        return path
+        write_atomically(self.paths.item_counts, lambda file: file.write(counts))
+        return self.paths.item_counts
 
 
 class _MergeCounts(beam.CombineFn):
-    """Accumulates tables as Arrow bytes, adding them up whenever many rows have gathered."""
+    """Collects tables as Arrow bytes, and adds them up whenever there are many."""
 
     def create_accumulator(self) -> list[bytes]:
         return []
@@ -113,8 +122,7 @@ class _MergeCounts(beam.CombineFn):
         return [_to_ipc(merge_counts([_from_ipc(data) for data in accumulator]))]
 
     def extract_output(self, accumulator: list[bytes]) -> bytes:
-        merged = _from_ipc(self.compact(accumulator)[0])
-        return _to_ipc(merged.take(pc.sort_indices(merged["item_id"])))
+        return _to_ipc(sort_counts(_from_ipc(self.compact(accumulator)[0])))
 
 
 def _to_ipc(table: pa.Table) -> bytes:

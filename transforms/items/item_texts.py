@@ -1,4 +1,7 @@
-"""The item catalogue contract: an id and one text per item, out of any Parquet with text columns."""
+"""Reads an item catalogue: the user's Parquet file of items, of which we need an id and one text per item.
+
+You need this before items can be embedded. Several text columns, such as title and category, become one text.
+"""
 
 import functools
 from dataclasses import dataclass
@@ -15,10 +18,10 @@ from ..files.tables import open_parquet
 from .embedding_table import normalise_item_ids
 
 PREFERRED_COLUMNS = ("title", "category")
-"""Text columns used by default where a catalogue has any of them."""
-
+"""Text columns that are used by default if the catalogue has any of them."""
 
 SEPARATOR = ", "
+"""Stands between the parts of an item's text."""
 
 
 @dataclass(frozen=True)
@@ -26,15 +29,15 @@ class ItemTexts:
     """The distinct items of a catalogue, in the order of their first rows."""
 
     item_ids: pa.Array
-    """string or int64 [V], unique."""
+    """string or int64 [V], each id once."""
     texts: pa.Array
-    """large_string [V], null where an item has no text."""
+    """large_string [V], null if an item has no text."""
     text_columns: tuple[str, ...]
-    """The columns that were joined."""
+    """The columns that were joined, in order."""
     repeated_rows: int
-    """Rows left out because an earlier row has the same item id."""
+    """Number of rows left out because an earlier row has the same item id."""
     conflicting_rows: int
-    """Those of them whose text is another than the first row's."""
+    """How many of the rows left out have another text than the item's first row."""
 
 
 def read_item_texts(
@@ -42,19 +45,19 @@ def read_item_texts(
 ) -> ItemTexts:
     """Reads a catalogue and joins each item's text columns into one text.
 
-    Columns are joined by ", " in the order given; nulls and blank values are left out, lists (such as several
-    categories) are joined in the same way, numbers are spelled out, and white space is made single. Of several rows
-    with one item id the first counts.
+    Columns are joined by ", " in the given order. Nulls and blank values are left out. Lists, such as several
+    categories, are joined in the same way. Numbers are written as text. Runs of white space become one space. If
+    several rows have the same item id, the first one counts.
 
     Args:
         path: A Parquet file, a directory or a glob.
         item_column: Column of the item ids: string or integer.
-        text_columns: Columns to join. None: `title` and `category` as far as the first file has them, else all of its
-            columns that hold text.
+        text_columns: Columns to join. None: those of `title` and `category` that the first file has. If it has neither,
+            all of its text columns.
 
     Raises:
-        InputError: A column is missing or of an unusable type, an id is null, no item has text, or most rows repeat an
-            item with another text, as those of an interaction log do.
+        InputError: A column is missing or has an unusable type, an id is null, or no item has text. Also if so many
+            rows repeat an item with another text that this must be an interaction log.
     """
     ids, texts = [], []
     for info in match_files(path):
@@ -62,31 +65,31 @@ def read_item_texts(
             if text_columns is None:
                 text_columns = _default_columns(file.schema_arrow, item_column, info.path)
             _check_columns(file.schema_arrow, item_column, text_columns, info.path)
-            table = _read(file, [item_column, *text_columns], info.path)
+            table = _read_columns(file, [item_column, *text_columns], info.path)
         ids.append(normalise_item_ids(table[item_column], file=info.path, name=item_column))
         parts = [_to_text(table[name], info.path, name) for name in text_columns]
-        texts.append(functools.reduce(_join, parts))
+        texts.append(functools.reduce(_join_texts, parts))
         if ids[-1].type != ids[0].type:
             raise InputError(
-                f"{info.path}: column '{item_column}' has another type than in the files before",
+                f"{info.path}: column '{item_column}' has another type than in the earlier files",
                 code="ITEMS-IDS",
                 found=str(ids[-1].type),
                 expected=str(ids[0].type),
-                fix="write all files with the same type of item id",
+                fix="write all files with the same type of item ids",
             )
     all_ids, all_texts = pa.concat_arrays(ids), pa.concat_arrays(texts)
     if all_texts.null_count == len(all_texts):
         raise InputError(
             f"No item of {path} has any text",
             code="ITEMS-EMPTY",
-            found=f"{len(all_ids):,} rows, nothing in {', '.join(text_columns or ())}",
+            found=f"{len(all_ids):,} rows, all of them empty in {', '.join(text_columns or ())}",
             expected="text in at least one row",
             fix="name the columns that hold text with --text-columns",
         )
-    return _first_rows(path, all_ids, all_texts, text_columns or ())
+    return _keep_first_rows(path, all_ids, all_texts, text_columns or ())
 
 
-def _first_rows(path: str, ids: pa.Array, texts: pa.Array, text_columns: tuple[str, ...]) -> ItemTexts:
+def _keep_first_rows(path: str, ids: pa.Array, texts: pa.Array, text_columns: tuple[str, ...]) -> ItemTexts:
     encoded = ids.dictionary_encode()
     if len(encoded.dictionary) == len(ids):
         return ItemTexts(ids, texts, text_columns, 0, 0)
@@ -102,7 +105,7 @@ def _first_rows(path: str, ids: pa.Array, texts: pa.Array, text_columns: tuple[s
             code="ITEMS-REPEATED",
             found=f"{len(ids):,} rows of {len(first):,} items, {conflicting:,} with another text than the item's first",
             expected="one row per item",
-            fix="give the catalogue, not the interaction log; or write one row per item",
+            fix="pass the item catalogue, not the interaction log; if it is the catalogue, write one row per item",
         )
     return ItemTexts(ids.take(first), texts.take(first), text_columns, len(ids) - len(first), conflicting)
 
@@ -115,8 +118,8 @@ def _default_columns(schema: pa.Schema, item_column: str, path: str) -> tuple[st
             f"{path} has no text column",
             code="ITEMS-NO-TEXT",
             found=", ".join(f"{field.name} ({field.type})" for field in schema) or "no column at all",
-            expected="at least one column of strings beside the item id",
-            fix="add the items' titles or descriptions; the semantic half of the method needs text",
+            expected="at least one column of strings besides the item id",
+            fix="add the titles or descriptions of the items; the semantic half of the method needs text",
         )
     return tuple(chosen)
 
@@ -134,19 +137,19 @@ def _check_columns(schema: pa.Schema, item_column: str, text_columns: tuple[str,
             )
 
 
-def _read(file: pq.ParquetFile, columns: list[str], path: str) -> pa.Table:
+def _read_columns(file: pq.ParquetFile, columns: list[str], path: str) -> pa.Table:
     try:
         table = file.read(columns=list(dict.fromkeys(columns)))
         table.validate(full=True)
         return table
-    # The file is anybody's: what its parser raises cannot be listed.
+    # The file may hold anything, so the parser may raise anything.
     except Exception as error:
         raise InputError(
             f"{path} cannot be read",
             code="ITEMS-READ",
             found=next(iter(str(error).splitlines()), type(error).__name__),
             expected="a complete Parquet file",
-            fix="write the file again, it may be truncated",
+            fix="write the file again; it may be truncated",
         ) from error
 
 
@@ -163,7 +166,7 @@ def _to_text(column: pa.ChunkedArray, path: str, name: str) -> pa.Array:
     array: Any = column.combine_chunks()
     try:
         if _value_type(array.type) is not array.type:
-            # pyarrow's join of a list gives null if a single one of its values is.
+            # pyarrow's own function that joins a list returns null if one of the list's values is null.
             lists = array.cast(pa.large_list(pa.large_string())).to_pylist()
             array = pa.array([SEPARATOR.join(filter(None, values or ())) for values in lists], pa.large_string())
         if isinstance(array, pa.DictionaryArray):
@@ -179,13 +182,14 @@ def _to_text(column: pa.ChunkedArray, path: str, name: str) -> pa.Array:
         ) from error
 
 
-def _join(left: pa.Array, right: pa.Array) -> pa.Array:
-    """Joins two columns of text row by row; where one has none, the other stands alone."""
-    # Not the kernel's own null_handling="skip": with pyarrow 25 it loses the rows in which all are null.
+def _join_texts(left: pa.Array, right: pa.Array) -> pa.Array:
+    """Joins two columns of text row by row. If a row has only one of the two texts, that text is the result."""
+    # pyarrow's null_handling="skip" would do the same, but pyarrow 25 loses the rows in which all values are null.
     both = pc.binary_join_element_wise(left, right, pa.scalar(SEPARATOR, pa.large_string()))
     return pc.coalesce(both, left, right)
 
 
 def _blank_to_null(texts: pa.Array) -> pa.Array:
+    """Turns runs of white space into one space, and texts without anything else into null."""
     single = pc.utf8_trim_whitespace(pc.replace_substring_regex(texts, r"\s+", " "))
     return pc.if_else(pc.equal(single, ""), pa.scalar(None, pa.large_string()), single)

@@ -1,12 +1,13 @@
-"""Joins items with their vectors: a catalogue on disk, built once per run and memory-mapped by every worker.
+"""Joins items with their vectors: files on disk, written once per run and memory-mapped by every worker.
 
-The catalogue is the union of the two embedding tables. An item with text but no collaborative vector (new, or too
-cold to have been trained) borrows one from its nearest semantic neighbours, once and for all workers alike.
+The items are the union of the two embedding tables. An item with text but without a collaborative vector (it is new, or
+was too rare to be trained) borrows one from its nearest neighbours by text. That is done here, once for all workers.
 """
 
 import dataclasses
 import io
 import json
+import math
 from typing import Literal
 
 import apache_beam as beam
@@ -15,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...models.core.errors import ArtifactError
-from ...models.core.item_vectors import ItemVectors
+from ...models.core.item_vectors import PackedItemVectors
 from ..contract.arrow_types import one_chunk
 from ..contract.hashing import hash_values
-from ..files.local_copy import local_copy
+from ..files.local_copy import shared_copy
 from ..files.storage import is_local, join, read_bytes, write_atomically
 from ..files.tables import read_arrow, write_arrow
 from .embedding_files import read_embeddings
@@ -26,20 +27,14 @@ from .embedding_table import EmbeddingTable, align, fingerprint
 from .hash_index import HashIndex
 
 _ITEMS, _SEMANTIC, _COLLABORATIVE, _DESCRIPTION = "items.arrow", "semantic.npy", "collaborative.npy", "description.json"
-
-
 _HASHES, _ROWS = "hashes.npy", "rows.npy"
-
-
 _FLAGS = ("has_semantic", "has_collaborative", "borrowed")
 
-
 ITEM_SHARD_BYTES = 256 << 20
-
+"""About this many bytes of vectors make an item shard."""
 
 BROADCAST_BYTES = 64 << 30
-"""Catalogues of more bytes of vectors are not copied to every machine but joined by `shuffle_join`."""
-
+"""More bytes of vectors than this are not copied to every machine. They are joined by `shuffle_join`."""
 
 Join = Literal["broadcast", "shuffle"]
 
@@ -52,17 +47,17 @@ class JoinedItems:
     """string or int64 [V]."""
     texts: pa.Array
     """large_string [V]; the text that was embedded, null where unknown."""
-    vectors: ItemVectors
+    vectors: PackedItemVectors
     """[V, ...]; the large arrays are memory-mapped."""
     borrowed: np.ndarray
-    """bool [V]; the collaborative vector comes from semantic neighbours."""
+    """bool [V]; the collaborative vector comes from neighbours by text."""
     description: dict
     """Metadata and fingerprint of the semantic table, for the manifest."""
     index: HashIndex | None = None
-    """Of the ids, where they have been written and opened."""
+    """Index of the ids; None until they have been written and opened."""
 
     def lookup(self, item_ids: pa.Array) -> np.ndarray:
-        """Returns the row of each id, int64 [n], -1 where the catalogue has none.
+        """Returns the row of each id, int64 [n]; -1 for an unknown item.
 
         Raises:
             ArtifactError: The log has string ids and the embeddings integers, or the other way round.
@@ -81,12 +76,12 @@ class JoinedItems:
         rows = pc.index_in(item_ids, value_set=self.item_ids)
         return rows.fill_null(-1).to_numpy().astype(np.int64)
 
-    def take(self, rows: np.ndarray) -> ItemVectors:
-        """Returns the vectors of the given rows, -1 standing for an item without any."""
+    def take(self, rows: np.ndarray) -> PackedItemVectors:
+        """Returns the vectors of the given rows, int64 [n]. Row -1 stands for an item without any."""
         known = rows >= 0
         rows = np.where(known, rows, 0)
         source = self.vectors
-        return ItemVectors(
+        return PackedItemVectors(
             collaborative=np.asarray(source.collaborative[rows]),
             semantic=np.asarray(source.semantic[rows]),
             has_collaborative=source.has_collaborative[rows] & known,
@@ -95,7 +90,7 @@ class JoinedItems:
 
 
 def join_embedding_tables(semantic: EmbeddingTable, collaborative: EmbeddingTable) -> JoinedItems:
-    """Returns the catalogue of all items that either table knows.
+    """Returns all items that either table knows.
 
     Raises:
         ArtifactError: The tables' item ids have different types.
@@ -114,26 +109,25 @@ def join_embedding_tables(semantic: EmbeddingTable, collaborative: EmbeddingTabl
     item_ids = item_ids.take(pc.array_sort_indices(item_ids))
     semantic_vectors, has_semantic = align(semantic, item_ids)
     collaborative_vectors, has_collaborative = align(collaborative, item_ids)
-    borrowed = has_semantic & ~has_collaborative
-    if borrowed.any() and (has_semantic & has_collaborative).any():
-        teachers = has_semantic & has_collaborative
+    borrowed, lenders = has_semantic & ~has_collaborative, has_semantic & has_collaborative
+    if borrowed.any() and lenders.any():
         collaborative_vectors[borrowed] = borrow_collaborative(
-            semantic_vectors[teachers], collaborative_vectors[teachers], semantic_vectors[borrowed]
+            semantic_vectors[lenders], collaborative_vectors[lenders], semantic_vectors[borrowed]
         )
         has_collaborative = has_collaborative | borrowed
     texts = pa.nulls(len(item_ids), pa.large_string())
     if semantic.texts is not None:
         texts = semantic.texts.cast(pa.large_string()).take(pc.index_in(item_ids, value_set=semantic.item_ids))
     description = {**semantic.metadata.to_dict(), "fingerprint": fingerprint(semantic)}
-    vectors = ItemVectors(collaborative_vectors, semantic_vectors, has_collaborative, has_semantic)
+    vectors = PackedItemVectors(collaborative_vectors, semantic_vectors, has_collaborative, has_semantic)
     return JoinedItems(item_ids, texts, vectors, borrowed, description)
 
 
-def write_joined_items(catalogue: JoinedItems, directory: str) -> None:
-    """Writes a catalogue in the form that `open_joined_items` memory-maps; the description comes last."""
-    vectors = catalogue.vectors
+def write_joined_items(items: JoinedItems, directory: str) -> None:
+    """Writes items in the form that `open_joined_items` memory-maps. The description comes last."""
+    vectors = items.vectors
     _write_arrays(directory, {_SEMANTIC: vectors.semantic, _COLLABORATIVE: vectors.collaborative})
-    _write_items(catalogue, directory)
+    _write_items(items, directory)
 
 
 def _write_arrays(directory: str, arrays: dict[str, np.ndarray]) -> None:
@@ -141,59 +135,59 @@ def _write_arrays(directory: str, arrays: dict[str, np.ndarray]) -> None:
         write_atomically(join(directory, name), lambda file, array=array: np.save(file, array))
 
 
-def _write_items(catalogue: JoinedItems, directory: str) -> None:
-    """Writes what `open_items` reads; the description comes last."""
-    index = HashIndex.of(catalogue.item_ids)
+def _write_items(items: JoinedItems, directory: str) -> None:
+    """Writes what `open_items` reads. The description comes last."""
+    index = HashIndex.of(items.item_ids)
     _write_arrays(directory, {_HASHES: index.hashes, _ROWS: index.rows})
     table = pa.table(
         {
-            "item_id": catalogue.item_ids,
-            "text": catalogue.texts,
-            "has_semantic": catalogue.vectors.has_semantic,
-            "has_collaborative": catalogue.vectors.has_collaborative,
-            "borrowed": catalogue.borrowed,
+            "item_id": items.item_ids,
+            "text": items.texts,
+            "has_semantic": items.vectors.has_semantic,
+            "has_collaborative": items.vectors.has_collaborative,
+            "borrowed": items.borrowed,
         }
     )
     write_arrow(join(directory, _ITEMS), table)
-    text = json.dumps(catalogue.description).encode()
+    text = json.dumps(items.description).encode()
     write_atomically(join(directory, _DESCRIPTION), lambda file: file.write(text))
 
 
-def write_in_item_shards(catalogue: JoinedItems, directory: str, item_shards: int) -> None:
-    """Writes a catalogue's items as one, to be opened without vectors, and all else as a catalogue per item shard."""
-    shard = item_shard(catalogue.item_ids, item_shards)
+def write_in_item_shards(items: JoinedItems, directory: str, item_shards: int) -> None:
+    """Writes the vectors in a directory for each item shard, and all items without vectors beside them."""
+    shard = item_shard(items.item_ids, item_shards)
     for number in range(item_shards):
         rows = np.flatnonzero(shard == number)
         part = JoinedItems(
-            item_ids=catalogue.item_ids.take(pa.array(rows)),
-            texts=catalogue.texts.take(pa.array(rows)),
-            vectors=catalogue.take(rows),
-            borrowed=catalogue.borrowed[rows],
-            description=catalogue.description,
+            item_ids=items.item_ids.take(pa.array(rows)),
+            texts=items.texts.take(pa.array(rows)),
+            vectors=items.take(rows),
+            borrowed=items.borrowed[rows],
+            description=items.description,
         )
         write_joined_items(part, item_shard_directory(directory, number, item_shards))
-    _write_items(catalogue, directory)
+    _write_items(items, directory)
 
 
 def item_shard(item_ids: pa.Array, item_shards: int) -> np.ndarray:
-    """Returns the shard of each item, int64 [n], by its id alone, in whatever width the id comes."""
+    """Returns the shard of each item, int64 [n]. It depends on the value of the id alone, not on its width."""
     return (hash_values(item_ids) % np.uint64(item_shards)).astype(np.int64)
 
 
 def item_shard_directory(directory: str, shard: int, item_shards: int) -> str:
-    """Where `write_in_item_shards` puts one shard."""
+    """Returns the directory that `write_in_item_shards` puts one shard in."""
     return join(directory, f"items-{shard:05d}-of-{item_shards:05d}")
 
 
 def open_items(directory: str) -> JoinedItems:
-    """Opens a catalogue without its vectors, which would be copied to this machine if it is a remote one."""
+    """Opens items without their vectors, which would be copied to this machine if the directory is a remote one."""
     table = read_arrow(join(directory, _ITEMS)).combine_chunks()
     none = np.zeros((len(table), 0), np.float32)
     flags = {name: table[name].to_numpy() for name in _FLAGS}
     return JoinedItems(
         item_ids=one_chunk(table["item_id"]),
         texts=one_chunk(table["text"]),
-        vectors=ItemVectors(none, none, flags["has_collaborative"], flags["has_semantic"]),
+        vectors=PackedItemVectors(none, none, flags["has_collaborative"], flags["has_semantic"]),
         borrowed=flags["borrowed"],
         description=json.loads(read_bytes(join(directory, _DESCRIPTION))),
         index=HashIndex(_load(directory, _HASHES), _load(directory, _ROWS)),
@@ -201,41 +195,56 @@ def open_items(directory: str) -> JoinedItems:
 
 
 def _load(directory: str, name: str) -> np.ndarray:
-    """Opens an array, memory-mapped where it lies on this machine."""
+    """Opens an array. It is memory-mapped if the file is on this machine."""
     path = join(directory, name)
     return np.load(path, mmap_mode="r") if is_local(path) else np.load(io.BytesIO(read_bytes(path)))
 
 
 def open_joined_items(directory: str) -> JoinedItems:
-    """Opens a catalogue written by `write_joined_items`; a remote one is first copied to this machine."""
-    # The memory maps outlive the names of a copy's files.
-    with local_copy(directory) as local:
-        catalogue = open_items(local)
+    """Opens items written by `write_joined_items`. Remote files are first copied, once for the whole machine."""
+    # The memory maps stay valid when the files of the copy are deleted.
+    with shared_copy(directory) as local:
+        items = open_items(local)
         collaborative, semantic = _load(local, _COLLABORATIVE), _load(local, _SEMANTIC)
-    vectors = dataclasses.replace(catalogue.vectors, collaborative=collaborative, semantic=semantic)
-    return dataclasses.replace(catalogue, vectors=vectors)
+    vectors = dataclasses.replace(items.vectors, collaborative=collaborative, semantic=semantic)
+    return dataclasses.replace(items, vectors=vectors)
+
+
+def choose_item_shards(join: Join | None, item_bytes: int) -> int | None:
+    """Returns how many parts the joined items are cut into; None if every machine gets them whole.
+
+    Args:
+        join: What the user asks for; None: by the size of the vectors alone.
+        item_bytes: Size of all vectors.
+    """
+    if join == "broadcast" or (join is None and item_bytes <= BROADCAST_BYTES):
+        return None
+    return max(math.ceil(item_bytes / ITEM_SHARD_BYTES), 1)
 
 
 @dataclasses.dataclass
 class JoinItems(beam.PTransform):
-    """Impulse -> the directory of a catalogue built from two embedding tables."""
+    """Pipeline -> one element: the directory of the items joined from two embedding tables."""
 
     embeddings: str
+    """Directory of the semantic table."""
     collaborative: str
+    """Directory of the collaborative table."""
     directory: str
+    """Where to write the items."""
     item_shards: int | None = None
-    """None: as one, for `open_joined_items`; else see `write_in_item_shards`."""
+    """None: all in one, for `open_joined_items`. Otherwise see `write_in_item_shards`."""
 
     def expand(self, input_or_inputs):
-        """Applies the build to a pipeline."""
-        return input_or_inputs | beam.Impulse() | "Join embedding tables" >> beam.Map(self._build)
+        """Applies the join to a pipeline."""
+        return input_or_inputs | beam.Impulse() | "Join embedding tables" >> beam.Map(self._join)
 
-    def _build(self, _: bytes) -> str:
+    def _join(self, _: bytes) -> str:
         semantic = read_embeddings(self.embeddings, kind="semantic")
         collaborative = read_embeddings(self.collaborative, kind="collaborative")
-        catalogue = join_embedding_tables(semantic, collaborative)
+        items = join_embedding_tables(semantic, collaborative)
         if self.item_shards is None:
-            write_joined_items(catalogue, self.directory)
+            write_joined_items(items, self.directory)
         else:
-            write_in_item_shards(catalogue, self.directory, self.item_shards)
+            write_in_item_shards(items, self.directory, self.item_shards)
         return self.directory

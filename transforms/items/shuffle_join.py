@@ -1,8 +1,11 @@
-"""Joins items with their vectors where the catalogue is too large for one machine: a semi-join over item shards.
+"""Joins items with their vectors if there are too many for one machine: a semi-join over item shards.
 
-Each split asks for the items that its users need, once per user shard and item; an item's shard, which has its part of
-the catalogue at hand, answers each such pair once, whichever splits asked; and the answers meet the log at the user
-shard. What is scored is the same to the bit as with a catalogue on every machine, see `joining`.
+1. Each split asks for the items that its users need, once per user shard and item.
+2. Each item shard opens its own part of the items, and answers each pair of user shard and item once, even if several
+   splits asked.
+3. The answers meet the log at the user shard.
+
+The scores are the same to the bit as with all items on every machine (`joined_items`).
 """
 
 import dataclasses
@@ -14,10 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.pvalue import AsSingleton
 
-from ...models.core.item_vectors import ItemVectors
+from ...models.core.item_vectors import PackedItemVectors
 from ..contract.columns import InteractionColumns
 from ..contract.sharding import Sharding, user_shard
-from ..files.storage import join
+from ..files.local_copy import local_copy
+from ..files.run_paths import StagingPaths
 from ..shuffle.slices import Shuffle, Slice, collect, ship
 from .joined_items import JoinedItems, item_shard, item_shard_directory, open_joined_items
 
@@ -39,48 +43,48 @@ def ask_for_items(
         yield int(number), pa.table(asked)
 
 
-def answer(asked: pa.Table, catalogue: JoinedItems) -> Iterator[tuple[int, pa.Table]]:
-    """Yields (user shard, the vectors that it asked for), each item once; items without any vector are left out.
+def answer(asked: pa.Table, items: JoinedItems) -> Iterator[tuple[int, pa.Table]]:
+    """Yields (user shard, the vectors that it asked for), each item once. Items without any vector are left out.
 
     Args:
         asked: Tables of `ask_for_items` of all splits, one after the other.
-        catalogue: The items of this shard.
+        items: The items of this item shard.
     """
-    row = catalogue.lookup(asked[_ITEM].combine_chunks())
+    row = items.lookup(asked[_ITEM].combine_chunks())
     users = asked[_USER_SHARD].to_numpy()
-    known = max(len(catalogue.item_ids), 1)
+    known = max(len(items.item_ids), 1)
     user, row = np.divmod(np.unique(users[row >= 0] * known + row[row >= 0]), known)
     starts = np.flatnonzero(np.diff(user, prepend=-1))
     for start, rows in zip(starts, np.split(row, starts)[1:], strict=True):
-        yield int(user[start]), _to_table(catalogue, rows)
+        yield int(user[start]), _to_table(items, rows)
 
 
-def _to_table(catalogue: JoinedItems, rows: np.ndarray) -> pa.Table:
-    found = catalogue.take(rows)
+def _to_table(items: JoinedItems, rows: np.ndarray) -> pa.Table:
+    found = items.take(rows)
     lists = {
         name: pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
         for name, vectors in (("collaborative", found.collaborative), ("semantic", found.semantic))
     }
     flags = {"has_collaborative": found.has_collaborative, "has_semantic": found.has_semantic}
-    return pa.table({_ITEM: catalogue.item_ids.take(pa.array(rows)), **lists, **flags})
+    return pa.table({_ITEM: items.item_ids.take(pa.array(rows)), **lists, **flags})
 
 
 def collect_joined_items(answers: Iterable[Slice], item_type: pa.DataType, widths: tuple[int, int]) -> JoinedItems:
-    """Returns what a user shard was told as a catalogue of its own, in ascending order of id.
+    """Returns the items that a user shard asked for, in ascending order of id.
 
     Args:
-        answers: Tables of `answer` from all item shards; none where all items are unknown.
-        item_type: Type of the log's item ids, for a catalogue of nothing.
-        widths: Lengths of a collaborative and a semantic vector, likewise.
+        answers: Tables of `answer` from all item shards; none if all items are unknown.
+        item_type: Type of the log's item ids, needed if there are no answers.
+        widths: Lengths of a packed row and of a semantic vector, needed if there are no answers.
     """
     answers = list(answers)
     if not answers:
-        # One item that no log holds: what is looked up in vain needs a row to point at.
+        # One item that no log holds, because an unknown item needs a row to point at.
         nobody = pa.array([None], pa.int64() if pa.types.is_integer(item_type) else pa.string())
         flags = np.zeros(1, bool)
         collaborative, semantic = (np.zeros((1, width), np.float32) for width in widths)
         return JoinedItems(
-            nobody, pa.nulls(1, pa.large_string()), ItemVectors(collaborative, semantic, flags, flags), flags, {}
+            nobody, pa.nulls(1, pa.large_string()), PackedItemVectors(collaborative, semantic, flags, flags), flags, {}
         )
     table = collect(answers)
     order = pc.sort_indices(table[_ITEM])
@@ -90,7 +94,7 @@ def collect_joined_items(answers: Iterable[Slice], item_type: pa.DataType, width
         name: column[name].flatten().to_numpy().reshape(len(table), -1) for name in ("collaborative", "semantic")
     }
     nothing = pa.nulls(len(table), pa.large_string())
-    return JoinedItems(column[_ITEM], nothing, ItemVectors(**vectors, **flags), np.zeros(len(table), bool), {})
+    return JoinedItems(column[_ITEM], nothing, PackedItemVectors(**vectors, **flags), np.zeros(len(table), bool), {})
 
 
 @dataclasses.dataclass
@@ -98,16 +102,22 @@ class FetchVectors(beam.PTransform):
     """(split index, valid table) -> (user shard, slices for `collect_joined_items`), ungrouped."""
 
     columns: InteractionColumns
+    """Names of the log's columns."""
     sharding: Sharding
+    """How users are dealt into shards."""
     item_shards: int
+    """Number of item shards that the items were written in."""
     shuffle: Shuffle
-    staging_directory: str
-    catalogue_directory: AsSingleton
+    """How slices travel."""
+    paths: StagingPaths
+    """Where slices wait on disk."""
+    items_directory: AsSingleton
+    """Directory of the items, from `JoinItems`."""
 
     def expand(self, input_or_inputs):
         """Applies the join to a PCollection of valid tables."""
         asked = input_or_inputs | "Ask for items" >> beam.ParDo(_AskForItems(self)) | beam.GroupByKey()
-        return asked | "Answer" >> beam.ParDo(_Answer(self), self.catalogue_directory)
+        return asked | "Answer" >> beam.ParDo(_Answer(self), self.items_directory)
 
 
 class _AskForItems(beam.DoFn):
@@ -118,17 +128,17 @@ class _AskForItems(beam.DoFn):
         split, valid = element
         config = self._config
         asked = ask_for_items(valid, config.columns, config.sharding, config.item_shards)
-        path = join(config.staging_directory, f"asked-{split:05d}.arrow")
-        yield from ship(asked, split, path, config.shuffle)
+        yield from ship(asked, split, config.paths.asked(split), config.shuffle)
 
 
 class _Answer(beam.DoFn):
     def __init__(self, config: FetchVectors):
         self._config = config
 
-    def process(self, element: tuple[int, Iterable[Slice]], catalogue_directory: str) -> Iterator[tuple[int, Slice]]:
+    def process(self, element: tuple[int, Iterable[Slice]], items_directory: str) -> Iterator[tuple[int, Slice]]:
         shard, slices = element
         config = self._config
-        catalogue = open_joined_items(item_shard_directory(catalogue_directory, shard, config.item_shards))
-        path = join(config.staging_directory, f"vectors-{shard:05d}.arrow")
-        yield from ship(answer(collect(slices), catalogue), shard, path, config.shuffle)
+        # Each item shard is opened by one worker, once. A copy for the whole machine would only fill its disk.
+        with local_copy(item_shard_directory(items_directory, shard, config.item_shards)) as local:
+            items = open_joined_items(local)
+        yield from ship(answer(collect(slices), items), shard, config.paths.vectors(shard), config.shuffle)

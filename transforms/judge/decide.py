@@ -1,36 +1,26 @@
-"""Turns noise probabilities into keep or drop, each with a reason: the policy, and nothing else.
+"""Turns noise probabilities into decisions to keep or drop, each with a reason.
 
-Reasons are short stable codes. Dropped: `noise:` and what agreed least with the rest of the user's interactions. Kept:
-null, or why an interaction was protected or could not be judged.
+This is where the policy is applied, and nothing else happens here. `models/core/reasons.py` lists the reasons.
 """
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from ...models.core.reasons import reason_codes
 from ...models.detector.features import SIMILARITIES
+from .policy import Policy
 
 if TYPE_CHECKING:
     from ...models.detector.scoring import Scores
-from .policy import Policy
 
-COLLABORATIVE_ONLY = "collaborative_only"
-
-
-DROP_REASONS = tuple(f"noise:{name}" for name in (*SIMILARITIES, COLLABORATIVE_ONLY))
-
-
-KEEP_REASONS = ("min_length", "keep_last", "unknown_item", "too_short", COLLABORATIVE_ONLY)
-
-
-REASONS = (*DROP_REASONS, *KEEP_REASONS)
-
-
-_CODE = {reason: code for code, reason in enumerate(REASONS)}
-
-
-NO_REASON = -1
+# Reasons are small integers inside this module only, so that they are written and counted in one pass.
+_CODES = (*reason_codes("dropped"), *reason_codes("kept"))
+_INDEX = {code: index for index, code in enumerate(_CODES)}
+_NO_REASON = -1
+_INDEX_OF_SIMILARITY = np.array([_INDEX[f"noise:{name}"] for name in SIMILARITIES], np.int8)
 
 
 class Decisions(NamedTuple):
@@ -38,13 +28,17 @@ class Decisions(NamedTuple):
 
     keep: np.ndarray
     """bool [rows]."""
-    reason: np.ndarray
-    """int8 [rows]; index into REASONS, or NO_REASON."""
+    reason: pa.DictionaryArray
+    """Codes of reasons, dictionary of int8 and string [rows]; null if an interaction was simply judged genuine."""
 
     def reason_strings(self) -> pa.Array:
-        """The reasons as strings, null where there is none."""
-        codes = pa.array(self.reason, mask=self.reason == NO_REASON)
-        return pa.DictionaryArray.from_arrays(codes, pa.array(REASONS)).cast(pa.string())
+        """Returns the reasons as plain strings [rows]."""
+        return self.reason.cast(pa.string())
+
+    def count_reasons(self) -> Counter[str]:
+        """Returns the number of interactions for each reason, by code."""
+        counts = np.bincount(self.reason.indices.drop_null().to_numpy(), minlength=len(_CODES))
+        return Counter(dict(zip(_CODES, counts.tolist(), strict=True)))
 
 
 def decide(
@@ -77,16 +71,17 @@ def decide(
     restored = _restore(dropped, scores.noise_probability, user, lengths, policy.min_length)
     dropped &= ~restored
 
-    # Later lines win: why a row would have gone but stays says more than how it was scored.
-    reason = np.full(rows, NO_REASON, np.int8)
-    reason[scores.scored & ~has_text] = _CODE[COLLABORATIVE_ONLY]
-    reason[~scores.scored] = _CODE["too_short"]
-    reason[~known] = _CODE["unknown_item"]
-    reason[protected_last] = _CODE["keep_last"]
-    reason[restored] = _CODE["min_length"]
-    reason[dropped] = scores.weakest[dropped]  # DROP_REASONS start with the similarities, in their order
-    reason[dropped & ~has_text] = _CODE[f"noise:{COLLABORATIVE_ONLY}"]
-    return Decisions(~dropped, reason)
+    # Later lines win: that a row was protected or dropped says more than how it was scored.
+    reason = np.full(rows, _NO_REASON, np.int8)
+    reason[scores.scored & ~has_text] = _INDEX["collaborative_only"]
+    reason[~scores.scored] = _INDEX["too_short"]
+    reason[~known] = _INDEX["unknown_item"]
+    reason[protected_last] = _INDEX["keep_last"]
+    reason[restored] = _INDEX["min_length"]
+    reason[dropped] = _INDEX_OF_SIMILARITY[scores.weakest[dropped]]
+    reason[dropped & ~has_text] = _INDEX["noise:collaborative_only"]
+    codes = pa.array(reason, mask=reason == _NO_REASON)
+    return Decisions(~dropped, pa.DictionaryArray.from_arrays(codes, pa.array(_CODES)))
 
 
 def _restore(
@@ -98,7 +93,7 @@ def _restore(
     missing = np.minimum(min_length, lengths) - kept  # [users]
     candidates = np.flatnonzero(dropped & (missing > 0)[user])
     if len(candidates):
-        # Least noisy first within a user; of equals the latest, the most useful to a recommender.
+        # The least noisy of a user come first. Of equals the latest does: it is the most useful to a recommender.
         order = np.lexsort((-candidates, noise_probability[candidates], user[candidates]))
         candidates = candidates[order]
         _, first = np.unique(user[candidates], return_index=True)

@@ -1,4 +1,4 @@
-"""Scores one shard of users: order, join, score; and parks scored shards on disk while a threshold is found."""
+"""Scores one shard of users: order, join, score. The scored shard is staged on disk until the drop plan is known."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -11,21 +11,23 @@ from apache_beam.pvalue import AsSingleton
 
 from ..contract.columns import InteractionColumns
 from ..files.loaded_once import LoadedOnce
-from ..files.local_copy import local_copy
-from ..files.storage import exists, join
-from ..files.tables import read_arrow, write_arrow
+from ..files.local_copy import shared_copy
+from ..files.run_paths import StagingPaths
+from ..files.storage import exists
+from ..items.item_counts import ItemCounts, read_item_counts
 from ..items.joined_items import JoinedItems, open_joined_items
 from ..items.shuffle_join import collect_joined_items
 from ..read.ordering import order_interactions
 from ..shuffle.slices import Slice, collect
+from .scored_shard import ScoredShard, StagedShard, read_staged_shard, stage_shard
+from .tally import Tally, tally_shard
 
 if TYPE_CHECKING:
     from ...models.detector.iadsr import IADSR
-from .scored_shard import ScoredShard, from_table, to_table
 
 
 def score_shard(
-    shard: int, table: pa.Table, columns: InteractionColumns, catalogue: JoinedItems, model, cells: int = 1
+    shard: int, table: pa.Table, columns: InteractionColumns, joined_items: JoinedItems, model: "IADSR", cells: int = 1
 ) -> ScoredShard:
     """Orders a shard's interactions and scores every one of them.
 
@@ -33,19 +35,20 @@ def score_shard(
         shard: Number of the shard.
         table: Valid rows, as `collect` gives them.
         columns: The part that each column plays.
-        catalogue: Items and their vectors.
-        model: An `iadsr.models.iadsr.IADSR`.
-        cells: See `grouping.Sharding`.
+        joined_items: Items and their vectors.
+        model: The detector.
+        cells: See `Sharding`.
 
     Raises:
-        ArtifactError: Item ids in log and catalogue have different types.
+        ArtifactError: Item ids in the log and in the joined items have different types.
     """
     from ...models.detector.scoring import score_sequences
 
     started = perf_counter()
     ordered = order_interactions(table, columns)
     ordered_at = perf_counter()
-    vectors = catalogue.take(catalogue.lookup(ordered.item_ids))  # [V', ...], the shard's own items
+    packed = joined_items.take(joined_items.lookup(ordered.item_ids))  # [V', ...], the shard's own items
+    vectors = packed.unpack(model.config.collaborative_dimension)
     scores = score_sequences(model, ordered.sequences(columns), vectors, cells=cells)
     known = (vectors.has_collaborative | vectors.has_semantic)[ordered.items]
     has_text = vectors.has_semantic[ordered.items]
@@ -55,30 +58,38 @@ def score_shard(
 
 @dataclasses.dataclass
 class ScoreShards(beam.PTransform):
-    """Slices of the log -> ScoredShard, given the catalogue's directory as a side input.
+    """Slices of the log, grouped by user shard -> (StagedShard, Tally).
 
-    Where vectors are fetched by `shuffle_join`, they come as a second input, and no worker opens the catalogue. A shard
-    that `StageShards` has written already, in a run that was cut off, is read and not scored again; `resuming` has made
-    sure that it holds the same rows.
+    The step writes each scored shard to the staging directory and tallies it. If an earlier start of the run has
+    written the shard already, it is read and not scored again. Before this step, stale shards must have been removed
+    (`RunStore.discard_work_on_other_rows`).
+
+    The elements are (user shard, {"rows": slices, "vectors": slices}). `vectors` is only there if `FetchVectors` has
+    fetched them; then no worker opens the joined items.
     """
 
     columns: InteractionColumns
     model_directory: str
-    catalogue_directory: AsSingleton
     cells: int
-    staging_directory: str
+    paths: StagingPaths
+    joined_items: AsSingleton
+    """Directory of the joined items."""
+    item_counts: AsSingleton
+    """Path of the item counts."""
 
     def expand(self, input_or_inputs):
-        """Applies the scorer to a dictionary of `rows` and perhaps `vectors`, both (user shard, Slice)."""
-        score = beam.ParDo(_ScoreShard(self), self.catalogue_directory)
-        return input_or_inputs | "Group by user shard" >> beam.CoGroupByKey() | "Order, join, score" >> score
+        """Applies the scorer to a PCollection of grouped slices."""
+        return input_or_inputs | "Order, join, score" >> beam.ParDo(
+            _ScoreShard(self), self.joined_items, self.item_counts
+        )
 
 
 class _ScoreShard(beam.DoFn):
     def __init__(self, config: ScoreShards):
-        self._columns, self._cells = config.columns, config.cells
-        self._model_directory, self._staging_directory = config.model_directory, config.staging_directory
-        self._model, self._catalogue = LoadedOnce["IADSR"](), LoadedOnce[JoinedItems]()
+        self._columns, self._cells, self._paths = config.columns, config.cells, config.paths
+        self._model_directory = config.model_directory
+        self._model, self._joined_items = LoadedOnce["IADSR"](), LoadedOnce[JoinedItems]()
+        self._item_counts = LoadedOnce[ItemCounts]()
 
     def setup(self):
         import torch
@@ -87,52 +98,30 @@ class _ScoreShard(beam.DoFn):
         torch.set_num_threads(1)
 
     def process(
-        self, element: tuple[int, dict[str, Iterable[Slice]]], catalogue_directory: str
-    ) -> Iterator[ScoredShard]:
+        self, element: tuple[int, dict[str, Iterable[Slice]]], joined_items: str, item_counts: str
+    ) -> Iterator[tuple[StagedShard, Tally]]:
         shard, slices = element
-        path = staged_path(self._staging_directory, shard)
+        path = self._paths.scored(shard)
         if exists(path):
-            yield unstage((shard, [(path, {})]))
-            return
+            scored = read_staged_shard(path, StagedShard(shard, {}))
+        else:
+            scored = self._score(shard, slices, joined_items)
+            stage_shard(path, scored)
+        counts = self._item_counts.get(lambda: read_item_counts(item_counts))
+        yield StagedShard(shard, scored.seconds), tally_shard(scored, self._columns, counts)
+
+    def _score(self, shard: int, slices: dict[str, Iterable[Slice]], joined_items: str) -> ScoredShard:
         model = self._model.get(self._load_model)
         table = collect(slices["rows"])
         if "vectors" in slices:
-            widths = model.config.collaborative_width, model.config.semantic_dimension
-            catalogue = collect_joined_items(slices["vectors"], table[self._columns.item].type, widths)
+            widths = model.packed_width, model.config.semantic_dimension
+            items = collect_joined_items(slices["vectors"], table[self._columns.item].type, widths)
         else:
-            catalogue = self._catalogue.get(lambda: open_joined_items(catalogue_directory))
-        yield score_shard(shard, table, self._columns, catalogue, model, self._cells)
+            items = self._joined_items.get(lambda: open_joined_items(joined_items))
+        return score_shard(shard, table, self._columns, items, model, self._cells)
 
     def _load_model(self) -> "IADSR":
         from ...models.detector.iadsr import IADSR
 
-        with local_copy(self._model_directory) as local:
+        with shared_copy(self._model_directory) as local:
             return IADSR.from_pretrained(local)
-
-
-@dataclasses.dataclass
-class StageShards(beam.PTransform):
-    """ScoredShard -> (shard, (path of its file, worker seconds)), for a second pass once all shards are scored."""
-
-    staging_directory: str
-
-    def expand(self, input_or_inputs):
-        """Applies the writer to a PCollection of ScoredShard."""
-        return input_or_inputs | "Stage" >> beam.Map(self._write)
-
-    def _write(self, scored: ScoredShard) -> tuple[int, tuple[str, dict[str, float]]]:
-        path = staged_path(self.staging_directory, scored.shard)
-        if not exists(path):
-            write_arrow(path, to_table(scored))
-        return scored.shard, (path, scored.seconds)
-
-
-def staged_path(staging_directory: str, shard: int) -> str:
-    """Name of a scored shard's file."""
-    return join(staging_directory, f"scored-{shard:05d}.arrow")
-
-
-def unstage(element: tuple[int, Iterable[tuple[str, dict[str, float]]]]) -> ScoredShard:
-    """Reads a shard back that `StageShards` wrote, from its outputs grouped by shard: one of each."""
-    shard, ((path, seconds),) = element
-    return dataclasses.replace(from_table(shard, read_arrow(path)), seconds=seconds)

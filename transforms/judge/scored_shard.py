@@ -1,20 +1,22 @@
-"""A shard of users with its scores, and the forms in which it waits on disk or travels between workers."""
+"""A shard of users with its scores, and the file in which it waits for the drop plan."""
 
 import dataclasses
-import json
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-from apache_beam.coders.coders import Coder
-from apache_beam.coders.typecoders import registry
 
 from ..contract.columns import INTERNAL_PREFIX, ROW, SIMILARITY_COLUMNS
-from ..contract.table_coder import TableCoder
+from ..files.tables import read_arrow, write_arrow
 from ..read.ordering import OrderedShard
 
 if TYPE_CHECKING:
     from ...models.detector.scoring import Scores
+
+_ITEM, _USER, _SCORED, _WEAKEST, _KNOWN, _HAS_TEXT = (
+    f"{INTERNAL_PREFIX}{name}" for name in ("item", "user", "scored", "weakest", "known", "has_text")
+)
+_INTERNAL = (_ITEM, _USER, ROW, "noise_probability", *SIMILARITY_COLUMNS, _SCORED, _WEAKEST, _KNOWN, _HAS_TEXT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +37,32 @@ class ScoredShard:
     """Worker seconds spent so far, by step."""
 
 
-_ITEM, _USER, _SCORED, _WEAKEST, _KNOWN, _HAS_TEXT = (
-    f"{INTERNAL_PREFIX}{name}" for name in ("item", "user", "scored", "weakest", "known", "has_text")
-)
+@dataclasses.dataclass(frozen=True)
+class StagedShard:
+    """A scored shard that waits in its file: what travels between workers in its place."""
+
+    shard: int
+    """Number of the shard, which names the file (`StagingPaths.scored`)."""
+    seconds: dict[str, float]
+    """As in ScoredShard; none if an earlier start of the run has scored the shard."""
 
 
-_INTERNAL = (_ITEM, _USER, ROW, "noise_probability", *SIMILARITY_COLUMNS, _SCORED, _WEAKEST, _KNOWN, _HAS_TEXT)
+def stage_shard(path: str, scored: ScoredShard) -> None:
+    """Writes a scored shard to a file, for `read_staged_shard`.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    write_arrow(path, to_table(scored))
+
+
+def read_staged_shard(path: str, staged: StagedShard) -> ScoredShard:
+    """Reads a shard that `stage_shard` wrote.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    return dataclasses.replace(from_table(staged.shard, read_arrow(path)), seconds=staged.seconds)
 
 
 def to_table(scored: ScoredShard) -> pa.Table:
@@ -66,7 +88,7 @@ def to_table(scored: ScoredShard) -> pa.Table:
 
 
 def from_table(shard: int, table: pa.Table) -> ScoredShard:
-    """Returns the scored shard that `to_table` turned into a table."""
+    """Returns the scored shard that `to_table` turned into a table, without its seconds."""
     from ...models.detector.scoring import Scores
 
     column = {name: table[name].combine_chunks() for name in _INTERNAL}
@@ -82,25 +104,3 @@ def from_table(shard: int, table: pa.Table) -> ScoredShard:
         weakest=values[_WEAKEST],
     )
     return ScoredShard(shard, ordered, scores, values[_KNOWN], values[_HAS_TEXT], {})
-
-
-class ScoredShardCoder(Coder):
-    """Scored shards as Arrow streams behind a few numbers in JSON; see `coders` for why they have a coder."""
-
-    def encode(self, value: ScoredShard) -> bytes:
-        """Returns the bytes of a shard."""
-        numbers = json.dumps([value.shard, value.seconds]).encode()
-        return len(numbers).to_bytes(4) + numbers + TableCoder().encode(to_table(value))
-
-    def decode(self, encoded: bytes) -> ScoredShard:
-        """Returns the shard."""
-        begin = 4 + int.from_bytes(encoded[:4])
-        shard, seconds = json.loads(encoded[4:begin])
-        return dataclasses.replace(from_table(shard, TableCoder().decode(encoded[begin:])), seconds=seconds)
-
-    def estimate_size(self, value: ScoredShard) -> int:
-        """Returns about how many bytes `encode` would."""
-        return value.ordered.table.nbytes + value.scores.similarities.nbytes
-
-
-registry.register_coder(ScoredShard, ScoredShardCoder)

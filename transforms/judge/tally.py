@@ -31,7 +31,7 @@ def tally_shard(scored: ScoredShard, columns: InteractionColumns, item_counts: I
     probability = scored.scores.noise_probability
     bucket = item_counts.bucket(scored.ordered.item_ids)[scored.ordered.items]
     buckets = len(item_counts.edges)
-    # Not the bits that chose the shard.
+    # The shard was chosen by other bits of the same hash.
     group_of_user = (hash_values(scored.ordered.user_ids(columns)) >> np.uint64(40)).astype(np.int64) % GROUPS
     group = np.repeat(group_of_user, np.diff(offsets))
     counts = count_by_group(probability[judged], group[judged], places(offsets)[judged], bucket[judged], buckets)
@@ -43,22 +43,31 @@ def merge_tallies(tallies: list[Tally]) -> Tally:
     return Tally(merge_histograms([t.histogram for t in tallies]), np.sum([t.counts for t in tallies], axis=0))
 
 
-class _MergeTallies(beam.CombineFn):
-    """Adds up only when what has gathered is as large as the sum before: each bin is sorted a few times in all."""
+class MergeTallies(beam.CombineFn):
+    """Adds Tally elements up.
+
+    It waits until the pending tallies are as large as the sum before it adds them to the sum. This way each bin is
+    sorted only a few times in all.
+    """
 
     def create_accumulator(self) -> list[Tally]:
+        """Nothing yet."""
         return []
 
     def add_input(self, accumulator: list[Tally], element: Tally) -> list[Tally]:
+        """Adds one."""
         accumulator.append(element)
         sizes = [len(tally.histogram.bins) for tally in accumulator]
         return self.compact(accumulator) if sum(sizes[1:]) > max(sizes[0], _MAX_PENDING_BINS) else accumulator
 
     def merge_accumulators(self, accumulators) -> list[Tally]:
+        """Adds several."""
         return self.compact([tally for accumulator in accumulators for tally in accumulator])
 
     def compact(self, accumulator: list[Tally]) -> list[Tally]:
+        """Adds up what is pending."""
         return [merge_tallies(accumulator)] if len(accumulator) > 1 else accumulator
 
     def extract_output(self, accumulator: list[Tally]) -> Tally:
+        """The sum."""
         return self.compact(accumulator)[0]

@@ -1,7 +1,8 @@
-"""Plans the reading: footers only, before any row is touched.
+"""Plans the reading of a log from the footers of its Parquet files, before any row is read.
 
-A split is a run of row groups of one file, the unit that one worker reads at a time. Bad files and columns come to
-light here, before a long run starts, and the footers' row counts are what the finished run is checked against.
+You need this at the start of every command that reads a log. The plan cuts the log into splits. A split is a few
+neighbouring row groups of one file, and one worker reads it at a time. Bad files and unusable columns are found here,
+before a long run starts. The finished run is checked against the row counts of the footers.
 """
 
 import math
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from ...models.core.errors import InputError
 from ..contract.columns import InteractionColumns
-from ..contract.schemas import check_file_schema, find_odd_schemas, unify_schemas
+from ..contract.schemas import check_file_schema, find_minority_schemas, unify_schemas
 from ..contract.sharding import Sharding
 from ..files.listing import match_files
 from ..files.storage import FileInfo
@@ -19,20 +20,22 @@ from ..files.tables import open_parquet
 from .log_source import LogSource
 
 SPLIT_BYTES = 32 << 20
-"""Uncompressed bytes of row groups that one split takes together."""
-
+"""A split takes row groups until they would exceed this many uncompressed bytes."""
 
 SHARD_BYTES = 64 << 20
-
+"""Uncompressed bytes of the input for which one more user shard is made."""
 
 SHARD_ROWS = 500_000
-
+"""Rows of the input for which one more user shard is made."""
 
 MIN_SHARDS = 8
-"""Logs worth more than one worker get this many shards; the number never depends on the workers, as bytes would."""
+"""Number of shards from which on no more are made unless bytes or rows require it.
 
+It is enough to keep a few workers busy. It must not depend on the number of workers, because the output files would.
+"""
 
 ROWS_WORTH_SPLITTING = 20_000
+"""Rows of the input for which one more shard is made, up to MIN_SHARDS. Smaller shards are not worth a worker."""
 
 
 @dataclass(frozen=True)
@@ -40,53 +43,53 @@ class Split:
     """Row groups of one file that are read together."""
 
     index: int
-    """Number of the split in the whole input; names its output files."""
+    """Number of the split in the whole input. Its output files are named after it."""
     path: str
     """The Parquet file."""
     row_groups: tuple[int, ...]
-    """Row groups to read, ascending."""
+    """The row groups to read, in ascending order."""
     first_row: int
-    """Number in its file of the split's first row."""
+    """Number of the split's first row in its file."""
     file_first_row: int
-    """Number in the whole input of the file's first row."""
+    """Number of the file's first row in the whole input."""
     rows: int
-    """Rows in the split, by the footer."""
+    """Rows in the split, according to the footer."""
     uncompressed_bytes: int
-    """Size of its row groups, by the footer."""
+    """Uncompressed size of the row groups in bytes, according to the footer."""
 
 
 @dataclass(frozen=True)
 class SkippedFile:
-    """A file of the input that was left out as a whole."""
+    """A file of the input that is left out as a whole."""
 
     path: str
     """The file."""
     size: int
-    """Bytes."""
+    """Size in bytes."""
     rows: int | None
-    """Rows, by the footer; None where that cannot be read."""
+    """Rows according to the footer. None if the footer cannot be read."""
     code: str
-    """Code of the error that it would have been."""
+    """Code of the error that the file would have caused."""
     reason: str
-    """What is wrong with it."""
+    """What is wrong with the file."""
 
 
 @dataclass(frozen=True)
 class InputPlan:
-    """What will be read, and what the footers promise."""
+    """What will be read, and what the footers say about it."""
 
     splits: tuple[Split, ...]
     """All splits, in input order."""
     schema: pa.Schema
-    """The schema in which the rows of every file are carried."""
+    """The schema in which the rows of every file travel."""
     rows_by_file: dict[str, int]
-    """Path to number of rows, by the footers."""
+    """Number of rows of each file by path, according to the footers."""
     uncompressed_bytes: int
-    """Size of all row groups, by the footers."""
+    """Uncompressed size of all row groups in bytes, according to the footers."""
     files: tuple[FileInfo, ...] = ()
     """The files that are read, as they were when the plan was made."""
     skipped: tuple[SkippedFile, ...] = ()
-    """The files that are not."""
+    """The files that are left out."""
 
     @property
     def rows(self) -> int:
@@ -94,16 +97,20 @@ class InputPlan:
         return sum(self.rows_by_file.values())
 
     def sharding(self, shards: int | None = None) -> Sharding:
-        """Returns how users are dealt into shards, as many as asked for or `default_shards`.
+        """Returns how users are divided into shards: `shards` of them, or `default_shards` if that is None.
 
-        Any number up to the default, or MIN_SHARDS, gives the same bits of every score.
+        The scores are the same to the bit for every number of shards up to the default, or up to MIN_SHARDS if that is
+        more.
         """
         default = self.default_shards()
         shards = shards or default
         return Sharding(shards, max(default, shards, MIN_SHARDS))
 
     def default_shards(self) -> int:
-        """Number of user shards: enough that each fits a small worker's memory, a function of the input alone."""
+        """Returns the number of user shards, so that each fits the memory of a small worker.
+
+        It depends on the input only.
+        """
         return max(
             math.ceil(self.uncompressed_bytes / SHARD_BYTES),
             math.ceil(self.rows / SHARD_ROWS),
@@ -111,28 +118,15 @@ class InputPlan:
         )
 
 
-@dataclass(frozen=True)
-class _Footer:
-    info: FileInfo
-    schema: pa.Schema | None
-    """None for a file without rows: it brings nothing, and its writer could not know the types."""
-    groups: list[tuple[int, int]]
-    """(rows, uncompressed bytes) of each row group."""
-
-    @property
-    def rows(self) -> int:
-        return sum(rows for rows, _ in self.groups)
-
-
 def plan_input(log: LogSource) -> InputPlan:
     """Reads the footers of all files of a log and plans the splits.
 
     Args:
-        log: The log. If its `on_bad_file` is "skip", files are left out and listed that are unreadable, break the
-            contract, or disagree on a type with the files that hold most rows.
+        log: The log. If its `on_bad_file` is "skip", bad files are left out and listed. A file is bad if it cannot be
+            read, breaks the contract, or has another type for a column than most rows of the log.
 
     Raises:
-        InputError: No file, no rows at all, or, unless bad files are skipped, one of those.
+        InputError: There is no file, no file has a row, or a file is bad and bad files are not skipped.
     """
     footers: list[_Footer] = []
     skipped: list[SkippedFile] = []
@@ -142,14 +136,14 @@ def plan_input(log: LogSource) -> InputPlan:
         except InputError as error:
             if log.on_bad_file == "fail":
                 raise
-            skipped.append(SkippedFile(info.path, info.size, _rows_of(info.path), error.code, error.what))
+            skipped.append(SkippedFile(info.path, info.size, _count_rows(info.path), error.code, error.what))
     if log.on_bad_file == "skip":
         rows = {footer.info.path: footer.rows for footer in footers}
         schemas = {footer.info.path: footer.schema for footer in footers if footer.schema is not None}
-        odd = find_odd_schemas(schemas, rows)
-        bad = [footer for footer in footers if footer.info.path in odd]
-        skipped += [SkippedFile(f.info.path, f.info.size, f.rows, "LOG-MIXED", odd[f.info.path]) for f in bad]
-        footers = [footer for footer in footers if footer.info.path not in odd]
+        minority = find_minority_schemas(schemas, rows)
+        bad = [footer for footer in footers if footer.info.path in minority]
+        skipped += [SkippedFile(f.info.path, f.info.size, f.rows, "LOG-MIXED", minority[f.info.path]) for f in bad]
+        footers = [footer for footer in footers if footer.info.path not in minority]
     splits: list[Split] = []
     rows_by_file: dict[str, int] = {}
     total_bytes = total_rows = 0
@@ -159,11 +153,11 @@ def plan_input(log: LogSource) -> InputPlan:
         total_rows += footer.rows
         total_bytes += sum(size for _, size in footer.groups)
     if not splits:
-        bad_files = f", and {len(skipped):,} unusable, the first: {skipped[0].reason}" if skipped else ""
+        bad_files = f", and {len(skipped):,} unusable; the first: {skipped[0].reason}" if skipped else ""
         raise InputError(
             f"No rows in {log.path}",
             code="LOG-EMPTY",
-            fix="check the path; is this the log?",
+            fix="check that the path leads to the interaction log",
             found=f"{len(footers):,} Parquet file{'s' * (len(footers) != 1)} with 0 rows{bad_files}",
             expected="at least one interaction",
         )
@@ -171,6 +165,19 @@ def plan_input(log: LogSource) -> InputPlan:
     infos = tuple(footer.info for footer in footers)
     skipped.sort(key=lambda file: file.path)
     return InputPlan(tuple(splits), unify_schemas(schemas), rows_by_file, total_bytes, infos, tuple(skipped))
+
+
+@dataclass(frozen=True)
+class _Footer:
+    info: FileInfo
+    schema: pa.Schema | None
+    """None if the file has no rows. Its types do not count then, because its writer could not know them."""
+    groups: list[tuple[int, int]]
+    """Rows and uncompressed bytes of each row group."""
+
+    @property
+    def rows(self) -> int:
+        return sum(rows for rows, _ in self.groups)
 
 
 def _read_footer(info: FileInfo, columns: InteractionColumns) -> _Footer:
@@ -182,7 +189,7 @@ def _read_footer(info: FileInfo, columns: InteractionColumns) -> _Footer:
     return _Footer(info, schema, groups)
 
 
-def _rows_of(path: str) -> int | None:
+def _count_rows(path: str) -> int | None:
     try:
         with open_parquet(path) as parquet:
             return parquet.metadata.num_rows
@@ -195,17 +202,17 @@ def _split_file(path: str, groups: list[tuple[int, int]], file_first_row: int, f
     row_groups: list[int] = []
     first_row = rows = size = 0
 
-    def finish() -> None:
+    def end_split() -> None:
         index = first_index + len(splits)
         splits.append(Split(index, path, tuple(row_groups), first_row, file_first_row, rows, size))
 
     for number, (group_rows, group_bytes) in enumerate(groups):
         if rows and size + group_bytes > SPLIT_BYTES:
-            finish()
+            end_split()
             first_row, row_groups, rows, size = first_row + rows, [], 0, 0
         row_groups.append(number)
         rows += group_rows
         size += group_bytes
     if rows:
-        finish()
+        end_split()
     return splits

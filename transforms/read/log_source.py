@@ -7,7 +7,7 @@ from ...models.core.option import PATHS, RUN, check_options, option
 from ..contract.columns import InteractionColumns
 
 OnBadFile = Literal["fail", "skip"]
-"""What to do about a file that cannot be used: stop, or continue without it and say so."""
+"""What to do about a file that cannot be used: stop with an error, or leave the file out and report it."""
 
 MAX_REJECTED = 0.1
 """If more than one row in ten is unusable, a wrong column is named, or somebody should look at the log first."""

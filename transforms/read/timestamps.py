@@ -1,4 +1,8 @@
-"""Reads timestamps of any supported type as integers that sort like them."""
+"""Reads timestamps of every supported type as integers that sort like them.
+
+You need this wherever interactions are compared by time. The integers keep the order of the timestamps. Their unit
+depends on the type of the column, so they say nothing about how long it was between two interactions.
+"""
 
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +15,7 @@ from ..contract.columns import TIME, InteractionColumns
 from ..contract.python_values import python_values
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""The moment from which microseconds are counted."""
 
 
 def time_of(valid: pa.Table, columns: InteractionColumns) -> np.ndarray:
@@ -20,11 +25,12 @@ def time_of(valid: pa.Table, columns: InteractionColumns) -> np.ndarray:
 
 
 def parse_time(values: pa.ChunkedArray) -> pa.Array:
-    """Returns timestamps as an int64 array that sorts like them, null where a value is none.
+    """Returns timestamps as int64 that sort like them. A value that is no timestamp becomes null.
 
-    Integers and Arrow timestamps keep their unit. A finite float becomes the integer that its bits make, which sorts
-    like it, fractions and all; an ISO 8601 string the microseconds since 1970, UTC where it names no zone. A number
-    written as a string is none: its first digits would be taken for a year.
+    - Integers and Arrow timestamps keep their unit. Dates become milliseconds.
+    - Finite floats become the integer that their bits stand for. It sorts like the float, fractions included.
+    - ISO 8601 strings become microseconds since 1970. A string without a time zone is read as UTC.
+    - A number written as a string is no timestamp. Its first digits would be taken for a year.
     """
     data_type = values.type
     if pa.types.is_date(data_type):
@@ -42,15 +48,16 @@ def parse_time(values: pa.ChunkedArray) -> pa.Array:
 
 
 def _sortable_bits(values: pa.Array) -> pa.Array:
-    """Maps float64 to int64 in the same order; NaN and infinities to null."""
+    """Maps float64 to int64 in the same order. NaN and infinities become null."""
     numbers = values.fill_null(np.nan).to_numpy(zero_copy_only=False) + 0.0  # -0.0 becomes 0.0
     bits = numbers.view(np.int64)
-    # Negative floats sort by magnitude, the wrong way round: all their bits but the sign are turned.
+    # The bits of negative floats sort by magnitude, which is the wrong way round. Flip all bits except the sign.
     ordered = np.where(bits < 0, bits ^ np.int64(2**63 - 1), bits)
     return pa.array(ordered, mask=~np.isfinite(numbers))
 
 
 def _iso_to_microseconds(text: str | None) -> int | None:
+    # Eight digits are a date such as 20261125. Any other number of digits alone is not a time.
     if not text or (text.isdigit() and len(text) != len("20261125")):
         return None
     try:

@@ -1,4 +1,7 @@
-"""Splits a table of raw rows into usable interactions and rejected rows with their reasons."""
+"""Checks every row of a table, and separates the usable interactions from the rejected rows.
+
+You need this to know what makes a row unusable. Every rejected row comes with the reason.
+"""
 
 from typing import NamedTuple
 
@@ -6,23 +9,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ...models.core.reasons import rejection_code
 from ..contract.arrow_types import is_string_type
 from ..contract.columns import ROW, TIME, InteractionColumns
 from ..contract.output_schemas import REJECTED_SCHEMA
 from ..contract.python_values import to_json_rows
 from .timestamps import parse_time
 
-UNREADABLE = "unreadable"
-"""Why a row is rejected whose row group is damaged."""
+UNREADABLE = rejection_code("unreadable")
+"""Reason for rejecting a row whose row group cannot be read."""
 
 
 class Validated(NamedTuple):
-    """Result of `validate`; every input row is in exactly one of the two."""
+    """Result of `validate`. Every input row is in exactly one of the two tables."""
 
     valid: pa.Table
-    """Usable rows with all their columns in the order of the input, plus ROW, and TIME for `time_of`."""
+    """The usable rows in input order, with all their columns and the column ROW, and TIME if timestamps are strings."""
     rejected: pa.Table
-    """The others, in REJECTED_SCHEMA."""
+    """The other rows, in REJECTED_SCHEMA."""
 
 
 def validate(
@@ -30,30 +34,35 @@ def validate(
 ) -> Validated:
     """Checks every row of one table against the contract.
 
-    A row is rejected for the first of: a null or empty id, an item id beyond int64, which is the widest that embeddings
-    hold, a null or unparsable timestamp, a null position.
+    A row is rejected for the first of these reasons:
+
+    1. The user id is null or empty, or the item id is.
+    2. The item id does not fit int64. Embeddings hold no larger ids.
+    3. The timestamp is null, or cannot be read as a time.
+    4. The position is null.
 
     Args:
         table: Rows whose schema has passed `check_file_schema`.
-        columns: The part that each column plays.
-        path: File that the rows come from.
-        first_row: Number in the file of the first row.
-        file_first_row: Number in the whole input of the file's first row.
+        columns: The names of the log's columns.
+        path: The file that the rows come from.
+        first_row: The number of the first row in its file.
+        file_first_row: The number of the file's first row in the whole input.
     """
     time = parse_time(table[columns.timestamp])
-    problems: list[tuple[str, np.ndarray]] = []  # reason, and bool [rows] which rows have it
+    problems: list[tuple[str, np.ndarray]] = []  # reason, and which rows have it, bool [rows]
     for name in (columns.user, columns.item):
-        problems += _nulls(f"null {name}", table[name]) + _empty(f"empty {name}", table[name])
-    problems += _beyond_int64(f"{columns.item} beyond int64", table[columns.item])
-    problems += _nulls(f"null {columns.timestamp}", table[columns.timestamp])
-    problems += _nulls(f"unparsable {columns.timestamp}", time)
+        problems += _nulls(rejection_code("null {column}", name), table[name])
+        problems += _empty(rejection_code("empty {column}", name), table[name])
+    problems += _beyond_int64(rejection_code("{column} beyond int64", columns.item), table[columns.item])
+    problems += _nulls(rejection_code("null {column}", columns.timestamp), table[columns.timestamp])
+    problems += _nulls(rejection_code("unparsable {column}", columns.timestamp), time)
     if columns.position:
-        problems += _nulls(f"null {columns.position}", table[columns.position])
+        problems += _nulls(rejection_code("null {column}", columns.position), table[columns.position])
 
-    code = np.full(table.num_rows, -1, np.int8)  # [rows]; index into problems, -1 = usable
+    code = np.full(table.num_rows, -1, np.int8)  # [rows]; index into problems, -1 if the row is usable
     for number in reversed(range(len(problems))):
         code[problems[number][1]] = number
-    # Strings take long to read, everything else no longer than to carry along.
+    # Parsing strings is slow, so the parsed times travel along. Other types are as quick to parse again.
     valid = table.append_column(TIME, time) if is_string_type(table[columns.timestamp].type) else table
     first = file_first_row + first_row
     valid = valid.append_column(ROW, pa.array(np.arange(first, first + table.num_rows)))
@@ -73,18 +82,18 @@ def validate(
 
 
 def unreadable_rows(path: str, first_row: int, count: int) -> pa.Table:
-    """Returns rejected rows, in REJECTED_SCHEMA, for rows of which nothing is known but that they were there."""
+    """Returns rejected rows, in REJECTED_SCHEMA, for `count` rows that exist but whose values cannot be read."""
     columns = (pa.repeat(path, count), pa.array(np.arange(first_row, first_row + count)))
     return pa.table([*columns, pa.repeat(UNREADABLE, count), pa.repeat("null", count)], schema=REJECTED_SCHEMA)
 
 
 def _nulls(reason: str, values: pa.ChunkedArray | pa.Array) -> list[tuple[str, np.ndarray]]:
-    """Returns the reason and which values are null; nothing when none is, as a count that Arrow keeps tells."""
+    """Returns the reason and which values are null, or an empty list if none is."""
     return [(reason, values.is_null().to_numpy(zero_copy_only=False))] if values.null_count else []
 
 
 def _empty(reason: str, values: pa.ChunkedArray) -> list[tuple[str, np.ndarray]]:
-    """Returns the reason and which strings are empty; nothing for other types, or when none is."""
+    """Returns the reason and which strings are empty, or an empty list if none is or the values are not strings."""
     if not is_string_type(values.type):
         return []
     lengths = pc.binary_length(values)
@@ -94,7 +103,7 @@ def _empty(reason: str, values: pa.ChunkedArray) -> list[tuple[str, np.ndarray]]
 
 
 def _beyond_int64(reason: str, values: pa.ChunkedArray) -> list[tuple[str, np.ndarray]]:
-    """Returns the reason and which integers int64 cannot hold; nothing for other types, or when none is."""
+    """Returns the reason and which values do not fit int64, or an empty list if all do."""
     if not pa.types.is_uint64(values.type) or (pc.max(values).as_py() or 0) < 2**63:
         return []
     beyond = pc.greater_equal(values, pa.scalar(2**63, pa.uint64()))

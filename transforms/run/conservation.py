@@ -1,4 +1,4 @@
-"""Checks inside the run that no row is lost: rows read = kept + dropped + rejected, by file and in all."""
+"""Checks inside the run that no row is lost: rows read = kept + dropped + rejected, for each file and in total."""
 
 from collections import Counter
 
@@ -12,10 +12,10 @@ from .run_facts import RunFacts
 
 
 def check_rejected(facts: RunFacts, counts: list[SplitCounts]) -> None:
-    """Checks that no more rows of a run are rejected than the user allows.
+    """Checks that a run does not reject more rows than the user allows.
 
     Raises:
-        InputError: There are more.
+        InputError: It rejects more.
     """
     reasons: Counter[str] = Counter()
     for count in counts:
@@ -24,10 +24,15 @@ def check_rejected(facts: RunFacts, counts: list[SplitCounts]) -> None:
 
 
 def check_conservation(facts: RunFacts, counts: list[SplitCounts], summary: Summary | None) -> None:
-    """Checks that rows read = kept + dropped + rejected, per file as far as files go and in total, on disk as well.
+    """Checks that rows read = kept + dropped + rejected: for each input file, in total, and in the files written.
+
+    Args:
+        facts: What was known before the run started.
+        counts: Of all splits of the input.
+        summary: Of all shards; None if there was no usable row.
 
     Raises:
-        ConservationError: Rows were lost or came twice.
+        ConservationError: Rows were lost or written twice.
         InputError: There was no usable row.
     """
     read, valid = Counter(), Counter()
@@ -50,13 +55,13 @@ def check_conservation(facts: RunFacts, counts: list[SplitCounts], summary: Summ
             "No row of the input could be used",
             code="ROWS-NONE",
             found=list_reasons(reasons),
-            fix="see the rejected/ folder of the output for the rows; are the right columns named, and times that are "
-            "text written as ISO 8601?",
+            fix="look at the rows in the rejected/ folder of the output; name the right columns, and write times that "
+            "are text as ISO 8601",
         )
     for path, kept, dropped in zip(facts.rows_by_file, *summary.files.tolist(), strict=True):
         if kept + dropped != valid[path]:
             raise ConservationError(
-                f"Rows of {path} were lost or doubled between reading and writing",
+                f"Rows of {path} were lost or written twice",
                 code="ROWS-WRITTEN",
                 found=f"{kept:,} kept + {dropped:,} dropped = {kept + dropped:,}",
                 expected=f"{valid[path]:,} valid rows read",
@@ -64,9 +69,9 @@ def check_conservation(facts: RunFacts, counts: list[SplitCounts], summary: Summ
             )
     if summary.checksum != sum(count.checksum for count in counts) % 2**64:
         raise ConservationError(
-            "The rows written are as many as were read, but not the same",
+            "As many rows were written as were read, but not the same ones",
             code="ROWS-EXCHANGED",
-            found=f"checksum {summary.checksum:016x} of the row numbers",
+            found=f"checksum {summary.checksum:016x} of their row numbers",
             expected=f"{sum(count.checksum for count in counts) % 2**64:016x}",
             fix="do not use this output; run again, and report it if it happens again",
         )
@@ -75,7 +80,7 @@ def check_conservation(facts: RunFacts, counts: list[SplitCounts], summary: Summ
 
 
 def _check_files(summary: Summary, rejected: list[WrittenFile], rejected_rows: int) -> None:
-    """Checks that the files written hold as many rows as were counted before they were written."""
+    """Checks that the files hold as many rows as were counted before they were written."""
     users, _, emptied = summary.users.tolist()
     expected = {INTERACTIONS: summary.kept + summary.dropped, SEQUENCES: users - emptied, REJECTED: rejected_rows}
     found: Counter[str] = Counter()
@@ -84,9 +89,9 @@ def _check_files(summary: Summary, rejected: list[WrittenFile], rejected_rows: i
     for folder, rows in expected.items():
         if found[folder] != rows:
             raise ConservationError(
-                f"The files in {folder}/ do not hold the rows that were to be written",
+                f"The files in {folder}/ do not hold the rows that were counted",
                 code="ROWS-DISK",
                 found=f"{found[folder]:,} rows in them",
                 expected=f"{rows:,}",
-                fix="something else has written to the output: delete it, and run again",
+                fix="another program has written to the output: delete it, and run again",
             )

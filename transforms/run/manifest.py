@@ -1,183 +1,354 @@
-"""Closes a run inside the graph: checks that no row was lost, writes the report, and the manifest last of all files.
+"""The manifest of a run: what was read, decided and written, in one file that programs can read.
 
-A run without a manifest is not finished. All of this is a transform, because a templated job has nobody waiting
-after it.
+`Manifest` is the format of `manifest.json`, and docs/manifest.schema.json describes it for programs in other languages.
+A run without a manifest is not finished.
 """
 
 import dataclasses
+import functools
 import json
-from collections import Counter
-from datetime import UTC, datetime
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from ...models.core.errors import InputError
-from ...models.noise.share import NoiseShare
+from ...models.core.errors import ArtifactError, InputError
 from ..contract.output_layout import MANIFEST
 from ..files.storage import exists, join, read_bytes
 from ..files.tables import WrittenFile
-from ..items.item_counts import ItemCounts
-from ..items.joined_items import JoinedItems
-from ..judge.decide import DROP_REASONS, KEEP_REASONS
-from ..judge.drop_plan import DropPlan
-from ..judge.policy import Policy
-from ..read.read_splits import SplitCounts
-from ..read.validation import UNREADABLE
-from ..write.summary import HISTOGRAM_BINS, Summary, length_labels
-from .run_facts import RunFacts
+from ..read.input_plan import SkippedFile
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 FORMAT_VERSION = 1
 
+_LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
-def build_manifest(
-    facts: RunFacts,
-    counts: list[SplitCounts],
-    summary: Summary,
-    plan: DropPlan,
-    item_counts: ItemCounts,
-    catalogue: JoinedItems,
-    output: str,
-) -> dict[str, Any]:
-    """Returns the manifest as JSON-able values."""
-    started = datetime.fromisoformat(facts.description["started_at"])
-    finished = datetime.now(UTC)
-    seconds = {"total": (finished - started).total_seconds(), "read": sum(c.seconds for c in counts), **summary.seconds}
-    rejected: Counter[str] = Counter()
-    infos = {info.path: info for info in facts.inputs}
-    files = {
-        path: {
-            "path": path,
-            "read": rows,
-            "kept": kept,
-            "dropped": dropped,
-            "rejected": 0,
-            "unreadable": 0,
-            "bytes": infos[path].size,
-            "changed_at": infos[path].updated,
+
+@dataclasses.dataclass(frozen=True)
+class ModelOrigin:
+    """The model that scored the log."""
+
+    path: str
+    """The model directory."""
+    fingerprint: str
+    """SHA-256 of the model's weights and configuration."""
+    backbone: str
+    """Name of the sequence model."""
+    metrics: dict[str, Any]
+    """What training measured."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddingsOrigin:
+    """The text embeddings of the items."""
+
+    path: str
+    """The embedding directory."""
+    kind: str
+    """Always "semantic": the vectors come from texts."""
+    encoder: str
+    """Name of the text encoder."""
+    revision: str
+    """Version of the text encoder."""
+    pooling: str
+    """How the vectors of a text's tokens became one vector."""
+    dimension: int
+    """Length of every vector."""
+    text_columns: tuple[str, ...]
+    """Columns of the catalogue whose text was embedded, in order."""
+    fingerprint: str
+    """SHA-256 of ids, texts and vectors."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RowCounts:
+    """Rows of the whole log: read = kept + dropped + rejected."""
+
+    read: int
+    """Rows of all input files."""
+    kept: int
+    """Interactions kept."""
+    dropped: int
+    """Interactions dropped."""
+    rejected: int
+    """Rows that could not be used."""
+
+
+@dataclasses.dataclass(frozen=True)
+class InputFile:
+    """One input file and its rows: read = kept + dropped + rejected."""
+
+    path: str
+    """Path or URL."""
+    read: int
+    """Rows in the file."""
+    kept: int
+    """Interactions kept."""
+    dropped: int
+    """Interactions dropped."""
+    rejected: int
+    """Rows that could not be used."""
+    unreadable: int
+    """How many of the rejected rows lie in a damaged part of the file."""
+    bytes: int
+    """Size of the file when it was read."""
+    changed_at: float
+    """Time of the file's last change, in seconds since 1970; 0 if the file system does not tell."""
+
+
+@dataclasses.dataclass(frozen=True)
+class UserCounts:
+    """Users of the log."""
+
+    total: int
+    """All users with a usable row."""
+    shortened: int
+    """Users who lost at least one interaction."""
+    emptied: int
+    """Users who lost all their interactions."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ItemTotals:
+    """Items of the log."""
+
+    total: int
+    """All items in a usable row."""
+    without_text: int
+    """Items that the model knows and the embeddings do not: judged by behaviour alone."""
+    unknown: int
+    """Items that neither the model nor the embeddings know: not judged."""
+    borrowed: int
+    """Items new to the model, whose collaborative vector comes from items with similar texts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReasonCounts:
+    """Number of rows for each reason, by the reason's code."""
+
+    dropped: dict[str, int]
+    """Interactions dropped. All reasons are listed."""
+    kept: dict[str, int]
+    """Interactions kept that have a reason. All reasons are listed."""
+    rejected: dict[str, int]
+    """Rows rejected. Only the reasons that occurred are listed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AppliedPolicy:
+    """The rule by which interactions were dropped."""
+
+    rule: Literal["auto", "drop_rate", "threshold"]
+    """What the rule follows: the log's certain share of noise, a share of interactions, or a noise probability."""
+    drop_rate: float | None
+    """Share of all interactions that were to be dropped; null if the rule is a threshold."""
+    threshold: float | None
+    """Lowest noise probability of dropped interactions; null if none was to be dropped."""
+    min_length: int
+    """No user is shortened below this number of interactions."""
+    keep_last: int
+    """This number of each user's last interactions is never dropped."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NoiseShareEstimate:
+    """The share of noise among the interactions that were judged."""
+
+    estimate: float | None
+    """The share, from 0 to 1; null if it is not known."""
+    lower: float | None
+    """Lower end of the 95% interval; null if the share is not known."""
+    upper: float | None
+    """Upper end of the 95% interval; null if the share is not known."""
+    unknown_because: str | None
+    """Why the share is not known; null if it is."""
+    among_dropped: float | None
+    """Share of noise to be expected among the dropped interactions; null if it is not known."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbabilityHistogram:
+    """Number of judged interactions by noise probability."""
+
+    edges: tuple[float, ...]
+    """Edges of the bins, ascending from 0 to 1: one more than there are bins."""
+    kept: tuple[int, ...]
+    """Interactions kept, by bin."""
+    dropped: tuple[int, ...]
+    """Interactions dropped, by bin."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PopularityBucket:
+    """The items that occur about equally often in the log."""
+
+    label: str
+    """The range of counts, such as 5-8."""
+    min_count: int
+    """Interactions of the rarest item."""
+    max_count: int
+    """Interactions of the most popular item."""
+    items: int
+    """Items in the bucket."""
+    interactions: int
+    """Interactions with these items."""
+    dropped: int
+    """How many of these interactions were dropped."""
+    drop_rate: float | None
+    """Share of the interactions dropped; null if there are none."""
+    expected_genuine_drop_rate: float | None
+    """Share of the genuine interactions dropped, as their noise probabilities say; null if it is not known."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SequenceLengths:
+    """Number of users by number of interactions."""
+
+    labels: tuple[str, ...]
+    """Names of the classes of lengths: 0, 1, 2, 3-4, 5-8, ..."""
+    before: tuple[int, ...]
+    """Users before cleaning, by class."""
+    after: tuple[int, ...]
+    """Users after cleaning, by class."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What a run of `iadsr clean` read, decided and wrote."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"strict": True, "use_attribute_docstrings": True}
+
+    format_version: Literal[1]
+    """Version of this format."""
+    run: str
+    """Token of the run, which differs between any two runs."""
+    iadsr_version: str
+    """Version of iadsr."""
+    started_at: str
+    """Time at which the run started, ISO 8601."""
+    model: ModelOrigin
+    """The model that scored the log."""
+    embeddings: EmbeddingsOrigin
+    """The text embeddings of the items."""
+    options: dict[str, Any]
+    """All options of the run."""
+    versions: dict[str, str]
+    """Versions of Python and of the libraries that the result depends on."""
+    finished_at: str
+    """Time at which the run finished, ISO 8601."""
+    durations_seconds: dict[str, float]
+    """Seconds from start to finish as `total`, and by step, summed over all workers."""
+    rows: RowCounts
+    """Rows of the whole log."""
+    files: tuple[InputFile, ...]
+    """The input files, in the order in which they were read."""
+    skipped_files: tuple[SkippedFile, ...]
+    """Bad input files that the run left out, as it was told to."""
+    outputs: tuple[WrittenFile, ...]
+    """The Parquet files of the result, in ascending order of path."""
+    users: UserCounts
+    """Users of the log."""
+    items: ItemTotals
+    """Items of the log."""
+    reasons: ReasonCounts
+    """Number of rows for each reason."""
+    policy: AppliedPolicy
+    """The rule by which interactions were dropped."""
+    noise_share: NoiseShareEstimate
+    """The share of noise among the interactions that were judged."""
+    noise_probability_histogram: ProbabilityHistogram
+    """Number of judged interactions by noise probability."""
+    popularity_buckets: tuple[PopularityBucket, ...]
+    """Drop rates by popularity of the items, from the rarest items on."""
+    sequence_lengths: SequenceLengths
+    """Number of users by number of interactions."""
+
+    def __post_init__(self):
+        """Checks what the types cannot say.
+
+        Raises:
+            ValueError: A count is negative, a time is none, or a file lies outside the output directory.
+        """
+        numbers = {
+            "rows": [*vars(self.rows).values()],
+            "files": [
+                count
+                for file in self.files
+                for count in (file.read, file.kept, file.dropped, file.rejected, file.unreadable, file.bytes)
+            ],
+            "outputs": [count for file in self.outputs for count in (file.rows, file.size)],
+            "reasons.rejected": [*self.reasons.rejected.values()],
         }
-        for (path, rows), kept, dropped in zip(facts.rows_by_file.items(), *summary.files.tolist(), strict=True)
-    }
-    for count in counts:
-        rejected.update(count.rejected)
-        files[count.path]["rejected"] += sum(count.rejected.values())
-        files[count.path]["unreadable"] += count.rejected.get(UNREADABLE, 0)
-    written = [*summary.written, *(count.written for count in counts if count.written is not None)]
-    found = catalogue.lookup(item_counts.item_ids)
-    vectors = catalogue.take(found)
-    labels = length_labels()
-    longest = max(index for index in range(len(labels)) if summary.lengths[:, index].any())
-    policy = facts.policy
-    return {
-        "format_version": FORMAT_VERSION,
-        "run": facts.token,
-        **facts.description,
-        "embeddings": {**facts.description["embeddings"], **catalogue.description},
-        "finished_at": finished.isoformat(timespec="seconds"),
-        "durations_seconds": {step: round(value, 3) for step, value in seconds.items()},
-        "rows": {
-            "read": sum(facts.rows_by_file.values()),
-            "kept": summary.kept,
-            "dropped": summary.dropped,
-            "rejected": rejected.total(),
-        },
-        "files": list(files.values()),
-        "skipped_files": [dataclasses.asdict(file) for file in facts.skipped],
-        "outputs": [_relative(file, output) for file in sorted(written, key=lambda file: file.path)],
-        "users": dict(zip(("total", "shortened", "emptied"), summary.users.tolist(), strict=True)),
-        "items": {
-            "total": len(found),
-            "without_text": int((~vectors.has_semantic & vectors.has_collaborative).sum()),
-            "unknown": int((~vectors.has_semantic & ~vectors.has_collaborative).sum()),
-            "borrowed": int(catalogue.borrowed[found[found >= 0]].sum()),
-        },
-        "reasons": {
-            "dropped": _named(DROP_REASONS, summary.dropped_reasons),
-            "kept": _named(KEEP_REASONS, summary.kept_reasons),
-            "rejected": dict(sorted(rejected.items())),
-        },
-        "policy": {
-            "rule": _rule(policy),
-            "drop_rate": None if plan.drop_rate is None else round(plan.drop_rate, 6),
-            "threshold": None if plan.threshold > 1 else round(plan.threshold, 6),
-            "min_length": policy.min_length,
-            "keep_last": policy.keep_last,
-        },
-        "noise_share": _describe_share(plan, summary),
-        "noise_probability_histogram": {
-            "edges": [round(edge / HISTOGRAM_BINS, 4) for edge in range(HISTOGRAM_BINS + 1)],
-            "kept": summary.histogram[0].tolist(),
-            "dropped": summary.histogram[1].tolist(),
-        },
-        "popularity_buckets": _buckets(item_counts, summary, plan),
-        "sequence_lengths": {
-            "labels": labels[: longest + 1],
-            "before": summary.lengths[0, : longest + 1].tolist(),
-            "after": summary.lengths[1, : longest + 1].tolist(),
-        },
-    }
+        for name, found in numbers.items():
+            if min(found, default=0) < 0:
+                raise ValueError(f"{name}: a number is negative")
+        if not all(file.changed_at >= 0 for file in self.files):  # not even NaN
+            raise ValueError("files: changed_at is no time")
+        if any(".." in file.path.split("/") for file in self.outputs):
+            raise ValueError("outputs: a path leads out of the output directory")
+        if "total" not in self.durations_seconds:
+            raise ValueError("durations_seconds: total is missing")
+
+    @property
+    def total_seconds(self) -> float:
+        """Seconds from start to finish."""
+        return self.durations_seconds["total"]
+
+    @property
+    def report_users(self) -> str | None:
+        """The option of this name: how the report names users."""
+        return self.options.get("report_users")
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Manifest":
+        """Reads what `to_json` writes. Keys that are not known are ignored.
+
+        Raises:
+            ValueError: The text is no manifest of this format. The message names the first entry that is wrong.
+        """
+        from pydantic import ValidationError
+
+        try:
+            return _adapter().validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            place, problem = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+            raise ValueError(f"{place}: {problem}" if place else problem) from error
+
+    def to_json(self) -> str:
+        """Returns the manifest as JSON, laid out for people as well."""
+        text = json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False)
+        # Bytes in the name of a file that are no UTF-8 are lone surrogates in Python. JSON cannot hold these.
+        return _LONE_SURROGATES.sub(lambda match: f"\\\\u{ord(match[0]):x}", text)
 
 
-def _relative(file: WrittenFile, output: str) -> dict[str, Any]:
-    return dataclasses.asdict(file) | {"path": file.path[len(output.rstrip("/")) + 1 :]}
+@functools.cache
+def _adapter() -> "TypeAdapter[Manifest]":
+    # Takes a moment to import, and most processes of a run read no manifest.
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Manifest)
 
 
-def _named(names: tuple[str, ...], counts) -> dict[str, int]:
-    return dict(zip(names, counts.tolist(), strict=True))
+def manifest_schema() -> dict[str, Any]:
+    """Returns the JSON schema of `manifest.json`, which docs/manifest.schema.json holds."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_adapter().json_schema()}
 
 
-def _rule(policy: Policy) -> str:
-    if policy.threshold is not None:
-        return "threshold"
-    return "auto" if policy.drop_rate == "auto" else "drop_rate"
-
-
-def _describe_share(plan: DropPlan, summary: Summary) -> dict[str, Any]:
-    """The share of noise among judged interactions; where it is unknown, probabilities are for the model's own."""
-    share, dropped = plan.share, summary.dropped if plan.recalibration is not None else 0
-    if not isinstance(share, NoiseShare):
-        return {"estimate": None, "lower": None, "upper": None, "unknown_because": share.reason, "among_dropped": None}
-    return {
-        "estimate": round(share.estimate, 6),
-        "lower": round(share.lower, 6),
-        "upper": round(share.upper, 6),
-        "unknown_because": None,
-        "among_dropped": round(1 - float(summary.genuine[1].sum()) / dropped, 6) if dropped else None,
-    }
-
-
-def _buckets(item_counts: ItemCounts, summary: Summary, plan: DropPlan) -> list[dict[str, Any]]:
-    known = plan.recalibration is not None
-    return [
-        {
-            "label": f"{low}-{high}" if low < high else str(low),
-            "min_count": low,
-            "max_count": high,
-            "items": items,
-            "interactions": interactions,
-            "dropped": dropped,
-            "drop_rate": round(dropped / interactions, 6),
-            "expected_genuine_drop_rate": round(lost / genuine, 6) if known and genuine else None,
-        }
-        for (low, high, items), interactions, dropped, genuine, lost in zip(
-            item_counts.bucket_ranges(),
-            *summary.popularity.tolist(),
-            *summary.genuine.tolist(),
-            strict=True,
-        )
-    ]
-
-
-def read_manifest(output: str) -> dict[str, Any]:
+def read_manifest(output: str) -> Manifest:
     """Reads the manifest of a finished run.
 
     Raises:
-        InputError: There is none, it is damaged, or the file system does not say.
+        InputError: There is no manifest, it is no JSON or has another format, or the file system does not say.
+        ArtifactError: An entry of the manifest is missing or is not what it should be.
     """
     try:
         path = join(output, MANIFEST)
         if not exists(path):
             raise ValueError("there is none")
-        manifest = json.loads(read_bytes(path))
-        if not isinstance(manifest, dict) or manifest.get("format_version") != FORMAT_VERSION:
+        text = read_bytes(path)
+        content = json.loads(text)
+        if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
             raise ValueError(f"no manifest of format {FORMAT_VERSION}")
     except (ValueError, RecursionError) as error:
         raise InputError(
@@ -185,6 +356,20 @@ def read_manifest(output: str) -> dict[str, Any]:
             code="OUTPUT-UNFINISHED",
             found=f"{MANIFEST}: {error}",
             expected="a directory that `iadsr clean` has finished",
-            fix="run `iadsr clean` again with the same arguments: it goes on where it was cut off",
+            fix="run `iadsr clean` again with the same arguments: it resumes an unfinished run",
         ) from error
-    return manifest
+    try:
+        return Manifest.from_json(text)
+    except ValueError as error:
+        raise incomplete_manifest(output, str(error)) from error
+
+
+def incomplete_manifest(output: str, why: str) -> ArtifactError:
+    """Returns the error to raise if a manifest lacks something that its reader needs."""
+    return ArtifactError(
+        f"The manifest of {output} is not complete",
+        code="VERIFY-MANIFEST",
+        found=why,
+        expected="the manifest that `iadsr clean` writes",
+        fix="clean the log again; do not use this output",
+    )

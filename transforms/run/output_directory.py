@@ -1,4 +1,4 @@
-"""The output directory of a run: one run at a time, what is left of an earlier one, and where to go on."""
+"""Checks of output directories that `embed`, `train` and `clean` share: one run at a time, and only in a fit place."""
 
 import os
 import re
@@ -16,16 +16,17 @@ try:
 except ImportError:  # Windows has no such locks
     fcntl = None
 
+# What `clean` writes, an example of each kind.
 _WRITES = (MANIFEST, REPORT, *(f"{name}/{shard_file(0, 1)}" for name in (INTERACTIONS, SEQUENCES, REJECTED)))
 
 
 @contextmanager
 def locked(output: str) -> Iterator[None]:
-    """Keeps other runs out of an output directory while the block runs, and creates it where it is missing.
+    """Keeps other runs out of an output directory while the block runs, and creates the directory if it is missing.
 
-    The lock is the kernel's, on the directory itself: it leaves no file, and is gone with the process however that
-    ends. On a remote file system, and on a network share that knows no locks, there is none: there the mark that a run
-    sets is checked before it closes, see `run_marker.check_still_ours`.
+    The kernel holds the lock, on the directory itself. It leaves no file, and it is gone when the process ends, however
+    that happens. Remote file systems and some network shares have no such locks. There, `RunStore.check_still_ours`
+    checks the run's mark before the run is finished.
 
     Raises:
         InputError: Another run holds it, or the directory cannot be created.
@@ -69,7 +70,7 @@ def check_place(output: str, log: str, reads: Iterable[str]) -> None:
         reads: Paths that the run reads; none may lie in the directory.
 
     Raises:
-        InputError: It lies in the log, holds something that is read, or a part of it is a link to elsewhere.
+        InputError: It lies in the log, holds something that is read, or one of its parts is a symbolic link.
     """
     refuse_inside(output, log, _WRITES)
     for path in reads:
@@ -78,7 +79,7 @@ def check_place(output: str, log: str, reads: Iterable[str]) -> None:
                 f"{path} lies inside the output directory {output}",
                 code="OUTPUT-INSIDE",
                 found=path,
-                expected="an output directory apart from everything that is read",
+                expected="an output directory that holds nothing the run reads",
                 fix="choose another --output",
             )
     links = [name for name in OUTPUTS if storage.is_local(output) and os.path.islink(os.path.join(output, name))]
@@ -93,10 +94,14 @@ def check_place(output: str, log: str, reads: Iterable[str]) -> None:
 
 
 def refuse_foreign(output: str, foreign: list[str]) -> None:
-    """Refuses an output directory that holds files which no command of ours wrote there.
+    """Refuses an output directory that holds files of somebody else.
+
+    Args:
+        output: The directory.
+        foreign: Names in it that no command of ours has written.
 
     Raises:
-        InputError: There are such files.
+        InputError: There is one.
     """
     if foreign:
         raise InputError(
@@ -109,15 +114,15 @@ def refuse_foreign(output: str, foreign: list[str]) -> None:
 
 
 def refuse_inside(output: str, source: str, writes: Iterable[str]) -> None:
-    """Checks that an output directory does not lie where it would be read as part of the input by the next run.
+    """Checks that the next run would not read an output directory as part of its input.
 
     Args:
         output: The directory.
         source: A file, a directory or a glob that the command reads.
-        writes: Files that the command writes, from the directory on, an example of each kind.
+        writes: Files that the command writes, relative to the directory, an example of each kind.
 
     Raises:
-        InputError: It lies there.
+        InputError: It would.
     """
     place = _absolute(output)
     inside = place.startswith(_absolute(source) + "/")
@@ -125,19 +130,19 @@ def refuse_inside(output: str, source: str, writes: Iterable[str]) -> None:
     if spelled != source:
         rest = source[spelled.rfind("/") + 1 :]
         folder = _absolute(source.removesuffix(rest) or ".").rstrip("/")
-        if "**" in source:  # all below, however deep
+        if "**" in source:  # everything below the folder
             inside = inside or f"{place}/".startswith(f"{folder}/")
         else:
             pattern = f"{storage.literal(folder)}/{rest}" + "*" * rest.endswith("/")  # as `match_files` reads it
             matches = re.compile(FileSystem.translate_pattern(pattern)).match
-            is_hidden = re.search(r"/[._]", place.removeprefix(folder))  # passed over by globs
+            is_hidden = re.search(r"/[._]", place.removeprefix(folder))  # globs skip these
             inside = inside or (not is_hidden and any(matches(f"{place}/{name}") for name in writes))
     if inside:
         raise InputError(
             f"The output directory {output} lies inside the input {source}",
             code="OUTPUT-INPUT",
             found=output,
-            expected="a directory apart from the input, which would be read as part of it by the next run",
+            expected="a directory outside of the input, or the next run would read it as part of the input",
             fix="choose another --output",
         )
 

@@ -1,18 +1,18 @@
-"""Who the users in a report's examples are called."""
+"""How a report names the users in its examples."""
 
 import hashlib
 import secrets
 from typing import Any, Literal
 
 ReportUsers = Literal["none", "hashed", "plain"]
-"""No examples at all, examples under pseudonyms, or under the users' ids."""
+"""No examples at all, examples with pseudonyms, or examples with the users' ids."""
 
 
 def name_users(examples: list[dict[str, Any]], users: ReportUsers) -> list[dict[str, Any]]:
     """Returns the examples as a report may show them.
 
-    A pseudonym is a hash under a key that is drawn for the run and forgotten: without a key, whoever can guess an id
-    could find it.
+    A pseudonym is a keyed hash of the user's id. The key is drawn at random and forgotten. Without a key, anybody who
+    can guess an id could find its pseudonym.
     """
     if users == "none":
         return []

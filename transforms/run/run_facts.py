@@ -1,4 +1,4 @@
-"""What is known about a run before it starts, for all who check and describe it."""
+"""What is known about a run before it starts, for every step that checks or describes the run."""
 
 import dataclasses
 from typing import Any
@@ -8,7 +8,26 @@ import numpy as np
 from ..files.storage import FileInfo
 from ..judge.policy import Policy
 from ..read.input_plan import SkippedFile
+from .manifest import ModelOrigin
 from .pseudonyms import ReportUsers
+
+
+@dataclasses.dataclass(frozen=True)
+class RunDescription:
+    """Entries of the manifest that are known before the run starts, see `Manifest`."""
+
+    iadsr_version: str
+    """Version of iadsr."""
+    started_at: str
+    """Time at which the run started, ISO 8601."""
+    model: ModelOrigin
+    """The model that scores the log."""
+    embeddings: dict[str, Any]
+    """Path and metadata of the text embeddings. Their fingerprint is known when they have been read."""
+    options: dict[str, Any]
+    """All options of the run."""
+    versions: dict[str, str]
+    """Versions of Python and of the libraries that the result depends on."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,25 +35,23 @@ class RunFacts:
     """What is known about a run before it starts."""
 
     rows_by_file: dict[str, int]
-    """Path to number of rows, by the Parquet footers: what the counted rows are held against."""
+    """Path to number of rows, as the Parquet footers say. The rows that are counted later must agree with it."""
     policy: Policy
     """What is dropped and what is protected."""
     noise_reference: np.ndarray
-    """What inserted noise scores, see `models.noise_share`."""
-    description: dict[str, Any]
-    """Manifest entries that are known beforehand: started_at, model, embeddings, options, versions."""
+    """Scores of inserted noise, see `models.training.noise_reference`."""
+    description: RunDescription
+    """Entries of the manifest that are known already."""
     inputs: tuple[FileInfo, ...] = ()
     """The input files as they were when the plan was made."""
     skipped: tuple[SkippedFile, ...] = ()
     """Input files that are not read."""
     max_rejected: float = 1.0
-    """Share of rejected rows above which the run stops."""
+    """The run stops if a larger share of the rows is rejected."""
     report_users: ReportUsers = "hashed"
-    """Who the report's examples are called."""
-    token: str = ""
-    """Of the mark that the run has set, see `run_marker`."""
+    """How the report names the users in its examples."""
 
     @property
     def first_rows(self) -> np.ndarray:
-        """Number in the whole input of each file's first row, int64 [files]; files without rows share theirs."""
+        """Number in the whole input of each file's first row, int64 [files]. A file without rows shares the next's."""
         return np.cumsum([0, *self.rows_by_file.values()])[:-1].astype(np.int64)

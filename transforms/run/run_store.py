@@ -1,79 +1,227 @@
-"""Prepares the output directory of a run: a new run, or one that is resumed."""
+"""The output directory of a run as one object: open it, resume it, discard stale work, finish it.
+
+While a run is unfinished, a mark in the staging folder says whose the directory is, and what must be equal to resume
+the run.
+"""
 
 import dataclasses
+import hashlib
+import json
 import secrets
 from collections.abc import Callable, Iterable
 
 from ...models.core.errors import InputError
 from ..contract.output_layout import INTERACTIONS, MANIFEST, OUTPUTS, REJECTED, REPORT, SEQUENCES, STAGING
-from ..files import storage
+from ..files.run_paths import RunPaths
+from ..files.storage import (
+    TEMPORARY_PREFIX,
+    delete,
+    exists,
+    is_temporary,
+    join,
+    list_names,
+    read_bytes,
+    write_atomically,
+)
+from ..read.read_splits import SplitCounts
 from .manifest import read_manifest
 from .output_directory import refuse_foreign
-from .run_marker import MARKER, RunMarker, read_marker, write_marker
+
+MARKER = f"{STAGING}/run.json"
+"""The mark, from the output directory on."""
 
 
-def prepare_output(
-    output: str, identity: dict[str, str], *, overwrite: bool, say: Callable[[str], None]
-) -> RunMarker | None:
-    """Makes an output directory ready for a run: empty, or with what an unfinished run of the same identity has done.
+@dataclasses.dataclass(frozen=True)
+class RunMarker:
+    """The content of the mark."""
 
-    Args:
-        output: The directory.
-        identity: Fingerprints of all that the result depends on.
-        overwrite: Replace a finished run.
-        say: Told what becomes of an unfinished run.
+    identity: dict[str, str]
+    """Fingerprint of each thing that the result depends on, by name: input, options, model and so on."""
+    token: str
+    """Random, of this start of the run."""
+    ready: bool
+    """Whether earlier results have been removed, so that everything in the directory belongs to this run."""
 
-    Returns:
-        The run's mark; None where the directory already holds the finished result of just this run, which was cut off
-        before it could clear up.
 
-    Raises:
-        InputError: The directory holds something that must not be replaced, or cannot be written to.
-    """
-    names = storage.list_names(output)
-    marker = read_marker(output)
-    finished = MANIFEST in names
-    if finished and marker is not None and marker.ready and marker.identity == identity:
-        manifest = read_manifest(output)
-        if manifest.get("run") == marker.token:
-            storage.delete(storage.join(output, STAGING))
+@dataclasses.dataclass(frozen=True)
+class RunStore(RunPaths):
+    """The output directory of one run. It can be pickled, and travels to the workers as part of the steps."""
+
+    identity: dict[str, str]
+    """Fingerprint of each thing that the result depends on, by name: input, options, model and so on."""
+    token: str
+    """Random, of this start of the run."""
+
+    @classmethod
+    def open(
+        cls, output: str, identity: dict[str, str], shards: int, *, overwrite: bool, say: Callable[[str], None]
+    ) -> "RunStore | None":
+        """Makes an output directory ready for a run.
+
+        The directory is empty afterwards, or it holds what an unfinished run of the same identity has done.
+
+        Args:
+            output: The directory.
+            identity: Fingerprints of all that the result depends on.
+            shards: Number of user shards.
+            overwrite: Replace a finished run.
+            say: Called with a sentence about what becomes of an unfinished run.
+
+        Returns:
+            The store; None if the directory already holds the finished result of this very run, which was killed
+            before it could remove its staging folder.
+
+        Raises:
+            InputError: The directory holds something that must not be replaced, or cannot be written to.
+        """
+        names = list_names(output)
+        marker = read_marker(output)
+        same_run = marker is not None and marker.ready and marker.identity == identity
+        finished = MANIFEST in names
+        if finished and same_run and read_manifest(output).run == marker.token:
+            delete(join(output, STAGING))
             say(f"{output} holds the finished result of this run already.")
             return None
-    if finished and not overwrite:
-        raise InputError(
-            f"{output} already holds a finished run",
-            code="OUTPUT-FINISHED",
-            found=MANIFEST,
-            fix="choose another --output, or pass --overwrite to replace it",
-        )
-    # Only a run of ours is replaced: folders named as ours may well be somebody's data.
-    ours = OUTPUTS if finished or MARKER in names else ()
-    # A run that was cut off while it set its mark has left a temporary file and nothing else.
-    own = [name for name in names if not storage.is_temporary(name)]
-    refuse_foreign(output, sorted({name.split("/")[0] for name in own} - set(ours)))
+        if finished and not overwrite:
+            raise InputError(
+                f"{output} already holds a finished run",
+                code="OUTPUT-FINISHED",
+                found=MANIFEST,
+                fix="choose another --output, or pass --overwrite to replace it",
+            )
+        # Only a run of ours is replaced: folders with the names of ours may be somebody's data.
+        ours = OUTPUTS if finished or MARKER in names else ()
+        # A run that was killed while it set its mark has left a temporary file and nothing else.
+        own = [name for name in names if not is_temporary(name)]
+        refuse_foreign(output, sorted({name.split("/")[0] for name in own} - set(ours)))
 
-    new = RunMarker(identity, secrets.token_hex(16), ready=True)
-    if marker is not None and not finished and marker.ready and marker.identity == identity:
-        scored = sum(name.startswith(f"{new.staging}/scored-") for name in names)
-        written = sum(name.startswith(f"{INTERACTIONS}/part-") for name in names)
-        say(f"Going on with the unfinished run in {output}: {scored} shards are scored, {written} written.")
-        _delete_all(output, [name for name in names if storage.TEMPORARY_PREFIX in name])
-        write_marker(output, new)
-        return new
-    if marker is not None and not finished:
-        changed = [name for name in identity if marker.identity.get(name) != identity[name]]
-        why = f"differs in {', '.join(changed)}" if changed else "had hardly begun"
-        say(f"The unfinished run in {output} {why}: starting afresh.")
-    # The mark comes first and the manifest goes next: whatever stops us, what is left is known to be ours, unfinished,
-    # and not fit to go on with.
-    write_marker(output, dataclasses.replace(new, ready=False))
-    storage.delete(storage.join(output, MANIFEST))
-    stale = [name for name in names if name.startswith(f"{STAGING}/") and name != MARKER]
-    temporary = [name for name in names if storage.TEMPORARY_PREFIX in name]
-    _delete_all(output, [INTERACTIONS, SEQUENCES, REJECTED, REPORT, *stale, *temporary])
-    write_marker(output, new)
-    return new
+        folder = staging_folder(identity)
+        store = cls(join(output, *folder.split("/")), output, shards, identity, secrets.token_hex(16))
+        if same_run and not finished:
+            scored = sum(name.startswith(f"{folder}/scored-") for name in names)
+            written = sum(name.startswith(f"{INTERACTIONS}/part-") for name in names)
+            say(f"Resuming the unfinished run in {output}: {scored} shards are scored, {written} are written.")
+            store._delete(name for name in names if TEMPORARY_PREFIX in name)
+            write_marker(output, RunMarker(identity, store.token, ready=True))
+            return store
+        if marker is not None and not finished:
+            changed = [name for name in identity if marker.identity.get(name) != identity[name]]
+            why = f"differs in {', '.join(changed)}" if changed else "had hardly begun"
+            say(f"The unfinished run in {output} {why}: starting afresh.")
+        # The mark is written first, and the manifest is deleted next. If we are stopped in between, the directory is
+        # known to be ours, unfinished, and not fit to be resumed.
+        write_marker(output, RunMarker(identity, store.token, ready=False))
+        delete(store.manifest)
+        stale = [name for name in names if name.startswith(f"{STAGING}/") and name != MARKER]
+        temporary = [name for name in names if TEMPORARY_PREFIX in name]
+        store._delete([INTERACTIONS, SEQUENCES, REJECTED, REPORT, *stale, *temporary])
+        write_marker(output, RunMarker(identity, store.token, ready=True))
+        return store
+
+    def discard_work_on_other_rows(self, counts: list[SplitCounts]) -> None:
+        """Deletes scored shards and results of an earlier start of this run if it had other valid rows than this one.
+
+        A row group that could not be read and was skipped may be readable now, or the other way round. Its rows are
+        spread over all shards. If scores change, so does what is dropped from every shard, so nothing can be kept.
+        Call it before anything is scored, so that scored shards belong to the rows that are noted here.
+
+        Args:
+            counts: Of all splits.
+
+        Raises:
+            InputError: The directory cannot be read or written to.
+        """
+        note = join(self.staging, "valid_rows")
+        rows = f"{sum(c.valid for c in counts)} {sum(c.checksum for c in counts) % 2**64:016x}".encode()
+        if exists(note):
+            if read_bytes(note) == rows:
+                return
+            scored = [name for name in list_names(self.staging) if name.startswith("scored-")]
+            delete(*(join(self.staging, name) for name in scored))
+            self._delete([INTERACTIONS, SEQUENCES])
+        write_atomically(note, lambda file: file.write(rows))
+
+    def check_still_ours(self) -> None:
+        """Checks that no other run has taken the output directory over, which can happen where no lock is possible.
+
+        Raises:
+            InputError: One has, or the mark cannot be read.
+        """
+        marker = read_marker(self.output)
+        if marker is None or marker.token != self.token:
+            raise InputError(
+                f"Another run has taken over {self.output} while this one was running",
+                code="OUTPUT-TAKEN",
+                found="no mark of a run" if marker is None else "the mark of another run",
+                expected="the mark that this run has set",
+                fix="let one run at a time write into a directory; this run's result is not finished",
+            )
+
+    def write_report(self, report: str) -> None:
+        """Writes the report.
+
+        Raises:
+            InputError: It cannot be written.
+        """
+        _write_text(self.report, report)
+
+    def write_manifest(self, manifest: str) -> None:
+        """Writes the manifest, the last file of a run: with it the run is finished.
+
+        Raises:
+            InputError: It cannot be written.
+        """
+        _write_text(self.manifest, manifest)
+
+    def remove_staging(self) -> None:
+        """Deletes the staging folder with the mark in it.
+
+        Raises:
+            InputError: It cannot be deleted.
+        """
+        delete(join(self.output, STAGING))
+
+    def _delete(self, names: Iterable[str]) -> None:
+        delete(*(join(self.output, *name.split("/")) for name in names))
 
 
-def _delete_all(output: str, names: Iterable[str]) -> None:
-    storage.delete(*(storage.join(output, *name.split("/")) for name in names))
+def staging_folder(identity: dict[str, str]) -> str:
+    """Returns the folder for a run's work, from the output directory on.
+
+    The name depends on the identity, so that one run never takes another's work for its own.
+    """
+    return f"{STAGING}/{hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]}"
+
+
+def write_marker(output: str, marker: RunMarker) -> None:
+    """Marks an output directory as a run's.
+
+    Raises:
+        InputError: It cannot be written to.
+    """
+    text = json.dumps(dataclasses.asdict(marker), indent=2) + "\n"
+    write_atomically(join(output, *MARKER.split("/")), lambda file: file.write(text.encode()), durable=True)
+
+
+def read_marker(output: str) -> RunMarker | None:
+    """Returns an output directory's mark; None if there is none, or if something else stands in its place.
+
+    Raises:
+        InputError: The file system does not answer. To take that for no mark would lose finished work.
+    """
+    path = join(output, *MARKER.split("/"))
+    if not exists(path):
+        return None
+    content = read_bytes(path)
+    try:
+        values = json.loads(content)
+        identity = {str(name): str(value) for name, value in values["identity"].items()}
+        return RunMarker(identity, str(values["token"]), values["ready"] is True)
+    # The file may hold anything.
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _write_text(path: str, text: str) -> None:
+    # A lone surrogate, in the name of a file, has no UTF-8.
+    write_atomically(path, lambda file: file.write(text.encode(errors="backslashreplace")), durable=True)

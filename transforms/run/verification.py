@@ -1,12 +1,11 @@
-"""Checks a finished run from its files alone: that they are the ones written, that rows add up, and that they agree.
+"""Checks a finished run from its files alone: they are the files that were written, their rows add up, and they agree.
 
-Nothing here trusts the run that wrote the files: orders, sequences and sums are worked out again. Of the inputs, those
-that are still as they were are read again, and their ids held against the ids in the output.
+Nothing here trusts the run that wrote the files: orders, sequences and sums are worked out again. Input files that have
+not changed since are read again, and their ids are compared with the ids in the output.
 """
 
 import dataclasses
 from collections import Counter
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ...models.core.errors import ArtifactError, ConservationError, InputError
+from ...models.core.reasons import reason_codes
 from ..contract.arrow_types import one_chunk
 from ..contract.columns import TIME, InteractionColumns
 from ..contract.hashing import hash_values
@@ -21,32 +21,28 @@ from ..contract.output_layout import INTERACTIONS, REJECTED, SEQUENCES
 from ..contract.output_schemas import ADDED_FIELDS, REJECTED_SCHEMA
 from ..contract.schemas import check_file_schema
 from ..files.storage import FileInfo, is_unchanged, join, list_names
-from ..files.tables import WrittenFile, describe_file, open_parquet
-from ..judge.decide import DROP_REASONS, KEEP_REASONS
+from ..files.tables import describe_file, open_parquet
 from ..read.ordering import order_interactions
 from ..read.timestamps import parse_time
-from .manifest import read_manifest
+from .manifest import InputFile, Manifest, RowCounts, incomplete_manifest, read_manifest
 
 _AGAIN = "clean the log again; do not use this output"
-
-
-_COUNTS = ("read", "kept", "dropped", "rejected")
 
 
 @dataclasses.dataclass(frozen=True)
 class Verified:
     """What has been checked and found right."""
 
-    rows: dict[str, int]
-    """Rows read, kept, dropped and rejected."""
+    rows: RowCounts
+    """Rows of the whole log."""
     files: int
     """Files of the output."""
     users: int
     """Users in `interactions/`."""
     inputs: int
     """Input files in all."""
-    inputs_held_against: int
-    """Those that are unchanged, and whose rows and ids were held against the output."""
+    inputs_compared: int
+    """Input files that have not changed, and whose rows and ids were compared with the output."""
     skipped: int
     """Files of the log that the run left out, as it was told to."""
 
@@ -56,76 +52,62 @@ def verify_output(output: str) -> Verified:
 
     Raises:
         InputError: The run is not finished.
-        ArtifactError: A file is missing, added, changed, or its content breaks the contract.
+        ArtifactError: A file is missing, added or changed, or its content breaks the contract.
         ConservationError: Rows do not add up, or are not those of the input.
     """
-    manifest = _check_manifest(output, read_manifest(output))
-    columns = InteractionColumns(**manifest["options"]["columns"])
+    manifest = read_manifest(output)
+    columns = _check_manifest(output, manifest)
     _check_files(output, manifest)
     rejected = _check_rejected(output, manifest)
     users, checksum, schema = _check_shards(output, manifest, columns)
-    held = _check_inputs(manifest, columns, rejected, schema, checksum)
+    compared = _check_inputs(manifest, columns, rejected, schema, checksum)
     return Verified(
-        manifest["rows"], len(manifest["outputs"]), users, len(manifest["files"]), held, len(manifest["skipped_files"])
+        rows=manifest.rows,
+        files=len(manifest.outputs),
+        users=users,
+        inputs=len(manifest.files),
+        inputs_compared=compared,
+        skipped=len(manifest.skipped_files),
     )
 
 
-def _check_manifest(output: str, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Checks that the manifest has what the other checks read, and that its own counts add up."""
+def _check_manifest(output: str, manifest: Manifest) -> InteractionColumns:
+    """Checks that the manifest's own counts add up, and returns the columns that it names."""
     try:
-        rows, files = manifest["rows"], manifest["files"]
-        counts = [rows, *files]
-        written = [WrittenFile(**file) for file in manifest["outputs"]]
-        columns = InteractionColumns(**manifest["options"]["columns"])
-        usable = (
-            all(_is_count(c[name]) for c in counts for name in _COUNTS),
-            all(_is_text(f["path"]) and _is_count(f["bytes"]) and f["changed_at"] >= 0 for f in files),
-            isinstance(manifest["skipped_files"], list),
-            all(_is_text(file.path) and ".." not in file.path.split("/") for file in written),
-            all(_is_count(file.rows) and _is_count(file.size) and _is_text(file.sha256) for file in written),
-            any(file.path.startswith(f"{INTERACTIONS}/") for file in written),
-            all(map(_is_count, manifest["reasons"]["rejected"].values())),
-            all(map(_is_text, columns.required)),
-        )
-        if not all(usable):
-            raise ValueError("an entry of another type, or no file of interactions")
-    except (AttributeError, KeyError, TypeError, ValueError, InputError) as error:
-        raise ArtifactError(
-            f"The manifest of {output} is not complete",
-            code="VERIFY-MANIFEST",
-            found=f"{type(error).__name__}: {error}",
-            expected="the manifest that `iadsr clean` writes",
-            fix=_AGAIN,
-        ) from error
-    for count in counts:
-        _check_sum(str(count.get("path", output)), count)
-    for name in _COUNTS:
-        _equal(f"{name} rows by file", sum(file[name] for file in files), rows[name])
-    return manifest
+        columns = InteractionColumns(**manifest.options["columns"])
+        if not all(isinstance(name, str) for name in columns.required):
+            raise TypeError("a column's name is no text")
+    except (KeyError, TypeError, InputError) as error:
+        raise incomplete_manifest(output, f"options.columns: {error}") from error
+    if not any(file.path.startswith(f"{INTERACTIONS}/") for file in manifest.outputs):
+        raise incomplete_manifest(output, f"outputs: no file in {INTERACTIONS}/")
+    _check_sum(output, manifest.rows)
+    for file in manifest.files:
+        _check_sum(file.path, file)
+    by_file = {
+        "read": sum(file.read for file in manifest.files),
+        "kept": sum(file.kept for file in manifest.files),
+        "dropped": sum(file.dropped for file in manifest.files),
+        "rejected": sum(file.rejected for file in manifest.files),
+    }
+    for name, expected in dataclasses.asdict(manifest.rows).items():
+        _check_count(f"{name} rows by file", by_file[name], expected)
+    return columns
 
 
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0  # True is an int, too
-
-
-def _is_text(value: Any) -> bool:
-    """Whether this is text that Arrow can hold, which JSON's lone surrogates are not."""
-    return isinstance(value, str) and value.encode(errors="replace") == value.encode(errors="surrogatepass")
-
-
-def _check_sum(path: str, count: dict[str, int]) -> None:
-    parts = count["kept"] + count["dropped"] + count["rejected"]
-    if parts != count["read"]:
+def _check_sum(path: str, rows: RowCounts | InputFile) -> None:
+    parts = rows.kept + rows.dropped + rows.rejected
+    if parts != rows.read:
         raise ConservationError(
             f"Rows of {path} do not add up in the manifest",
             code="VERIFY-SUM",
-            found=f"{count['kept']:,} kept + {count['dropped']:,} dropped + {count['rejected']:,} rejected = {parts:,}",
-            expected=f"{count['read']:,} rows read",
+            found=f"{rows.kept:,} kept + {rows.dropped:,} dropped + {rows.rejected:,} rejected = {parts:,}",
+            expected=f"{rows.read:,} rows read",
             fix=_AGAIN,
         )
 
 
-def _equal(what: str, found: int, expected: int) -> None:
+def _check_count(what: str, found: int, expected: int) -> None:
     if found != expected:
         raise ConservationError(
             f"The number of {what} is not that of the manifest",
@@ -136,8 +118,8 @@ def _equal(what: str, found: int, expected: int) -> None:
         )
 
 
-def _check_files(output: str, manifest: dict[str, Any]) -> None:
-    listed = {file["path"]: WrittenFile(**file) for file in manifest["outputs"]}
+def _check_files(output: str, manifest: Manifest) -> None:
+    listed = {file.path: file for file in manifest.outputs}
     there = {name for name in list_names(output) if name.split("/")[0] in (INTERACTIONS, SEQUENCES, REJECTED)}
     if odd := sorted(there ^ listed.keys()):
         raise ArtifactError(
@@ -159,30 +141,35 @@ def _check_files(output: str, manifest: dict[str, Any]) -> None:
             )
 
 
-def _check_rejected(output: str, manifest: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Checks the rejected rows against the manifest; returns their row numbers by file."""
-    names = [file["path"] for file in manifest["outputs"] if file["path"].startswith(f"{REJECTED}/")]
+def _check_rejected(output: str, manifest: Manifest) -> dict[str, np.ndarray]:
+    """Compares the rejected rows with the manifest; returns their row numbers by file."""
+    names = [file.path for file in manifest.outputs if file.path.startswith(f"{REJECTED}/")]
     tables = [_read(output, name) for name in names]
     for name, table in zip(names, tables, strict=True):
         if not table.schema.equals(REJECTED_SCHEMA):
             raise _broken(name, "the schema", str(table.schema.names), str(REJECTED_SCHEMA.names))
     table = pa.concat_tables([REJECTED_SCHEMA.empty_table(), *tables])
     reasons = Counter(table["reason"].to_pylist())
-    for reason in reasons.keys() | manifest["reasons"]["rejected"].keys():
-        _equal(f"rows rejected for {reason!r}", reasons[reason], manifest["reasons"]["rejected"].get(reason, 0))
+    expected = manifest.reasons.rejected
+    for reason in reasons.keys() | expected.keys():
+        _check_count(f"rows rejected for {reason!r}", reasons[reason], expected.get(reason, 0))
     result = {}
-    for file in manifest["files"]:
-        rows = table.filter(pc.equal(table["file"], file["path"]))["row_number"].to_numpy()
-        _equal(f"different rejected rows of {file['path']}", len(np.unique(rows)), file["rejected"])
-        result[file["path"]] = rows
-    _equal("rejected rows", len(table), manifest["rows"]["rejected"])
+    for file in manifest.files:
+        rows = table.filter(pc.equal(table["file"], file.path))["row_number"].to_numpy()
+        _check_count(f"different rejected rows of {file.path}", len(np.unique(rows)), file.rejected)
+        result[file.path] = rows
+    _check_count("rejected rows", len(table), manifest.rows.rejected)
     return result
 
 
-def _check_shards(output: str, manifest: dict[str, Any], columns: InteractionColumns) -> tuple[int, int, pa.Schema]:
-    """Checks interactions and sequences shard by shard; returns users, the ids' checksum, and the joint schema."""
+def _check_shards(output: str, manifest: Manifest, columns: InteractionColumns) -> tuple[int, int, pa.Schema]:
+    """Checks interactions and sequences shard by shard.
+
+    Returns:
+        The number of users, the checksum of the ids, and the schema of all files of interactions.
+    """
     prefix = f"{INTERACTIONS}/"
-    names = [file["path"].removeprefix(prefix) for file in manifest["outputs"] if file["path"].startswith(prefix)]
+    names = [file.path.removeprefix(prefix) for file in manifest.outputs if file.path.startswith(prefix)]
     with open_parquet(join(output, INTERACTIONS, names[0])) as parquet:
         schema = _check_schema(f"{prefix}{names[0]}", parquet.schema_arrow, columns)
     kept = dropped = checksum = 0
@@ -202,8 +189,8 @@ def _check_shards(output: str, manifest: dict[str, Any], columns: InteractionCol
         kept_here = pc.sum(table["keep"]).as_py() or 0
         kept, dropped = kept + kept_here, dropped + len(table) - kept_here
         checksum += _id_checksum(table, columns)
-    _equal("kept rows", kept, manifest["rows"]["kept"])
-    _equal("dropped rows", dropped, manifest["rows"]["dropped"])
+    _check_count("kept rows", kept, manifest.rows.kept)
+    _check_count("dropped rows", dropped, manifest.rows.dropped)
     everyone = np.concatenate(users) if users else np.zeros(0, np.uint64)
     if len(np.unique(everyone)) != len(everyone):
         raise _broken(INTERACTIONS, "the users", "a user in two files", "each user in one file")
@@ -211,7 +198,7 @@ def _check_shards(output: str, manifest: dict[str, Any], columns: InteractionCol
 
 
 def _check_schema(path: str, schema: pa.Schema, columns: InteractionColumns) -> pa.Schema:
-    """Checks that a file of interactions has the columns of a log, and then those that cleaning adds."""
+    """Checks that a file of interactions has the columns of a log, followed by those that cleaning adds."""
     fields, count = list(schema), len(ADDED_FIELDS)
     if fields[-count:] != list(ADDED_FIELDS):
         expected = ", ".join(field.name for field in ADDED_FIELDS)
@@ -224,7 +211,7 @@ def _check_schema(path: str, schema: pa.Schema, columns: InteractionColumns) -> 
 
 
 def _with_time(path: str, table: pa.Table, columns: InteractionColumns) -> pa.Table:
-    """Appends the times as integers, once all required columns have been found to hold values."""
+    """Checks that all required columns hold values, and appends the times as integers."""
     time = parse_time(table[columns.timestamp])
     for name, values in (*((name, table[name]) for name in columns.required), (columns.timestamp, time)):
         if values.null_count:
@@ -237,13 +224,11 @@ def _check_values(path: str, table: pa.Table) -> None:
     for name in ("noise_probability", "weight"):
         values = table[name].to_numpy()
         if not ((values >= 0) & (values <= 1)).all():
-            raise _broken(path, name, "a value outside of it, or NaN", "[0, 1]")
-    fits = [
-        pc.is_in(table["reason"], value_set=pa.array(known)).to_numpy()
-        for known in (DROP_REASONS, (None, *KEEP_REASONS))
-    ]
-    if not np.where(keep, fits[1], fits[0]).all():
-        raise _broken(path, "a reason", "one that does not go with keep", "noise:... where dropped, no such where kept")
+            raise _broken(path, name, "NaN, or a value out of range", "values in [0, 1]")
+    fits_dropped = pc.is_in(table["reason"], value_set=pa.array(reason_codes("dropped"))).to_numpy()
+    fits_kept = pc.is_in(table["reason"], value_set=pa.array([None, *reason_codes("kept")])).to_numpy()
+    if not np.where(keep, fits_kept, fits_dropped).all():
+        raise _broken(path, "a reason", "one that does not go with keep", "a reason to drop only if keep is false")
 
 
 def _check_sequences(output: str, name: str, table: pa.Table, offsets: np.ndarray, columns: InteractionColumns) -> None:
@@ -269,29 +254,29 @@ def _check_sequences(output: str, name: str, table: pa.Table, offsets: np.ndarra
 
 
 def _check_inputs(
-    manifest: dict[str, Any],
+    manifest: Manifest,
     columns: InteractionColumns,
     rejected: dict[str, np.ndarray],
     schema: pa.Schema,
     checksum: int,
 ) -> int:
-    """Holds input files that are still as they were against the output; returns how many these are."""
-    unchanged = [f for f in manifest["files"] if _is_at_hand(FileInfo(f["path"], f["bytes"], f["changed_at"]))]
+    """Compares input files that have not changed with the output; returns the number of these files."""
+    unchanged = [file for file in manifest.files if _is_unchanged(file)]
     total = 0
     for file in unchanged:
-        with open_parquet(file["path"]) as parquet:
-            _equal(f"rows in {file['path']}", parquet.metadata.num_rows, file["read"])
+        with open_parquet(file.path) as parquet:
+            _check_count(f"rows in {file.path}", parquet.metadata.num_rows, file.read)
             first_row = 0
             for group in range(parquet.num_row_groups):
                 rows = parquet.metadata.row_group(group).num_rows
                 usable = np.ones(rows, bool)
-                mine = rejected[file["path"]]
+                mine = rejected[file.path]
                 usable[mine[(mine >= first_row) & (mine < first_row + rows)] - first_row] = False
                 first_row += rows
-                if usable.any():  # a group that cannot be read is rejected as a whole
-                    part = _read_ids(file["path"], parquet, group, columns, schema)
+                if usable.any():  # the rows of a group that cannot be read are all rejected
+                    part = _read_ids(file.path, parquet, group, columns, schema)
                     total += _id_checksum(part.filter(pa.array(usable)), columns)
-    if len(unchanged) == len(manifest["files"]) and total % 2**64 != checksum:
+    if len(unchanged) == len(manifest.files) and total % 2**64 != checksum:
         raise ConservationError(
             "Users, items or times in the output are not those of the input",
             code="VERIFY-IDS",
@@ -310,7 +295,7 @@ def _read_ids(
     try:
         read = parquet.read_row_group(group, columns=list(names))
         return pa.table({name: read[name].cast(schema.field(name).type) for name in names})
-    # The file is anybody's: what its parser raises cannot be listed.
+    # The file may be anything, so its parser may raise anything.
     except Exception as error:
         raise InputError(
             f"Row group {group} of {path} cannot be read as the log of this output",
@@ -321,16 +306,15 @@ def _read_ids(
         ) from error
 
 
-def _is_at_hand(info: FileInfo) -> bool:
-    """Whether a file can be held against the output: a result may be verified where its input is out of reach."""
+def _is_unchanged(file: InputFile) -> bool:
     try:
-        return is_unchanged(info)
-    except InputError:
+        return is_unchanged(FileInfo(file.path, file.bytes, file.changed_at))
+    except InputError:  # a result may be verified on a machine that cannot reach its input
         return False
 
 
 def _id_checksum(table: pa.Table, columns: InteractionColumns) -> int:
-    """Sums up hashes of (user, item, time) over all rows, modulo 2^64, whatever their order."""
+    """Sums up hashes of (user, item, time) over all rows, modulo 2^64. The order of the rows does not matter."""
     if not len(table):
         return 0
     hashes = [hash_values(one_chunk(table[name])) for name in (columns.user, columns.item)]
@@ -345,7 +329,7 @@ def _read(output: str, name: str) -> pa.Table:
             table = parquet.read()
             table.validate()
             return table
-        # The file is anybody's: what its parser raises cannot be listed.
+        # The file may be anything, so its parser may raise anything.
         except Exception as error:
             raise _broken(name, "a page", type(error).__name__, "pages that can be read") from error
 

@@ -1,1 +1,4 @@
-"""Grouping interactions by user: users are dealt into shards, and slices of tables travel."""
+"""The shuffle: brings all interactions of a shard's users together.
+
+Come here if you want to know how rows travel from the split in which they were read to the shard of their user.
+"""

@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from ..contract.sharding import Sharding, split_by_shard
 from ..contract.table_coder import TableCoder
-from ..files.storage import join, read_range, write_atomically
+from ..files.run_paths import StagingPaths
+from ..files.storage import read_range, write_atomically
 
 Shuffle = Literal["claim-check", "bytes"]
 
@@ -92,7 +93,7 @@ class SliceByUserShard(beam.PTransform):
     user_column: str
     sharding: Sharding
     shuffle: Shuffle
-    staging_directory: str
+    paths: StagingPaths
 
     def expand(self, input_or_inputs):
         """Applies the cut to a PCollection of valid tables."""
@@ -105,7 +106,6 @@ class _SliceByShard(beam.DoFn):
 
     def process(self, element: tuple[int, pa.Table]) -> Iterator[tuple[int, Slice]]:
         split, table = element
-        parts = split_by_shard(table, self._config.user_column, self._config.sharding)
-        yield from ship(
-            parts, split, join(self._config.staging_directory, f"slices-{split:05d}.arrow"), self._config.shuffle
-        )
+        config = self._config
+        parts = split_by_shard(table, config.user_column, config.sharding)
+        yield from ship(parts, split, config.paths.slices(split), config.shuffle)

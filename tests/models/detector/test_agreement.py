@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from iadsr.models.detector.agreement import (
-    NEAR,
+    NEAR_STEPS,
     Chance,
     View,
     cosine,
@@ -98,7 +98,7 @@ def test_sequence_agreement_agrees_with_brute_force(shape):
         for t in range(shape[1]):
             here = bool(present[b, t])
             rest = [u for u in range(shape[1]) if u != t and present[b, u] and here]
-            groups = [rest, [u for u in rest if abs(u - t) <= NEAR]]
+            groups = [rest, [u for u in rest if abs(u - t) <= NEAR_STEPS]]
             expected, shown = [], []
             for group in groups:
                 to_group = similarity[b, t, group]
@@ -124,7 +124,7 @@ def test_a_window_is_judged_by_its_whole_history():
         torch.testing.assert_close(found[..., column], expected[:, 2:11, column])
         assert torch.equal(defined[..., column], shown[:, 2:11, column])
     # What is near in time of what is not at the edge is in the window.
-    near, away = AGREEMENTS.index("near_mean"), slice(NEAR, -NEAR)
+    near, away = AGREEMENTS.index("near_mean"), slice(NEAR_STEPS, -NEAR_STEPS)
     torch.testing.assert_close(found[:, away, near], expected[:, 2:11][:, away, near])
 
 

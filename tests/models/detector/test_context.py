@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from iadsr.models.core.item_vectors import ItemVectors
+from iadsr.models.core.item_vectors import PackedItemVectors
 from iadsr.models.core.sequences import Sequences
 from iadsr.models.detector.batch import Batch, IndexedRows
 from iadsr.models.detector.batch_builder import BatchBuilder
@@ -30,9 +30,9 @@ def make_batch(lengths, steps, seed=0):
     generator = torch.Generator().manual_seed(seed)
     mask = torch.arange(steps)[None] < torch.tensor(lengths)[:, None]
     shape = len(lengths), steps
-    vectors = (IndexedRows.of(torch.randn(*shape, *size, generator=generator)) for size in ((8,), (2, 8), (10,)))
-    everything = torch.ones(*shape, 2, dtype=torch.bool)
-    batch = Batch(*vectors, mask, everything[..., 0], everything, everything[..., 0])
+    vectors = (IndexedRows.of(torch.randn(*shape, size, generator=generator)) for size in (8, 8, 8, 10))
+    everything = torch.ones(shape, dtype=torch.bool)
+    batch = Batch(*vectors, mask, everything, everything, everything, everything)
     return batch.hide(~mask, ~mask)
 
 
@@ -84,8 +84,8 @@ def test_training_tells_items_of_the_users_cluster_from_others():
     sequences = Sequences.from_lengths(
         (cluster[:, None] * 10 + generator.integers(0, 10, (300, 6))).ravel(), np.full(300, 6)
     )
-    vectors = ItemVectors(
-        generator.normal(size=(40, CONFIG.collaborative_width)).astype(np.float32),
+    packed = PackedItemVectors(
+        generator.normal(size=(40, 8 * (1 + 2 * 2))).astype(np.float32),
         (np.eye(10)[np.arange(40) // 10] + 0.3 * generator.normal(size=(40, 10))).astype(np.float32),
         np.ones(40, bool),
         np.ones(40, bool),
@@ -93,19 +93,21 @@ def test_training_tells_items_of_the_users_cluster_from_others():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = IADSR(CONFIG)
-        catalogue = ItemTensors.select(model, vectors, np.arange(40))
+        item_tensors = ItemTensors.select(model, packed.unpack(8), np.arange(40))
         seen = []
         users = np.arange(300) < 250
         training = TrainingConfig(context_epochs=8, context_negatives=64, batch_positions=64)
-        fit = fit_context(model, sequences, catalogue, users, ~users, training, generator, lambda *at: seen.append(at))
+        fit = fit_context(
+            model, sequences, item_tensors, users, ~users, training, generator, lambda *at: seen.append(at)
+        )
     assert fit.epochs >= 2
     assert seen[-1][2]["held_out_loss"] >= fit.held_out_loss
-    reader = BatchBuilder(model.eval(), sequences, catalogue)
+    builder = BatchBuilder(model.eval(), sequences, item_tensors)
     strayed = sequences.items[250 * 6 :].reshape(50, 6).copy()
     strayed[:, 2] = (strayed[:, 2] + 10) % 40  # an item of the next cluster
     with torch.no_grad():
-        batch = catalogue.batch(strayed, np.ones((50, 6), bool), sequences.folds(2)[250:])
+        batch = item_tensors.batch(strayed, np.ones((50, 6), bool), sequences.folds(2)[250:])
         values, _ = model.context.agreement(batch)
-    assert len(reader.windows) == 300
+    assert len(builder.windows) == 300
     agreement = values.mean(-1)
     assert (agreement[:, 2] < agreement[:, [0, 1, 3, 4, 5]].mean(1)).float().mean() > 0.9

@@ -9,7 +9,7 @@ from iadsr.models.detector.backbones import read_items
 from iadsr.models.detector.batch import Batch, History, IndexedRows
 from iadsr.models.detector.features import AGREEMENTS, FEATURES, FORECASTS, SIMILARITIES, VIEWS
 from iadsr.models.detector.iadsr import IADSR
-from iadsr.models.detector.model_config import BACKBONES, OVERLAP, IADSRConfig
+from iadsr.models.detector.model_config import BACKBONES, MAX_OVERLAP, IADSRConfig
 
 CONFIG = IADSRConfig(
     collaborative_dimension=6, hidden_dimension=8, semantic_dimension=10, head_dimension=8, max_length=9
@@ -30,11 +30,11 @@ def make_batch(lengths, steps, seed=0, has_semantic=None):
     mask = torch.arange(steps)[None] < torch.tensor(lengths)[:, None]
     shape = len(lengths), steps
     collaborative = F.normalize(torch.randn(*shape, 6, generator=generator), dim=-1)
-    others = F.normalize(torch.randn(*shape, 2, 6, generator=generator), dim=-1)
+    by_fold = F.normalize(torch.randn(*shape, 2, 6, generator=generator), dim=-1)
     semantic = torch.randn(*shape, 10, generator=generator)
-    everything = torch.ones(*shape, 2, dtype=torch.bool)
-    vectors = IndexedRows.of(collaborative), IndexedRows.of(others), IndexedRows.of(semantic)
-    batch = Batch(*vectors, mask, everything[..., 0], everything, everything[..., 0])
+    everything = torch.ones(shape, dtype=torch.bool)
+    vectors = (IndexedRows.of(part) for part in (collaborative, *by_fold.unbind(2), semantic))
+    batch = Batch(*vectors, mask, everything, everything, everything, everything)
     return batch.hide(collaborative=~mask, semantic=~mask if has_semantic is None else ~(has_semantic & mask))
 
 
@@ -80,12 +80,12 @@ def test_forecasts_compare_with_the_item_and_with_the_next():
 def test_items_are_compared_by_other_users_by_their_texts_and_by_their_own():
     model = make()
     batch = make_batch([5, 3], 6, has_semantic=torch.tensor([[True, False, True, True, True, True]]))
-    batch.has_others[1, 0, 1] = False  # other users know the item, but nothing of what it occurs with
+    batch.has_company[1, 0] = False  # other users know the item, but nothing of what it occurs with
     co_occurrence, company, semantic = model.views(batch)
     assert torch.equal(co_occurrence.present, batch.mask)
-    assert torch.equal(co_occurrence.vectors.gathered(), batch.others.gathered()[:, :, 0])
+    assert torch.equal(co_occurrence.vectors.gathered(), batch.co_occurrence.gathered())
     assert company.present[1].tolist() == [False, True, True, False, False, False]
-    assert torch.equal(company.vectors.gathered(), batch.others.gathered()[:, :, 1])
+    assert torch.equal(company.vectors.gathered(), batch.company.gathered())
     assert torch.equal(semantic.present, batch.has_semantic)
     torch.testing.assert_close(semantic.vectors.gathered(), F.normalize(batch.semantic.gathered(), dim=-1))
     for view in (co_occurrence, company, semantic):
@@ -150,7 +150,8 @@ def test_the_papers_interests_have_read_the_item_and_its_score_is_minus_the_sum(
 
 def test_the_papers_head_reads_nothing_of_other_users():
     model, batch = make(head="paper"), make_batch([5], 5)
-    other = dataclasses.replace(batch, others=IndexedRows.of(batch.others.gathered().flip(1)))
+    flipped = {name: IndexedRows.of(getattr(batch, name).gathered().flip(1)) for name in ("co_occurrence", "company")}
+    other = dataclasses.replace(batch, **flipped)
     with torch.no_grad():
         assert torch.equal(model(batch)[0], model(other)[0])
         assert not torch.equal(make()(batch)[0], make()(other)[0])
@@ -174,16 +175,16 @@ def test_a_shape_that_cannot_work_is_refused(change):
 
 
 def test_an_item_holds_its_own_vector_and_two_of_each_fold():
-    assert CONFIG.collaborative_width == 6 * (1 + 2 * 5)
-    assert dataclasses.replace(CONFIG, folds=3).collaborative_width == 6 * 7
-    assert dataclasses.replace(CONFIG, head="paper").collaborative_width == 6
+    assert make().packed_width == 6 * (1 + 2 * 5)
+    assert make(folds=3).packed_width == 6 * 7
+    assert make(head="paper").packed_width == 6
 
 
 @pytest.mark.parametrize("max_length", [3, 4, 30, 100, 1000])
 def test_windows_overlap_by_less_than_half(max_length):
     overlap = dataclasses.replace(CONFIG, max_length=max_length).overlap
     assert 2 * overlap < max_length
-    assert overlap == (OVERLAP if max_length >= 40 else max_length // 4)
+    assert overlap == (MAX_OVERLAP if max_length >= 40 else max_length // 4)
 
 
 def test_calibration_moves_the_probability():

@@ -59,9 +59,8 @@ def test_a_loaded_model_computes_the_same_and_draws_no_random_numbers(tmp_path, 
     loaded = IADSR.from_pretrained(tmp_path)
     assert torch.equal(torch.random.get_rng_state(), before)
     mask = torch.ones(2, 5, dtype=torch.bool)
-    both = mask[..., None].expand(2, 5, 2)
-    vectors = (IndexedRows.of(torch.randn(2, 5, *shape)) for shape in ((6,), (2, 6), (10,)))
-    batch = Batch(*vectors, mask, mask, both, mask)
+    vectors = (IndexedRows.of(torch.randn(2, 5, size)) for size in (6, 6, 6, 10))
+    batch = Batch(*vectors, mask, mask, mask, mask, mask)
     with torch.no_grad():
         assert torch.equal(loaded(batch)[0], model(batch)[0])
     assert all(p.requires_grad and p.device.type == "cpu" for p in loaded.parameters())

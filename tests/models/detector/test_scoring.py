@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iadsr.models.core.item_vectors import ItemVectors
+from iadsr.models.core.item_vectors import PackedItemVectors
 from iadsr.models.core.sequences import Sequences
 from iadsr.models.core.windows import batches
 from iadsr.models.detector.batch_builder import BatchBuilder
@@ -37,15 +37,15 @@ def random_model(**changes):
     return model.eval()
 
 
-def random_vectors(has_collaborative=None, has_semantic=None, config=CONFIG):
+def random_vectors(has_collaborative=None, has_semantic=None, width=6 * (1 + 2 * CONFIG.folds)):
     generator = np.random.default_rng(1)
     everything = np.ones(ITEMS, bool)
-    return ItemVectors(
-        generator.normal(size=(ITEMS, config.collaborative_width)).astype(np.float32),
+    return PackedItemVectors(
+        generator.normal(size=(ITEMS, width)).astype(np.float32),
         generator.normal(size=(ITEMS, 10)).astype(np.float32),
         everything if has_collaborative is None else has_collaborative,
         everything if has_semantic is None else has_semantic,
-    )
+    ).unpack(CONFIG.collaborative_dimension)
 
 
 def random_sequences(lengths, seed=0):
@@ -96,32 +96,31 @@ def test_a_user_is_judged_by_the_vectors_of_the_own_fold_alone(model):
     keys = np.arange(40, dtype=np.uint64)
     folds = Sequences.from_lengths(np.zeros(0), np.zeros(40, int), keys).folds(CONFIG.folds)
 
-    def score(key, collaborative=vectors.collaborative):
+    def score(key, vectors=vectors):
         sequences = Sequences.from_lengths(items, np.array([8]), keys[key : key + 1])
-        changed = dataclasses.replace(vectors, collaborative=collaborative)
-        return score_sequences(model, sequences, changed).noise_probability
+        return score_sequences(model, sequences, vectors).noise_probability
 
     first = score(0)
     same, other = np.flatnonzero(folds == folds[0])[1], np.flatnonzero(folds != folds[0])[0]
     assert np.array_equal(score(same), first)
     assert not np.allclose(score(other), first, atol=1e-4)
-    width = 2 * CONFIG.collaborative_dimension
     for fold in range(CONFIG.folds):
-        start = CONFIG.collaborative_dimension + fold * width
-        changed = vectors.collaborative.copy()
-        changed[:, start : start + width] *= -np.random.default_rng(2).random((ITEMS, width))
-        assert np.array_equal(score(0, changed), first) == (fold != folds[0])
+        for name in ("co_occurrence", "company"):
+            by_fold = getattr(vectors, name).copy()
+            by_fold[:, fold] *= -np.random.default_rng(2).random((ITEMS, CONFIG.collaborative_dimension))
+            changed = dataclasses.replace(vectors, **{name: by_fold})
+            assert np.array_equal(score(0, changed), first) == (fold != folds[0])
 
 
 def read_features(model, sequences, vectors):
     """The features of every interaction [N, F], the length of its history, and how often it was read."""
-    reader = BatchBuilder(model, sequences, ItemTensors.select(model, vectors, np.arange(ITEMS)))
+    builder = BatchBuilder(model, sequences, ItemTensors.select(model, vectors, np.arange(ITEMS)))
     features = torch.full((len(sequences.items), len(FEATURES)), torch.nan)
     length, times = torch.zeros(len(features)), torch.zeros(len(features), dtype=torch.int)
     with torch.no_grad():
-        for rows, index, mask in batches(reader.windows, 100):
-            batch = reader.batch(reader.windows.users[rows], index, mask)
-            judged = reader.windows.judged(rows, mask)
+        for rows, index, mask in batches(builder.windows, 100):
+            batch = builder.batch(builder.windows.users[rows], index, mask)
+            judged = builder.windows.judged(rows, mask)
             where = torch.from_numpy(index[judged])
             features[where] = model.features(batch, model.interests(batch))[0][judged]
             length[where] = batch.length[judged]
@@ -153,12 +152,12 @@ def test_each_interaction_gets_the_score_of_the_window_that_judges_it(backbone):
     model, sequences = random_model(max_length=12, backbone=backbone), random_sequences([50, 13, 5, 7])
     vectors = random_vectors(np.arange(ITEMS) % 4 != 0, np.arange(ITEMS) % 4 != 1)
     scores = score_sequences(model, sequences, vectors)
-    reader = BatchBuilder(model, sequences, ItemTensors.select(model, vectors, np.arange(ITEMS)))
-    for row in range(len(reader.windows)):
-        window = reader.windows.select(np.array([row]))
+    builder = BatchBuilder(model, sequences, ItemTensors.select(model, vectors, np.arange(ITEMS)))
+    for row in range(len(builder.windows)):
+        window = builder.windows.select(np.array([row]))
         index = window.starts[:, None] + np.arange(window.lengths[0])
         with torch.no_grad():
-            probability, similarities, _ = model(reader.batch(window.users, index, np.ones(index.shape, bool)))
+            probability, similarities, _ = model(builder.batch(window.users, index, np.ones(index.shape, bool)))
         judged = np.s_[window.before[0] : window.lengths[0] - window.after[0]]
         np.testing.assert_allclose(scores.noise_probability[index[0, judged]], probability[0, judged], atol=1e-5)
         found = np.nan_to_num(scores.similarities[index[0, judged]])
@@ -185,9 +184,9 @@ def test_the_mean_agreement_over_a_long_history_agrees_with_brute_force():
     model, vectors = random_model(max_length=12), random_vectors(np.arange(ITEMS) % 4 > 0)
     sequences = Sequences.from_lengths(random_sequences([53]).items, np.array([53]), np.array([9], np.uint64))
     found = read_features(model, sequences, vectors)[0]
-    start = 6 * (1 + 2 * int(sequences.folds(CONFIG.folds)[0]))
-    for number, view in enumerate(("co_occurrence", "company")):
-        of_items = vectors.collaborative[:, start + 6 * number : start + 6 * (number + 1)]
+    fold = int(sequences.folds(CONFIG.folds)[0])
+    for view in ("co_occurrence", "company"):
+        of_items = getattr(vectors, view)[:, fold]
         unit = of_items / np.linalg.norm(of_items, axis=1, keepdims=True)
         for t, item in enumerate(sequences.items):
             rest = [u for u in np.delete(sequences.items, t) if vectors.has_collaborative[u]]
@@ -197,8 +196,8 @@ def test_the_mean_agreement_over_a_long_history_agrees_with_brute_force():
 
 def test_the_papers_head_scores_from_its_own_vectors_and_the_texts():
     model = random_model(head="paper")
-    vectors = random_vectors(config=model.config)
-    assert vectors.collaborative.shape == (ITEMS, 6)
+    vectors = random_vectors(width=model.packed_width)
+    assert vectors.pack().collaborative.shape == (ITEMS, 6)
     scores = score_sequences(model, random_sequences([9, 30, 1]), vectors)
     assert scores.scored.tolist() == [True] * 39 + [False]
     expected = 1 / (1 + np.exp(scores.similarities.sum(1)[:39]))
@@ -208,14 +207,15 @@ def test_the_papers_head_scores_from_its_own_vectors_and_the_texts():
 
 def test_borrowed_vectors_count_by_their_direction_only(model):
     sequences, vectors = random_sequences([6, 9]), random_vectors()
-    shorter = dataclasses.replace(vectors, collaborative=vectors.collaborative * 0.3)
+    packed = vectors.pack()
+    shorter = dataclasses.replace(packed, collaborative=packed.collaborative * np.float32(0.3)).unpack(6)
     expected, found = (score_sequences(model, sequences, v).noise_probability for v in (vectors, shorter))
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_an_item_that_other_users_do_not_know_is_judged_by_the_rest(model):
     sequences, vectors = random_sequences([9]), random_vectors()
-    vectors.collaborative[sequences.items[4], CONFIG.collaborative_dimension :] = 0
+    vectors.co_occurrence[sequences.items[4]] = vectors.company[sequences.items[4]] = 0
     scores = score_sequences(model, sequences, vectors)
     assert scores.scored.all()
     assert np.isfinite(scores.noise_probability).all()
@@ -243,12 +243,12 @@ def test_what_stands_where_a_vector_is_absent_does_not_matter(model):
     has_semantic = np.arange(ITEMS) % 3 > 0
     has_collaborative = np.arange(ITEMS) % 4 > 0
     vectors, sequences = random_vectors(has_collaborative, has_semantic), random_sequences([6, 9])
-    broken = ItemVectors(
-        np.where(has_collaborative[:, None], vectors.collaborative, np.nan),
+    broken = PackedItemVectors(
+        np.where(has_collaborative[:, None], vectors.pack().collaborative, np.nan),
         np.where(has_semantic[:, None], vectors.semantic, np.inf),
         has_collaborative,
         has_semantic,
-    )
+    ).unpack(CONFIG.collaborative_dimension)
     expected, found = (score_sequences(model, sequences, v) for v in (vectors, broken))
     assert np.array_equal(expected.noise_probability, found.noise_probability)
     assert np.array_equal(expected.similarities, found.similarities, equal_nan=True)
@@ -275,12 +275,7 @@ def test_the_weakest_similarity_is_judged_against_what_is_usual():
 def test_half_precision_and_memory_mapped_text_vectors_are_read(model, tmp_path):
     vectors, sequences = random_vectors(), random_sequences([6, 9])
     np.save(tmp_path / "semantic.npy", vectors.semantic.astype(np.float16))
-    mapped = ItemVectors(
-        vectors.collaborative,
-        np.load(tmp_path / "semantic.npy", mmap_mode="r"),
-        vectors.has_collaborative,
-        vectors.has_semantic,
-    )
+    mapped = dataclasses.replace(vectors, semantic=np.load(tmp_path / "semantic.npy", mmap_mode="r"))
     exact, half = (score_sequences(model, sequences, v).noise_probability for v in (vectors, mapped))
     np.testing.assert_allclose(exact, half, atol=1e-2)
 

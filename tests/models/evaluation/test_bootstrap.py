@@ -6,7 +6,7 @@ import pytest
 from iadsr.models.evaluation.bootstrap import Estimate, Resampled, judge
 
 
-def test_the_interval_of_a_mean_is_that_of_its_standard_error():
+def test_the_interval_of_a_mean_agrees_with_its_standard_error():
     column = np.random.default_rng(0).normal(3.0, 1.0, 2500)
     estimate = Resampled.draw(column[None, :, None], seed=0).mean(0)
     error = column.std() / math.sqrt(len(column))
@@ -15,9 +15,9 @@ def test_the_interval_of_a_mean_is_that_of_its_standard_error():
     assert estimate.high == pytest.approx(column.mean() + 1.96 * error, abs=0.15 * error)
 
 
-def test_a_lift_is_paired():
+def test_a_lift_compares_the_same_users():
     hard = np.random.default_rng(0).random(500)
-    # Each user gains 10%: however the users are drawn, the lift is 10%.
+    # Each user gains 10%, so the lift is 10%, whichever users are drawn.
     lift = Resampled.draw(np.stack([hard, 1.1 * hard], axis=1)[None], seed=0).lift(1, over=0)
     assert (lift.value, lift.low, lift.high) == pytest.approx((0.1, 0.1, 0.1))
 
@@ -30,20 +30,20 @@ def test_the_recovered_share_lies_between_raw_and_oracle():
     assert (recovered.value, recovered.low, recovered.high) == pytest.approx((0.25, 0.25, 0.25))
 
 
-def test_trainings_that_differ_widen_the_interval_of_a_lift():
+def test_differences_between_trainings_widen_the_interval_of_a_lift():
     users = np.random.default_rng(0).random(500)
-    # The same log trained anew gains or loses a tenth; all users agree, and a single training would be sure of it.
+    # Training on the same log again gains or loses a tenth, for all users alike. A single training looks certain.
     columns = np.stack([np.stack([users, users * factor], axis=1) for factor in (0.9, 1.0, 1.1)])
     one = Resampled.draw(columns[:1], seed=0).lift(1, over=0)
     assert (one.value, one.low, one.high) == pytest.approx((-0.1, -0.1, -0.1))
     lift = Resampled.draw(columns, seed=0).lift(1, over=0)
     assert lift.value == pytest.approx(0, abs=1e-9)
-    # The standard error of a mean of three whose deviation is 0.1.
+    # The standard error of the mean of three values with a standard deviation of 0.1.
     assert lift.high - lift.low == pytest.approx(2 * 1.96 * 0.1 / math.sqrt(3), rel=0.25)
     assert judge(lift) == "no measurable difference"
 
 
-def test_what_is_not_defined_is_nan():
+def test_undefined_figures_are_nan():
     nothing = Resampled.draw(np.zeros((1, 50, 2)), seed=0)
     assert all(math.isnan(x) for x in (nothing.lift(1, over=0).value, nothing.lift(1, over=0).low))
     assert judge(nothing.lift(1, over=0)) == "no measurable difference"
@@ -59,5 +59,5 @@ def test_what_is_not_defined_is_nan():
         (Estimate(0.0, -2e-17, -1e-17), "no measurable difference"),
     ],
 )
-def test_the_verdict_needs_the_whole_interval_on_one_side(estimate, verdict):
+def test_a_lift_counts_only_if_its_whole_interval_is_on_one_side_of_zero(estimate, verdict):
     assert judge(estimate) == verdict

@@ -38,15 +38,15 @@ def next_step(log: Sequences, **changes) -> NextItemTask:
 
 
 @pytest.mark.parametrize("recommender", ["sasrec", "gru4rec", "caser"])
-def test_a_recommender_learns_what_comes_next(recommender):
+def test_a_recommender_learns_to_predict_the_next_item(recommender):
     config = dataclasses.replace(CONFIG, recommender=recommender, epochs=12)
     log = walks(400, seed=0)
     trained = train_recommender(log, np.ones(len(log.items)), ITEMS, next_step(walks(50, seed=1)), config, seed=0)
     hits = trained.measure(next_step(walks(200, seed=2)))[:, METRICS.index("HR@5")].mean()
-    assert hits > 0.9  # 5 of some 24 candidates by chance
+    assert hits > 0.9  # by chance, it would be 5 of about 24 candidates
 
 
-def test_same_seed_same_recommender():
+def test_the_same_seed_gives_the_same_recommender():
     log, task = walks(100, seed=0), next_step(walks(20, seed=1))
     first, again, other = (
         train_recommender(log, np.ones(len(log.items)), ITEMS, task, CONFIG, seed=seed).model.table.weight
@@ -56,7 +56,7 @@ def test_same_seed_same_recommender():
     assert not torch.equal(first, other)
 
 
-def test_the_rate_falls_from_epoch_to_epoch(monkeypatch):
+def test_the_learning_rate_falls_from_epoch_to_epoch(monkeypatch):
     rates, step = [], torch.optim.Adam.step
 
     def watched(self, *arguments, **keywords):
@@ -69,10 +69,10 @@ def test_the_rate_falls_from_epoch_to_epoch(monkeypatch):
     assert list(dict.fromkeys(rates)) == pytest.approx([0.01, 0.0075, 0.005, 0.0025])
 
 
-def test_what_weighs_nothing_is_not_learnt_as_a_next_item():
+def test_interactions_with_weight_0_are_not_learned_as_next_items():
     forwards, generator = walks(300, seed=0), np.random.default_rng(9)
     stray = generator.random(len(forwards.items)) < 0.4
-    # Every second next item is the same wrong one; with no weight on it, the right steps are learnt.
+    # Many next items are replaced by the same wrong one. If they have no weight, the right steps are learned.
     noisy = Sequences(np.where(stray, 7, forwards.items).astype(np.int32), forwards.offsets)
     task = next_step(walks(200, seed=2), seen=None)
     place = METRICS.index("NDCG@5")
@@ -101,7 +101,7 @@ def test_the_sampled_loss_estimates_the_full_one():
 
 
 @given(lengths=st.lists(st.integers(0, 30), min_size=1, max_size=8), max_length=st.integers(3, 12))
-def test_windows_ask_for_every_next_item_once(lengths, max_length):
+def test_every_next_item_is_in_one_window(lengths, max_length):
     log = Sequences.from_lengths(np.zeros(sum(lengths), np.int32), np.array(lengths))
     windows = _cut_windows(log, max_length)
     asked = [i for start, n in zip(windows.starts, windows.lengths, strict=True) for i in range(start + 1, start + n)]
@@ -111,7 +111,7 @@ def test_windows_ask_for_every_next_item_once(lengths, max_length):
     assert (log.users[windows.starts] == windows.users).all()
 
 
-def test_an_empty_history_is_answered_too():
+def test_a_user_without_history_gets_a_ranking_too():
     log = walks(60, seed=0)
     trained = train_recommender(log, np.ones(len(log.items)), ITEMS, next_step(log), CONFIG, seed=0)
     nobody = Sequences.from_lengths(np.array([4]), np.array([0, 1]))

@@ -8,7 +8,7 @@ from iadsr.models.noise.insertion import insert_noise, replace_noise
 
 
 def random_log(users=400, items=60, seed=0):
-    """A log in which item popularity falls off, and no user has an item twice."""
+    """A log with popular and rare items, in which no user has an item twice."""
     generator = np.random.default_rng(seed)
     weight = 1 / np.arange(1, items + 1)
     lengths = generator.integers(1, min(items, 15), users)
@@ -18,7 +18,7 @@ def random_log(users=400, items=60, seed=0):
 
 @settings(deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([0.05, 0.3, 0.6]), st.sampled_from([0, 1, 2, 5]))
-def test_the_genuine_log_survives_and_its_last_interactions_stay_last(seed, rate, protect_last):
+def test_removing_the_insertions_restores_the_log_and_the_last_interactions_stay_last(seed, rate, protect_last):
     log = random_log(users=50)
     noisy = insert_noise(log, rate, uniform_share=0.5, seed=seed, protect_last=protect_last)
     restored = noisy.sequences.restrict(~noisy.inserted)
@@ -32,36 +32,36 @@ def test_the_genuine_log_survives_and_its_last_interactions_stay_last(seed, rate
             assert not flags.any()
 
 
-def test_the_share_of_noise_is_the_rate_and_all_gaps_get_some():
+def test_the_share_of_noise_is_the_rate_and_all_gaps_are_equally_likely():
     log = random_log(users=8000)
     noisy = insert_noise(log, 0.2, uniform_share=0.0, seed=1)
     assert noisy.inserted.mean() == pytest.approx(0.2, abs=1e-4)
     first, last = noisy.sequences.offsets[:-1], noisy.sequences.offsets[1:] - 1
-    # As many gaps as interactions and one more per user; a gap gets none with probability exp(-mean).
+    # Each user has one gap more than interactions. A gap gets no insertion with probability exp(-mean).
     expected = 1 - np.exp(-noisy.inserted.sum() / (log.lengths + 1).sum())
     assert noisy.inserted[first].mean() == pytest.approx(expected, rel=0.15)
     assert noisy.inserted[last].mean() == pytest.approx(expected, rel=0.15)
 
 
-def test_no_user_is_given_an_item_they_have():
+def test_inserted_items_are_new_to_the_user():
     log = random_log(items=12)
     noisy = insert_noise(log, 0.3, uniform_share=0.5, seed=2)
     users = noisy.sequences.users[noisy.inserted]
     owned = set(zip(log.users.tolist(), log.items.tolist(), strict=True))
     given = list(zip(users.tolist(), noisy.sequences.items[noisy.inserted].tolist(), strict=True))
     assert not owned & set(given)
-    assert len(given) == len(set(given)) > 500, "nor an item twice"
+    assert len(given) == len(set(given)) > 500, "no item twice"
 
 
-def test_a_user_who_is_given_the_last_item_that_they_do_not_have_is_given_no_more():
+def test_a_user_who_then_has_all_items_gets_no_more_insertions():
     log = Sequences.from_lengths(np.array([0, 1, 2, 3, 0, 1, 2]), np.array([4, 3]))
     noisy = insert_noise(log, 0.9, uniform_share=1.0, seed=0)
     assert noisy.sequences.items[noisy.inserted].tolist() == [3]
     assert noisy.sequences.users[noisy.inserted].tolist() == [1]
 
 
-def test_popular_noise_follows_popularity_and_uniform_noise_does_not():
-    # Users have few of many items, so that leaving out what they own hardly distorts the draw.
+def test_the_uniform_share_decides_how_popular_inserted_items_are():
+    # Users have only few of the items. So it hardly matters that their own items are never drawn.
     generator = np.random.default_rng(3)
     weight = np.repeat([9.0, 1.0], 100)
     items = generator.choice(200, 20_000, p=weight / weight.sum())
@@ -79,7 +79,7 @@ def test_only_items_of_the_log_are_inserted():
     assert noisy.sequences.items.dtype == np.int32
 
 
-def test_the_seed_decides():
+def test_the_same_seed_gives_the_same_noise():
     log = random_log()
     first, again, other = (insert_noise(log, 0.2, uniform_share=0.5, seed=seed) for seed in (5, 5, 6))
     assert (first.sequences.items == again.sequences.items).all()
@@ -88,21 +88,21 @@ def test_the_seed_decides():
 
 
 @pytest.mark.parametrize("add_noise", [insert_noise, replace_noise])
-def test_users_keep_their_keys(add_noise):
+def test_noise_does_not_change_the_keys_of_users(add_noise):
     log = random_log(users=30)
     keys = np.arange(30, dtype=np.uint64)[::-1] * np.uint64(7)
     keyed = Sequences(log.items, log.offsets, keys)
     assert add_noise(keyed, 0.2, uniform_share=0.5, seed=0).sequences.keys.tolist() == keys.tolist()
 
 
-def test_users_who_have_everything_get_nothing():
+def test_users_who_have_all_items_get_no_insertions():
     log = Sequences.from_lengths(np.array([0, 1, 0, 1]), np.array([2, 2]))
     noisy = insert_noise(log, 0.5, uniform_share=0.5, seed=0)
     assert not noisy.inserted.any()
     assert noisy.sequences.items.tolist() == [0, 1, 0, 1]
 
 
-def test_an_empty_log_and_a_zero_rate_change_nothing():
+def test_an_empty_log_or_a_rate_of_zero_gets_no_insertions():
     empty = Sequences.from_lengths(np.zeros(0, np.int32), np.zeros(3, np.int64))
     assert len(insert_noise(empty, 0.2, uniform_share=0.5, seed=0).inserted) == 0
     assert not insert_noise(random_log(), 0.0, uniform_share=0.5, seed=0).inserted.any()
@@ -110,14 +110,14 @@ def test_an_empty_log_and_a_zero_rate_change_nothing():
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0])
 @pytest.mark.parametrize("add_noise", [insert_noise, replace_noise])
-def test_a_rate_that_is_no_share_is_refused(add_noise, rate):
+def test_a_rate_outside_0_to_1_is_refused(add_noise, rate):
     with pytest.raises(ValueError, match="rate"):
         add_noise(random_log(), rate, uniform_share=0.5, seed=0)
 
 
 @settings(deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([0.05, 0.3, 0.9]), st.sampled_from([0, 1, 2, 20]))
-def test_replacing_changes_flagged_interactions_only_and_to_items_the_user_does_not_have(seed, rate, protect_last):
+def test_only_flagged_interactions_are_replaced_and_by_items_new_to_the_user(seed, rate, protect_last):
     log = random_log(users=50)
     noisy = replace_noise(log, rate, uniform_share=0.5, seed=seed, protect_last=protect_last)
     assert (noisy.sequences.offsets == log.offsets).all()
@@ -131,7 +131,7 @@ def test_replacing_changes_flagged_interactions_only_and_to_items_the_user_does_
         ].any()
 
 
-def test_the_share_replaced_is_the_rate_of_all_and_no_more_than_is_unprotected():
+def test_the_share_of_replaced_interactions_is_the_rate_unless_too_many_are_protected():
     log = random_log(users=4000)
     assert replace_noise(log, 0.2, uniform_share=0.0, seed=1, protect_last=2).inserted.mean() == pytest.approx(
         0.2, abs=1e-4

@@ -4,19 +4,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from iadsr.models.noise.weights import HARM, weigh_interactions
+from iadsr.models.noise.weights import NOISE_COST, weigh_interactions
 
 
-def test_an_interaction_weighs_what_it_can_be_expected_to_bring():
+def test_the_weight_is_expected_worth_minus_expected_cost():
     weights = weigh_interactions(
         np.array([0, 0.1, 0.2, 0.25, 0.9, 0.9], np.float32), np.array([1, 1, 1, 1, 1, 0], bool)
     )
-    assert HARM == 3
+    assert NOISE_COST == 3
     assert weights.tolist() == pytest.approx([1, 0.6, 0.2, 0, 0, 1])
 
 
 @given(arrays(np.float32, st.integers(0, 20), elements=st.floats(0, 1, width=32)))
-def test_weights_lie_between_0_and_1_and_never_rise_with_the_noise_probability(probability):
+def test_weights_are_between_0_and_1_and_never_rise_with_the_noise_probability(probability):
     weights = weigh_interactions(np.sort(probability), np.ones(len(probability), bool))
     assert weights.dtype == np.float32
     assert ((weights >= 0) & (weights <= 1)).all()

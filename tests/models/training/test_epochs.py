@@ -4,7 +4,7 @@ import torch
 
 from iadsr.models.core.sequences import Sequences
 from iadsr.models.core.windows import cut_windows
-from iadsr.models.training.epochs import lower_rate, run_epoch
+from iadsr.models.training.epochs import falling_rate, run_epoch
 
 
 def test_an_epoch_steps_once_per_batch_and_tells_how_far_it_is():
@@ -28,12 +28,13 @@ def test_an_epoch_steps_once_per_batch_and_tells_how_far_it_is():
 
 
 def test_the_rate_falls_evenly_and_not_below_what_is_least():
-    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.tensor(1.0))], lr=9.0)
-
     def rates(least):
-        for epoch in range(1, 5):
-            lower_rate(optimiser, 0.8, epoch, 4, least)
+        optimiser = torch.optim.SGD([torch.nn.Parameter(torch.tensor(1.0))], lr=0.8)
+        schedule = falling_rate(optimiser, 4, least)
+        for _ in range(4):
             yield optimiser.param_groups[0]["lr"]
+            optimiser.step()
+            schedule.step()
 
     assert list(rates(0.0)) == pytest.approx([0.8, 0.6, 0.4, 0.2])
     assert list(rates(0.6)) == pytest.approx([0.8, 0.6, 0.48, 0.48])

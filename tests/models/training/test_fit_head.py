@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from iadsr.models.core.item_vectors import ItemVectors
+from iadsr.models.core.item_vectors import PackedItemVectors
 from iadsr.models.core.sequences import Sequences
 from iadsr.models.detector.features import FEATURES
 from iadsr.models.detector.iadsr import IADSR
@@ -13,15 +13,15 @@ from iadsr.models.detector.item_tensors import ItemTensors
 from iadsr.models.detector.model_config import IADSRConfig
 from iadsr.models.noise.insertion import NoisyLog
 from iadsr.models.training.detection_metrics import calibration_error
-from iadsr.models.training.examples import (
+from iadsr.models.training.fit_head import fit_head
+from iadsr.models.training.head_examples import (
     MAX_WEIGHT,
-    Examples,
-    balance,
+    HeadExamples,
+    balanced_weights,
     collect_examples,
     measure_chance,
     shortest_history,
 )
-from iadsr.models.training.fit_head import fit_decision
 from iadsr.models.training.training_config import TrainingConfig
 
 ITEMS = 20
@@ -41,15 +41,15 @@ def make_model(config=CONFIG):
         return IADSR(config).eval()
 
 
-def make_catalogue(model, has_collaborative=None):
+def make_item_tensors(model, has_collaborative=None):
     generator, everything = np.random.default_rng(1), np.ones(ITEMS, bool)
-    vectors = ItemVectors(
-        generator.normal(size=(ITEMS, model.config.collaborative_width)).astype(np.float32),
+    packed = PackedItemVectors(
+        generator.normal(size=(ITEMS, model.packed_width)).astype(np.float32),
         generator.normal(size=(ITEMS, 10)).astype(np.float32),
         everything if has_collaborative is None else has_collaborative,
         everything,
     )
-    return ItemTensors.select(model, vectors, np.arange(ITEMS))
+    return ItemTensors.select(model, packed.unpack(model.config.collaborative_dimension), np.arange(ITEMS))
 
 
 def test_weighted_noise_is_as_frequent_at_every_popularity():
@@ -57,7 +57,7 @@ def test_weighted_noise_is_as_frequent_at_every_popularity():
     genuine = generator.choice(64, 4000, p=np.arange(64) / np.arange(64).sum())
     noise = generator.integers(0, 64, 1000)
     log = make_log(np.concatenate([genuine, noise]), [False] * 4000 + [True] * 1000)
-    weight = balance(log)
+    weight = balanced_weights(log)
     assert (weight[:4000] == 1).all()
     level = np.log2(np.maximum(np.bincount(genuine, minlength=64), 1)).astype(int)[log.sequences.items]
     for one in np.unique(level):
@@ -78,7 +78,7 @@ def test_weighted_noise_is_as_frequent_in_histories_of_every_length():
     items = np.zeros(len(inserted), int)
     items[~inserted] = np.arange(genuine.sum()) % ITEMS
     items[inserted] = generator.integers(0, ITEMS, noise.sum())
-    weight = balance(make_log(items, inserted, lengths))
+    weight = balanced_weights(make_log(items, inserted, lengths))
     assert (weight[~inserted] == 1).all()
     odds, length = noise.sum() / genuine.sum(), np.repeat(lengths, lengths)
     shortest = shortest_history(make_log(items, inserted, lengths))
@@ -109,11 +109,11 @@ def test_histories_count_as_long_as_those_up_to_which_there_is_half_of_the_noise
 def test_no_single_interaction_gets_a_boundless_weight():
     # One of 50 insertions fell on the item of all genuine interactions: it would have to stand for all 50.
     log = make_log([0] * 500 + [1] * 49 + [0], [False] * 500 + [True] * 49 + [True])
-    assert balance(log)[-1] == MAX_WEIGHT
+    assert balanced_weights(log)[-1] == MAX_WEIGHT
 
 
 def test_a_log_without_noise_weighs_one_everywhere():
-    assert (balance(make_log([0, 0, 5], [False] * 3)) == 1).all()
+    assert (balanced_weights(make_log([0, 0, 5], [False] * 3)) == 1).all()
 
 
 def test_calibration_error_is_the_gap_of_probability_and_share():
@@ -129,11 +129,11 @@ def test_calibration_error_is_the_gap_of_probability_and_share():
 
 def test_chance_is_that_of_a_random_interaction_and_fold():
     model = make_model()
-    catalogue = make_catalogue(model, np.arange(ITEMS) % 5 > 0)
+    item_tensors = make_item_tensors(model, np.arange(ITEMS) % 5 > 0)
     counts = np.arange(ITEMS)
-    measure_chance(model, catalogue, counts)
-    text = F.normalize(catalogue.semantic, dim=-1)
-    tables = [*catalogue.others.unbind(1), text], [catalogue.items, catalogue.items, np.arange(ITEMS)]
+    measure_chance(model, item_tensors, counts)
+    views = [item_tensors.co_occurrence, item_tensors.company, F.normalize(item_tensors.semantic, dim=-1)]
+    tables = views, [item_tensors.items, item_tensors.items, np.arange(ITEMS)]
     for chance, vectors, items in zip(model.chances, *tables, strict=True):
         drawn = [v for v, item in zip(vectors, items, strict=False) if v.any() for _ in range(counts[item])]
         similarity = torch.stack(drawn) @ vectors[7]
@@ -149,19 +149,19 @@ def test_examples_are_the_interactions_of_the_chosen_users_once_each():
         np.random.default_rng(1).random(lengths.sum()) < 0.2,
     )
     chosen = np.array([True, True, True, False, True])
-    catalogue = make_catalogue(model)
-    examples = collect_examples(model, log, catalogue, chosen, 64)
+    item_tensors = make_item_tensors(model)
+    examples = collect_examples(model, log, item_tensors, chosen, 64)
     taken = chosen[log.sequences.users] & (log.sequences.lengths > 1)[log.sequences.users]
     assert sorted(examples.length.tolist()) == [5.0] * 5 + [13.0] * 13 + [40.0] * 40
     assert examples.features.shape == examples.defined.shape == (58, len(FEATURES))
     found = sorted(zip(examples.label.tolist(), examples.weight.tolist(), strict=True))
-    assert found == sorted(zip(log.inserted[taken].tolist(), balance(log)[taken].tolist(), strict=True))
+    assert found == sorted(zip(log.inserted[taken].tolist(), balanced_weights(log)[taken].tolist(), strict=True))
 
     def hide(batch):
         nothing = torch.zeros_like(batch.mask)
         return dataclasses.replace(batch, has_semantic=nothing, has_collaborative=nothing)
 
-    assert len(collect_examples(model, log, catalogue, chosen, 64, hide).label) == 0
+    assert len(collect_examples(model, log, item_tensors, chosen, 64, hide).label) == 0
 
 
 def make_examples(config, rows=4000, seed=0):
@@ -170,17 +170,17 @@ def make_examples(config, rows=4000, seed=0):
     size = 3 if config.head == "paper" else len(FEATURES)
     label = (torch.rand(rows, generator=generator) < 1 / 6).float()
     features = 0.5 + torch.randn(rows, size, generator=generator) * 0.3 - 0.4 * label[:, None]
-    return Examples(
+    return HeadExamples(
         features, torch.ones(rows, size, dtype=torch.bool), torch.full((rows,), 9.0), label, torch.ones(rows)
     )
 
 
 @pytest.mark.parametrize("head", ["agreement", "paper"])
-def test_the_decision_finds_noise_and_says_how_probable_it_is(head):
+def test_the_head_finds_noise_and_says_how_probable_it_is(head):
     model = make_model(dataclasses.replace(CONFIG, head=head))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     reported = []
-    measured = fit_decision(
+    measured = fit_head(
         model,
         make_examples(model.config),
         make_examples(model.config, seed=1),
@@ -206,7 +206,7 @@ def test_the_weights_of_the_head_decay():
         model = make_model(CONFIG)
         examples = (make_examples(model.config, seed=seed) for seed in (0, 1))
         training = TrainingConfig(head_epochs=3, batch_positions=512, head_weight_decay=decay)
-        fit_decision(model, *examples, training, np.random.default_rng(0), lambda *_: None)
+        fit_head(model, *examples, training, np.random.default_rng(0), lambda *_: None)
         largest.append(max(parameter.abs().max().item() for parameter in model.head.parameters()))
     assert largest[1] < 0.7 * largest[0]
 

@@ -6,7 +6,6 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from iadsr.models.core.errors import InputError
-from iadsr.models.core.item_vectors import ItemVectors
 from iadsr.models.core.sequences import Sequences
 from iadsr.models.detector.iadsr import IADSR
 from iadsr.models.detector.model_config import BACKBONES, IADSRConfig
@@ -14,7 +13,7 @@ from iadsr.models.detector.scoring import score_sequences
 from iadsr.models.noise.insertion import insert_noise
 from iadsr.models.noise.share import MIN_REFERENCE
 from iadsr.models.training import train_model as training_module
-from iadsr.models.training.train_model import train
+from iadsr.models.training.train_model import train_model
 from iadsr.models.training.training_config import TrainingConfig
 from iadsr.models.vectors.neighbours import borrow_collaborative
 
@@ -54,11 +53,11 @@ def clustered_log(users=500, seed=0):
 def trained():
     log, semantic, has_semantic = clustered_log()
     noisy = insert_noise(log, 0.1, uniform_share=0.0, seed=99, protect_last=2)
-    return noisy, semantic, has_semantic, train(noisy.sequences, semantic, has_semantic, CONFIG, TRAINING)
+    return noisy, semantic, has_semantic, train_model(noisy.sequences, semantic, has_semantic, CONFIG, TRAINING)
 
 
 def score(result, sequences, semantic, has_semantic):
-    vectors = ItemVectors(result.collaborative, semantic, result.has_collaborative, has_semantic)
+    vectors = dataclasses.replace(result.vectors, semantic=semantic, has_semantic=has_semantic)
     return score_sequences(result.model, sequences, vectors)
 
 
@@ -84,10 +83,9 @@ def test_noise_among_items_that_borrow_their_vectors_is_found_too(trained):
     noisy, semantic, has_semantic, result = trained
     new = has_semantic & (np.arange(ITEMS) % 5 == 0)
     known = has_semantic & ~new
-    collaborative = result.collaborative.copy()
-    collaborative[new] = borrow_collaborative(semantic[known], collaborative[known], semantic[new])
-    vectors = ItemVectors(collaborative, semantic, result.has_collaborative, has_semantic)
-    scores = score_sequences(result.model, noisy.sequences, vectors)
+    packed = result.vectors.pack()
+    packed.collaborative[new] = borrow_collaborative(semantic[known], packed.collaborative[known], semantic[new])
+    scores = score_sequences(result.model, noisy.sequences, packed.unpack(CONFIG.collaborative_dimension))
     of_new = new[noisy.sequences.items]
     assert scores.scored[of_new].all()
     assert roc_auc_score(noisy.inserted[of_new], scores.noise_probability[of_new]) > 0.8
@@ -104,7 +102,7 @@ def test_the_probability_matches_the_share_of_noise_on_users_it_never_saw(traine
 
 @pytest.mark.parametrize(("users", "parts"), [(1500, 1), (500, 2)])
 def test_the_reference_comes_of_users_that_stage_1_has_seen_if_they_are_enough(users, parts):
-    result = train(*clustered_log(users), CONFIG, SHORT)
+    result = train_model(*clustered_log(users), CONFIG, SHORT)
     counted, inserted = result.model.noise_reference.sum().item(), result.metrics["inserted_interactions"]
     # A tenth of the users stopped the head; another stage 1.
     assert counted >= MIN_REFERENCE or parts == 2
@@ -116,14 +114,15 @@ def test_the_result_describes_itself(trained):
     assert result.metrics["users"] == 500
     assert result.metrics["interactions"] == len(noisy.sequences.items)
     assert result.metrics["held_out_auroc"] > 0.85
-    assert result.collaborative.shape == (ITEMS, CONFIG.collaborative_width)
-    assert result.collaborative.dtype == np.float32
-    own, others = np.split(result.collaborative[result.has_collaborative], [CONFIG.collaborative_dimension], axis=1)
-    np.testing.assert_allclose(np.linalg.norm(own, axis=1), 1, rtol=1e-5)
-    # Every item is known to users of all folds; texts have fewer dimensions, so that the last components are empty.
-    others = others.reshape(len(own), CONFIG.folds, 2, CONFIG.collaborative_dimension)
-    np.testing.assert_allclose(np.linalg.norm(others, axis=-1), 1, rtol=1e-5)
-    np.testing.assert_allclose(others[:, :, 1, 12:], 0, atol=1e-3)
+    vectors, size = result.vectors, CONFIG.collaborative_dimension
+    assert vectors.collaborative.shape == (ITEMS, size)
+    assert vectors.co_occurrence.shape == vectors.company.shape == (ITEMS, CONFIG.folds, size)
+    for learned in (vectors.collaborative, vectors.co_occurrence, vectors.company):
+        assert learned.dtype == np.float32
+        # Every item is known to users of all folds.
+        np.testing.assert_allclose(np.linalg.norm(learned[vectors.has_collaborative], axis=-1), 1, rtol=1e-5)
+    # Texts have fewer dimensions, so that the last components are empty.
+    np.testing.assert_allclose(vectors.company[:, :, 12:], 0, atol=1e-3)
     assert {entry["stage"] for entry in result.history} == {"collaborative", "alignment", "context", "head"}
 
 
@@ -131,7 +130,9 @@ def test_the_result_describes_itself(trained):
 def test_every_backbone_trains_and_finds_noise(backbone):
     log, semantic, has_semantic = clustered_log(users=250, seed=1)
     noisy = insert_noise(log, 0.1, uniform_share=0.5, seed=7)
-    result = train(noisy.sequences, semantic, has_semantic, dataclasses.replace(CONFIG, backbone=backbone), TRAINING)
+    result = train_model(
+        noisy.sequences, semantic, has_semantic, dataclasses.replace(CONFIG, backbone=backbone), TRAINING
+    )
     scores = score(result, noisy.sequences, semantic, has_semantic)
     assert roc_auc_score(noisy.inserted, scores.noise_probability) > 0.8
 
@@ -149,11 +150,11 @@ def test_what_other_users_say_is_learned_without_the_noise_that_training_inserts
 
         monkeypatch.setattr(training_module, name, recorded)
 
-    recording("fit_other_users", 0)
+    recording("fit_out_of_fold_vectors", 0)
     recording("fit_text_components", 0)
     recording("agreeing_vectors", 1)
-    result = train(log, semantic, has_semantic, CONFIG, SHORT)
-    assert read["fit_other_users"] == [log]
+    result = train_model(log, semantic, has_semantic, CONFIG, SHORT)
+    assert read["fit_out_of_fold_vectors"] == [log]
     with_noise = len(log.items) + result.metrics["inserted_interactions"]
     assert [len(s.items) for s in read["fit_text_components"] + read["agreeing_vectors"]] == [with_noise] * 3
 
@@ -166,12 +167,11 @@ def test_folds_follow_the_users_keys_whatever_their_order():
     shuffled = Sequences.from_lengths(log.items[rows], log.lengths[order], keys[order])
     without_noise = dataclasses.replace(SHORT, noise_rate=0.0)  # which depends on the order
     first, second = (
-        train(one, semantic, has_semantic, CONFIG, without_noise).collaborative[:, CONFIG.collaborative_dimension :]
+        train_model(one, semantic, has_semantic, CONFIG, without_noise).vectors.company
         for one in (Sequences(log.items, log.offsets, keys), shuffled)
     )
-    folds = ITEMS, CONFIG.folds, 2, CONFIG.collaborative_dimension
     for fold in range(CONFIG.folds):
-        company, same = (vectors.reshape(folds)[:, fold, 1] for vectors in (first, second))
+        company, same = first[:, fold], second[:, fold]
         np.testing.assert_allclose(company @ company.T, same @ same.T, atol=1e-3)
 
 
@@ -179,8 +179,8 @@ def test_the_papers_head_trains_and_comes_back_from_disk(tmp_path):
     log, semantic, has_semantic = clustered_log(users=250, seed=1)
     noisy = insert_noise(log, 0.1, uniform_share=0.5, seed=7)
     config = dataclasses.replace(CONFIG, head="paper")
-    result = train(noisy.sequences, semantic, has_semantic, config, TRAINING)
-    assert result.collaborative.shape == (ITEMS, CONFIG.collaborative_dimension)
+    result = train_model(noisy.sequences, semantic, has_semantic, config, TRAINING)
+    assert result.vectors.pack().collaborative.shape == (ITEMS, CONFIG.collaborative_dimension)
     assert {entry["stage"] for entry in result.history} == {"collaborative", "alignment"}
     scores = score(result, noisy.sequences, semantic, has_semantic)
     assert roc_auc_score(noisy.inserted, scores.noise_probability) > 0.55
@@ -198,21 +198,21 @@ def test_training_is_deterministic_and_leaves_the_global_randomness_alone():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    first = train(log, semantic, has_semantic, CONFIG, SHORT)
+    first = train_model(log, semantic, has_semantic, CONFIG, SHORT)
     assert torch.equal(torch.rand(3), expected)
-    again = train(log, semantic, has_semantic, CONFIG, SHORT)
+    again = train_model(log, semantic, has_semantic, CONFIG, SHORT)
     for name, tensor in first.model.state_dict().items():
         assert torch.equal(tensor, again.model.state_dict()[name]), name
-    assert np.array_equal(first.collaborative, again.collaborative)
-    other = train(log, semantic, has_semantic, CONFIG, dataclasses.replace(SHORT, seed=4))
-    assert not np.array_equal(first.collaborative, other.collaborative)
+    assert np.array_equal(first.vectors.pack().collaborative, again.vectors.pack().collaborative)
+    other = train_model(log, semantic, has_semantic, CONFIG, dataclasses.replace(SHORT, seed=4))
+    assert not np.array_equal(first.vectors.pack().collaborative, other.vectors.pack().collaborative)
 
 
 def test_progress_rises_to_the_end_and_names_every_stage():
     log, semantic, has_semantic = clustered_log(users=60)
     seen = []
     short = dataclasses.replace(SHORT, collaborative_epochs=2, head_epochs=2)
-    train(log, semantic, has_semantic, CONFIG, short, seen.append)
+    train_model(log, semantic, has_semantic, CONFIG, short, seen.append)
     fractions = [at.fraction for at in seen]
     assert fractions == sorted(fractions)
     assert fractions[-1] == pytest.approx(1.0)
@@ -224,15 +224,15 @@ def test_progress_rises_to_the_end_and_names_every_stage():
 def test_items_that_are_not_in_the_log_have_no_collaborative_vector():
     log, semantic, has_semantic = clustered_log(users=60)
     more = np.concatenate([semantic, semantic[:5]])
-    result = train(log, more, np.concatenate([has_semantic, np.ones(5, bool)]), CONFIG, SHORT)
-    assert not result.has_collaborative[-5:].any()
-    assert (result.collaborative[-5:] == 0).all()
+    result = train_model(log, more, np.concatenate([has_semantic, np.ones(5, bool)]), CONFIG, SHORT)
+    assert not result.vectors.has_collaborative[-5:].any()
+    assert (result.vectors.pack().collaborative[-5:] == 0).all()
 
 
 def test_training_works_without_any_text():
     log, semantic, _ = clustered_log(users=60)
     nothing = np.full_like(semantic, np.nan)
-    result = train(log, nothing, np.zeros(ITEMS, bool), CONFIG, SHORT)
+    result = train_model(log, nothing, np.zeros(ITEMS, bool), CONFIG, SHORT)
     scores = score(result, log, nothing, np.zeros(ITEMS, bool))
     assert np.isfinite(scores.noise_probability).all()
 
@@ -240,7 +240,7 @@ def test_training_works_without_any_text():
 def test_a_log_of_a_few_users_is_refused():
     log, semantic, has_semantic = clustered_log(users=12)
     with pytest.raises(InputError, match="12 users") as raised:
-        train(log, semantic, has_semantic, CONFIG, TRAINING)
+        train_model(log, semantic, has_semantic, CONFIG, TRAINING)
     assert raised.value.fix
 
 
@@ -250,7 +250,7 @@ def test_a_log_of_few_active_users_among_many_passers_by_trains():
     many = Sequences.from_lengths(
         np.concatenate([passers_by, log.items]), np.concatenate([np.ones(300, int), log.lengths])
     )
-    result = train(many, semantic, has_semantic, CONFIG, SHORT)
+    result = train_model(many, semantic, has_semantic, CONFIG, SHORT)
     scores = score(result, many, semantic, has_semantic)
     assert not scores.scored[:300].any()
     assert scores.scored[300:].all()
@@ -262,7 +262,7 @@ def test_a_log_of_few_active_users_among_many_passers_by_trains():
 def test_a_log_of_one_item_or_of_items_with_one_text_trains(catalogue):
     items = np.arange(200) * 7 % catalogue
     log, semantic = Sequences.from_lengths(items, np.full(40, 5)), np.full((catalogue, 12), 0.3, np.float32)
-    result = train(log, semantic, np.ones(catalogue, bool), CONFIG, SHORT)
+    result = train_model(log, semantic, np.ones(catalogue, bool), CONFIG, SHORT)
     assert all(tensor.isfinite().all() for tensor in result.model.state_dict().values())
     assert np.isfinite(score(result, log, semantic, np.ones(catalogue, bool)).noise_probability).all()
 
@@ -273,4 +273,4 @@ def test_a_generator_on_a_gpu_is_not_seeded(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "manual_seed_all", fail)
     log, semantic, has_semantic = clustered_log(users=30)
-    train(log, semantic, has_semantic, CONFIG, SHORT)
+    train_model(log, semantic, has_semantic, CONFIG, SHORT)

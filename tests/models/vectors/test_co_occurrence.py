@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iadsr.models.core.sequences import Sequences
-from iadsr.models.vectors.co_occurrence import COMPANY, OtherUsersVectors, fit_other_users
+from iadsr.models.vectors.co_occurrence import MAX_TOGETHER, OutOfFoldVectors, fit_out_of_fold_vectors
 
 FOLDS = 3
 
@@ -14,10 +14,10 @@ def make(baskets, keys=None) -> Sequences:
     return Sequences.from_lengths(items, np.array([len(basket) for basket in baskets]), keys)
 
 
-def learn(sequences, texts=None, has_text=None, *, items=6, folds=FOLDS, dimension=16, seed=0) -> OtherUsersVectors:
+def learn(sequences, texts=None, has_text=None, *, items=6, folds=FOLDS, dimension=16, seed=0) -> OutOfFoldVectors:
     texts = np.zeros((items, 4), np.float32) if texts is None else texts
     has_text = np.ones(len(texts), bool) if has_text is None else has_text
-    return fit_other_users(sequences, texts, has_text, folds=folds, dimension=dimension, seed=seed)
+    return fit_out_of_fold_vectors(sequences, texts, has_text, folds=folds, dimension=dimension, seed=seed)
 
 
 def random_baskets(users, items, seed=0):
@@ -212,7 +212,7 @@ def test_without_any_text_there_is_no_company():
 
 def test_items_far_apart_in_a_long_history_are_not_together():
     # The halves of the history are windows of their own: 0 and 1 meet, and 2 and 3, but never 0 and 2.
-    long = [0, 1] * (COMPANY // 2) + [2, 3] * (COMPANY // 2)
+    long = [0, 1] * (MAX_TOGETHER // 2) + [2, 3] * (MAX_TOGETHER // 2)
     texts = np.eye(4, dtype=np.float32)
     company = learn(make([long] * 12), texts).company[0]
     # Unit vectors around their mean: what 0 is seen with is the text of 1, and so on.

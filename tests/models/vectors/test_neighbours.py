@@ -68,7 +68,7 @@ def test_the_inverted_file_agrees_with_the_exact_search_and_is_repeatable(monkey
     collaborative = rng.normal(size=(3_000, 4)).astype(np.float32)
     new = known[:200] + 0.01 * rng.normal(size=(200, 8)).astype(np.float32)
     exact = borrow_collaborative(known, collaborative, new, k=1)
-    monkeypatch.setattr(neighbours, "EXACT_ITEMS", 1_000)
+    monkeypatch.setattr(neighbours, "MAX_EXACT_ITEMS", 1_000)
     approximate = borrow_collaborative(known, collaborative, new, k=1, seed=3)
     assert (np.abs(approximate - exact).max(axis=1) < 1e-5).mean() > 0.97
     np.testing.assert_array_equal(borrow_collaborative(known, collaborative, new, k=1, seed=3), approximate)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iadsr.models.core.sequences import Sequences
-from iadsr.models.vectors.co_occurrence import COMPANY
+from iadsr.models.vectors.co_occurrence import MAX_TOGETHER
 from iadsr.models.vectors.plda import agreeing_vectors, fit_text_components
 
 
@@ -88,10 +88,10 @@ def test_what_users_agree_on_counts_and_what_merely_varies_does_not():
 def test_items_far_apart_in_a_long_history_are_no_pair():
     generator = np.random.default_rng(0)
     texts, has_text = generator.normal(size=(300, 4)), np.ones(300, bool)
-    halves = [generator.permutation(300)[:COMPANY].tolist() for _ in range(6)]
+    halves = [generator.permutation(300)[:MAX_TOGETHER].tolist() for _ in range(6)]
     long = [one + other for one, other in zip(halves[::2], halves[1::2], strict=True)]
     _, basis = fit_text_components(make(long), texts, has_text, 4)
-    _, expected = brute_force(halves, texts, has_text, 4, length=2 * COMPANY)
+    _, expected = brute_force(halves, texts, has_text, 4, length=2 * MAX_TOGETHER)
     np.testing.assert_allclose(basis @ basis.T, expected @ expected.T, atol=1e-3)
 
 

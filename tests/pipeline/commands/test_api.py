@@ -1,7 +1,6 @@
 """The Python API: `from iadsr.pipeline import ...` in a process without a console."""
 
 import inspect
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -48,7 +47,7 @@ def test_signature_and_docstring_say_what_the_options_declare(function):
         ({**REQUIRED, "drop_rate": 1}, UsageError, "--drop-rate is out of range"),
         ({**REQUIRED, "shuffle": "boat"}, UsageError, "--shuffle does not take this value"),
         ({**REQUIRED, "drop_rate": 0.1, "threshold": 0.5}, UsageError, "--drop-rate excludes --threshold"),
-        ({**REQUIRED, "user_column": "item_id"}, UsageError, "named for more than one part"),
+        ({**REQUIRED, "user_column": "item_id"}, UsageError, "named for more than one role"),
         ({**REQUIRED, "beam": ["--direct_num_worker=2"]}, UsageError, "No such option: --direct_num_worker"),
     ],
 )
@@ -63,15 +62,15 @@ def test_clean_and_verify_in_a_notebook(world, tmp_path, capfd):
     written = capfd.readouterr()
     assert written.out == ""
     assert "Cleaning" not in written.err
-    assert json.loads((tmp_path / "out" / "manifest.json").read_text()) == result.manifest
-    dropped = result.manifest["rows"]["dropped"]
+    assert (tmp_path / "out" / "manifest.json").read_text().strip() == result.manifest.to_json()
+    dropped = result.manifest.rows.dropped
     assert f"Dropped {dropped:,} of 3,200 interactions" in str(result)
     assert repr(result) == str(result)
     shown = result._repr_html_()
     assert f"<tr><td>dropped</td><td>{dropped:,}</td></tr>" in shown
     assert "<pre>" in shown
     verified = verify(tmp_path / "out")
-    assert verified.verified.rows["dropped"] == dropped
+    assert verified.verified.rows.dropped == dropped
     assert "is whole" in str(verified)
     assert "<td>3,200</td>" in verified._repr_html_()
 

@@ -13,12 +13,15 @@ from iadsr.models.core.errors import ArtifactError, ConservationError, InputErro
 from iadsr.models.detector.iadsr import IADSR
 from iadsr.pipeline import clean
 from iadsr.pipeline.commands import clean as clean_module
+from iadsr.pipeline.commands import clean_graph
+from iadsr.transforms.items import joined_items
 from iadsr.transforms.items.embedding_files import read_embeddings, write_embeddings
 from iadsr.transforms.items.embedding_table import EmbeddingTable
 from iadsr.transforms.judge import score_shards as scoring
-from iadsr.transforms.run.run_marker import RunMarker, write_marker
+from iadsr.transforms.run import finish_run
+from iadsr.transforms.run.manifest import ItemTotals
+from iadsr.transforms.run.run_store import RunMarker, write_marker
 from iadsr.transforms.run.verification import verify_output
-from iadsr.transforms.write import shards as writing
 
 ADDED = [
     "noise_probability",
@@ -68,7 +71,7 @@ def test_every_row_comes_out_once_with_its_columns_untouched(world, cleaned):
 def test_scores_and_reasons_agree_with_the_decision(cleaned):
     output, manifest = cleaned
     rows = read(output, "interactions").to_pylist()
-    assert manifest["rows"]["dropped"] > 0
+    assert manifest.rows.dropped > 0
     for row in rows:
         assert 0 <= row["noise_probability"] <= 1
         if row["keep"]:
@@ -96,25 +99,25 @@ def test_sequences_are_the_kept_interactions_in_time_order(cleaned):
 
 def test_the_manifest_adds_up_and_tells_where_everything_came_from(world, cleaned):
     output, manifest = cleaned
-    assert json.loads((output / "manifest.json").read_text()) == manifest
+    assert (output / "manifest.json").read_text() == manifest.to_json() + "\n"
     interactions = read(output, "interactions")
-    rows = manifest["rows"]
-    assert rows["read"] == len(interactions) == rows["kept"] + rows["dropped"] + rows["rejected"]
-    assert rows["kept"] == sum(interactions["keep"].to_pylist())
-    assert sum(manifest["reasons"]["dropped"].values()) == rows["dropped"]
-    assert [file["read"] for file in manifest["files"]] == [500, 2700]
-    assert sum(bucket["dropped"] for bucket in manifest["popularity_buckets"]) == rows["dropped"]
-    assert sum(bucket["interactions"] for bucket in manifest["popularity_buckets"]) == rows["read"]
-    histogram = manifest["noise_probability_histogram"]
-    assert sum(histogram["dropped"]) == rows["dropped"]
-    assert sum(histogram["kept"]) + sum(histogram["dropped"]) == rows["read"]
-    assert sum(manifest["sequence_lengths"]["before"]) == manifest["users"]["total"] == 400
-    assert manifest["options"]["policy"]["threshold"] == 0.4
-    assert manifest["model"]["backbone"] == "gru4rec"
-    assert len(manifest["model"]["fingerprint"]) == 64
-    assert manifest["embeddings"]["encoder"] == "test-encoder"
-    assert len(manifest["embeddings"]["fingerprint"]) == 64
-    assert manifest["items"] == {"total": 40, "without_text": 0, "unknown": 0, "borrowed": 0}
+    rows = manifest.rows
+    assert rows.read == len(interactions) == rows.kept + rows.dropped + rows.rejected
+    assert rows.kept == sum(interactions["keep"].to_pylist())
+    assert sum(manifest.reasons.dropped.values()) == rows.dropped
+    assert [file.read for file in manifest.files] == [500, 2700]
+    assert sum(bucket.dropped for bucket in manifest.popularity_buckets) == rows.dropped
+    assert sum(bucket.interactions for bucket in manifest.popularity_buckets) == rows.read
+    histogram = manifest.noise_probability_histogram
+    assert sum(histogram.dropped) == rows.dropped
+    assert sum(histogram.kept) + sum(histogram.dropped) == rows.read
+    assert sum(manifest.sequence_lengths.before) == manifest.users.total == 400
+    assert manifest.options["policy"]["threshold"] == 0.4
+    assert manifest.model.backbone == "gru4rec"
+    assert len(manifest.model.fingerprint) == 64
+    assert manifest.embeddings.encoder == "test-encoder"
+    assert len(manifest.embeddings.fingerprint) == 64
+    assert manifest.items == ItemTotals(total=40, without_text=0, unknown=0, borrowed=0)
     assert not (output / ".staging").exists()
 
 
@@ -122,7 +125,7 @@ def test_the_report_shows_item_texts_and_the_counts(cleaned):
     output, manifest = cleaned
     report = (output / "report.html").read_text()
     assert "Thing item-" in report
-    assert f"{manifest['rows']['dropped']:,}" in report
+    assert f"{manifest.rows.dropped:,}" in report
 
 
 @pytest.mark.parametrize("options", [{}, {"shuffle": "bytes"}, {"flags": ["--direct_num_workers=2"]}])
@@ -135,15 +138,15 @@ def test_bytes_do_not_depend_on_shuffle_or_workers(world, cleaned, tmp_path, opt
 @pytest.mark.parametrize("settings", [{}, {"shuffle": "bytes"}, {"flags": ["--direct_num_workers=2"]}])
 def test_both_joins_agree_to_the_bit(world, cleaned, tmp_path, monkeypatch, settings):
     output, manifest = cleaned
-    monkeypatch.setattr(clean_module, "ITEM_SHARD_BYTES", 500)  # more parts than one, of this tiny catalogue
+    monkeypatch.setattr(joined_items, "ITEM_SHARD_BYTES", 500)  # more parts than one, of this tiny catalogue
     again = run(world, tmp_path / "again", threshold=0.4, join="shuffle", **settings)
     assert contents(tmp_path / "again") == contents(output)
-    assert again["items"] == manifest["items"]
+    assert again.items == manifest.items
     assert "Thing item-" in (tmp_path / "again" / "report.html").read_text()
 
 
 def test_joins_agree_where_the_catalogue_knows_no_item_of_a_shard_or_only_new_ones(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(clean_module, "ITEM_SHARD_BYTES", 500)
+    monkeypatch.setattr(joined_items, "ITEM_SHARD_BYTES", 500)
     semantic = read_embeddings(world.embeddings)
     ids = pa.array([*semantic.item_ids.to_pylist(), "brand-new"])
     vectors = np.concatenate([semantic.vectors, semantic.vectors[:1]])
@@ -157,17 +160,9 @@ def test_joins_agree_where_the_catalogue_knows_no_item_of_a_shard_or_only_new_on
     settings = {"interactions": str(tmp_path / "log.parquet"), "embeddings": str(tmp_path / "embeddings"), "shards": 4}
     manifests = {join: run(world, tmp_path / join, join=join, **settings) for join in ("broadcast", "shuffle")}
     assert contents(tmp_path / "broadcast") == contents(tmp_path / "shuffle")
-    assert manifests["shuffle"]["items"] == manifests["broadcast"]["items"]
-    assert manifests["shuffle"]["items"]["borrowed"] == 1
-    assert manifests["shuffle"]["items"]["unknown"] == 1
-
-
-def test_the_join_is_chosen_by_the_size_of_the_catalogue_and_by_who_asks(monkeypatch):
-    choose = clean_module._item_shards
-    assert choose(None, 64 << 30) is None
-    assert choose(None, (64 << 30) + 1) == 257
-    assert choose("shuffle", 1000) == 1
-    assert choose("broadcast", 1 << 50) is None
+    assert manifests["shuffle"].items == manifests["broadcast"].items
+    assert manifests["shuffle"].items.borrowed == 1
+    assert manifests["shuffle"].items.unknown == 1
 
 
 def test_no_bit_depends_on_the_number_of_shards(world, tmp_path):
@@ -190,7 +185,7 @@ def test_a_user_of_thousands_and_an_item_in_half_of_all_rows_lose_nothing(world,
     found = []
     for shards in (1, 8):
         manifest = run(world, tmp_path / str(shards), interactions=str(tmp_path / "log.parquet"), shards=shards)
-        assert manifest["rows"]["read"] == len(log) == manifest["rows"]["kept"] + manifest["rows"]["dropped"]
+        assert manifest.rows.read == len(log) == manifest.rows.kept + manifest.rows.dropped
         found.append(read(tmp_path / str(shards), "interactions"))
         assert pc.sum(pc.equal(found[-1]["user_id"], "user-007")).as_py() >= 1600
         key = [(name, "ascending") for name in log.column_names]
@@ -202,34 +197,34 @@ def test_a_user_of_thousands_and_an_item_in_half_of_all_rows_lose_nothing(world,
 def test_a_drop_rate_drops_the_worst_of_all_shards_together(world, tmp_path):
     manifest = run(world, tmp_path / "out", drop_rate=0.1, shards=5)
     rows = read(tmp_path / "out", "interactions").to_pylist()
-    threshold = manifest["policy"]["threshold"]
-    assert manifest["policy"]["rule"] == "drop_rate"
-    assert 300 <= manifest["rows"]["dropped"] <= 320
+    threshold = manifest.policy.threshold
+    assert manifest.policy.rule == "drop_rate"
+    assert 300 <= manifest.rows.dropped <= 320
     for row in rows:
         if row["reason"] != "min_length" and row["noise_probability"] != pytest.approx(threshold, abs=1e-6):
             assert row["keep"] == (row["noise_probability"] < threshold)
     seen = Counter(row["item_id"] for row in rows)
-    for bucket in manifest["popularity_buckets"]:
-        mine = [row for row in rows if bucket["min_count"] <= seen[row["item_id"]] <= bucket["max_count"]]
-        assert len(mine) == bucket["interactions"]
-        assert sum(not row["keep"] for row in mine) == bucket["dropped"]
+    for bucket in manifest.popularity_buckets:
+        mine = [row for row in rows if bucket.min_count <= seen[row["item_id"]] <= bucket.max_count]
+        assert len(mine) == bucket.interactions
+        assert sum(not row["keep"] for row in mine) == bucket.dropped
         genuine = sum(1 - row["noise_probability"] for row in mine)
         lost = sum(1 - row["noise_probability"] for row in mine if not row["keep"])
-        assert bucket["expected_genuine_drop_rate"] == pytest.approx(lost / genuine, abs=1e-5)
+        assert bucket.expected_genuine_drop_rate == pytest.approx(lost / genuine, abs=1e-5)
 
 
 def test_by_default_the_logs_own_share_of_noise_goes(world, tmp_path):
     manifest = run(world, tmp_path / "out")
-    share, rows = manifest["noise_share"], manifest["rows"]
+    share, rows = manifest.noise_share, manifest.rows
     # The world's strays are 8% of the log, all in the wrong half; what training inserts lies in either half.
-    assert 0.01 < share["lower"] < share["estimate"] < share["upper"] < 0.3
-    assert 0.04 < share["estimate"] < 0.2
-    assert manifest["policy"]["rule"] == "auto"
-    assert manifest["policy"]["drop_rate"] == pytest.approx(share["lower"], rel=0.01)
-    assert rows["dropped"] <= share["lower"] * rows["read"]
-    assert rows["dropped"] == pytest.approx(share["lower"] * rows["read"], rel=0.1)
+    assert 0.01 < share.lower < share.estimate < share.upper < 0.3
+    assert 0.04 < share.estimate < 0.2
+    assert manifest.policy.rule == "auto"
+    assert manifest.policy.drop_rate == pytest.approx(share.lower, rel=0.01)
+    assert rows.dropped <= share.lower * rows.read
+    assert rows.dropped == pytest.approx(share.lower * rows.read, rel=0.1)
     probability = read(tmp_path / "out", "interactions")["noise_probability"].to_numpy()
-    assert probability.mean() == pytest.approx(share["estimate"], rel=0.02)
+    assert probability.mean() == pytest.approx(share.estimate, rel=0.02)
 
 
 def test_a_log_too_small_for_its_share_of_noise_keeps_everything_and_says_why(world, tmp_path):
@@ -237,9 +232,9 @@ def test_a_log_too_small_for_its_share_of_noise_keeps_everything_and_says_why(wo
     log = world.log()
     pq.write_table(log.filter(pc.is_in(log["user_id"], users)), tmp_path / "log.parquet")
     manifest = run(world, tmp_path / "out", interactions=str(tmp_path / "log.parquet"))
-    assert manifest["rows"]["dropped"] == 0
-    assert manifest["noise_share"]["estimate"] is None
-    assert "too few users" in manifest["noise_share"]["unknown_because"]
+    assert manifest.rows.dropped == 0
+    assert manifest.noise_share.estimate is None
+    assert "too few users" in manifest.noise_share.unknown_because
     assert "too few users" in (tmp_path / "out" / "report.html").read_text()
     by_hand = run(
         world,
@@ -256,8 +251,8 @@ def test_unusable_rows_go_to_rejected_and_the_rest_is_cleaned(world, tmp_path):
     users = [None, "", *log["user_id"].to_pylist()[2:]]
     pq.write_table(log.set_column(0, "user_id", pa.array(users)), tmp_path / "log.parquet")
     manifest = run(world, tmp_path / "out", interactions=str(tmp_path / "log.parquet"))
-    assert manifest["rows"]["rejected"] == 2
-    assert manifest["reasons"]["rejected"] == {"empty user_id": 1, "null user_id": 1}
+    assert manifest.rows.rejected == 2
+    assert manifest.reasons.rejected == {"empty user_id": 1, "null user_id": 1}
     rejected = read(tmp_path / "out", "rejected").to_pylist()
     assert [(row["row_number"], row["reason"]) for row in rejected] == [(0, "null user_id"), (1, "empty user_id")]
     assert json.loads(rejected[0]["row"])["item_id"] == log["item_id"][0].as_py()
@@ -285,7 +280,7 @@ def test_a_log_of_which_no_item_is_known_is_not_called_cleaned(world, tmp_path):
 
 def test_a_result_that_something_else_has_changed_is_not_gone_on_with(world, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(clean_module, "render_report", _fail)
+        patch.setattr(clean_graph, "render_report", _fail)
         with pytest.raises(ValueError, match="no report"):
             run(world, tmp_path / "out")
     part = next((tmp_path / "out" / "interactions").iterdir())
@@ -316,8 +311,8 @@ def test_unknown_items_and_lonely_interactions_are_kept_with_a_reason(world, tmp
     assert rows["nobody-knows"]["noise_probability"] == 0
     assert rows["nobody-knows"]["short_term_similarity"] is None
     assert rows["item-03"]["reason"] == "too_short"
-    assert manifest["items"]["unknown"] == 1
-    assert manifest["items"]["without_text"] == 0  # judged without text: an unknown item is not judged
+    assert manifest.items.unknown == 1
+    assert manifest.items.without_text == 0  # judged without text: an unknown item is not judged
 
 
 def test_integer_ids_and_arrow_timestamps_and_other_names_are_carried_as_they_are(world, tmp_path):
@@ -409,7 +404,7 @@ def test_an_object_store_serves_for_input_model_and_output(world, store):
     for overwrite in (False, True):
         manifest = run(world, "memory://bucket/out", overwrite=overwrite, drop_rate=0.05, **settings)
         assert manifest is not None
-        assert manifest["rows"]["kept"] + manifest["rows"]["dropped"] == len(world.log())
+        assert manifest.rows.kept + manifest.rows.dropped == len(world.log())
         written = {path.removeprefix("memory://bucket/out/") for path in store.files if "/out/" in path}
         assert written == {
             "manifest.json",
@@ -424,7 +419,7 @@ def test_an_object_store_serves_for_input_model_and_output(world, store):
 @pytest.mark.parametrize("slashes", ["/", "//"])
 def test_an_output_with_slashes_at_its_end_is_the_same_directory(world, tmp_path, slashes):
     manifest = run(world, f"{tmp_path}/out{slashes}")
-    assert [file["path"] for file in manifest["outputs"]] == [
+    assert [file.path for file in manifest.outputs] == [
         "interactions/part-00000-of-00001.parquet",
         "sequences/part-00000-of-00001.parquet",
     ]
@@ -433,12 +428,14 @@ def test_an_output_with_slashes_at_its_end_is_the_same_directory(world, tmp_path
 
 def test_model_and_vectors_are_loaded_once_and_not_for_every_shard(world, tmp_path, monkeypatch):
     loads = []
-    for module, name in ((scoring, "open_joined_items"), (writing, "open_items")):
-        opened = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda path, opened=opened: loads.append(path) or opened(path))
+    opened = scoring.open_joined_items
+    monkeypatch.setattr(scoring, "open_joined_items", lambda path: loads.append(path) or opened(path))
+    items = finish_run.open_items
+    monkeypatch.setattr(finish_run, "open_items", lambda path: loads.append(path) or items(path))
     monkeypatch.setattr(IADSR, "from_pretrained", _counting(IADSR.from_pretrained, loads))
     run(world, tmp_path / "out", shards=5)
-    assert len(loads) == 3  # the model, and the catalogue for scoring and for writing
+    # The model and the joined items for scoring; the ids and texts for the last step, and not for writing.
+    assert len(loads) == 3
 
 
 def _counting(load, loads):

@@ -1,22 +1,49 @@
+import json
+
 import pytest
 
 from iadsr.pipeline.commands.messages import describe_cleaning, describe_training
 from iadsr.pipeline.commands.train import TrainSummary
 from iadsr.transforms.read.input_plan import SkippedFile
+from iadsr.transforms.run.manifest import Manifest
 
 
-def manifest(**changes):
+def manifest(**changes) -> Manifest:
     kept = {"min_length": 0, "keep_last": 0, "unknown_item": 0, "too_short": 0, "collaborative_only": 0}
-    base = {
+    embeddings = {"kind": "semantic", "encoder": "minilm", "revision": "1", "pooling": "mean", "dimension": 384}
+    values = {
+        "format_version": 1,
+        "run": "0123",
+        "iadsr_version": "0.1.0",
+        "started_at": "2026-11-23T14:10:00+00:00",
+        "model": {"path": "model", "fingerprint": "ab", "backbone": "sasrec", "metrics": {}},
+        "embeddings": {"path": "vectors", **embeddings, "text_columns": ["title"], "fingerprint": "cd"},
+        "options": {},
+        "versions": {},
+        "finished_at": "2026-11-23T14:12:05+00:00",
+        "durations_seconds": {"total": 125.25},
         "rows": {"read": 1003, "kept": 900, "dropped": 100, "rejected": 3},
-        "users": {"total": 50, "shortened": 20, "emptied": 0},
-        "items": {"without_text": 0},
-        "noise_share": {"estimate": 0.1234, "lower": 0.101, "upper": 0.1458, "unknown_because": None},
+        "files": [],
         "skipped_files": [],
-        "policy": {"rule": "threshold", "drop_rate": None, "threshold": 0.5},
-        "reasons": {"kept": kept, "rejected": {"null user_id": 3}},
+        "outputs": [],
+        "users": {"total": 50, "shortened": 20, "emptied": 0},
+        "items": {"total": 30, "without_text": 0, "unknown": 0, "borrowed": 0},
+        "reasons": {"dropped": {}, "kept": kept, "rejected": {"null user_id": 3}},
+        "policy": {"rule": "threshold", "drop_rate": None, "threshold": 0.5, "min_length": 1, "keep_last": 0},
+        "noise_share": {
+            "estimate": 0.1234,
+            "lower": 0.101,
+            "upper": 0.1458,
+            "unknown_because": None,
+            "among_dropped": None,
+        },
+        "noise_probability_histogram": {"edges": [0, 1], "kept": [900], "dropped": [100]},
+        "popularity_buckets": [],
+        "sequence_lengths": {"labels": [], "before": [], "after": []},
     }
-    return {**base, **changes}
+    for key, change in changes.items():
+        values[key] = {**values[key], **change} if isinstance(change, dict) else change
+    return Manifest.from_json(json.dumps(values))
 
 
 def test_a_plain_run_says_what_went_and_where_the_rest_lies():
@@ -88,3 +115,15 @@ def test_training_tells_which_files_and_how_many_rows_it_did_without():
         "Left out: Cannot read a\\n.parquet (FILE-READ), and 1 more.",
         "Unusable, left out: 3 rows (null user_id 2, empty item_id 1).",
     ]
+
+
+def test_files_that_clean_left_out_are_told_and_reasons_without_a_message_are_not():
+    skipped = {"path": "a.parquet", "size": 10, "rows": None, "code": "FILE-READ", "reason": "Cannot read a.parquet"}
+    kept = {"too_short": 5, "collaborative_only": 6, "unknown_item": 1}
+    text = describe_cleaning(manifest(skipped_files=[skipped], reasons={"kept": kept, "rejected": {}}), "out")
+    assert text.splitlines()[3:5] == [
+        "Kept unjudged, unknown to both embeddings and model: 1 interaction.",
+        "Left out: Cannot read a.parquet (FILE-READ); see manifest.json.",
+    ]
+    assert "5 interactions" not in text
+    assert "6 interactions" not in text

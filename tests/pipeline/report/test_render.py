@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from iadsr.models.core.reasons import reason_codes
 from iadsr.pipeline.report.render import (
     MAX_SHOWN_FILES,
     MAX_SHOWN_INTERACTIONS,
@@ -17,19 +18,32 @@ from iadsr.pipeline.report.render import (
     read_unix_time,
     render_report,
 )
-from iadsr.transforms.judge.decide import DROP_REASONS, KEEP_REASONS
+from iadsr.transforms.run.manifest import AppliedPolicy, Manifest
 
 EDGES = [round(edge / 50, 2) for edge in range(51)]
 
-MANIFEST = {
+VALUES = {
     "format_version": 1,
+    "run": "0123",
     "iadsr_version": "0.1.0",
     "started_at": "2026-11-23T14:10:00+00:00",
     "finished_at": "2026-11-23T14:12:05.250000+00:00",
     "durations_seconds": {"total": 125.25, "score": 80.5},
     "rows": {"read": 1_234_579, "kept": 1_200_000, "dropped": 34_567, "rejected": 12},
-    "files": [{"path": "log/part-0.parquet", "read": 1_234_579, "kept": 1_200_000, "dropped": 34_567, "rejected": 12}],
+    "files": [
+        {
+            "path": "log/part-0.parquet",
+            "read": 1_234_579,
+            "kept": 1_200_000,
+            "dropped": 34_567,
+            "rejected": 12,
+            "unreadable": 0,
+            "bytes": 9_876_543,
+            "changed_at": 1_795_827_751.5,
+        }
+    ],
     "skipped_files": [],
+    "outputs": [],
     "users": {"total": 22_363, "shortened": 9_876, "emptied": 3},
     "items": {"total": 12_101, "without_text": 17, "unknown": 5, "borrowed": 29},
     "reasons": {
@@ -83,10 +97,20 @@ MANIFEST = {
         "backbone": "sasrec",
         "metrics": {"users": 22_363, "held_out": {"auroc": 0.8412345}},
     },
-    "embeddings": {"path": "vectors", "fingerprint": "cd" * 32, "encoder": "minilm", "dimension": 384},
+    "embeddings": {
+        "path": "vectors",
+        "kind": "semantic",
+        "encoder": "minilm",
+        "revision": "0.1.0",
+        "pooling": "mean",
+        "dimension": 384,
+        "text_columns": ["title"],
+        "fingerprint": "cd" * 32,
+    },
     "options": {"threshold": 0.5, "seed": 20261123, "drop_rate": None, "beam": ["--runner=DirectRunner"]},
     "versions": {"python": "3.11.7", "apache-beam": "2.77.0"},
 }
+MANIFEST = Manifest.from_json(json.dumps(VALUES))
 
 
 def interaction(keep: bool = True, reason: str | None = None, probability: float = 0.1, **changes) -> dict:
@@ -165,14 +189,14 @@ class Page(HTMLParser):
         return [" ".join(element["text"].split()) for element in self.all(tag, css_class)]
 
 
-def changed(**changes) -> dict:
-    manifest = copy.deepcopy(MANIFEST)
+def changed(**changes) -> Manifest:
+    values = copy.deepcopy(VALUES)
     for key, value in changes.items():
-        manifest[key] = {**manifest[key], **value} if isinstance(value, dict) else value
-    return manifest
+        values[key] = {**values[key], **value} if isinstance(value, dict) else value
+    return Manifest.from_json(json.dumps(values))
 
 
-def empty_manifest() -> dict:
+def empty_manifest() -> Manifest:
     return changed(
         rows={"read": 0, "kept": 0, "dropped": 0, "rejected": 0},
         files=[],
@@ -209,7 +233,7 @@ def test_each_reason_that_occurred_is_counted_and_explained(page):
 
 
 def test_every_reason_that_the_policy_gives_has_an_explanation():
-    dropped, kept = dict.fromkeys(DROP_REASONS, 7), dict.fromkeys(KEEP_REASONS, 7)
+    dropped, kept = dict.fromkeys(reason_codes("dropped"), 7), dict.fromkeys(reason_codes("kept"), 7)
     interactions = [interaction(reason in kept, reason, 0.7) for reason in (*dropped, *kept)]
     manifest = changed(reasons={"dropped": dropped, "kept": kept})
     page = Page(render_report(manifest, [{"user_id": "1", "interactions": interactions}]))
@@ -329,8 +353,7 @@ def test_a_unix_time_is_shown_as_a_date_that_keeps_its_integer():
 
 def test_long_sequences_and_long_file_lists_are_cut_and_say_so():
     examples = [{"user_id": "1", "interactions": [interaction()] * (MAX_SHOWN_INTERACTIONS + 1234)}]
-    counts = {"read": 1, "kept": 1, "dropped": 0, "rejected": 0}
-    manifest = changed(files=[{"path": f"{n}.parquet", **counts} for n in range(2_000)])
+    manifest = changed(files=[{**VALUES["files"][0], "path": f"{n}.parquet"} for n in range(2_000)])
     page = Page(render_report(manifest, examples))
     assert len(page.all("li")) == MAX_SHOWN_INTERACTIONS
     assert "1,234 later interactions not shown here." in page.texts("p", "note")
@@ -356,11 +379,13 @@ def test_rows_that_do_not_add_up_are_not_passed_over():
 
 def test_the_same_input_gives_the_same_bytes_in_another_process(tmp_path):
     path = tmp_path / "input.json"
-    path.write_text(json.dumps([MANIFEST, EXAMPLES]), encoding="utf-8")
+    path.write_text(json.dumps([VALUES, EXAMPLES]), encoding="utf-8")
     program = (
         "import json, sys; from iadsr.pipeline.report.render import render_report; "
-        "assert 'matplotlib' not in sys.modules; "
-        "sys.stdout.buffer.write(render_report(*json.load(open(sys.argv[1], encoding='utf-8'))).encode()); "
+        "assert 'matplotlib' not in sys.modules; from iadsr.transforms.run.manifest import Manifest; "
+        "values, examples = json.load(open(sys.argv[1], encoding='utf-8')); "
+        "manifest = Manifest.from_json(json.dumps(values)); "
+        "sys.stdout.buffer.write(render_report(manifest, examples).encode()); "
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     other = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, check=True)
@@ -392,12 +417,12 @@ ATTACKS = [
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_text_from_the_data_stays_text_wherever_it_stands(attack):
     manifest = changed(
-        files=[{"path": attack, "read": 1, "kept": 1, "dropped": 0, "rejected": 0}],
+        files=[{**VALUES["files"][0], "path": attack}],
         reasons={"rejected": {attack: 12}, "dropped": {attack: 3}, "kept": {attack: 3}},
-        popularity_buckets=[{**MANIFEST["popularity_buckets"][1], "label": attack}],
+        popularity_buckets=[{**VALUES["popularity_buckets"][1], "label": attack}],
         sequence_lengths={"labels": [attack] * 4},
         model={"path": attack, "backbone": attack, "metrics": {attack: attack}},
-        embeddings={"path": attack, attack: attack},
+        embeddings={"path": attack, "encoder": attack},
         options={attack: [attack]},
         versions={attack: attack},
         finished_at=attack,
@@ -490,19 +515,19 @@ def test_a_run_that_keeps_nothing_renders():
         ),
         (
             {"rule": "auto", "drop_rate": 0.0, "threshold": None, "min_length": 0, "keep_last": 0},
-            "What the log holds of noise with some certainty was to be dropped: nothing.",
+            "As much noise as the log certainly holds was to be dropped, and none is certain.",
         ),
         (
             {"rule": "auto", "drop_rate": 0.0312, "threshold": 0.61, "min_length": 0, "keep_last": 0},
-            "The noisiest 3.12% of all interactions were to be dropped, as much as the log holds of noise with some "
-            "certainty: those with a noise probability of 0.61 or more.",
+            "The noisiest 3.12% of all interactions were to be dropped, as much noise as the log certainly "
+            "holds: those with a noise probability of 0.61 or more.",
         ),
         (
             {"rule": "drop_rate", "drop_rate": 0.0001, "threshold": None, "min_length": 0, "keep_last": 0},
-            "The noisiest 0.01% of all interactions were to be dropped; no threshold in reach does that, so none were.",
+            "The noisiest 0.01% of all interactions were to be dropped; no threshold does that, so none were.",
         ),
     ],
 )
 def test_the_rule_is_stated_in_plain_words(policy, expected):
-    assert " ".join(describe_policy(policy)) == expected
+    assert " ".join(describe_policy(AppliedPolicy(**policy))) == expected
     render_report(changed(policy=policy), [])

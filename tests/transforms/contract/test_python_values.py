@@ -24,7 +24,7 @@ def test_every_value_can_be_read(column, expected):
     assert python_values(pa.chunked_array([column])) == expected
 
 
-def test_nanoseconds_are_told_without_pandas():
+def test_nanoseconds_are_shown_without_pandas():
     (value,) = python_values(pa.array([1_500_000_003_000_000_022]).cast(pa.timestamp("ns")))
     assert str(value) == "2017-07-14 02:40:03.000000022"
 
@@ -38,7 +38,7 @@ def test_rows_are_strict_json():
     ]
 
 
-def test_what_json_has_no_numbers_for_is_replaced_at_any_depth():
+def test_nan_and_infinities_are_replaced_at_any_depth():
     value = {"a": [1.5, float("nan")], "b": ({"c": float("-inf")}, 2), "d": "nan"}
     assert replace_non_finite(value, str) == {"a": [1.5, "nan"], "b": [{"c": "-inf"}, 2], "d": "nan"}
     assert replace_non_finite(value, lambda _: None) == {"a": [1.5, None], "b": [{"c": None}, 2], "d": "nan"}

@@ -2,11 +2,8 @@ import pyarrow as pa
 import pytest
 
 from iadsr.models.core.errors import InputError
-from iadsr.models.detector import iadsr as model_module
-from iadsr.models.detector.features import SIMILARITIES
-from iadsr.transforms.contract.arrow_types import plain_type
 from iadsr.transforms.contract.columns import InteractionColumns
-from iadsr.transforms.contract.schemas import check_file_schema, unify_schemas
+from iadsr.transforms.contract.schemas import check_file_schema, find_minority_schemas, unify_schemas
 
 COLUMNS = InteractionColumns()
 GOOD = pa.schema([("user_id", pa.string()), ("item_id", pa.int64()), ("timestamp", pa.int64())])
@@ -36,7 +33,7 @@ def test_a_broken_contract_is_refused_with_file_column_found_and_expected(schema
         assert word in str(error.value)
 
 
-def test_position_must_be_there_when_named():
+def test_a_position_column_that_is_named_must_exist():
     with pytest.raises(InputError, match="no column 'n'"):
         check_file_schema(GOOD, InteractionColumns(position="n"), "f")
 
@@ -58,13 +55,13 @@ def test_integer_widths_are_promoted_and_missing_columns_added():
     assert merged.names == ["user_id", "item_id", "timestamp", "rating"]
 
 
-def test_a_column_that_a_file_lacks_may_be_null_whatever_the_others_say():
+def test_a_column_that_one_file_lacks_may_hold_nulls():
     strict = GOOD.append(pa.field("rating", pa.float32(), nullable=False))
     for schemas in ({"a": strict, "b": GOOD}, {"a": GOOD, "b": strict}):
         assert unify_schemas(schemas).field("rating").nullable
 
 
-def test_the_file_that_brought_a_column_is_named_where_another_disagrees():
+def test_the_first_file_with_a_column_is_named_if_another_file_has_another_type():
     one, two = (GOOD.append(pa.field("rating", kind)) for kind in (pa.float32(), pa.string()))
     with pytest.raises(InputError, match=r"'rating' has different types in c\.parquet and b\.parquet"):
         unify_schemas({"a.parquet": GOOD, "b.parquet": one, "c.parquet": two})
@@ -85,7 +82,7 @@ def test_files_that_disagree_are_named_with_both_types():
         assert word in str(error.value)
 
 
-def test_views_become_plain_as_dictionaries_do():
+def test_views_become_plain_types():
     schema = with_field("user_id", pa.string_view()).append(pa.field("raw", pa.binary_view()))
     plain = check_file_schema(schema, COLUMNS, "log.parquet")
     assert plain.field("user_id").type == pa.large_string()
@@ -104,38 +101,6 @@ def test_units_of_time_are_promoted():
     assert unify_schemas(schemas).field("timestamp").type == pa.timestamp("ns", "UTC")
 
 
-def test_one_column_cannot_play_two_parts():
-    with pytest.raises(InputError, match="'user_id' is named for more than one part"):
-        InteractionColumns(item="user_id")
-
-
-def test_similarities_have_the_names_and_the_order_of_the_model():
-    assert SIMILARITIES == model_module.SIMILARITIES
-
-
-@pytest.mark.parametrize(
-    ("given", "carried"),
-    [
-        (pa.list_(pa.float32(), 2), pa.list_(pa.float32())),
-        (pa.list_(pa.list_(pa.float32(), 2)), pa.list_(pa.list_(pa.float32()))),
-        (pa.large_list(pa.list_(pa.int8(), 3)), pa.large_list(pa.list_(pa.int8()))),
-        (pa.list_(pa.string_view()), pa.list_(pa.large_string())),
-        (pa.list_(pa.dictionary(pa.int8(), pa.string())), pa.list_(pa.string())),
-        (pa.list_view(pa.string_view()), pa.list_view(pa.string_view())),
-        (
-            pa.struct([("a", pa.string_view()), ("b", pa.int8())]),
-            pa.struct([("a", pa.large_string()), ("b", pa.int8())]),
-        ),
-        (pa.map_(pa.string(), pa.binary_view()), pa.map_(pa.string(), pa.large_binary())),
-        (pa.fixed_shape_tensor(pa.float32(), (2,)), pa.list_(pa.float32())),
-        (pa.uuid(), pa.uuid()),
-        (pa.list_(pa.field("element", pa.string(), nullable=False)), pa.list_(pa.string())),
-    ],
-)
-def test_types_become_plain_however_deep(given, carried):
-    assert plain_type(given) == carried
-
-
 @pytest.mark.parametrize(
     ("one", "other", "both"),
     [
@@ -150,9 +115,20 @@ def test_types_become_plain_however_deep(given, carried):
         ),
     ],
 )
-def test_nested_types_and_bytes_that_one_type_can_hold_are_carried_in_it(one, other, both):
+def test_nested_types_and_bytes_travel_in_one_type_that_holds_both(one, other, both):
     schemas = {
         name: check_file_schema(GOOD.append(pa.field("extra", type_)), COLUMNS, name)
         for name, type_ in (("a", one), ("b", other))
     }
     assert unify_schemas(schemas).field("extra").type == both
+
+
+def test_files_whose_type_fewer_rows_have_are_the_minority():
+    text = GOOD.append(pa.field("rating", pa.string()))
+    integers, floats = (GOOD.append(pa.field("rating", type_)) for type_ in (pa.int64(), pa.float32()))
+    schemas = {"a": text, "b": integers, "c": floats, "d": GOOD, "e": GOOD.append(pa.field("rating", pa.null()))}
+    minority = find_minority_schemas(schemas, {"a": 5, "b": 3, "c": 3, "d": 9, "e": 9})
+    assert minority == {"a": "Column 'rating' of a has the type string, most rows of the log have another"}
+    minority = find_minority_schemas(schemas, {"a": 7, "b": 3, "c": 3, "d": 9, "e": 9})
+    assert list(minority) == ["b", "c"]
+    assert find_minority_schemas({"b": integers, "c": floats}, {"b": 1, "c": 1}) == {}

@@ -6,13 +6,13 @@ from apache_beam.coders.typecoders import registry
 
 from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.contract.table_coder import TableCoder
-from iadsr.transforms.judge.scored_shard import ScoredShard, ScoredShardCoder
+from iadsr.transforms.files.run_paths import RunPaths
 from iadsr.transforms.read.read_splits import ReadSplits
 
 TABLE = pa.table({"user_id": ["a", "b"] * 500, "n": range(1000)})
 
 
-def test_a_slice_travels_without_the_table_that_it_is_of():
+def test_a_slice_is_encoded_without_the_rest_of_its_table():
     part = TABLE.slice(10, 5)
     encoded = TableCoder().encode(part)
     assert TableCoder().decode(encoded).equals(part)
@@ -20,11 +20,10 @@ def test_a_slice_travels_without_the_table_that_it_is_of():
     assert part.nbytes <= TableCoder().estimate_size(part) < 200
 
 
-def test_what_readers_and_scorers_emit_is_never_pickled_to_know_its_size():
+def test_the_output_of_readers_is_not_pickled_to_learn_its_size():
     pipeline = beam.Pipeline()
-    read = pipeline | beam.Create([]) | ReadSplits(InteractionColumns(), TABLE.schema, "rejected")
+    read = pipeline | beam.Create([]) | ReadSplits(InteractionColumns(), TABLE.schema, RunPaths("staging", "out", 1))
     coder = registry.get_coder(read.valid.element_type)
     monitored = coder.get_impl().get_estimated_size_and_observables((3, TABLE))
     assert monitored == (coder.get_impl().estimate_size((3, TABLE)), [])
     assert "TableCoder" in str(coder)
-    assert isinstance(registry.get_coder(ScoredShard), ScoredShardCoder)

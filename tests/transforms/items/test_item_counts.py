@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from iadsr.transforms.files.run_paths import StagingPaths
 from iadsr.transforms.items.item_counts import CountItems, ItemCounts, read_item_counts
 
 
@@ -12,7 +13,7 @@ def test_counts_of_all_slices_are_added_up(tmp_path):
     items = ["b", "a", "b", "c", "b", "a"] * 40
     slices = [(i, pa.table({"item_id": items[i::30]})) for i in range(30)]
     with beam.Pipeline(runner="apache_beam.runners.portability.fn_api_runner.FnApiRunner") as pipeline:
-        pipeline | beam.Create(slices) | CountItems("item_id", str(tmp_path))
+        pipeline | beam.Create(slices) | CountItems("item_id", StagingPaths(str(tmp_path)))
     counts = read_item_counts(str(tmp_path / "item_counts.arrow"))
     assert counts.item_ids.to_pylist() == ["a", "b", "c"]
     assert dict(zip("abc", counts.counts.tolist(), strict=True)) == Counter(items)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iadsr.models.core.errors import InputError
-from iadsr.transforms.items.item_texts import _first_rows, read_item_texts
+from iadsr.transforms.items.item_texts import _keep_first_rows, read_item_texts
 
 
 @pytest.fixture
@@ -26,14 +26,14 @@ def test_title_and_category_are_joined_by_default(write):
     assert items.item_ids.equals(pa.array(["a", "b"]))
 
 
-def test_without_title_and_category_every_text_column_counts(write):
+def test_without_title_and_category_all_text_columns_are_used(write):
     path = write({"name": ["Kolya"], "item_id": ["a"], "year": [1996], "genre": pa.array(["Film"]).dictionary_encode()})
     items = read_item_texts(path)
     assert items.text_columns == ("name", "genre")
     assert items.texts.to_pylist() == ["Kolya, Film"]
 
 
-def test_columns_are_joined_in_the_order_asked_for_and_numbers_are_spelled_out(write):
+def test_columns_are_joined_in_the_given_order_and_numbers_become_text(write):
     path = write({"sku": pa.array([5], pa.uint16()), "title": ["Kolya"], "year": [1996]})
     items = read_item_texts(path, item_column="sku", text_columns=("year", "title"))
     assert items.texts.to_pylist() == ["1996, Kolya"]
@@ -46,7 +46,7 @@ def test_lists_are_joined_without_their_nulls(write):
     assert items.texts.to_pylist() == ["a, Film, Drama", "b", "c", None]
 
 
-def test_blank_text_is_no_text_and_white_space_is_made_single(write):
+def test_blank_text_counts_as_no_text_and_white_space_becomes_one_space(write):
     titles = ["", " \t ", None, "  red \n dress ", "\u00a0"]
     items = read_item_texts(write({"item_id": [1, 2, 3, 4, 5], "title": titles}))
     assert items.texts.to_pylist() == [None, None, None, "red dress", None]
@@ -74,7 +74,7 @@ def test_several_files_are_read_in_name_order(write, tmp_path):
     st.lists(st.tuples(st.integers(0, 5), st.none() | st.sampled_from("xyz")), min_size=1, max_size=30),
 )
 @settings(max_examples=100, deadline=None)
-def test_first_rows_agree_with_a_dictionary(rows):
+def test_the_rows_kept_are_those_that_a_dictionary_keeps(rows):
     first: dict[int, str | None] = {}
     for item, text in rows:
         first.setdefault(item, text)
@@ -82,16 +82,16 @@ def test_first_rows_agree_with_a_dictionary(rows):
     ids, texts = pa.array([i for i, _ in rows]), pa.array([t for _, t in rows], pa.large_string())
     if conflicting > len(first):
         with pytest.raises(InputError, match="is not an item catalogue"):
-            _first_rows("items", ids, texts, ("title",))
+            _keep_first_rows("items", ids, texts, ("title",))
         return
-    items = _first_rows("items", ids, texts, ("title",))
+    items = _keep_first_rows("items", ids, texts, ("title",))
     assert items.item_ids.to_pylist() == list(first)
     assert items.texts.to_pylist() == list(first.values())
     assert items.repeated_rows == len(rows) - len(first)
     assert items.conflicting_rows == conflicting
 
 
-def test_an_interaction_log_is_not_taken_for_a_catalogue(write):
+def test_an_interaction_log_is_not_accepted_as_a_catalogue(write):
     path = write({"item_id": [1, 2] * 4, "user": list("abcdefgh")})
     with pytest.raises(InputError, match="is not an item catalogue") as error:
         read_item_texts(path)

@@ -4,7 +4,12 @@ import pytest
 
 from iadsr.models.core.errors import ArtifactError
 from iadsr.transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable
-from iadsr.transforms.items.joined_items import join_embedding_tables, open_joined_items, write_joined_items
+from iadsr.transforms.items.joined_items import (
+    choose_item_shards,
+    join_embedding_tables,
+    open_joined_items,
+    write_joined_items,
+)
 
 
 def table(kind, ids, vectors, present=None, texts=None) -> EmbeddingTable:
@@ -85,3 +90,10 @@ def test_narrow_integer_ids_of_a_log_find_their_items():
 def test_tables_whose_ids_differ_in_type_are_refused():
     with pytest.raises(ArtifactError, match="different types"):
         join_embedding_tables(SEMANTIC, table("collaborative", [1], [[1]]))
+
+
+def test_the_join_is_chosen_by_the_size_of_the_vectors_and_by_who_asks():
+    assert choose_item_shards(None, 64 << 30) is None
+    assert choose_item_shards(None, (64 << 30) + 1) == 257
+    assert choose_item_shards("shuffle", 1000) == 1
+    assert choose_item_shards("broadcast", 1 << 50) is None

@@ -7,6 +7,7 @@ from apache_beam.testing.util import assert_that
 
 from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.contract.sharding import Sharding, user_shard
+from iadsr.transforms.files.run_paths import StagingPaths
 from iadsr.transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable
 from iadsr.transforms.items.joined_items import item_shard, join_embedding_tables, open_items, write_in_item_shards
 from iadsr.transforms.items.shuffle_join import FetchVectors, answer, ask_for_items, collect_joined_items
@@ -93,7 +94,7 @@ def test_every_user_shard_gets_the_vectors_of_its_items_to_the_bit(shuffle, inte
 
     with beam.Pipeline(runner="apache_beam.runners.portability.fn_api_runner.FnApiRunner") as pipeline:
         directory = AsSingleton(pipeline | "Directory" >> beam.Create([str(tmp_path / "catalogue")]))
-        fetch = FetchVectors(COLUMNS, SHARDING, ITEM_SHARDS, shuffle, str(tmp_path), directory)
+        fetch = FetchVectors(COLUMNS, SHARDING, ITEM_SHARDS, shuffle, StagingPaths(str(tmp_path)), directory)
         assert_that(pipeline | beam.Create(list(enumerate(tables))) | fetch, check)
 
 

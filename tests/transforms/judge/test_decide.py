@@ -4,6 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iadsr.models.core.errors import InputError
+from iadsr.models.core.reasons import reason_codes
+from iadsr.models.detector.features import SIMILARITIES
 from iadsr.models.detector.scoring import Scores
 from iadsr.transforms.judge.decide import decide
 from iadsr.transforms.judge.policy import Policy
@@ -40,6 +42,26 @@ def test_at_or_above_the_threshold_is_dropped_and_says_what_agreed_least():
         "noise:long_term_collaborative",
         "noise:short_term",
     ]
+
+
+def test_every_similarity_has_a_reason_of_its_own_name():
+    decisions = run([1.0] * len(SIMILARITIES), [1] * len(SIMILARITIES), Policy(min_length=0), weakest=[0, 1, 2])
+    assert decisions.reason_strings().to_pylist() == [f"noise:{name}" for name in SIMILARITIES]
+
+
+def test_reasons_are_counted_by_code_and_each_code_is_one_of_the_registry():
+    decisions = run(
+        [0, 0.1, 0.9, 0.9, 0.9, 0.8, 0.1],
+        [5, 2],
+        Policy(min_length=2, keep_last=1),
+        scored=[False, True, True, True, True, True, True],
+        has_text=[True, False, True, True, True, True, True],
+        weakest=[0, 0, 2, 2, 2, 0, 0],
+    )
+    counts = decisions.count_reasons()
+    assert +counts == {"too_short": 1, "collaborative_only": 1, "noise:short_term": 2, "keep_last": 1, "min_length": 1}
+    assert set(counts) == {*reason_codes("dropped"), *reason_codes("kept")}
+    assert sum(counts[code] for code in reason_codes("dropped")) == (~decisions.keep).sum()
 
 
 def test_items_that_cannot_be_judged_are_kept_with_a_reason():

@@ -3,8 +3,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from iadsr.models.core.errors import InputError
-from iadsr.transforms.read import input_plan as splits
-from iadsr.transforms.read.input_plan import plan_input
+from iadsr.transforms.read import input_plan
+from iadsr.transforms.read.input_plan import SHARD_BYTES, InputPlan, plan_input
 from iadsr.transforms.read.log_source import LogSource
 
 
@@ -14,7 +14,7 @@ def write(path, rows, row_group_size=None):
 
 
 def test_splits_cover_every_row_group_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(splits, "SPLIT_BYTES", 2500)
+    monkeypatch.setattr(input_plan, "SPLIT_BYTES", 2500)
     write(tmp_path / "a.parquet", 1000, row_group_size=100)
     write(tmp_path / "b.parquet", 50)
     plan = plan_input(LogSource(str(tmp_path)))
@@ -28,7 +28,7 @@ def test_splits_cover_every_row_group_once(tmp_path, monkeypatch):
     assert sum(split.rows for split in plan.splits) == 1050
 
 
-def test_files_without_rows_are_an_error_and_one_among_others_is_not(tmp_path):
+def test_a_log_without_rows_is_an_error_but_one_file_without_rows_is_not(tmp_path):
     write(tmp_path / "a.parquet", 0)
     with pytest.raises(InputError, match="No rows"):
         plan_input(LogSource(str(tmp_path)))
@@ -38,7 +38,7 @@ def test_files_without_rows_are_an_error_and_one_among_others_is_not(tmp_path):
 
 @pytest.mark.parametrize(("rows", "size", "shards"), [(10, 10, 1), (100_000, 1, 5), (10**6, 1, 8), (10**7, 1, 20)])
 def test_shards_follow_the_rows(rows, size, shards):
-    plan = splits.InputPlan((), pa.schema([]), {"a": rows}, size)
+    plan = InputPlan((), pa.schema([]), {"a": rows}, size)
     assert plan.default_shards() == shards
 
 
@@ -46,10 +46,10 @@ def test_shards_follow_the_rows(rows, size, shards):
     ("rows", "asked", "shards", "cells"),
     [(10, None, 1, 8), (10, 3, 3, 8), (10, 9, 9, 9), (10**7, None, 20, 20), (10**7, 4, 4, 20)],
 )
-def test_any_number_of_shards_up_to_the_default_cuts_no_cell(rows, asked, shards, cells):
-    sharding = splits.InputPlan((), pa.schema([]), {"a": rows}, 1).sharding(asked)
+def test_no_number_of_shards_up_to_the_default_cuts_a_cell(rows, asked, shards, cells):
+    sharding = InputPlan((), pa.schema([]), {"a": rows}, 1).sharding(asked)
     assert (sharding.shards, sharding.cells) == (shards, cells)
 
 
 def test_shards_follow_the_bytes():
-    assert splits.InputPlan((), pa.schema([]), {"a": 10}, 100 * splits.SHARD_BYTES).default_shards() == 100
+    assert InputPlan((), pa.schema([]), {"a": 10}, 100 * SHARD_BYTES).default_shards() == 100

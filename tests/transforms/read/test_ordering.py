@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from iadsr.transforms.contract.columns import TIME, InteractionColumns
 from iadsr.transforms.contract.hashing import hash_values
 from iadsr.transforms.contract.sharding import Sharding, user_shard
-from iadsr.transforms.read.ordering import _ranked, order_interactions
+from iadsr.transforms.read.ordering import _rank_ids, order_interactions
 
 COLUMNS = InteractionColumns()
 row = st.tuples(st.sampled_from("abc"), st.sampled_from(["x", "y", "z"]), st.integers(-2, 2), st.integers(0, 2))
@@ -46,13 +46,13 @@ def test_position_breaks_ties_before_input_order(rows):
     assert ordered.table["item_id"].to_pylist() == [rows[i][1] for i in expected]
 
 
-def test_more_users_than_sixteen_bits_number_are_ordered_too():
+def test_more_users_than_16_bits_can_number_are_ordered():
     users = np.random.default_rng(0).permutation(70_000)
     ordered = order_interactions(table_of([(int(user), "x", 0, 0) for user in users]), COLUMNS)
     assert ordered.table["user_id"].to_pylist() == list(range(70_000))
 
 
-def test_times_far_apart_are_ordered_too():
+def test_times_far_apart_are_ordered():
     times = [2**62, -(2**62), 0]
     rows = [("b", "x", t, 0) for t in times] + [("a", "x", t, 0) for t in times]
     ordered = order_interactions(table_of(rows), COLUMNS)
@@ -60,7 +60,7 @@ def test_times_far_apart_are_ordered_too():
     assert ordered.table["user_id"].to_pylist() == ["a"] * 3 + ["b"] * 3
 
 
-def test_times_that_were_strings_are_ordered_by_what_they_mean_and_the_internal_column_does_not_leave():
+def test_strings_are_ordered_by_the_time_they_mean_and_the_internal_column_is_dropped():
     table = table_of([("a", "x", 1, 0), ("a", "y", 0, 0)]).append_column(TIME, pa.array([1, 0]))
     table = table.set_column(2, "timestamp", pa.array(["1970-01-01T00:00:01Z", "1970-01-01T01:00:00+01:00"]))
     ordered = order_interactions(table, COLUMNS)
@@ -69,7 +69,7 @@ def test_times_that_were_strings_are_ordered_by_what_they_mean_and_the_internal_
 
 
 def keys_of(rows, user_type=None) -> dict:
-    """The key that each user's sequence has, by id."""
+    """Returns the key of each user's sequence, by user id."""
     table = table_of(rows)
     if user_type:
         table = table.set_column(0, "user_id", table["user_id"].cast(user_type))
@@ -83,7 +83,7 @@ def keys_of(rows, user_type=None) -> dict:
 
 
 @given(st.lists(st.tuples(st.text(min_size=1, max_size=5), st.just("x"), st.integers(0, 3), st.just(0)), min_size=1))
-def test_a_users_key_is_a_function_of_the_id_alone(rows):
+def test_a_users_key_depends_on_the_id_only(rows):
     together = keys_of(rows)
     assert together == keys_of(rows[::-1])
     assert together == keys_of(rows, pa.large_string())
@@ -94,7 +94,7 @@ def test_a_users_key_is_a_function_of_the_id_alone(rows):
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**31 - 1), st.just("x"), st.just(0), st.just(0)), min_size=1))
-def test_integer_users_have_keys_too_whatever_their_width(rows):
+def test_keys_of_integer_users_do_not_depend_on_the_width_of_the_integers(rows):
     together = keys_of(rows)
     assert together == keys_of(rows[::-1], pa.int32())
     assert together == keys_of(rows, pa.uint64())
@@ -118,7 +118,7 @@ def test_a_shard_without_rows_has_no_users():
 
 
 @given(st.lists(row, min_size=1), st.integers(1, 4))
-def test_the_order_is_the_same_however_the_rows_lie_in_chunks(rows, step):
+def test_the_order_does_not_depend_on_chunks(rows, step):
     whole = table_of(rows)
     chunks = pa.concat_tables(whole.slice(start, step) for start in range(0, len(rows), step))
     one, other = (order_interactions(table, COLUMNS) for table in (whole, chunks))
@@ -128,11 +128,11 @@ def test_the_order_is_the_same_however_the_rows_lie_in_chunks(rows, step):
         assert getattr(other, name).tolist() == getattr(one, name).tolist()
 
 
-def test_ids_of_more_bytes_than_one_array_of_strings_can_hold_are_ranked():
+def test_ids_with_more_bytes_than_fit_one_array_of_strings_are_ranked():
     length, count = 4 << 20, 32
     letters = np.repeat(np.frombuffer(b"ba" * (count // 2), np.uint8), length)
     offsets = np.arange(count + 1, dtype=np.int32) * length
     chunk = pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(letters))
-    ranks, ids = _ranked(pa.chunked_array([chunk] * 17))  # 2.1 GiB
+    ranks, ids = _rank_ids(pa.chunked_array([chunk] * 17))  # 2.1 GiB
     assert ranks.tolist() == [1, 0] * (17 * count // 2)
     assert [name[:2] for name in ids.to_pylist()] == ["aa", "bb"]

@@ -6,6 +6,7 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from iadsr.models.core.errors import InputError
 from iadsr.transforms.contract.columns import ROW, InteractionColumns
+from iadsr.transforms.files.run_paths import RunPaths
 from iadsr.transforms.files.tables import write_table
 from iadsr.transforms.read.input_plan import plan_input
 from iadsr.transforms.read.log_source import LogSource
@@ -35,7 +36,7 @@ def test_files_are_read_in_one_schema_without_the_unusable_rows(log):
     assert table[ROW].to_pylist() == [0, 2, 3]
 
 
-def test_dictionary_columns_are_carried_as_their_values(tmp_path):
+def test_dictionary_columns_travel_as_their_values(tmp_path):
     table = pa.table({"user_id": ["a"], "item_id": ["x"], "timestamp": [1]})
     table = table.append_column("country", pa.array(["no"]).dictionary_encode())
     pq.write_table(table, tmp_path / "log.parquet")
@@ -51,11 +52,11 @@ def test_a_file_that_changed_after_the_plan_is_refused(log):
     with pytest.raises(InputError, match="changed while it was being read"):
         read_split(plan.splits[-1], COLUMNS, plan.schema)
     (log / "2.parquet").unlink()
-    with pytest.raises(InputError, match="no such file any more"):
+    with pytest.raises(InputError, match="the file is gone"):
         read_split(plan.splits[-1], COLUMNS, plan.schema)
 
 
-def test_a_file_that_cannot_be_asked_for_is_not_taken_for_changed(log, monkeypatch):
+def test_a_file_whose_state_is_unknown_does_not_count_as_changed(log, monkeypatch):
     (info, _) = plan_input(LogSource(str(log), COLUMNS)).files
     check_unchanged(info)
 
@@ -72,10 +73,14 @@ def test_a_file_that_cannot_be_asked_for_is_not_taken_for_changed(log, monkeypat
 def test_the_transform_counts_every_row_and_writes_the_rejected(log, tmp_path):
     plan = plan_input(LogSource(str(log), COLUMNS))
     (tmp_path / "rejected").mkdir()
-    stale = tmp_path / "rejected" / "part-00001.parquet"  # of an earlier try, that rejected rows of the second split
+    stale = tmp_path / "rejected" / "part-00001.parquet"  # from an earlier try that rejected rows of the second split
     stale.write_bytes(b"stale")
     with beam.Pipeline(runner="apache_beam.runners.portability.fn_api_runner.FnApiRunner") as pipeline:
-        read = pipeline | beam.Create(plan.splits) | ReadSplits(COLUMNS, plan.schema, str(tmp_path / "rejected"))
+        read = (
+            pipeline
+            | beam.Create(plan.splits)
+            | ReadSplits(COLUMNS, plan.schema, RunPaths("staging", str(tmp_path), 1))
+        )
         rows = read.valid | beam.Map(lambda element: (element[0], len(element[1])))
         counts = read.counts | beam.Map(lambda c: (c.path.rpartition("/")[2], c.valid, tuple(c.rejected.items())))
         assert_that(rows, equal_to([(0, 2), (1, 1)]), label="rows")
@@ -86,7 +91,7 @@ def test_the_transform_counts_every_row_and_writes_the_rejected(log, tmp_path):
     assert not stale.exists()
 
 
-def test_a_value_beyond_the_joint_type_of_all_files_is_named(tmp_path):
+def test_a_value_that_does_not_fit_the_common_type_of_all_files_is_refused(tmp_path):
     for name, unit, time in (("1", "ms", 253402300799000), ("2", "ns", 1_500_000_000_000_000_001)):
         times = pa.array([time]).cast(pa.timestamp(unit))
         pq.write_table(pa.table({"user_id": ["a"], "item_id": ["x"], "timestamp": times}), tmp_path / f"{name}.parquet")
@@ -98,7 +103,7 @@ def test_a_value_beyond_the_joint_type_of_all_files_is_named(tmp_path):
 @pytest.mark.parametrize(
     "view", [pa.list_view(pa.string()), pa.list_view(pa.string_view()), pa.list_(pa.list_view(pa.int8()))]
 )
-def test_views_of_lists_are_carried_as_they_are(tmp_path, view):
+def test_list_views_travel_as_they_are(tmp_path, view):
     rows = {"user_id": [*"abc"], "item_id": [*"xyz"], "timestamp": [1, None, 3]}
     lists = [[], None, [[1], [2, 3]]] if view == pa.list_(pa.list_view(pa.int8())) else [[], None, ["p", "q"]]
     pq.write_table(pa.table({**rows, "extra": pa.array(lists, view)}), tmp_path / "1.parquet")
@@ -119,7 +124,7 @@ def test_views_of_lists_are_carried_as_they_are(tmp_path, view):
         (pa.binary(), pa.large_binary(), b"p"),
     ],
 )
-def test_files_whose_types_differ_in_what_does_not_matter_are_read_in_one(tmp_path, one, other, value):
+def test_files_whose_types_differ_slightly_are_read_into_one_table(tmp_path, one, other, value):
     for name, type_ in (("1", one), ("2", other)):
         rows = {"user_id": ["a"], "item_id": ["x"], "timestamp": [1], "extra": pa.array([value], type_)}
         pq.write_table(pa.table(rows), tmp_path / f"{name}.parquet")

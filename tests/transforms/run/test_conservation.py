@@ -1,4 +1,5 @@
 import dataclasses
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
@@ -6,14 +7,15 @@ import pytest
 
 from iadsr.models.core.errors import ConservationError, InputError
 from iadsr.transforms.files.tables import WrittenFile
-from iadsr.transforms.judge.decide import DROP_REASONS, KEEP_REASONS
 from iadsr.transforms.judge.policy import Policy
 from iadsr.transforms.read.read_splits import SplitCounts, row_checksum
 from iadsr.transforms.run.conservation import check_conservation, check_rejected
-from iadsr.transforms.run.run_facts import RunFacts
+from iadsr.transforms.run.manifest import ModelOrigin
+from iadsr.transforms.run.run_facts import RunDescription, RunFacts
 from iadsr.transforms.write.summary import Summary, merge_summaries
 
-FACTS = RunFacts({"a.parquet": 10, "b.parquet": 5}, Policy(), np.zeros((6, 256)), {})
+DESCRIPTION = RunDescription("0.1.0", "2026-11-23T14:10:00+00:00", ModelOrigin("model", "ab", "sasrec", {}), {}, {}, {})
+FACTS = RunFacts({"a.parquet": 10, "b.parquet": 5}, Policy(), np.zeros((6, 256)), DESCRIPTION)
 COUNTS = [
     SplitCounts("a.parquet", 6, {"null user_id": 1}, 0.0, written=WrittenFile("out/rejected/part-0", 1, 0, "")),
     SplitCounts("a.parquet", 3, {}, 0.0),
@@ -23,12 +25,9 @@ COUNTS = [
 
 def summary(kept: tuple[int, int], dropped: tuple[int, int], checksum: int = 0) -> Summary:
     """Of rows kept and dropped in each of the two files."""
-    reasons = np.zeros(len(DROP_REASONS), int)
-    reasons[0] = sum(dropped)
     empty = np.zeros((2, 1), int)
     return Summary(
-        reasons,
-        np.zeros(len(KEEP_REASONS), int),
+        Counter({"noise:short_term": sum(dropped)}),
         sum(kept),
         np.array([1, 1, 0]),
         *(empty, empty, empty, empty),
@@ -56,7 +55,7 @@ def test_a_lost_split_is_found_by_file():
 
 @pytest.mark.parametrize(("kept", "dropped"), [((8, 3), (1, 1)), ((8, 5), (1, 1))])
 def test_rows_lost_or_doubled_after_reading_are_found_by_file(kept, dropped):
-    with pytest.raises(ConservationError, match=r"b\.parquet were lost or doubled") as error:
+    with pytest.raises(ConservationError, match=r"b\.parquet were lost or written twice") as error:
         check_conservation(FACTS, COUNTS, summary(kept, dropped))
     assert "5 valid rows read" in str(error.value)
 
@@ -111,16 +110,6 @@ def test_exactly_the_allowed_share_may_be_rejected():
 
 
 def test_a_run_without_usable_rows_says_why():
-    facts = RunFacts({"a": 2}, Policy(), np.zeros((6, 256)), {})
+    facts = dataclasses.replace(FACTS, rows_by_file={"a": 2})
     with pytest.raises(InputError, match=r"empty item_id \(2 rows\)"):
         check_conservation(facts, [SplitCounts("a", 0, {"empty item_id": 2}, 0.0)], None)
-
-
-def test_summaries_add_up_and_keep_the_first_examples():
-    first, second = summary((1, 0), (2, 0)), summary((0, 3), (3, 1))
-    first.examples.extend([((False, 5), {"user_id": "x"}), ((True, 0), {"user_id": "long"})])
-    second.examples.extend([((False, n), {"user_id": str(n)}) for n in range(9)])
-    merged = merge_summaries([first, second])
-    assert merged.files.tolist() == [[1, 3], [5, 1]]
-    assert (merged.kept, merged.dropped, merged.seconds) == (4, 6, {"score": 2.0})
-    assert [example["user_id"] for _, example in merged.examples] == [*"01234", "x", *"5678"]

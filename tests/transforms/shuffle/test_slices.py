@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from iadsr.transforms.contract.hashing import hash_values
 from iadsr.transforms.contract.sharding import Sharding, split_by_shard, user_shard
+from iadsr.transforms.files.run_paths import StagingPaths
 from iadsr.transforms.shuffle.slices import SliceByUserShard, collect
 
 
@@ -77,6 +78,7 @@ def test_both_shuffles_bring_every_row_to_its_users_shard_in_input_order(shuffle
         assert sorted(seen) == list(range(1000))
 
     with beam.Pipeline(runner="apache_beam.runners.portability.fn_api_runner.FnApiRunner") as pipeline:
-        slices = pipeline | beam.Create(splits) | SliceByUserShard("user_id", Sharding(5, 5), shuffle, str(tmp_path))
+        cut = SliceByUserShard("user_id", Sharding(5, 5), shuffle, StagingPaths(str(tmp_path)))
+        slices = pipeline | beam.Create(splits) | cut
         assert_that(slices | beam.GroupByKey(), check)
     assert bool(list(tmp_path.iterdir())) == (shuffle == "claim-check")

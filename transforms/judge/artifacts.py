@@ -9,11 +9,11 @@ import pyarrow as pa
 
 from ...models.core.errors import ArtifactError
 from ...models.detector.model_files import CONFIG, WEIGHTS, fingerprint, read_description, read_noise_reference
-from ...transforms.files.local_copy import local_copy
-from ...transforms.files.storage import join, list_names
-from ...transforms.files.symbolic_links import refuse_links
-from ...transforms.items.embedding_files import read_metadata
-from ...transforms.items.embedding_table import EmbeddingMetadata, check_fit
+from ..files.local_copy import shared_copy
+from ..files.storage import join, list_names
+from ..files.symbolic_links import refuse_links
+from ..items.embedding_files import read_metadata
+from ..items.embedding_table import EmbeddingMetadata, check_fit
 
 COLLABORATIVE = "collaborative"
 """Folder of a model directory with the collaborative item embeddings of stage 1."""
@@ -52,7 +52,7 @@ def read_model_facts(directory: str) -> ModelFacts:
             expected=f"{WEIGHTS}, {CONFIG} and {COLLABORATIVE}/",
             fix="point --model at a directory written by `iadsr train`",
         )
-    with local_copy(directory) as local:
+    with shared_copy(directory) as local:
         described = read_description(local)
         own = fingerprint(local)
         reference = read_noise_reference(local)

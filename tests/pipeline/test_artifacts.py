@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from iadsr.models.core.errors import ArtifactError
-from iadsr.pipeline.commands.artifacts import check_embeddings, read_model_facts
+from iadsr.transforms.judge.artifacts import check_embeddings, read_model_facts
 
 
 def test_collaborative_embeddings_of_another_model_are_refused(world, tmp_path):

@@ -1,0 +1,119 @@
+"""Why an interaction was dropped or kept, and why a row was rejected: the one list of reasons.
+
+To add a rule, add a record to `REASONS`, and give its code to the interactions that the rule concerns. The counts, the
+manifest, `iadsr verify`, the report and the messages follow from the record. Codes stand in the output files, so the
+code of a reason never changes.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["dropped", "kept", "rejected"]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One reason, and all that is said about it anywhere."""
+
+    code: str
+    """The text in the output. The code of a rejected row has `{column}` in place of the column's name."""
+    kind: Kind
+    """What happened: an interaction was dropped or kept, or a row was rejected as unusable."""
+    meaning: str
+    """What the report says the reason means."""
+    badge: str = ""
+    """What the report shows beside an interaction. Empty if the reason is for rejected rows."""
+    message: str = ""
+    """What `iadsr clean` prints before the number of interactions. Empty if it prints nothing."""
+    protects: bool = False
+    """Whether the interaction was judged noise, and is kept because an option asks for it."""
+    judged: bool = True
+    """Whether the interaction has a noise probability."""
+
+
+REASONS = (
+    Reason(
+        "noise:long_term_semantic",
+        "dropped",
+        "What the user did around this point agrees least, by text, with the rest of the sequence: cos(S, c\u209c).",
+        badge="dropped: long_term_semantic",
+    ),
+    Reason(
+        "noise:long_term_collaborative",
+        "dropped",
+        "The item's text agrees least with what the rest of the sequence shows by behaviour: cos(C, s\u209c).",
+        badge="dropped: long_term_collaborative",
+    ),
+    Reason(
+        "noise:short_term",
+        "dropped",
+        "The item's text agrees least with what the user did around this point: cos(c\u209c, s\u209c).",
+        badge="dropped: short_term",
+    ),
+    Reason(
+        "noise:collaborative_only",
+        "dropped",
+        "The item has no text: judged noise from behaviour alone, without a second opinion.",
+        badge="dropped: collaborative_only",
+    ),
+    Reason(
+        "min_length",
+        "kept",
+        "Judged noise, but dropping it would leave the user with fewer interactions than --min-length.",
+        badge="protected by --min-length",
+        message="Protected by --min-length",
+        protects=True,
+    ),
+    Reason(
+        "keep_last",
+        "kept",
+        "Judged noise, but among the user's last interactions that --keep-last protects.",
+        badge="protected by --keep-last",
+        message="Protected by --keep-last",
+        protects=True,
+    ),
+    Reason(
+        "unknown_item",
+        "kept",
+        "Not judged: neither the model nor the item embeddings know the item.",
+        badge="not judged: unknown item",
+        message="Kept unjudged, unknown to both embeddings and model",
+        judged=False,
+    ),
+    Reason(
+        "too_short",
+        "kept",
+        "Not judged: the user's sequence holds nothing else to compare it with.",
+        badge="not judged: nothing to compare",
+        judged=False,
+    ),
+    Reason(
+        "collaborative_only",
+        "kept",
+        "Judged genuine from behaviour alone: the item has no text.",
+        badge="kept: judged without text",
+    ),
+    Reason("null {column}", "rejected", "The column holds no value."),
+    Reason("empty {column}", "rejected", "The id is an empty text."),
+    Reason("{column} beyond int64", "rejected", "The id is larger than the integers that embeddings can hold."),
+    Reason("unparsable {column}", "rejected", "The value cannot be read as a time."),
+    Reason("unreadable", "rejected", "The part of the file that holds the row is damaged."),
+)
+"""All reasons. Within a kind, the manifest and the messages list them in this order."""
+
+REASON_BY_CODE = {reason.code: reason for reason in REASONS}
+
+
+def reason_codes(kind: Kind) -> tuple[str, ...]:
+    """Returns the codes of all reasons of a kind."""
+    return tuple(reason.code for reason in REASONS if reason.kind == kind)
+
+
+def rejection_code(code: str, column: str = "") -> str:
+    """Returns the text in the output for a rejected row.
+
+    Args:
+        code: Code of a reason for rejected rows, such as `null {column}`.
+        column: The column that the row is rejected for.
+    """
+    return REASON_BY_CODE[code].code.replace("{column}", column)

@@ -1,0 +1,126 @@
+"""The two noise heads: what turns the features of an interaction into the logit that it is noise.
+
+All that differs between the two is here: which features and vectors a head reads, and how it is trained.
+"""
+
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .features import FEATURES, SIMILARITIES
+from .model_config import HeadName, IADSRConfig
+
+if TYPE_CHECKING:
+    from .batch import Batch
+    from .iadsr import IADSR
+    from .interests import Interests
+
+
+class Head(nn.Sequential):
+    """What both heads have in common.
+
+    The layers are part of every model, so that all model files hold the same tensors. Only `AgreementHead` uses them.
+    """
+
+    feature_names: ClassVar[tuple[str, ...]]
+    """The features that the head reads, in their order; F of them."""
+    reads_other_users: ClassVar[bool]
+    """Whether the head reads vectors that were learned from other users: `co_occurrence` and `company`."""
+    leaves_item_out: ClassVar[bool]
+    """Whether the long-term interests that an item is compared with leave the item out."""
+    trains: ClassVar[bool]
+    """Whether the layers are trained on inserted noise."""
+    card_note: ClassVar[str]
+    """How the model card goes on after naming the paper."""
+
+    def __init__(self, config: IADSRConfig):
+        super().__init__(
+            nn.Linear(2 * len(FEATURES) + 1, config.head_dimension),
+            nn.ReLU(inplace=True),
+            nn.Linear(config.head_dimension, config.head_dimension),
+            nn.ReLU(inplace=True),
+            nn.Linear(config.head_dimension, 1),
+        )
+
+    def features(self, model: "IADSR", batch: "Batch", interests: "Interests") -> tuple[Tensor, Tensor]:
+        """Returns the features of each interaction, [B, T, F], 0 where not defined; and where they are, bool."""
+        raise NotImplementedError
+
+    def logit(self, features: Tensor, defined: Tensor, length: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+        """Computes the logit of the noise probability, before calibration, [...].
+
+        Args:
+            features: [..., F]; 0 where they are not defined.
+            defined: bool [..., F].
+            length: Interactions in the whole history of each row, [...].
+            mean: Mean of all FEATURES in training, by which they are standardised.
+            deviation: Their standard deviation.
+        """
+        raise NotImplementedError
+
+
+class AgreementHead(Head):
+    """A network that learned from noise which training inserted, and reads all features."""
+
+    feature_names = FEATURES
+    reads_other_users = True
+    leaves_item_out = True
+    trains = True
+    card_note = """, with leave-one-out
+interests, vectors learned from other users than the one who is judged, and a noise head trained on noise inserted into
+the log"""
+
+    def features(self, model: "IADSR", batch: "Batch", interests: "Interests") -> tuple[Tensor, Tensor]:
+        """Returns all features, [B, T, F], 0 where not defined; and where they are, bool [B, T, F]."""
+        parts = [
+            model.similarities(interests, batch),
+            model.forecasts(batch, interests),
+            model.context.agreement(batch),
+            *model.view_agreements(batch),
+        ]
+        values, defined = (torch.cat(tensors, dim=-1) for tensors in zip(*parts, strict=True))
+        return values, defined  # [B, T, F]
+
+    def logit(self, features: Tensor, defined: Tensor, length: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+        """Computes the logit by the network. It reads the logarithm of the length, too."""
+        first, *rest = self
+        assert isinstance(first, nn.Linear)
+        # The weights of the first layer standardise the features: x / deviation, and -mean / deviation if defined.
+        number = len(FEATURES)
+        of_value, of_defined, of_length = first.weight.split([number, number, 1], dim=1)
+        of_value = of_value / deviation
+        weight = torch.cat([of_value, of_defined - of_value * mean, of_length], dim=1)
+        hidden = torch.cat([features, defined.to(features), torch.log(length)[..., None]], dim=-1)
+        hidden = F.linear(hidden, weight, first.bias)
+        for layer in rest:
+            hidden = layer(hidden)
+        return hidden[..., 0]
+
+
+class PaperHead(Head):
+    """The noise score of the paper: minus the sum of its three similarities. Only its calibration is fitted."""
+
+    feature_names = SIMILARITIES
+    reads_other_users = False
+    leaves_item_out = False
+    trains = False
+    card_note = """, with
+the noise score of the paper, the sum of its three similarities, calibrated on noise inserted into the log"""
+
+    def features(self, model: "IADSR", batch: "Batch", interests: "Interests") -> tuple[Tensor, Tensor]:
+        """Returns the three similarities, [B, T, 3], 0 where not defined; and where they are, bool [B, T, 3]."""
+        return model.similarities(interests, batch)
+
+    def logit(self, features: Tensor, defined: Tensor, length: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+        """Computes minus the sum of the similarities. Nothing else counts."""
+        return -features.sum(-1)
+
+
+HEAD_CLASSES: dict[HeadName, type[Head]] = {"agreement": AgreementHead, "paper": PaperHead}
+
+
+def make_head(config: IADSRConfig) -> Head:
+    """Builds the head that `config.head` names."""
+    return HEAD_CLASSES[config.head](config)

@@ -1,0 +1,148 @@
+"""The examples that the noise head learns from: features of interactions, some of which are inserted noise."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..core.windows import batches
+from ..detector.batch import Batch
+from ..detector.batch_builder import BatchBuilder
+from ..detector.iadsr import IADSR
+from ..detector.item_tensors import ItemTensors
+from ..noise.insertion import NoisyLog
+
+MAX_WEIGHT = 10.0
+"""Largest weight of an inserted interaction. A level of popularity with hardly any noise must not hang on one
+example."""
+
+MIN_NOISE_SHARE = 0.5
+"""The head sees the length of a history only from the length up to which histories hold at least this part of the
+log's share of inserted noise."""
+
+MIN_DOUBLING_LENGTH = 16
+"""Each shorter length of history is a level of its own. From this length on, a level spans a doubling."""
+
+
+@dataclass(frozen=True)
+class HeadExamples:
+    """Labelled interactions as the noise head sees them, one row each."""
+
+    features: Tensor
+    """The features that the head reads, [n, F]."""
+    defined: Tensor
+    """Which of them are defined, bool [n, F]."""
+    length: Tensor
+    """Interactions in the whole history, [n]."""
+    label: Tensor
+    """1 on inserted noise, else 0, [n]."""
+    weight: Tensor
+    """How much the row counts in training and measuring, [n]."""
+
+    def __add__(self, other: "HeadExamples") -> "HeadExamples":
+        """Returns these rows, followed by those of another."""
+        return HeadExamples(
+            *(torch.cat([a, b]) for a, b in zip(vars(self).values(), vars(other).values(), strict=True))
+        )
+
+    def select(self, rows: Tensor) -> "HeadExamples":
+        """Returns some rows, by index or bool mask."""
+        return HeadExamples(*(tensor[rows] for tensor in vars(self).values()))
+
+
+def measure_chance(model: IADSR, item_tensors: ItemTensors, counts: np.ndarray) -> None:
+    """Stores in the model the similarity that chance gives in each view.
+
+    Args:
+        model: The model.
+        item_tensors: All V items.
+        counts: How often each occurs in the log, int [V].
+    """
+    items, pairs = (torch.from_numpy(counted).float() for counted in (counts, counts[item_tensors.items]))  # [V], [P]
+    views = [
+        (item_tensors.co_occurrence, item_tensors.has_co_occurrence, pairs),
+        (item_tensors.company, item_tensors.has_company, pairs),
+        (F.normalize(item_tensors.semantic, dim=-1), item_tensors.has_semantic, items),
+    ]
+    for (vectors, present, counted), chance in zip(views, model.chances, strict=True):
+        chance.measure(vectors, F.pad(counted, (0, 1)) * present)
+
+
+def balanced_weights(log: NoisyLog) -> np.ndarray:
+    """Weighs inserted interactions so that noise is as frequent at every popularity and at every length of history.
+
+    Otherwise the head would take rarity for a sign of noise. Uniform noise falls on rare items, and a user cannot be
+    given popular items that the user already has. Likewise for lengths: insertion only lengthens histories, so that
+    short ones hold less inserted noise than long ones. That says nothing about the noise that was there before.
+
+    Returns:
+        The weight of each interaction, float32 [N]. It is 1 on genuine ones. On inserted ones it is what their item's
+        level of popularity (each spans a doubling) and their user's length need to reach the overall share of noise.
+    """
+    items, inserted = log.sequences.items, log.inserted
+    counts = np.bincount(items[~inserted], minlength=items.max() + 1)
+    popularity = np.log2(np.maximum(counts, 1)).astype(int)[items]
+    lengths = np.maximum(log.sequences.lengths[log.sequences.users], shortest_history(log))
+    length = np.where(
+        lengths < MIN_DOUBLING_LENGTH,
+        lengths,
+        MIN_DOUBLING_LENGTH + np.log2(np.maximum(lengths / MIN_DOUBLING_LENGTH, 1)).astype(int),
+    )
+    weight = np.ones(len(items))
+    odds = inserted.sum() / max((~inserted).sum(), 1)
+    for level in (length, popularity):
+        genuine, noise = (np.bincount(level[side], weight[side], level.max() + 1) for side in (~inserted, inserted))
+        needed = np.minimum(odds * genuine / np.maximum(noise, 1), MAX_WEIGHT)
+        weight[inserted] *= needed[level[inserted]]
+    return np.minimum(weight, MAX_WEIGHT).astype(np.float32)
+
+
+def shortest_history(log: NoisyLog) -> int:
+    """Returns the length that the noise head sees instead of any shorter one.
+
+    It is the shortest length up to which histories hold at least half of the log's share of inserted noise. Many logs
+    were cut to users of at least k interactions. Histories of exactly k then hold no inserted noise at all, because
+    insertion only lengthens, and no weight can balance that. A head that saw their length would take everything in
+    them for genuine.
+    """
+    lengths = log.sequences.lengths[log.sequences.users]
+    interactions, noise = np.bincount(lengths).cumsum(), np.bincount(lengths, log.inserted).cumsum()
+    return int((noise >= MIN_NOISE_SHARE * log.inserted.mean() * np.maximum(interactions, 1)).argmax())
+
+
+def collect_examples(
+    model: IADSR,
+    log: NoisyLog,
+    item_tensors: ItemTensors,
+    users: np.ndarray,
+    batch_positions: int,
+    change: Callable[[Batch], Batch] | None = None,
+) -> HeadExamples:
+    """Computes the features of some users' interactions. Users with a single interaction are left out.
+
+    Args:
+        model: The aligned model.
+        log: The log.
+        item_tensors: The items of the log.
+        users: Whose interactions to read, bool [U].
+        batch_positions: Padded positions per batch.
+        change: Applied to each batch first, such as hiding a modality.
+    """
+    model.eval()
+    weight = balanced_weights(log)
+    builder = BatchBuilder(model, log.sequences, item_tensors)
+    windows = builder.windows.select(users[builder.windows.users] & (builder.windows.lengths > 1))
+    parts = []
+    with torch.no_grad():
+        for chosen, index, mask in batches(windows, batch_positions):
+            batch = builder.batch(windows.users[chosen], index, mask)
+            if change:
+                batch = change(batch)
+            features, defined = model.features(batch, model.interests(batch))
+            label, count = (torch.from_numpy(column[index]).to(features) for column in (log.inserted, weight))
+            judged = torch.from_numpy(windows.judged(chosen, mask)) & (batch.has_collaborative | batch.has_semantic)
+            parts.append(HeadExamples(*(part[judged] for part in (features, defined, batch.length, label, count))))
+    return HeadExamples(*(torch.cat(column) for column in zip(*(vars(part).values() for part in parts), strict=True)))

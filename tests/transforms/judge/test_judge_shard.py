@@ -1,0 +1,53 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from iadsr.models.detector.scoring import Scores
+from iadsr.models.noise.recalibration import Recalibration
+from iadsr.models.noise.share import NoiseShare, NoShare
+from iadsr.models.noise.weights import weigh_interactions
+from iadsr.transforms.judge.drop_plan import DropPlan
+from iadsr.transforms.judge.judge_shard import judge_shard
+from iadsr.transforms.judge.policy import Policy
+from iadsr.transforms.judge.scored_shard import ScoredShard
+from iadsr.transforms.read.ordering import OrderedShard
+
+PROBABILITY = np.array([0.1, 0.6, 0.9, 0.0, 0.7], np.float32)
+SCORED = np.array([True, True, True, False, True])
+
+
+@pytest.fixture
+def scored() -> ScoredShard:
+    table = pa.table({"user_id": ["a", "a", "a", "b", "c"], "item_id": list("vwxyz"), "timestamp": [1, 2, 3, 1, 1]})
+    ordered = OrderedShard(
+        table, np.array([0, 3, 4, 5]), pa.array(list("vwxyz")), np.arange(5, dtype=np.int32), np.arange(5)
+    )
+    scores = Scores(PROBABILITY, np.zeros((5, 3), np.float32), SCORED, np.array([0, 1, 2, 0, 0], np.int8))
+    return ScoredShard(4, ordered, scores, np.ones(5, bool), np.ones(5, bool), {"score": 0.5})
+
+
+def test_a_shard_is_judged_by_the_probabilities_of_the_log(scored):
+    recalibration = Recalibration(scale=1.0, shift=-1.0)
+    plan = DropPlan(NoiseShare(0.2, 0.1, 0.3, (0.2, 0.2)), recalibration, None, threshold=0.4)
+    judged = judge_shard(scored, plan, Policy(min_length=1))
+    odds = np.log(PROBABILITY[SCORED] / (1 - PROBABILITY[SCORED])) - 1
+    expected = np.zeros(5)
+    expected[SCORED] = 1 / (1 + np.exp(-odds))
+    probability = judged.scored.scores.noise_probability
+    assert probability == pytest.approx(expected, abs=1e-5)
+    assert judged.decisions.keep.tolist() == [True, True, False, True, True]  # 0.04, 0.36, 0.77, not scored, 0.46
+    assert judged.decisions.reason.to_pylist()[1:] == [None, "noise:short_term", "too_short", "min_length"]
+    assert judged.weight.tolist() == weigh_interactions(probability, SCORED).tolist()
+    assert 0 < judged.weight[0] < 1
+    assert (judged.weight[2], judged.weight[3]) == (0, 1)
+    assert judged.scored.ordered is scored.ordered
+    assert (judged.scored.shard, judged.scored.seconds) == (4, {"score": 0.5})
+    assert scored.scores.noise_probability is PROBABILITY
+
+
+def test_while_no_noise_is_certain_probabilities_stay_and_everything_counts_in_full(scored):
+    judged = judge_shard(scored, DropPlan(NoShare("too few users"), None, None, threshold=0.65), Policy())
+    assert judged.scored is scored
+    assert judged.decisions.keep.tolist() == [True, True, False, True, True]
+    assert judged.weight.tolist() == [1] * 5
+    assert judged.weight.dtype == np.float32

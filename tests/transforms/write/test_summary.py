@@ -1,0 +1,150 @@
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from iadsr.models.core.reasons import reason_codes
+from iadsr.models.detector.scoring import Scores
+from iadsr.models.noise.share import NoShare
+from iadsr.transforms.contract.columns import ROW, TIME, InteractionColumns
+from iadsr.transforms.files.tables import WrittenFile
+from iadsr.transforms.judge.drop_plan import DropPlan
+from iadsr.transforms.judge.judge_shard import judge_shard
+from iadsr.transforms.judge.policy import Policy
+from iadsr.transforms.judge.scored_shard import ScoredShard
+from iadsr.transforms.read.ordering import order_interactions
+from iadsr.transforms.read.read_splits import row_checksum
+from iadsr.transforms.write.example_users import ExampleUser
+from iadsr.transforms.write.summary import (
+    HISTOGRAM_BINS,
+    MergeSummaries,
+    Summary,
+    _length_histogram,
+    length_labels,
+    merge_summaries,
+    summarise,
+)
+
+COLUMNS = InteractionColumns()
+WRITTEN = [WrittenFile("interactions/part-0", 6, 1, "ab")]
+
+
+def shard() -> ScoredShard:
+    """User a with items x, y, x, z and user b with y, y; z is not known to the model."""
+    table = pa.table(
+        {
+            "user_id": ["a", "a", "b", "a", "b", "a"],
+            "item_id": ["x", "y", "y", "x", "y", "z"],
+            "timestamp": pa.array([1, 2, 1, 3, 2, 4]),
+        }
+    )
+    table = table.append_column(TIME, table["timestamp"]).append_column(ROW, pa.array(np.arange(6)))
+    ordered = order_interactions(table, COLUMNS)
+    owners = ordered.user_ids(COLUMNS).to_pylist()
+    probability = {"a": [0.05, 0.9, 0.3, 0.0], "b": [0.7, 0.6]}
+    scores = Scores(
+        noise_probability=np.array([p for user in dict.fromkeys(owners) for p in probability[user]], np.float32),
+        similarities=np.zeros((6, 3), np.float32),
+        scored=np.array([item != "z" for item in ordered.item_ids.take(pa.array(ordered.items)).to_pylist()]),
+        weakest=np.full(6, 2, np.int8),
+    )
+    return ScoredShard(0, ordered, scores, scores.scored.copy(), np.ones(6, bool), {"score": 1.0})
+
+
+@pytest.fixture
+def summary() -> Summary:
+    scored = shard()
+    judged = judge_shard(scored, DropPlan(NoShare("too few users"), None, None, threshold=0.5), Policy())
+    popularity = {"x": 0, "y": 1, "z": 0}
+    names = scored.ordered.item_ids.take(pa.array(scored.ordered.items)).to_pylist()
+    bucket = np.array([popularity[name] for name in names])
+    return summarise(judged, COLUMNS, bucket, 2, np.array([0, 3]), WRITTEN)
+
+
+def test_interactions_are_counted_by_reason(summary):
+    # b would lose both interactions, and keeps the less noisy one.
+    assert +summary.reasons == {"noise:short_term": 2, "min_length": 1, "unknown_item": 1}
+    assert set(summary.reasons) == {*reason_codes("dropped"), *reason_codes("kept")}
+    assert (summary.kept, summary.dropped) == (4, 2)
+
+
+def test_users_items_and_files_are_counted(summary):
+    assert summary.users.tolist() == [2, 2, 0]
+    assert summary.popularity.tolist() == [[3, 3], [0, 2]]
+    assert summary.genuine == pytest.approx(np.array([[0.95 + 0.7 + 1, 0.1 + 0.3 + 0.4], [0, 0.1 + 0.3]]), abs=1e-6)
+    assert summary.files.tolist() == [[1, 3], [2, 0]]
+    assert dict(zip(length_labels(), summary.lengths[0].tolist(), strict=True))["3-4"] == 1
+    assert summary.lengths[0, :4].tolist() == [0, 0, 1, 1]
+    assert summary.lengths[1, :4].tolist() == [0, 1, 0, 1]
+    assert summary.checksum == row_checksum(pa.array(np.arange(6)))
+    assert (summary.written, summary.seconds) == (WRITTEN, {"score": 1.0})
+
+
+def test_the_histogram_holds_what_was_judged_and_nothing_else(summary):
+    kept, dropped = summary.histogram
+    assert summary.histogram.sum() == 5
+    assert {place: int(kept[place]) for place in np.flatnonzero(kept)} == {2: 1, 15: 1, 30: 1}
+    assert {place: int(dropped[place]) for place in np.flatnonzero(dropped)} == {35: 1, 45: 1}
+    assert len(kept) == HISTOGRAM_BINS
+
+
+def test_examples_name_the_reason_of_each_interaction(summary):
+    reasons = {example.user_id: [entry["reason"] for entry in example.interactions] for example in summary.examples}
+    assert reasons == {"a": [None, "noise:short_term", None, "unknown_item"], "b": ["noise:short_term", "min_length"]}
+
+
+def part(kept: tuple[int, int], dropped: tuple[int, int]) -> Summary:
+    """A shard with interactions kept and dropped in each of two files."""
+    empty = np.zeros((2, 1), int)
+    return Summary(
+        Counter({"noise:short_term": sum(dropped)}),
+        sum(kept),
+        np.array([1, 1, 0]),
+        *(empty, empty, empty, empty),
+        seconds={"score": 1.0},
+        examples=[],
+        files=np.array([kept, dropped]),
+        checksum=2**64 - 1,
+        written=WRITTEN,
+    )
+
+
+def example(key: tuple[bool, int], user_id: str) -> ExampleUser:
+    return ExampleUser(key, user_id, pa.nulls(0), [])
+
+
+def test_summaries_add_up_and_keep_the_first_examples():
+    first, second = part((1, 0), (2, 0)), part((0, 3), (3, 1))
+    first.examples.extend([example((False, 5), "x"), example((True, 0), "long")])
+    second.examples.extend([example((False, n), str(n)) for n in range(9)])
+    merged = merge_summaries([first, second])
+    assert merged.files.tolist() == [[1, 3], [5, 1]]
+    assert (merged.kept, merged.dropped, merged.seconds) == (4, 6, {"score": 2.0})
+    assert merged.reasons == {"noise:short_term": 6}
+    assert merged.checksum == 2**64 - 2
+    assert merged.written == [*WRITTEN, *WRITTEN]
+    assert [example.user_id for example in merged.examples] == [*"01234", "x", *"5678"]
+
+
+def test_summaries_add_up_in_any_grouping():
+    parts = [part((n, 0), (1, n)) for n in range(4)]
+    combine = MergeSummaries()
+    left, right = combine.create_accumulator(), combine.create_accumulator()
+    for number, summary in enumerate(parts):
+        if number % 2:
+            left = combine.add_input(left, summary)
+        else:
+            right = combine.add_input(right, summary)
+    merged = combine.extract_output(combine.merge_accumulators([left, right, combine.create_accumulator()]))
+    assert merged.reasons == merge_summaries(parts).reasons == {"noise:short_term": 10}
+    assert merged.files.tolist() == [[6, 0], [4, 6]]
+
+
+@pytest.mark.parametrize(
+    ("length", "label"), [(0, "0"), (1, "1"), (2, "2"), (3, "3-4"), (4, "3-4"), (5, "5-8"), (8, "5-8")]
+)
+def test_lengths_are_counted_in_powers_of_two(length, label):
+    counts = _length_histogram(np.array([length]))
+    assert dict(zip(length_labels(), counts.tolist(), strict=True))[label] == 1
+    assert counts.sum() == 1

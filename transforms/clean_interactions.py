@@ -1,0 +1,270 @@
+"""Cleans interactions in somebody else's Beam pipeline, or one table of them in memory."""
+
+import dataclasses
+import hashlib
+import secrets
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.pvalue import AsSingleton, TaggedOutput
+from apache_beam.typehints.arrow_type_compatibility import PyarrowBatchConverter
+from apache_beam.typehints.row_type import RowTypeConstraint
+
+from ..models.core.errors import InputError
+from .contract import table_coder  # noqa: F401 (registers the coder of tables)
+from .contract.columns import ROW, TIME, InteractionColumns
+from .contract.hashing import hash_rows
+from .contract.schemas import check_file_schema
+from .contract.sharding import Sharding
+from .files.run_paths import StagingPaths
+from .files.storage import delete, is_local, join, list_names
+from .items.item_counts import ItemCounts, count_items, sort_counts
+from .items.joined_items import Join, JoinedItems
+from .judge.artifacts import check_embeddings, read_model_facts
+from .judge.drop_plan import DropPlan, plan_drops
+from .judge.judge_shard import judge_shard
+from .judge.policy import Policy
+from .judge.score_log import ScoreLog
+from .judge.score_shards import score_shard
+from .judge.scored_shard import StagedShard, read_staged_shard
+from .judge.tally import tally_shard
+from .read.input_plan import MIN_SHARDS
+from .read.validation import Validated, validate
+from .shuffle.slices import Shuffle
+from .write.shards import cleaned_interactions
+
+if TYPE_CHECKING:
+    from ..models.detector.iadsr import IADSR
+
+_INPUT = "The input of CleanInteractions"
+"""Stands in messages for the path of a file."""
+_ROWS_PER_TABLE = 10_000
+"""Beam Rows are made into tables of at most so many rows."""
+
+
+class CleanedInteractions(NamedTuple):
+    """What `CleanInteractions` gives, both PCollections of Arrow tables."""
+
+    interactions: beam.PCollection
+    """All valid interactions with their columns and the added ones (`ADDED_FIELDS`), one table for each user shard.
+    Users are in ascending order of id, and a user's interactions in time order. To get the cleaned log, keep the rows
+    whose `keep` is true."""
+    rejected: beam.PCollection
+    """Rows that could not be used, with the reason (`REJECTED_SCHEMA`). `file` is empty, and `row_number` counts within
+    the table that the row came in."""
+
+
+class CleanedTable(NamedTuple):
+    """What `clean_table` gives."""
+
+    interactions: pa.Table
+    """All valid interactions with their columns and the added ones (`ADDED_FIELDS`)."""
+    rejected: pa.Table
+    """Rows that could not be used, with the reason (`REJECTED_SCHEMA`)."""
+
+
+def clean_table(
+    table: pa.Table,
+    model: "IADSR",
+    joined_items: JoinedItems,
+    noise_reference: np.ndarray,
+    columns: InteractionColumns,
+    policy: Policy,
+) -> CleanedTable:
+    """Cleans a whole log that fits into memory.
+
+    The decisions are those of `CleanInteractions`, and of `iadsr clean` unless it was given a log so large that it
+    chose more than MIN_SHARDS shards. Then the last bits of scores may differ.
+
+    Args:
+        table: The log.
+        model: The detector.
+        joined_items: Items and their vectors.
+        noise_reference: What inserted noise scores, as the model directory has it.
+        columns: Names of the log's columns.
+        policy: What is dropped and what is protected.
+
+    Raises:
+        InputError: A column is missing, doubled or of an unusable type.
+        ArtifactError: Item ids in the log and in the joined items have different types.
+    """
+    valid, rejected = _prepare(table, columns, _plain_schema(table.schema, columns))
+    if not len(valid):
+        raise InputError(
+            "No row of the table could be used",
+            code="TABLE-NONE",
+            found=f"{len(table):,} rows, all of them rejected",
+            fix="check that the right columns are named; `validate` in `iadsr.transforms.read` says why",
+        )
+    item_counts = ItemCounts.of(sort_counts(count_items(valid[columns.item])))
+    scored = score_shard(0, valid, columns, joined_items, model, MIN_SHARDS)
+    plan = plan_drops(tally_shard(scored, columns, item_counts), policy, noise_reference)
+    return CleanedTable(cleaned_interactions(judge_shard(scored, plan, policy)), rejected)
+
+
+@dataclasses.dataclass
+class CleanInteractions(beam.PTransform):
+    """PCollection of interactions -> CleanedInteractions, in a pipeline of your own.
+
+    The input comes from any source, as Arrow tables of any size or as Beam Rows (also as NamedTuples that are
+    registered with a schema). Nothing but the staging directory is written. The steps are those of `iadsr clean`.
+
+    The order of the input plays no part. Interactions of one user with the same time are ordered by the position
+    column if there is one, else by item id. If they still tie, a hash of the whole row decides, so the result does not
+    depend on how the rows arrive. `iadsr clean` lets the order of the input decide there. For logs in which no two
+    rows of a user share both time and item, the decisions are the same.
+
+    Example:
+        Drop the noise from a log in Parquet files::
+
+            import apache_beam as beam
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+            from iadsr.transforms import CleanInteractions
+
+            with beam.Pipeline(options=options) as pipeline:
+                tables = (
+                    pipeline
+                    | beam.Create(["log/a.parquet", "log/b.parquet"])
+                    | "Read" >> beam.Map(pq.read_table).with_output_types(pa.Table)
+                )
+                cleaned = tables | CleanInteractions(
+                    "model", "embeddings", staging="staging", schema=pq.read_schema("log/a.parquet")
+                )
+                kept = cleaned.interactions | beam.FlatMap(lambda table: table.filter(table["keep"]).to_pylist())
+                _ = kept | beam.Map(print)
+
+    Raises:
+        IadsrError: When it is applied: model and embeddings do not fit one another, or the columns are not as they
+            must be. While the pipeline runs: a table does not have the schema.
+    """
+
+    model: str
+    """Model directory, as `iadsr train` writes it."""
+    embeddings: str
+    """Item embeddings, as `iadsr embed` writes them."""
+    staging: str
+    """Directory that all workers see. It serves one pipeline at a time, and can be deleted when that has ended."""
+    schema: pa.Schema | None = None
+    """The schema of the tables. Beam Rows bring their own."""
+    columns: InteractionColumns = dataclasses.field(default_factory=InteractionColumns)
+    """Names of the log's columns."""
+    policy: Policy = dataclasses.field(default_factory=Policy)
+    """What is dropped and what is protected."""
+    shards: int = MIN_SHARDS
+    """Groups of users, each of which one worker holds in memory. A shard of half a million rows is a good size. Any
+    number up to the default gives the same bits of every score."""
+    shuffle: Shuffle | None = None
+    """How slices travel; None: claim-check if the staging directory is on this machine, else bytes."""
+    join: Join | None = None
+    """How items meet their vectors; None: by a shuffle if these are too large to be copied to every machine."""
+
+    def expand(self, input_or_inputs):
+        """Applies all steps to a PCollection of tables or rows."""
+        tables, schema = _as_tables(input_or_inputs, self.schema)
+        schema = _plain_schema(schema, self.columns)
+        model = read_model_facts(self.model)
+        check_embeddings(self.embeddings, model, schema.field(self.columns.item).type)
+        # A folder of its own, so that a pipeline does not meet what another one has left.
+        paths = StagingPaths(join(self.staging, f"clean-{secrets.token_hex(8)}"))
+        prepare = beam.ParDo(_Prepare(self.columns, schema)).with_output_types(tuple[int, pa.Table])
+        prepared = tables | "Validate" >> prepare.with_outputs("rejected", main="valid")
+        scored = prepared.valid | "Score" >> ScoreLog(
+            self.columns,
+            self.policy,
+            self.model,
+            self.embeddings,
+            model.noise_reference,
+            Sharding(self.shards, max(self.shards, MIN_SHARDS)),
+            self.shuffle or ("claim-check" if is_local(self.staging) else "bytes"),
+            self.join,
+            paths,
+            # The same pipeline may run again, as templates do.
+            checked=input_or_inputs.pipeline | beam.Impulse() | "Discard scored shards" >> beam.Map(_discard, paths),
+        )
+        judge = beam.ParDo(_Judge(self.policy, paths), AsSingleton(scored.plan, None))
+        return CleanedInteractions(scored.shards | "Judge" >> judge, prepared.rejected)
+
+
+def _as_tables(collection: beam.PCollection, schema: pa.Schema | None) -> tuple[beam.PCollection, pa.Schema]:
+    """Returns interactions as Arrow tables, and their schema."""
+    element_type = collection.element_type
+    row_type = element_type if isinstance(element_type, RowTypeConstraint) else None
+    if row_type is None and isinstance(element_type, type):
+        row_type = RowTypeConstraint.from_user_type(element_type)
+    if row_type is not None:
+        converter = PyarrowBatchConverter(row_type)
+        tables = (
+            collection
+            | "Batch rows" >> beam.BatchElements(max_batch_size=_ROWS_PER_TABLE)
+            | "Make tables" >> beam.Map(converter.produce_batch).with_output_types(pa.Table)
+        )
+        return tables, converter.produce_batch([]).schema
+    if schema is None:
+        raise InputError(
+            f"{_INPUT} has no schema",
+            code="TABLE-NOSCHEMA",
+            found=f"a PCollection of {element_type}",
+            expected="Arrow tables with the argument `schema`, or Beam Rows",
+            fix="pass the schema of the tables, or give the rows a type with `with_output_types`",
+        )
+    return collection, schema
+
+
+def _plain_schema(schema: pa.Schema, columns: InteractionColumns) -> pa.Schema:
+    """Checks a schema against the contract; returns it with the types in which rows are carried."""
+    return pa.schema([field.with_nullable(True) for field in check_file_schema(schema, columns, _INPUT)])
+
+
+def _prepare(table: pa.Table, columns: InteractionColumns, schema: pa.Schema) -> Validated:
+    """Validates a table. Instead of a number, each valid row gets the hash of its content."""
+    try:
+        if sorted(table.column_names) != sorted(schema.names):
+            raise ValueError(f"columns {', '.join(table.column_names)}")
+        table = table.select(schema.names).cast(schema)
+    except (ValueError, pa.ArrowException) as error:
+        # Not the whole message of Arrow, which quotes the value: it may be a user's id.
+        found = str(error) if not isinstance(error, pa.ArrowException) else ", ".join(map(str, table.schema))
+        raise InputError(
+            f"{_INPUT} holds a table that does not have the schema",
+            code="TABLE-SCHEMA",
+            found=found,
+            expected=", ".join(map(str, schema)),
+            fix="give all tables the columns and types of the schema",
+        ) from error
+    valid, rejected = validate(table, columns, "")
+    content = valid.drop_columns([name for name in (ROW, TIME) if name in valid.column_names])
+    number = pa.array(hash_rows(content).view(np.int64))
+    return Validated(valid.set_column(valid.column_names.index(ROW), ROW, number), rejected)
+
+
+class _Prepare(beam.DoFn):
+    def __init__(self, columns: InteractionColumns, schema: pa.Schema):
+        self._columns, self._schema = columns, schema
+
+    def process(self, table: pa.Table) -> Iterator:
+        valid, rejected = _prepare(table, self._columns, self._schema)
+        if len(rejected):
+            yield TaggedOutput("rejected", rejected)
+        if len(valid):
+            # Tables of the same rows have the same number and write the same slices to the same file.
+            number = hashlib.sha256(valid[ROW].to_numpy().tobytes()).digest()[:7]
+            yield int.from_bytes(number), valid
+
+
+class _Judge(beam.DoFn):
+    def __init__(self, policy: Policy, paths: StagingPaths):
+        self._policy, self._paths = policy, paths
+
+    def process(self, staged: StagedShard, plan: DropPlan) -> Iterator[pa.Table]:
+        scored = read_staged_shard(self._paths.scored(staged.shard), staged)
+        yield cleaned_interactions(judge_shard(scored, plan, self._policy))
+
+
+def _discard(element: bytes, paths: StagingPaths) -> bytes:
+    names = list_names(paths.staging)
+    delete(*(join(paths.staging, name) for name in names if name.startswith("scored-")))
+    return element

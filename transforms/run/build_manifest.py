@@ -1,0 +1,193 @@
+"""Builds the manifest of a run from its counts."""
+
+import dataclasses
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Literal
+
+from ...models.core.reasons import reason_codes
+from ...models.noise.share import NoiseShare
+from ..files.tables import WrittenFile
+from ..items.item_counts import ItemCounts
+from ..items.joined_items import JoinedItems
+from ..judge.drop_plan import DropPlan
+from ..judge.policy import Policy
+from ..read.read_splits import SplitCounts
+from ..read.validation import UNREADABLE
+from ..write.summary import HISTOGRAM_BINS, Summary, length_labels
+from .manifest import (
+    FORMAT_VERSION,
+    AppliedPolicy,
+    EmbeddingsOrigin,
+    InputFile,
+    ItemTotals,
+    Manifest,
+    NoiseShareEstimate,
+    PopularityBucket,
+    ProbabilityHistogram,
+    ReasonCounts,
+    RowCounts,
+    SequenceLengths,
+    UserCounts,
+)
+from .run_facts import RunFacts
+from .run_store import RunStore
+
+
+def build_manifest(
+    facts: RunFacts,
+    counts: list[SplitCounts],
+    summary: Summary,
+    plan: DropPlan,
+    item_counts: ItemCounts,
+    joined_items: JoinedItems,
+    store: RunStore,
+) -> Manifest:
+    """Returns the manifest of a run that has written all its files.
+
+    Args:
+        facts: What was known before the run started.
+        counts: Of all splits of the input.
+        summary: Of all shards.
+        plan: What was decided for the whole log.
+        item_counts: Of the log.
+        joined_items: The items of embeddings and model.
+        store: The output directory.
+    """
+    described = facts.description
+    finished = datetime.now(UTC)
+    seconds = {
+        "total": (finished - datetime.fromisoformat(described.started_at)).total_seconds(),
+        "read": sum(count.seconds for count in counts),
+        **summary.seconds,
+    }
+    rejected = Counter[str]()
+    for count in counts:
+        rejected.update(count.rejected)
+    written = [*summary.written, *(count.written for count in counts if count.written is not None)]
+    return Manifest(
+        format_version=FORMAT_VERSION,
+        run=store.token,
+        iadsr_version=described.iadsr_version,
+        started_at=described.started_at,
+        model=described.model,
+        embeddings=EmbeddingsOrigin(**{**described.embeddings, **joined_items.description}),
+        options=described.options,
+        versions=described.versions,
+        finished_at=finished.isoformat(timespec="seconds"),
+        durations_seconds={step: round(value, 3) for step, value in seconds.items()},
+        rows=RowCounts(sum(facts.rows_by_file.values()), summary.kept, summary.dropped, rejected.total()),
+        files=_count_by_file(facts, counts, summary),
+        skipped_files=facts.skipped,
+        outputs=tuple(_relative(file, store.output) for file in sorted(written, key=lambda file: file.path)),
+        users=UserCounts(*summary.users.tolist()),
+        items=_count_items(item_counts, joined_items),
+        reasons=ReasonCounts(
+            dropped={code: summary.reasons[code] for code in reason_codes("dropped")},
+            kept={code: summary.reasons[code] for code in reason_codes("kept")},
+            rejected=dict(sorted(rejected.items())),
+        ),
+        policy=AppliedPolicy(
+            rule=_rule(facts.policy),
+            drop_rate=None if plan.drop_rate is None else round(plan.drop_rate, 6),
+            threshold=None if plan.threshold > 1 else round(plan.threshold, 6),
+            min_length=facts.policy.min_length,
+            keep_last=facts.policy.keep_last,
+        ),
+        noise_share=_describe_share(plan, summary),
+        noise_probability_histogram=ProbabilityHistogram(
+            edges=tuple(round(edge / HISTOGRAM_BINS, 4) for edge in range(HISTOGRAM_BINS + 1)),
+            kept=tuple(summary.histogram[0].tolist()),
+            dropped=tuple(summary.histogram[1].tolist()),
+        ),
+        popularity_buckets=_describe_buckets(item_counts, summary, plan),
+        sequence_lengths=_describe_lengths(summary),
+    )
+
+
+def _count_by_file(facts: RunFacts, counts: list[SplitCounts], summary: Summary) -> tuple[InputFile, ...]:
+    rejected, unreadable = Counter[str](), Counter[str]()
+    for count in counts:
+        rejected[count.path] += sum(count.rejected.values())
+        unreadable[count.path] += count.rejected.get(UNREADABLE, 0)
+    infos = {info.path: info for info in facts.inputs}
+    return tuple(
+        InputFile(
+            path=path,
+            read=rows,
+            kept=kept,
+            dropped=dropped,
+            rejected=rejected[path],
+            unreadable=unreadable[path],
+            bytes=infos[path].size,
+            changed_at=infos[path].updated,
+        )
+        for (path, rows), kept, dropped in zip(facts.rows_by_file.items(), *summary.files.tolist(), strict=True)
+    )
+
+
+def _relative(file: WrittenFile, output: str) -> WrittenFile:
+    return dataclasses.replace(file, path=file.path[len(output.rstrip("/")) + 1 :])
+
+
+def _count_items(item_counts: ItemCounts, joined_items: JoinedItems) -> ItemTotals:
+    found = joined_items.lookup(item_counts.item_ids)
+    vectors = joined_items.take(found)
+    return ItemTotals(
+        total=len(found),
+        without_text=int((~vectors.has_semantic & vectors.has_collaborative).sum()),
+        unknown=int((~vectors.has_semantic & ~vectors.has_collaborative).sum()),
+        borrowed=int(joined_items.borrowed[found[found >= 0]].sum()),
+    )
+
+
+def _rule(policy: Policy) -> Literal["auto", "drop_rate", "threshold"]:
+    if policy.threshold is not None:
+        return "threshold"
+    return "auto" if policy.drop_rate == "auto" else "drop_rate"
+
+
+def _describe_share(plan: DropPlan, summary: Summary) -> NoiseShareEstimate:
+    """Describes the share of noise among judged interactions.
+
+    The share among the dropped ones is known only if probabilities were recalibrated to this log.
+    """
+    share, dropped = plan.share, summary.dropped if plan.recalibration is not None else 0
+    if not isinstance(share, NoiseShare):
+        return NoiseShareEstimate(None, None, None, unknown_because=share.reason, among_dropped=None)
+    return NoiseShareEstimate(
+        estimate=round(share.estimate, 6),
+        lower=round(share.lower, 6),
+        upper=round(share.upper, 6),
+        unknown_because=None,
+        among_dropped=round(1 - float(summary.genuine[1].sum()) / dropped, 6) if dropped else None,
+    )
+
+
+def _describe_buckets(item_counts: ItemCounts, summary: Summary, plan: DropPlan) -> tuple[PopularityBucket, ...]:
+    known = plan.recalibration is not None
+    return tuple(
+        PopularityBucket(
+            label=f"{low}-{high}" if low < high else str(low),
+            min_count=low,
+            max_count=high,
+            items=items,
+            interactions=interactions,
+            dropped=dropped,
+            drop_rate=round(dropped / interactions, 6),
+            expected_genuine_drop_rate=round(lost / genuine, 6) if known and genuine else None,
+        )
+        for (low, high, items), interactions, dropped, genuine, lost in zip(
+            item_counts.bucket_ranges(), *summary.popularity.tolist(), *summary.genuine.tolist(), strict=True
+        )
+    )
+
+
+def _describe_lengths(summary: Summary) -> SequenceLengths:
+    labels = length_labels()
+    classes = 1 + max(index for index in range(len(labels)) if summary.lengths[:, index].any())
+    return SequenceLengths(
+        labels=tuple(labels[:classes]),
+        before=tuple(summary.lengths[0, :classes].tolist()),
+        after=tuple(summary.lengths[1, :classes].tolist()),
+    )

@@ -1,0 +1,39 @@
+"""The barrier between reading and scoring: enough rows are valid, and no work on other rows is left."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import apache_beam as beam
+from apache_beam.pvalue import AsList
+
+from ..read.read_splits import SplitCounts
+from .conservation import check_rejected
+from .run_facts import RunFacts
+from .run_store import RunStore
+
+
+@dataclasses.dataclass
+class CheckRows(beam.PTransform):
+    """SplitCounts -> one empty element, once all rows are read and checked.
+
+    What scores and writes must wait for it (`apache_beam.transforms.util.WaitOn`): before this step, the directory may
+    hold shards that an earlier start of the run scored for other rows.
+    """
+
+    facts: RunFacts
+    store: RunStore
+
+    def expand(self, input_or_inputs):
+        """Applies the check to a PCollection of SplitCounts."""
+        start = input_or_inputs.pipeline | beam.Impulse()
+        return start | "Check rows" >> beam.ParDo(_CheckRows(self.facts, self.store), AsList(input_or_inputs))
+
+
+class _CheckRows(beam.DoFn):
+    def __init__(self, facts: RunFacts, store: RunStore):
+        self._facts, self._store = facts, store
+
+    def process(self, element: bytes, counts: list[SplitCounts]) -> Iterator[bytes]:
+        check_rejected(self._facts, counts)
+        self._store.discard_work_on_other_rows(counts)
+        yield element
