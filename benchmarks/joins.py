@@ -1,9 +1,9 @@
-"""Measures what it costs to join items with their vectors, a copy on every machine against a shuffle.
+"""Measures the cost of joining items with their vectors: a copy on every machine against a shuffle.
 
     python -m benchmarks.joins --work DIRECTORY --items 10000 1000000
 
-The log is that of `throughput`; vectors are drawn at random. The catalogue is built beforehand, as both joins read the
-same. What is measured is reading, grouping, ordering and the join, in CPU seconds of this process.
+The log is that of `throughput`, and vectors are drawn at random. The joined items are written beforehand, because both
+joins read the same. Reading, grouping, ordering and the join are measured, in CPU seconds of this process.
 """
 
 import argparse
