@@ -345,17 +345,17 @@ def score_per_item(paths: Paths) -> dict[str, float]:
     from iadsr.models.detector.item_tensors import ItemTensors
 
     model, sequences, vectors = _in_memory(paths)
-    catalogue = ItemTensors.select(model, vectors, np.arange(len(vectors.semantic)))
+    tensors = ItemTensors.select(model, vectors, np.arange(len(vectors.semantic)))
     rows, started = 0, time.process_time()
     with torch.inference_mode():
         for start, stop in list(pairwise(sequences.offsets))[:PER_ITEM_USERS]:
             items = torch.from_numpy(sequences.items[start:stop].astype(np.int64))
             real = torch.ones(1, len(items), dtype=torch.bool)
-            collaborative = model.backbone(read_items(catalogue.collaborative[items])[None], real)[0]
+            collaborative = model.backbone(read_items(tensors.collaborative[items])[None], real)[0]
             user_collaborative = collaborative.amax(0)
-            user_semantic = model.long_semantic(catalogue.semantic[items].mean(0))
+            user_semantic = model.long_semantic(tensors.semantic[items].mean(0))
             for position, item in enumerate(items):
-                semantic = model.short_semantic(catalogue.semantic[item])
+                semantic = model.short_semantic(tensors.semantic[item])
                 logit = F.cosine_similarity(user_semantic, collaborative[position], dim=0)
                 logit = logit + F.cosine_similarity(user_collaborative, semantic, dim=0)
                 torch.sigmoid(-logit - F.cosine_similarity(collaborative[position], semantic, dim=0))
@@ -375,7 +375,7 @@ def _in_memory(paths: Paths):
 
     torch.set_num_threads(1)
     collaborative = read_embeddings(os.path.join(paths.model, COLLABORATIVE), kind="collaborative")
-    catalogue = join_embedding_tables(read_embeddings(paths.embeddings), collaborative)
+    joined_items = join_embedding_tables(read_embeddings(paths.embeddings), collaborative)
     log, _ = read_log(plan_input(paths.log, COLUMNS), COLUMNS)
-    model, packed = IADSR.from_pretrained(paths.model), catalogue.take(catalogue.lookup(log.item_ids))
+    model, packed = IADSR.from_pretrained(paths.model), joined_items.take(joined_items.lookup(log.item_ids))
     return model, log.sequences(COLUMNS), packed.unpack(model.config.collaborative_dimension)
