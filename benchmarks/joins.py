@@ -1,9 +1,9 @@
-"""Measures what it costs to join items with their vectors, a copy on every machine against a shuffle.
+"""Measures the cost of joining items with their vectors: a copy on every machine against a shuffle.
 
     python -m benchmarks.joins --work DIRECTORY --items 10000 1000000
 
-The log is that of `throughput`; vectors are drawn at random. The catalogue is built beforehand, as both joins read the
-same. What is measured is reading, grouping, ordering and the join, in CPU seconds of this process.
+The log is that of `throughput`, and vectors are drawn at random. The joined items are written beforehand, because both
+joins read the same. Reading, grouping, ordering and the join are measured, in CPU seconds of this process.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from .throughput_work import COLUMNS, Paths, prepare
 TARGET = 3.0
 
 
-def make_catalogue(items: int, width: int) -> JoinedItems:
+def make_joined_items(items: int, width: int) -> JoinedItems:
     """Draws the vectors of all items of a log of `throughput`, two of `width` numbers each."""
     ids = np.sort(np.array([f"item-{number}" for number in range(items)]))
     generator = np.random.default_rng(2)
@@ -82,18 +82,18 @@ def _join(element: tuple[int, dict], directory: str | None, width: int) -> None:
     table = collect(slices["rows"])
     ordered = order_interactions(table, COLUMNS)
     if directory is not None:
-        catalogue = _opened(directory)
+        joined_items = _opened(directory)
     elif "vectors" in slices:
-        catalogue = collect_joined_items(slices["vectors"], table[COLUMNS.item].type, (width, width))
+        joined_items = collect_joined_items(slices["vectors"], table[COLUMNS.item].type, (width, width))
     else:
         return
-    catalogue.take(catalogue.lookup(ordered.item_ids))
+    joined_items.take(joined_items.lookup(ordered.item_ids))
 
 
 def main() -> None:
     """Runs the benchmark from the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.joins", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--work", required=True, help="directory for logs and catalogues")
+    parser.add_argument("--work", required=True, help="directory for logs and joined items")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--items", type=int, nargs="+", default=[10_000, 1_000_000])
     parser.add_argument("--width", type=int, default=128, help="numbers in each of an item's two vectors")
@@ -104,13 +104,13 @@ def main() -> None:
     for items in options.items:
         paths = Paths(options.work, options.rows, items)
         prepare(paths, scores=False)
-        directory = os.path.join(options.work, f"catalogue-{items}")
+        directory = os.path.join(options.work, f"joined-items-{items}")
         shutil.rmtree(directory, ignore_errors=True)
-        catalogue = make_catalogue(items, options.width)
+        joined_items = make_joined_items(items, options.width)
         item_shards = -(-8 * options.width * items // ITEM_SHARD_BYTES)
-        write_in_item_shards(catalogue, directory, item_shards)
-        write_joined_items(catalogue, directory)
-        del catalogue
+        write_in_item_shards(joined_items, directory, item_shards)
+        write_joined_items(joined_items, directory)
+        del joined_items
         ways = ("none", "broadcast", "shuffle")
         _opened.cache_clear()
         runs = [

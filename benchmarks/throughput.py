@@ -1,9 +1,9 @@
-"""Measures how much of the machine's time goes into anything but the work, in CPU seconds of whole processes.
+"""Measures how much of the machine's time is not spent on the work itself, in CPU seconds of whole processes.
 
     python -m benchmarks.throughput --work DIRECTORY --rows 1000000
 
-Everything is measured in processes of their own, on one core, in one run. The log is synthetic: Zipf items, users of 1
-to 10,000 interactions. Polars and DuckDB are measured where they are installed.
+Each piece of work runs in a process of its own, on one core, and all of them in one run. The log is synthetic: Zipf
+items, users of 1 to 10,000 interactions. Polars and DuckDB are measured if they are installed.
 """
 
 import argparse
@@ -46,8 +46,6 @@ TARGETS = {
     "score-paper": 1 / 1.5,
     "score-per-item": 100.0,
 }
-
-
 GROWTH_TARGET = 1.2
 
 
@@ -84,7 +82,7 @@ def measure(name: str, options: argparse.Namespace, rows: int | None = None) -> 
     _, status, usage = os.wait4(process, 0)
     if status:
         raise RuntimeError(f"{name} ended with {os.waitstatus_to_exitcode(status)}")
-    # What was only needed to get ready, such as reading the log for the scoring alone, does not count.
+    # Preparations, such as reading the log when only scoring is measured, do not count.
     whole = {"rows": rows, "seconds": usage.ru_utime + usage.ru_stime}
     told = whole | _told(options.work)
     return Cost(int(told["rows"]), told["seconds"], usage.ru_maxrss * 1024)
@@ -102,7 +100,7 @@ def _told(directory: str) -> dict[str, float]:
 
 def run_child(options: argparse.Namespace) -> None:
     """Does one piece of work, in a process that is measured from outside."""
-    # As iadsr does: no peer pays for being taken down.
+    # As iadsr does. No peer pays for the collection of garbage at its end.
     atexit.register(gc.freeze)
     paths = work.Paths(options.work, options.rows, options.items, options.skew)
     told = CHILDREN[options.child](paths)
@@ -180,7 +178,7 @@ def main() -> None:
     scores = any(not name.startswith("sequences") for name in options.only)
     quarter = options.rows // 4
     for rows in (options.rows, quarter) if options.growth else (options.rows,):
-        # In a process of its own: what a child is told to have taken at most includes what its parent had taken.
+        # In a process of its own, because the peak memory of a child includes what its parent had taken.
         paths = work.Paths(options.work, rows, options.items, options.skew)
         maker = multiprocessing.get_context("spawn").Process(
             target=work.prepare, args=(paths,), kwargs={"scores": scores}

@@ -1,4 +1,4 @@
-"""The pieces of work that `throughput` measures, ours and those of others, each as small as the work allows."""
+"""The pieces of work that `throughput` measures: ours and those of others, each as short as possible."""
 
 import dataclasses
 import os
@@ -17,7 +17,7 @@ from iadsr.transforms.contract.columns import InteractionColumns
 COLUMNS = InteractionColumns()
 ROW_GROUP = 250_000
 SAMPLE_USERS = 2_000
-"""Users of the log that the model is trained on, for an epoch: what it costs does not depend on what it knows."""
+"""The model is trained on so many users for one epoch. The speed of a model does not depend on what it has learnt."""
 MAX_LENGTH = 10_000
 DIMENSION = 384
 PER_ITEM_USERS = 200
@@ -25,7 +25,7 @@ PER_ITEM_USERS = 200
 
 @dataclasses.dataclass(frozen=True)
 class Paths:
-    """Where everything lies, and how large it is."""
+    """The paths of a measurement, and the size of its log."""
 
     work: str
     rows: int
@@ -57,7 +57,7 @@ class Paths:
 
 
 def prepare(paths: Paths, *, scores: bool = True) -> None:
-    """Makes the log where it is not there yet, and where something `scores` it the embeddings and the model."""
+    """Makes the log if it is missing. If it is to be scored (`scores`), makes the embeddings and the model too."""
     os.makedirs(paths.work, exist_ok=True)
     if not os.path.exists(paths.log):
         pq.write_table(synthetic_log(paths.rows, paths.items, skewed=paths.skewed), paths.log, row_group_size=ROW_GROUP)
@@ -70,7 +70,7 @@ def prepare(paths: Paths, *, scores: bool = True) -> None:
 
 
 def synthetic_log(rows: int, items: int, seed: int = 0, *, skewed: bool = False) -> pa.Table:
-    """Draws a log: item popularity and the lengths of users follow power laws, rows are in order of time.
+    """Draws a log. Item popularity and the lengths of users follow power laws, and rows are in order of time.
 
     A skewed log has one user with a tenth of all interactions, and one item in half of them.
 
@@ -148,7 +148,7 @@ def clean_with_beam(paths: Paths) -> None:
 
 
 def clean_in_a_loop(paths: Paths) -> None:
-    """Does what `iadsr clean` does with the same functions, one after the other, without report and manifest."""
+    """Does what `iadsr clean` does with the same functions, one after the other. There is no report and no manifest."""
     import torch
 
     from iadsr.models.detector.iadsr import IADSR
@@ -267,7 +267,7 @@ def _sequences(table: pa.Table, offsets: np.ndarray) -> pa.Table:
 
 
 def sequences_in_a_loop(paths: Paths) -> None:
-    """Does the same with the same functions, one after the other, and without checking a row."""
+    """Does the same with the same functions, one after the other. It does not check the rows."""
     from iadsr.transforms.files.tables import write_table
     from iadsr.transforms.read.input_plan import plan_input
     from iadsr.transforms.read.log_source import LogSource
@@ -318,7 +318,7 @@ def score(paths: Paths) -> dict[str, float]:
 
 
 def score_as_in_the_paper(paths: Paths) -> dict[str, float]:
-    """Scores the same sequences by the sum of the paper's three similarities, all else being as in `score`."""
+    """Scores the same sequences by the sum of the paper's three similarities. All else is as in `score`."""
     from iadsr.models.detector.iadsr import IADSR
 
     model, sequences, vectors = _in_memory(paths)
@@ -342,7 +342,7 @@ def _score_shard(paths: Paths, model, sequences, vectors) -> dict[str, float]:
 def score_per_item(paths: Paths) -> dict[str, float]:
     """Scores some users one at a time, the similarities position by position, with the backbone alone.
 
-    So does the published code, and it has neither our agreement features nor our head.
+    The published code does the same. It has neither our agreement features nor our head.
     """
     import torch
     from torch.nn import functional as F
@@ -351,17 +351,17 @@ def score_per_item(paths: Paths) -> dict[str, float]:
     from iadsr.models.detector.item_tensors import ItemTensors
 
     model, sequences, vectors = _in_memory(paths)
-    catalogue = ItemTensors.select(model, vectors, np.arange(len(vectors.semantic)))
+    tensors = ItemTensors.select(model, vectors, np.arange(len(vectors.semantic)))
     rows, started = 0, time.process_time()
     with torch.inference_mode():
         for start, stop in list(pairwise(sequences.offsets))[:PER_ITEM_USERS]:
             items = torch.from_numpy(sequences.items[start:stop].astype(np.int64))
             real = torch.ones(1, len(items), dtype=torch.bool)
-            collaborative = model.backbone(read_items(catalogue.collaborative[items])[None], real)[0]
+            collaborative = model.backbone(read_items(tensors.collaborative[items])[None], real)[0]
             user_collaborative = collaborative.amax(0)
-            user_semantic = model.long_semantic(catalogue.semantic[items].mean(0))
+            user_semantic = model.long_semantic(tensors.semantic[items].mean(0))
             for position, item in enumerate(items):
-                semantic = model.short_semantic(catalogue.semantic[item])
+                semantic = model.short_semantic(tensors.semantic[item])
                 logit = F.cosine_similarity(user_semantic, collaborative[position], dim=0)
                 logit = logit + F.cosine_similarity(user_collaborative, semantic, dim=0)
                 torch.sigmoid(-logit - F.cosine_similarity(collaborative[position], semantic, dim=0))
@@ -382,8 +382,8 @@ def _in_memory(paths: Paths):
 
     torch.set_num_threads(1)
     collaborative = read_embeddings(os.path.join(paths.model, COLLABORATIVE), kind="collaborative")
-    catalogue = join_embedding_tables(read_embeddings(paths.embeddings), collaborative)
+    joined_items = join_embedding_tables(read_embeddings(paths.embeddings), collaborative)
     source = LogSource(paths.log, COLUMNS)
     log, _ = read_log(source, plan_input(source))
-    model, packed = IADSR.from_pretrained(paths.model), catalogue.take(catalogue.lookup(log.item_ids))
+    model, packed = IADSR.from_pretrained(paths.model), joined_items.take(joined_items.lookup(log.item_ids))
     return model, log.sequences(COLUMNS), packed.unpack(model.config.collaborative_dimension)

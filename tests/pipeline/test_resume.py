@@ -125,7 +125,7 @@ def test_rows_that_a_run_rejected_and_its_rerun_does_not_are_not_left_behind(wor
     assert error.value.code == "ROWS-REJECTED"
     assert list((tmp_path / "out" / "rejected").iterdir())
     mend(log, whole)
-    assert run(world, tmp_path / "out", **settings)["rows"]["rejected"] == 0
+    assert run(world, tmp_path / "out", **settings).rows.rejected == 0
     verify_output(str(tmp_path / "out"))
 
 

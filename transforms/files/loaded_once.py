@@ -1,4 +1,4 @@
-"""What is expensive to load is loaded once per process."""
+"""Loads expensive values once per process."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,20 +11,23 @@ T = TypeVar("T")
 
 @dataclass
 class _Holder(Generic[T]):
-    """`Shared` keeps weak references, which tuples do not allow."""
+    """`Shared` keeps weak references. Tuples do not allow them, and this holder does."""
 
     value: T
 
 
 class LoadedOnce(Generic[T]):
-    """A value that all copies of a step in one process share. A part of a DoFn, it travels to the workers unloaded."""
+    """A value that all copies of a step in one process share.
+
+    It is a part of a DoFn, and travels to the workers before it is loaded.
+    """
 
     def __init__(self):
         self._shared = Shared()
         self._held: _Holder[T] | None = None
 
     def get(self, load: Callable[[], T]) -> T:
-        """Returns the value, after loading it where no copy of the step has."""
-        # Held, because of all `Shared` objects of a process Beam keeps one alive: others would be loaded every time.
+        """Returns the value. The first copy of the step to ask for it loads it."""
+        # Beam keeps only one `Shared` value of a process alive. Without this reference, others would be loaded again.
         self._held = holder = self._shared.acquire(lambda: _Holder(load()))
         return holder.value

@@ -1,7 +1,7 @@
 """Finds the threshold that drops a given share of all interactions, from one small histogram per shard.
 
-A non-negative float32 sorts like its bits, so counting the upper bits gives a histogram whose bins are about
-0.003% of their value wide, whatever the distribution; shards' histograms add up exactly in any order.
+A non-negative float32 sorts like its bits. Counting the upper bits gives a histogram with narrow bins of equal relative
+width, whatever the distribution. Histograms of shards add up exactly, in any order.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from ...models.noise.recalibration import Recalibration
 from ..contract.row_shares import share_of
 
 _DROPPED_BITS = 8
-
+"""The histogram ignores so many of the lowest bits."""
 
 NOTHING = float(np.nextafter(np.float32(1), np.float32(2)))
 """The threshold that no interaction reaches."""
@@ -23,11 +23,11 @@ class ProbabilityHistogram:
     """Sparse histogram of noise probabilities."""
 
     bins: np.ndarray
-    """uint32 [k], ascending: upper bits of the probabilities that occur."""
+    """uint32 [k], ascending: the upper bits of the probabilities that occur."""
     counts: np.ndarray
-    """int64 [k]."""
+    """int64 [k], interactions in each bin."""
     rows: int
-    """All interactions, also those that were not scored."""
+    """Number of all interactions, including those that were not scored."""
 
 
 def probability_histogram(noise_probability: np.ndarray, scored: np.ndarray) -> ProbabilityHistogram:
@@ -50,12 +50,12 @@ def threshold_for_rate(
 ) -> float:
     """Returns the lowest threshold at or above which at most a share `drop_rate` of all interactions lies.
 
-    Where probabilities are tied across the border, all of them stay below it: the share is never exceeded.
+    The share is never exceeded. If probabilities at the border are tied, all of them stay below it.
 
     Args:
         histogram: The model's probabilities.
         drop_rate: Share of all interactions, in [0, 1).
-        recalibration: Applied to probabilities before they meet the threshold; None: they are compared as they are.
+        recalibration: Applied to probabilities before they are compared with the threshold; None: there is none.
     """
     at_or_above = np.cumsum(histogram.counts[::-1])[::-1]  # [k]
     fits = np.flatnonzero(at_or_above <= share_of(histogram.rows, drop_rate))
@@ -64,6 +64,6 @@ def threshold_for_rate(
     lower_edge = (histogram.bins[fits[:1]] << np.uint32(_DROPPED_BITS)).view(np.float32)
     if recalibration is None:
         return float(lower_edge[0])
-    # Right above all that stays: what is tied with it after recalibration stays too.
+    # Right above the highest probability that stays, so that those tied with it after recalibration stay too.
     stays = recalibration.apply(np.nextafter(lower_edge, np.float32(0)))
     return float(np.nextafter(stays, np.float32(2))[0])

@@ -1,7 +1,8 @@
-"""Groups interactions by user: users are hashed into shards, and Arrow slices travel, never rows.
+"""Groups interactions by user. Users are hashed into shards, and slices of Arrow tables travel, not single rows.
 
-Two ways to move the slices give the same groups. `claim-check` writes each split's slices to one file on a file system
-that all workers see and sends only (file, offset, length) through Beam; `bytes` sends the Arrow bytes themselves.
+There are two ways to move the slices, and both give the same groups. `claim-check` writes the slices of each split to
+one file that all workers can read, and sends only (file, offset, length) through Beam. `bytes` sends the Arrow bytes
+through Beam.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ Shuffle = Literal["claim-check", "bytes"]
 
 @dataclasses.dataclass(frozen=True)
 class SliceClaim:
-    """Where one shard's slice of one split lies."""
+    """The place of one shard's slice of one split."""
 
     path: str
     """File that holds the slices of the split."""
@@ -36,9 +37,9 @@ class Slice:
     """One shard's rows of one split, in the order of the input."""
 
     split: int
-    """Number of the split, or of whatever else the slices of a shard are ordered by."""
+    """Number of the split, or whatever else orders the slices of a shard."""
     content: SliceClaim | bytes
-    """The rows, as an Arrow stream, or where that lies."""
+    """The rows as an Arrow stream, or the place of the stream."""
 
 
 def write_stream(table: pa.Table, sink: BinaryIO | pa.NativeFile) -> None:
@@ -48,7 +49,7 @@ def write_stream(table: pa.Table, sink: BinaryIO | pa.NativeFile) -> None:
 
 
 def collect(slices: Iterable[Slice]) -> pa.Table:
-    """Returns one shard's rows as one table, in the order of the input whatever the order of arrival."""
+    """Returns the rows of one shard as one table, in the order of the input. Slices may arrive in any order."""
     tables = []
     for part in sorted(slices, key=lambda part: part.split):
         content = part.content
@@ -61,13 +62,13 @@ def collect(slices: Iterable[Slice]) -> pa.Table:
 def ship(
     parts: Iterable[tuple[int, pa.Table]], source: int, path: str, shuffle: Shuffle
 ) -> Iterator[tuple[int, Slice]]:
-    """Yields (shard, slice) for each (shard, table), by way of a file or as bytes.
+    """Yields (shard, slice) for each (shard, table).
 
     Args:
-        parts: What goes to which shard.
-        source: Number of the split or shard that it comes from.
-        path: The file, where one is written.
-        shuffle: Which way.
+        parts: The shards and their tables.
+        source: Number of the split or shard that the tables come from.
+        path: The file to write, for `claim-check`.
+        shuffle: How the slices travel.
     """
     if shuffle == "bytes":
         for shard, part in parts:
@@ -88,7 +89,7 @@ def ship(
 
 @dataclasses.dataclass
 class SliceByUserShard(beam.PTransform):
-    """(split index, table) -> (shard, slice of that shard); grouped by shard, they are for `collect`."""
+    """(split index, table) -> (shard, slice of that shard). Grouped by shard, the slices are input of `collect`."""
 
     user_column: str
     sharding: Sharding

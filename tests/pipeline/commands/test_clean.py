@@ -243,7 +243,7 @@ def test_a_log_too_small_for_its_share_of_noise_keeps_everything_and_says_why(wo
         drop_rate=0.2,
         overwrite=True,
     )
-    assert 5 <= by_hand["rows"]["dropped"] <= 9
+    assert 5 <= by_hand.rows.dropped <= 9
 
 
 def test_unusable_rows_go_to_rejected_and_the_rest_is_cleaned(world, tmp_path):
@@ -341,7 +341,7 @@ def test_a_finished_run_is_not_overwritten_unless_asked(world, cleaned, tmp_path
         run(world, output)
     assert contents(output) == before
     run(world, tmp_path / "out")
-    assert run(world, tmp_path / "out", threshold=0.9, overwrite=True)["policy"]["threshold"] == 0.9
+    assert run(world, tmp_path / "out", threshold=0.9, overwrite=True).policy.threshold == 0.9
 
 
 def test_an_unfinished_run_is_replaced_and_foreign_files_are_left_alone(world, tmp_path):

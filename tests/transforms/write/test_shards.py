@@ -4,7 +4,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from iadsr.models.detector.scoring import Scores
-from iadsr.transforms.contract.columns import ADDED_FIELDS, InteractionColumns
+from iadsr.transforms.contract.columns import InteractionColumns
+from iadsr.transforms.contract.output_schemas import ADDED_FIELDS
 from iadsr.transforms.files.run_paths import RunPaths
 from iadsr.transforms.files.tables import describe_file
 from iadsr.transforms.judge.decide import Decisions
