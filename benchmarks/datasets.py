@@ -12,12 +12,14 @@ import pyarrow as pa
 from iadsr.models.core.errors import InputError
 from iadsr.models.core.sequences import Sequences
 from iadsr.models.noise.insertion import insert_noise, replace_noise
-from iadsr.pipeline.commands.embed import EmbedOptions, embed_catalogue
-from iadsr.pipeline.commands.train import read_log
+from iadsr.pipeline.commands.command_options import EmbedOptions
+from iadsr.pipeline.commands.embed import run_embed
 from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.items.embedding_files import read_embeddings
 from iadsr.transforms.items.embedding_table import align
 from iadsr.transforms.read.input_plan import plan_input
+from iadsr.transforms.read.log_source import LogSource
+from iadsr.transforms.read.read_log import read_log
 from iadsr.transforms.read.timestamps import time_of
 
 Kind = Literal["insert", "replace", "label"]
@@ -119,7 +121,8 @@ def read_dataset(
     name = os.path.basename(os.path.normpath(directory))
     path = os.path.join(directory, "interactions.parquet")
     column = _parse_label(label)[0] if label else None
-    plan = plan_input(path, columns)
+    source = LogSource(path, columns)
+    plan = plan_input(source)
     if column and column not in plan.schema.names:
         raise InputError(
             f"{path} has no column {column!r}",
@@ -128,11 +131,11 @@ def read_dataset(
             expected="the column of the label",
             fix="correct --label",
         )
-    log, _ = read_log(plan, columns, (column,) if column else ())
+    log, _ = read_log(source, plan, (column,) if column else ())
     with tempfile.TemporaryDirectory() as scratch:
         kept = os.path.join(embeddings or scratch, name)
         if not os.path.isdir(kept):
-            embed_catalogue(EmbedOptions(os.path.join(directory, "items.parquet"), kept, item_column=columns.item))
+            run_embed(EmbedOptions(os.path.join(directory, "items.parquet"), kept, item_column=columns.item))
         table = read_embeddings(kept)
     semantic, has_semantic = align(table, log.item_ids.cast(table.item_ids.type))
     unwanted = _read_label(log.table, label) if label else None

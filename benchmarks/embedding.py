@@ -24,7 +24,8 @@ from torch.nn import functional as F
 from iadsr.models.encoders.load_encoder import _packaged_directory
 from iadsr.models.encoders.packaged import PACKAGED_ENCODERS
 from iadsr.models.encoders.text_encoder import BATCH_TOKENS
-from iadsr.pipeline.commands.embed import EmbedOptions, embed_catalogue
+from iadsr.pipeline.commands.command_options import EmbedOptions
+from iadsr.pipeline.commands.embed import run_embed
 
 TARGET = 0.9
 _SYLLABLES = ("ka", "lo", "mi", "ter", "an", "so", "ra", "del", "pu", "win", "ex", "or")
@@ -39,7 +40,7 @@ def make_titles(count: int, seed: int = 0) -> list[str]:
 
 def embed(items: str, output: str) -> None:
     """Runs the command's work."""
-    embed_catalogue(EmbedOptions(items=items, output=output))
+    run_embed(EmbedOptions(items=items, output=output))
 
 
 def embed_in_a_loop(items: str, output: str) -> None:

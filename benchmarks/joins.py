@@ -30,6 +30,7 @@ from iadsr.transforms.items.joined_items import (
 )
 from iadsr.transforms.items.shuffle_join import FetchVectors, collect_joined_items
 from iadsr.transforms.read.input_plan import plan_input
+from iadsr.transforms.read.log_source import LogSource
 from iadsr.transforms.read.ordering import order_interactions
 from iadsr.transforms.read.read_splits import ReadSplits
 from iadsr.transforms.shuffle.slices import SliceByUserShard, collect
@@ -55,7 +56,7 @@ def run(way: str, paths: Paths, directory: str, item_shards: int, width: int) ->
     """Runs the pipeline with one way to join, or none, and returns its CPU seconds."""
     shutil.rmtree(paths.output, ignore_errors=True)
     os.makedirs(paths.output)
-    plan, options = plan_input(paths.log, COLUMNS), beam_options([])
+    plan, options = plan_input(LogSource(paths.log, COLUMNS)), beam_options([])
     sharding = plan.sharding()
     place = RunPaths(paths.output, paths.output, sharding.shards)
     started = time.process_time()

@@ -117,12 +117,15 @@ def _write_model(paths: Paths) -> None:
     from iadsr.models.detector.model_config import IADSRConfig
     from iadsr.models.training.train_model import train_model
     from iadsr.models.training.training_config import TrainingConfig
-    from iadsr.pipeline.commands.train import read_log, write_model
+    from iadsr.pipeline.commands.train import write_model
     from iadsr.transforms.items.embedding_files import read_embeddings
     from iadsr.transforms.items.embedding_table import align, fingerprint
     from iadsr.transforms.read.input_plan import plan_input
+    from iadsr.transforms.read.log_source import LogSource
+    from iadsr.transforms.read.read_log import read_log
 
-    log, _ = read_log(plan_input(paths.log, COLUMNS), COLUMNS)
+    source = LogSource(paths.log, COLUMNS)
+    log, _ = read_log(source, plan_input(source))
     sample, _ = log.sequences(COLUMNS).take(np.arange(min(SAMPLE_USERS, len(log.offsets) - 1)))
     embeddings = read_embeddings(paths.embeddings)
     semantic, has_semantic = align(embeddings, log.item_ids)
@@ -161,11 +164,12 @@ def clean_in_a_loop(paths: Paths) -> None:
     from iadsr.transforms.judge.scored_shard import StagedShard, read_staged_shard, stage_shard
     from iadsr.transforms.judge.tally import merge_tallies, tally_shard
     from iadsr.transforms.read.input_plan import plan_input
+    from iadsr.transforms.read.log_source import LogSource
     from iadsr.transforms.read.read_splits import read_split
     from iadsr.transforms.write.shards import write_shard
 
     torch.set_num_threads(1)
-    plan, facts = plan_input(paths.log, COLUMNS), read_model_facts(paths.model)
+    plan, facts = plan_input(LogSource(paths.log, COLUMNS)), read_model_facts(paths.model)
     sharding = plan.sharding()
     place = RunPaths(os.path.join(paths.output, "staging"), paths.output, sharding.shards)
     os.makedirs(place.staging)
@@ -227,10 +231,11 @@ def sequences_with_beam(paths: Paths) -> None:
     from iadsr.pipeline.engines.runner import beam_options, make_runner
     from iadsr.transforms.files.run_paths import RunPaths
     from iadsr.transforms.read.input_plan import plan_input
+    from iadsr.transforms.read.log_source import LogSource
     from iadsr.transforms.read.read_splits import ReadSplits
     from iadsr.transforms.shuffle.slices import SliceByUserShard
 
-    plan, options = plan_input(paths.log, COLUMNS), beam_options([])
+    plan, options = plan_input(LogSource(paths.log, COLUMNS)), beam_options([])
     sharding = plan.sharding()
     place = RunPaths(paths.output, paths.output, sharding.shards)
     with beam.Pipeline(make_runner(options), options=options) as pipeline:
@@ -265,10 +270,11 @@ def sequences_in_a_loop(paths: Paths) -> None:
     """Does the same with the same functions, one after the other, and without checking a row."""
     from iadsr.transforms.files.tables import write_table
     from iadsr.transforms.read.input_plan import plan_input
+    from iadsr.transforms.read.log_source import LogSource
     from iadsr.transforms.read.ordering import order_interactions
 
     os.makedirs(paths.output)
-    shards = _Shards(paths.output, plan_input(paths.log, COLUMNS).sharding())
+    shards = _Shards(paths.output, plan_input(LogSource(paths.log, COLUMNS)).sharding())
     file = pq.ParquetFile(paths.log)
     for group in range(file.num_row_groups):
         shards.add(file.read_row_group(group, use_threads=False))
@@ -367,15 +373,17 @@ def _in_memory(paths: Paths):
     import torch
 
     from iadsr.models.detector.iadsr import IADSR
-    from iadsr.pipeline.commands.train import read_log
     from iadsr.transforms.items.embedding_files import read_embeddings
     from iadsr.transforms.items.joined_items import join_embedding_tables
     from iadsr.transforms.judge.artifacts import COLLABORATIVE
     from iadsr.transforms.read.input_plan import plan_input
+    from iadsr.transforms.read.log_source import LogSource
+    from iadsr.transforms.read.read_log import read_log
 
     torch.set_num_threads(1)
     collaborative = read_embeddings(os.path.join(paths.model, COLLABORATIVE), kind="collaborative")
     catalogue = join_embedding_tables(read_embeddings(paths.embeddings), collaborative)
-    log, _ = read_log(plan_input(paths.log, COLUMNS), COLUMNS)
+    source = LogSource(paths.log, COLUMNS)
+    log, _ = read_log(source, plan_input(source))
     model, packed = IADSR.from_pretrained(paths.model), catalogue.take(catalogue.lookup(log.item_ids))
     return model, log.sequences(COLUMNS), packed.unpack(model.config.collaborative_dimension)

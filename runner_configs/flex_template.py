@@ -2,28 +2,24 @@
 
 import sys
 
+from iadsr.models.core.option import options_of
 from iadsr.pipeline.cli.app import main
-
-# Template parameters are spelt with underscores, our options with dashes; Beam's options keep their underscores.
-_OURS = (
-    "drop_rate",
-    "min_length",
-    "keep_last",
-    "user_column",
-    "item_column",
-    "timestamp_column",
-    "position_column",
-)
+from iadsr.pipeline.commands.command_options import CleanOptions
 
 
 def command_line(parameters: list[str]) -> list[str]:
-    """Turns what the template launcher passes (`--drop_rate=0.1`) into a command line of `iadsr`."""
+    """Turns what the template launcher passes, such as `--drop_rate=0.1`, into a command line of `iadsr`.
+
+    The launcher gives every parameter a value. On the command line a switch has none: it is there or not.
+    """
+    switches = {f"--{option.name}" for option in options_of(CleanOptions).values() if option.type is bool}
     result = ["clean"]
     for parameter in parameters:
-        name, equals, value = parameter.partition("=")
-        if name.removeprefix("--") in _OURS:
-            name = "--" + name.removeprefix("--").replace("_", "-")
-        result.append(name + equals + value)
+        name, _, value = parameter.partition("=")
+        if name in switches and value.lower() in ("true", "false"):
+            result += [name] if value.lower() == "true" else []
+        else:
+            result.append(parameter)
     return result
 
 

@@ -4,12 +4,12 @@ import dataclasses
 import hashlib
 import secrets
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-from apache_beam.pvalue import AsSingleton, TaggedOutput
+from apache_beam.pvalue import AsSingleton, PCollection, TaggedOutput
 from apache_beam.typehints.arrow_type_compatibility import PyarrowBatchConverter
 from apache_beam.typehints.row_type import RowTypeConstraint
 
@@ -48,11 +48,11 @@ _ROWS_PER_TABLE = 10_000
 class CleanedInteractions(NamedTuple):
     """What `CleanInteractions` gives, both PCollections of Arrow tables."""
 
-    interactions: beam.PCollection
+    interactions: PCollection
     """All valid interactions with their columns and the added ones (`ADDED_FIELDS`), one table for each user shard.
     Users are in ascending order of id, and a user's interactions in time order. To get the cleaned log, keep the rows
     whose `keep` is true."""
-    rejected: beam.PCollection
+    rejected: PCollection
     """Rows that could not be used, with the reason (`REJECTED_SCHEMA`). `file` is empty, and `row_number` counts within
     the table that the row came in."""
 
@@ -189,7 +189,7 @@ class CleanInteractions(beam.PTransform):
         return CleanedInteractions(scored.shards | "Judge" >> judge, prepared.rejected)
 
 
-def _as_tables(collection: beam.PCollection, schema: pa.Schema | None) -> tuple[beam.PCollection, pa.Schema]:
+def _as_tables(collection: PCollection, schema: pa.Schema | None) -> tuple[Any, pa.Schema]:
     """Returns interactions as Arrow tables, and their schema."""
     element_type = collection.element_type
     row_type = element_type if isinstance(element_type, RowTypeConstraint) else None

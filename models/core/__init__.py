@@ -1,1 +1,1 @@
-"""What every other room uses: errors, printable text, sequences and their windows, item vectors."""
+"""What every other room uses: errors, printable text, reasons, sequences and windows, item vectors."""

@@ -1,37 +1,39 @@
-"""Configuration files: option values from YAML, below the flags and above the defaults."""
+"""Configuration files: values of options from YAML. They win over defaults, and flags win over them."""
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import yaml
 
 from ...models.core.errors import InputError
+from ...models.core.option import Option
 
 BEAM_SECTION = "beam"
-
-
 MAX_BYTES = 1 << 16
-
 
 MAX_DEPTH = 8
 """Levels of nesting; two are used."""
 
 
-def read_config(path: Path, command: Any, written_for: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_config(
+    path: Path, command: str, options: Mapping[str, Option], others: Mapping[str, Option]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Reads a configuration file for one command.
 
     Args:
         path: YAML file: option names (with dashes or underscores) to values, and Beam's flags under `beam:`.
-        command: The click command, whose option names are the ones allowed.
-        written_for: Another command, whose files will do as well: options that only it has are checked and passed over.
+        command: Name of the command.
+        options: Its options by name.
+        others: Options of other commands that the file may set too. They are checked and then ignored.
 
     Returns:
-        The command's values by parameter name, and the Beam section.
+        The command's values by name, and the Beam section.
 
     Raises:
-        InputError: The file is missing, is not YAML, or sets an option that the command does not have, or to a kind of
-            value that the option does not take.
+        InputError: The file is missing or is not YAML. Or it sets an option that the command does not have, or gives it
+            a kind of value that it does not take.
     """
     try:
         values = _load(path)
@@ -42,7 +44,7 @@ def read_config(path: Path, command: Any, written_for: Any = None) -> tuple[dict
             found=error.strerror,
             fix="check the path given to --config",
         ) from error
-    # Dates that do not exist, and nesting without end, are not errors of YAML's own.
+    # Impossible dates and endless nesting raise errors that are not YAML's own.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(
             f"The configuration {path} is not YAML",
@@ -69,39 +71,27 @@ def read_config(path: Path, command: Any, written_for: Any = None) -> tuple[dict
             found=type(beam).__name__,
             expected="lines of flag: value",
         )
-    own = _options_by_name(command)
-    names = {**(_options_by_name(written_for) if written_for is not None else {}), **own}
+    known = {**others, **options}
     result = {}
     for key, value in values.items():
         name = str(key).replace("-", "_")
-        if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
             raise InputError(
-                f"The configuration {path} sets an option that `iadsr {command.name}` does not have",
+                f"The configuration {path} sets an option that `iadsr {command}` does not have",
                 code="CONFIG-OPTION",
                 found=str(key),
-                expected="one of " + ", ".join(sorted(names)),
+                expected="one of " + ", ".join(sorted(known)),
                 fix=f"did you mean {close[0]}?" if close else f"flags of Beam belong under {BEAM_SECTION}:",
             )
-        checked = _check_value(path, str(key), value, names[name].is_flag)
-        if name in own:
-            result[own[name].name] = checked
+        checked = _check_value(path, str(key), value, known[name])
+        if name in options:
+            result[name] = checked
     return result, beam
 
 
-def _options_by_name(command: Any) -> dict[str, Any]:
-    """Returns a command's options by their long names, which are a file's keys: `user_column` for --user-column."""
-    return {
-        flag.lstrip("-").replace("-", "_"): parameter
-        for parameter in command.params
-        if parameter.name != "config"
-        for flag in (*parameter.opts, *parameter.secondary_opts)
-        if flag.startswith("--")
-    }
-
-
 def _load(path: Path) -> Any:
-    """Reads plain values only: no tag builds an object, and no anchor makes a small file large."""
+    """Reads plain values only: no tag builds an object, and no alias makes a small file large in memory."""
     with path.open("rb") as file:
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
@@ -118,7 +108,7 @@ def _load(path: Path) -> Any:
 
 
 def _refuse_repeated(node: Any) -> None:
-    """Checks that nothing is set twice, of which YAML would take the last without a word."""
+    """Refuses a key that is set twice. YAML would silently take the last value."""
     if not isinstance(node, yaml.MappingNode):
         return
     seen = set()
@@ -130,10 +120,11 @@ def _refuse_repeated(node: Any) -> None:
         _refuse_repeated(value)
 
 
-def _check_value(path: Path, key: str, value: Any, is_flag: bool) -> Any:
-    """Returns the value as the command line would give it; a list of names stands for names between commas."""
-    if isinstance(value, list) and key.replace("-", "_") == "text_columns":
+def _check_value(path: Path, key: str, value: Any, option: Option) -> Any:
+    """Returns the value as the command line would give it. A list of names becomes names between commas."""
+    if isinstance(value, list) and any(get_origin(kind) is tuple for kind in option.kinds):
         return ",".join(map(str, value))
+    is_flag = bool in option.kinds
     if value is not None and (isinstance(value, (list, dict)) or isinstance(value, bool) != is_flag):
         raise InputError(
             f"The configuration {path} sets {key} to what it does not take",

@@ -1,4 +1,4 @@
-"""Turns every failure of a command into a message for its user and an exit code."""
+"""Turns every failure of a command into a message for the user and an exit code."""
 
 import logging
 import re
@@ -17,19 +17,18 @@ _INSTALLED = Path(__file__).parents[2]
 _FLOORS = ("models", "transforms", "pipeline")
 EXIT_INPUT, EXIT_USAGE, EXIT_CONSERVATION, EXIT_BUG, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
-
-# typer brings a click of its own or uses the one that is installed; this is the class of its errors in either.
+# typer brings a click of its own or uses the installed one. This is the base class of its errors in both cases.
 _MISTAKE: type[Exception] = next(
     base for base in typer.BadParameter.__mro__ if issubclass(base, Exception) and base.__name__ == "ClickException"
 )
 
 
 def exit_code_of(command: Callable[[], int | None], console: Console) -> int:
-    """Runs a command; where it fails says so on a console.
+    """Runs a command. If it fails, prints why.
 
     Args:
-        command: Returns its exit code, None for 0.
-        console: Of the standard error.
+        command: Returns its exit code; None means 0.
+        console: Where to print, the standard error.
     """
     try:
         code = command() or 0
@@ -46,16 +45,16 @@ def exit_code_of(command: Callable[[], int | None], console: Console) -> int:
         console.print(Text.assemble(("Error ", "bold red"), f"{PREFIX}BUG: {bug_in_short(error)}"), soft_wrap=True)
         console.print("This is a bug of ours. Run again with --verbose for the stack trace, and report it, please.")
         return EXIT_BUG
-    if code == EXIT_INTERRUPTED:  # which typer, too, makes of an interrupt
-        console.print("Interrupted. The same command goes on where this one stopped, as far as it can.")
+    if code == EXIT_INTERRUPTED:  # typer may have caught the interrupt and returned this code
+        console.print("Interrupted. Run the same command again: it resumes where this one stopped, as far as it can.")
     return code
 
 
 def bug_in_short(error: BaseException) -> str:
-    """Names an unforeseen error's type and place. Its text may hold a user's id or a row, so it is not shown."""
+    """Names the type and place of an unforeseen error. Its text may hold a user's id or a row, so it is not shown."""
     text = "".join(traceback.format_exception(error))
     name = type(error).__name__
-    if "Traceback (most recent call last)" in str(error):  # Beam brings a worker's stack trace as one text
+    if "Traceback (most recent call last)" in str(error):  # Beam passes on a worker's stack trace as one text
         text = str(error)
         last = [line for line in text.splitlines() if line.strip() and not line[0].isspace()][-1]
         name = re.split(r"[:\s]", last, maxsplit=1)[0].rpartition(".")[2]
@@ -65,7 +64,7 @@ def bug_in_short(error: BaseException) -> str:
 
 
 def _our_file(path: str) -> str | None:
-    """Returns the path of one of our source files from the package on, wherever it is installed; None for others."""
+    """Returns the path of one of our source files inside the package; None for other files."""
     parts = PurePath(path).parts
     endings = (PurePath(*parts[first:]) for first in range(len(parts)) if parts[first] in _FLOORS)
     return next((ending.as_posix() for ending in endings if (_INSTALLED / ending).is_file()), None)
@@ -73,10 +72,12 @@ def _our_file(path: str) -> str | None:
 
 def _show(error: IadsrError, console: Console) -> None:
     console.print(Text.assemble(("Error ", "bold red"), str(error)), soft_wrap=True)
+    for note in getattr(error, "__notes__", ()):
+        console.print(Text(note), soft_wrap=True)
 
 
 def _usage_error(error: Any) -> UsageError:
-    """Gives a mistake that the parser of the command line found the form of our errors."""
+    """Makes one of our errors from an error of the parser of the command line."""
     command = error.ctx.command_path if getattr(error, "ctx", None) else "iadsr"
     return UsageError(
         error.format_message().strip().replace("Value error, ", ""),

@@ -1,9 +1,10 @@
-"""The clean command: checks everything that can be checked beforehand, builds the Beam graph, runs it."""
+"""The clean command: checks everything that can be checked in advance, builds the Beam graph, and runs it."""
 
 import dataclasses
 import hashlib
 import platform
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
@@ -12,27 +13,24 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from ...models.core.errors import InputError
-from ...transforms.contract.columns import InteractionColumns
 from ...transforms.contract.output_layout import INTERACTIONS
 from ...transforms.contract.sharding import Sharding
 from ...transforms.files import storage
 from ...transforms.files.listing import match_files
-from ...transforms.items.joined_items import Join
 from ...transforms.judge.artifacts import COLLABORATIVE, ModelFacts, check_embeddings, read_model_facts
-from ...transforms.judge.policy import Policy
-from ...transforms.read.input_plan import InputPlan, OnBadFile, plan_input
-from ...transforms.read.rejected_rows import MAX_REJECTED, check_max_rejected
+from ...transforms.read.input_plan import InputPlan, plan_input
 from ...transforms.run.manifest import Manifest, ModelOrigin, read_manifest
 from ...transforms.run.output_directory import check_place, locked
-from ...transforms.run.pseudonyms import ReportUsers
 from ...transforms.run.run_facts import RunDescription, RunFacts
 from ...transforms.run.run_store import RunStore
-from ...transforms.shuffle.slices import Shuffle
 from ..engines.engine_errors import run_in_thread, translated_errors, translated_submission
 from ..engines.progress import Progress
 from ..engines.runner import is_template, make_runner, runs_here
 from ..engines.watch_files import FileStep, watch_files
 from .clean_graph import build_graph
+from .command_options import CleanOptions
+from .messages import describe_cleaning
+from .results import Result, Table
 
 _SECRET = re.compile("secret|password|token|credential|key|connection_string")
 
@@ -40,65 +38,53 @@ _SECRET = re.compile("secret|password|token|credential|key|connection_string")
 _VERSIONED = ("apache-beam", "pyarrow", "torch", "numpy", "numba", "faiss-cpu", "transformers")
 
 
-@dataclasses.dataclass(frozen=True)
-class CleanOptions:
-    """What `iadsr clean` is asked to do."""
+@dataclasses.dataclass(frozen=True, repr=False)
+class CleanResult(Result):
+    """What `iadsr clean` did."""
 
-    interactions: str
-    """Log to clean: Parquet file, directory or glob."""
-    embeddings: str
-    """Item embeddings, as `iadsr embed` writes them."""
-    model: str
-    """Model directory, as `iadsr train` writes it."""
+    manifest: Manifest | None
+    """All counts and origins, as in manifest.json; None if a job template was written and nothing has run yet."""
     output: str
-    """Directory for the result; must not hold a finished run unless `overwrite`."""
-    columns: InteractionColumns = dataclasses.field(default_factory=InteractionColumns)
-    """Names of the log's columns."""
-    policy: Policy = dataclasses.field(default_factory=Policy)
-    """What is dropped and what is protected."""
-    shards: int | None = None
-    """Number of user shards; None: from the size of the input."""
-    shuffle: Shuffle | None = None
-    """How slices travel; None: claim-check when the pipeline runs locally, else bytes."""
-    overwrite: bool = False
-    """Replace a finished run in `output`."""
-    join: Join | None = None
-    """How items meet their vectors; None: by a shuffle where these are too large to be copied to every machine."""
-    on_bad_file: OnBadFile = "fail"
-    """What to do about files that cannot be used."""
-    report_users: ReportUsers = "hashed"
-    """Who the users in the report's examples are called."""
-    max_rejected: float = MAX_REJECTED
-    """Share of rejected rows above which the run stops."""
+    """Directory of the result."""
 
-    def __post_init__(self):
-        """Refuses values outside their range."""
-        check_max_rejected(self.max_rejected)
+    def __str__(self) -> str:
+        """Says what was dropped, why, and where the result is."""
+        return describe_cleaning(self.manifest, self.output)
+
+    def tables(self) -> Iterator[Table]:
+        """Returns the numbers of interactions, in all and by reason."""
+        if self.manifest is not None:
+            yield [["interactions", ""], *dataclasses.asdict(self.manifest.rows).items()]
+            reasons = dataclasses.asdict(self.manifest.reasons).items()
+            yield [
+                ["", "reason", "interactions"],
+                *((kind, reason, count) for kind, counts in reasons for reason, count in counts.items() if count),
+            ]
 
 
-def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progress) -> Manifest | None:
-    """Cleans a log and returns the manifest, or None where the job runs elsewhere without us waiting.
+def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progress | None = None) -> CleanResult:
+    """Cleans a log.
 
     Raises:
         IadsrError: Input, artifacts, options or the output directory are unusable, or rows do not add up.
     """
-    started = datetime.now(UTC)
+    started, progress = datetime.now(UTC), progress or Progress(None)
     options = dataclasses.replace(options, output=storage.without_trailing_slashes(options.output))
     if not runs_here(beam_options):
         refuse_local_output(options.output, beam_options)
     with progress.task("Checking input"):
-        plan = plan_input(options.interactions, options.columns, options.on_bad_file)
+        plan = plan_input(options.log)
         model = read_model_facts(options.model)
-        item_type = plan.schema.field(options.columns.item).type
+        item_type = plan.schema.field(options.log.columns.item).type
         embeddings = check_embeddings(options.embeddings, model, item_type)
     sharding = plan.sharding(options.shards)
     reads = (*plan.rows_by_file, *(file.path for file in plan.skipped), options.embeddings, options.model)
-    check_place(options.output, options.interactions, reads)
+    check_place(options.output, options.log.path, reads)
     identity = _identity(options, plan, model, sharding)
     with locked(options.output):
         store = RunStore.open(options.output, identity, sharding.shards, overwrite=options.overwrite, say=progress.say)
         if store is None:
-            return read_manifest(options.output)
+            return CleanResult(read_manifest(options.output), options.output)
         facts = RunFacts(
             plan.rows_by_file,
             options.policy,
@@ -106,10 +92,11 @@ def clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progre
             _describe(options, beam_options, model, embeddings, started),
             inputs=plan.files,
             skipped=plan.skipped,
-            max_rejected=options.max_rejected,
+            max_rejected=options.log.max_rejected,
             report_users=options.report_users,
         )
-        return _run(options, beam_options, progress, plan, facts, sharding, store)
+        manifest = _run(options, beam_options, progress, plan, facts, sharding, store)
+        return CleanResult(manifest, options.output)
 
 
 def _run(
@@ -124,7 +111,9 @@ def _run(
     local = runs_here(beam_options)
     with translated_submission():
         pipeline = beam.Pipeline(make_runner(beam_options), options=beam_options)
-    shuffle = options.shuffle or ("claim-check" if local else "bytes")
+    shuffle = options.shuffle
+    if shuffle == "auto":
+        shuffle = "claim-check" if local else "bytes"
     build_graph(pipeline, options, plan, facts, sharding, shuffle, store)
     if not local:
         with translated_submission():
@@ -145,23 +134,23 @@ def _run(
 
 
 def _identity(options: CleanOptions, plan: InputPlan, model: ModelFacts, sharding: Sharding) -> dict[str, str]:
-    """Fingerprints of all that the bytes of a result depend on: a run that was cut off goes on if none has changed."""
+    """Fingerprints everything that the bytes of a result depend on. An interrupted run resumes if none has changed."""
     embeddings = (options.embeddings, storage.join(options.model, COLLABORATIVE))
     parts = {
         "input": [*plan.files, *plan.skipped],
-        "options": [options.columns, options.policy, options.on_bad_file, sharding],
+        "options": [options.log.columns, options.policy, options.log.on_bad_file, sharding],
         "model": [model.fingerprint],
         "embeddings": [info for path in embeddings for info in match_files(path)],
         "versions": [metadata.version(name) for name in ("iadsr", *_VERSIONED)] + [platform.python_version()],
-        # After a crash of the machine, files that were not waited for may be empty; another processor may round
-        # otherwise.
+        # After a crash of the machine, files may be empty that had not reached the disk. Another processor may round
+        # differently.
         "machine": [_boot() if storage.is_local(options.output) else "", platform.machine()],
     }
     return {name: hashlib.sha256(repr(part).encode(errors="replace")).hexdigest() for name, part in parts.items()}
 
 
 def _boot() -> str:
-    """Names the machine's present uptime, where it has a name."""
+    """Returns an id that changes when the machine restarts; the machine's name if it has none."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return file.read().strip()
@@ -182,7 +171,7 @@ def _describe(
         model=ModelOrigin(options.model, model.fingerprint, model.backbone, model.metrics),
         embeddings={"path": options.embeddings, **embeddings},
         options={
-            **dataclasses.asdict(options),
+            **options.recorded(),
             "beam": {
                 name: "(hidden)" if _SECRET.search(name) else value
                 for name, value in beam_options.get_all_options(drop_default=True).items()
@@ -201,7 +190,7 @@ def refuse_local_output(output: str, beam_options: PipelineOptions) -> None:
     """Checks that workers of another runner can write to a directory.
 
     Raises:
-        InputError: It is a local path, which in a worker's container is gone with the container.
+        InputError: It is a local path. In a container, what a worker writes there is lost with the container.
     """
     environment = beam_options.get_all_options().get("environment_type") or "DOCKER"
     if storage.is_local(output) and environment.upper() == "DOCKER":

@@ -1,7 +1,5 @@
 """The Beam graph of the clean command: read, validate, group, join, score, judge, write, finish."""
 
-from typing import TYPE_CHECKING
-
 import apache_beam as beam
 from apache_beam.pvalue import AsList, AsSingleton
 
@@ -17,14 +15,12 @@ from ...transforms.shuffle.slices import Shuffle
 from ...transforms.write.shards import JudgeAndWrite
 from ...transforms.write.summary import MergeSummaries
 from ..report.render import render_report
-
-if TYPE_CHECKING:
-    from .clean import CleanOptions
+from .command_options import CleanOptions
 
 
 def build_graph(
     pipeline: beam.Pipeline,
-    options: "CleanOptions",
+    options: CleanOptions,
     plan: InputPlan,
     facts: RunFacts,
     sharding: Sharding,
@@ -42,11 +38,11 @@ def build_graph(
         shuffle: How slices of the log travel between workers.
         store: The opened output directory.
     """
-    columns, policy = options.columns, options.policy
+    columns, policy = options.log.columns, options.policy
     read = (
         pipeline
         | "Splits" >> beam.Create(plan.splits)  # which spreads them over the workers
-        | "Read" >> ReadSplits(columns, plan.schema, store, options.on_bad_file)
+        | "Read" >> ReadSplits(columns, plan.schema, store, options.log.on_bad_file)
     )
     checked = read.counts | "Check" >> CheckRows(facts, store)
     scored = read.valid | "Score" >> ScoreLog(
@@ -57,7 +53,7 @@ def build_graph(
         facts.noise_reference,
         sharding,
         shuffle,
-        options.join,
+        None if options.join == "auto" else options.join,
         store,
         checked,
     )

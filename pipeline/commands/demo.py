@@ -1,96 +1,85 @@
 """The demo command: embed, train and clean in a row."""
 
-import dataclasses
 import posixpath
 from pathlib import Path
 
 from apache_beam.options.pipeline_options import PipelineOptions
 from rich.console import Console
 
-from ...models.core.errors import InputError
-from ...models.detector.model_config import BackboneName
+from ...models.core.errors import InputError, UsageError
 from ...transforms.contract.columns import InteractionColumns
 from ...transforms.files.storage import is_local
 from ...transforms.judge.policy import Policy
+from ...transforms.read.log_source import LogSource
 from ..engines.progress import Progress
 from ..engines.runner import runs_here
-from .clean import CleanOptions, clean, refuse_local_output
-from .embed import EmbedOptions, embed_catalogue
-from .messages import describe_cleaning, describe_embedding, describe_training
+from .clean import refuse_local_output, run_clean
+from .command_options import CleanOptions, DemoOptions, EmbedOptions, TrainOptions
+from .embed import run_embed
 from .movielens import TERMS, fetch_movielens
-from .train import TrainOptions, train
+from .train import run_train
 
 MOVIELENS_COLUMNS = InteractionColumns(position="position")
 
-
 DROP_RATE = 0.05
-"""Shows what goes first; by default `clean` drops only what is noise with some certainty, which may be nothing."""
-
-
-@dataclasses.dataclass(frozen=True)
-class DemoOptions:
-    """What `iadsr demo` is asked to do."""
-
-    output: str
-    """Directory for data, embeddings, model and result; an earlier demo in it is replaced."""
-    interactions: str | None
-    """Log to clean; None: MovieLens-100K."""
-    items: str | None
-    """Item catalogue; None: MovieLens-100K."""
-    columns: InteractionColumns
-    """Names of the log's columns."""
-    text_columns: tuple[str, ...] | None
-    """Catalogue columns to embed; None: the default of `iadsr embed`."""
-    encoder: str
-    """Name of the text encoder."""
-    backbone: BackboneName
-    """Backbone of the model."""
-    seed: int
-    """Seed of the training."""
+"""Shows what is dropped first. By default `clean` drops only what is noise with some certainty: maybe nothing."""
 
 
 def run_demo(options: DemoOptions, beam_options: PipelineOptions, progress: Progress, out: Console) -> None:
     """Runs the three commands and says what came out.
 
     Raises:
-        IadsrError: As the three commands do, or MovieLens-100K cannot be fetched.
+        IadsrError: One of the commands raises it, or MovieLens-100K cannot be fetched.
     """
-    # Not joined by Beam, which fails on a file system that it does not know: the first command says so better.
+    _check(options)
+    # Not joined by Beam, which fails on a file system that it does not know. The first command has a better error.
     embeddings, model, cleaned = (posixpath.join(options.output, name) for name in ("embeddings", "model", "cleaned"))
     if not runs_here(beam_options):
         refuse_local_output(cleaned, beam_options)
-    columns = options.columns
-    interactions, items = options.interactions, options.items
-    if interactions is None or items is None:
+    if options.interactions is not None and options.items is not None:
+        log, items = LogSource(options.interactions, options.columns), options.items
+    else:
         _refuse_remote(options.output)
         with progress.task("Fetching MovieLens-100K"):
             data = fetch_movielens(Path(options.output) / "movielens-100k")
-        interactions, items, columns = str(data.interactions), str(data.items), MOVIELENS_COLUMNS
+        log, items = LogSource(str(data.interactions), MOVIELENS_COLUMNS), str(data.items)
         out.print(TERMS, style="dim")
 
-    embed_options = EmbedOptions(
-        items=items,
-        output=embeddings,
+    embed = EmbedOptions(
+        items,
+        embeddings,
         text_columns=options.text_columns,
-        item_column=columns.item,
+        item_column=log.columns.item,
         encoder=options.encoder,
     )
-    with progress.task("Embedding items") as task:
-        embedding_summary = embed_catalogue(embed_options, task.advance_to)
-    training_summary = train(
-        TrainOptions(
-            interactions, embeddings, model, columns, backbone=options.backbone, seed=options.seed, overwrite=True
-        ),
-        progress,
-    )
-    policy = Policy(drop_rate=DROP_RATE)
-    manifest = clean(
-        CleanOptions(interactions, embeddings, model, cleaned, columns, policy, overwrite=True), beam_options, progress
-    )
+    train = TrainOptions(log, embeddings, model, overwrite=True, backbone=options.backbone, seed=options.seed)
+    clean = CleanOptions(log, embeddings, model, cleaned, overwrite=True, policy=Policy(drop_rate=DROP_RATE))
+    results = (run_embed(embed, progress), run_train(train, progress), run_clean(clean, beam_options, progress))
     out.print()
-    out.print(describe_embedding(embedding_summary, embeddings))
-    out.print(describe_training(training_summary, model))
-    out.print(describe_cleaning(manifest, cleaned))
+    for result in results:
+        out.print(str(result))
+
+
+def _check(options: DemoOptions) -> None:
+    """Checks that options for the user's own files come with both files.
+
+    Raises:
+        UsageError: They do not.
+    """
+    if (options.interactions is None) != (options.items is None):
+        raise UsageError(
+            "--interactions and --items belong together",
+            code="OPTION-PAIR",
+            found="one of them",
+            fix="give both, or neither for MovieLens-100K",
+        )
+    if options.interactions is None and (options.text_columns or options.columns != InteractionColumns()):
+        raise UsageError(
+            "Columns are named for files of your own",
+            code="OPTION-MOVIELENS",
+            found="no --interactions and --items",
+            fix="name your files too, or no columns for MovieLens-100K",
+        )
 
 
 def _refuse_remote(output: str) -> None:

@@ -1,4 +1,4 @@
-"""The doctor command: checks an installation, and what a long run would read and need, before it is started."""
+"""The doctor command: checks the installation, and what a long run would read and need, before it starts."""
 
 import dataclasses
 import os
@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 from packaging.requirements import Requirement
 
 from ...models.core.errors import IadsrError, InputError
-from ...transforms.contract.columns import InteractionColumns
 from ...transforms.contract.output_layout import MANIFEST
 from ...transforms.files import storage
 from ...transforms.files.local_copy import local_copy
@@ -21,72 +20,48 @@ from ...transforms.items.embedding_files import read_embeddings
 from ...transforms.items.embedding_table import EmbeddingTable
 from ...transforms.items.item_texts import read_item_texts
 from ...transforms.judge.artifacts import ModelFacts, check_embeddings, read_model_facts
-from ...transforms.read.input_plan import InputPlan, OnBadFile, plan_input
+from ...transforms.read.input_plan import InputPlan, plan_input
+from ...transforms.read.log_source import LogSource
 from ...transforms.read.read_splits import read_split
 from ...transforms.run.output_directory import locked
 from ..engines.runner import usable_cores
+from .command_options import DoctorOptions
 from .messages import counted
 
 BASE_BYTES = 700 << 20
-"""What a worker process takes before it holds any data: Python, Beam, Arrow, torch."""
-
+"""Memory of a worker process before it holds any data: Python, Beam, Arrow, torch."""
 
 SHARD_FACTOR = 6
-"""Peak memory of a worker per uncompressed byte of a shard: its slices, the ordered copy, vectors, what is written."""
-
+"""Peak memory of a worker per uncompressed byte of a shard: its slices, the ordered copy, vectors, the output."""
 
 SPLIT_FACTOR = 5
-"""Likewise per uncompressed byte of the row groups that are read together: their columns, the checked copy, its slices.
-Measured are 4 to 4.7, with integer ids and with strings (2 and 8 million rows in one row group)."""
-
+"""The same per uncompressed byte of row groups that are read together: their columns, the checked copy, its slices."""
 
 DISK_FACTOR = 3
 """Bytes written per uncompressed byte of the log: slices, scored shards, and the result before it is compressed."""
 
-
-_DECISION_BYTES = 64  # per row: what is added to each interaction while it waits and when it is written
-
-
-@dataclasses.dataclass(frozen=True)
-class DoctorOptions:
-    """What `iadsr doctor` is asked to look at; None: not at that."""
-
-    interactions: str | None = None
-    """Log that would be cleaned."""
-    items: str | None = None
-    """Item catalogue that would be embedded."""
-    embeddings: str | None = None
-    """Item embeddings."""
-    model: str | None = None
-    """Model directory."""
-    output: str | None = None
-    """Directory that would be written to."""
-    columns: InteractionColumns = dataclasses.field(default_factory=InteractionColumns)
-    """Names of the log's columns; the catalogue's item column is called likewise."""
-    text_columns: tuple[str, ...] | None = None
-    """Text columns of the catalogue; None: as `embed` chooses them."""
-    on_bad_file: OnBadFile = "fail"
-    """What the run would do about files that cannot be used."""
-    workers: int = 1
-    """Processes that the run would use."""
-    shards: int | None = None
-    """User shards of the run; None: from the size of the log."""
+_DECISION_BYTES = 64  # per row: what is added to each interaction
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What one check came to."""
+    """What one check found."""
 
     what: str
-    """What was looked at."""
+    """What was checked."""
     text: str
-    """What is known about it; the error, where there is one."""
+    """What is known about it, or the error."""
     healthy: bool
-    """Whether a run can do with it."""
+    """Whether a run can use it."""
 
 
-def examine(options: DoctorOptions) -> Iterator[Finding]:
-    """Checks one thing after the other; what depends on something that is ill is passed over."""
+def examine(options: DoctorOptions, workers: int = 1) -> Iterator[Finding]:
+    """Checks one thing after the other. What depends on something that failed its check is not checked.
+
+    Args:
+        options: What to look at.
+        workers: Number of processes that a run would use.
+    """
     yield from _check("Python", _python)
     for requirement in metadata.requires("iadsr") or ():
         parsed = Requirement(requirement)
@@ -98,9 +73,8 @@ def examine(options: DoctorOptions) -> Iterator[Finding]:
     first_rows: list[pa.Table] = []
     model: list[ModelFacts] = []
     table: list[EmbeddingTable] = []
-    if options.interactions is not None:
-        path = options.interactions
-        yield from _check("Log", lambda: _log(path, options, plan, first_rows))
+    if (log := options.log) is not None:
+        yield from _check("Log", lambda: _log(log, plan, first_rows))
     if options.items is not None:
         items = options.items
         yield from _check("Catalogue", lambda: _catalogue(items, options))
@@ -122,7 +96,8 @@ def examine(options: DoctorOptions) -> Iterator[Finding]:
         if plan and storage.is_local(output):
             yield from _check("Disk", lambda: _disk(output, plan[0]))
     if plan:
-        yield from _check("Memory", lambda: _memory(plan[0], table[0] if table else None, options))
+        shards, mapped = plan[0].sharding(options.shards).shards, table[0].vectors.nbytes if table else 0
+        yield from _check("Memory", lambda: _memory(plan[0], shards, mapped, workers))
 
 
 def _check(what: str, check: Callable[[], str]) -> Iterator[Finding]:
@@ -164,13 +139,13 @@ def _encoders() -> str:
     return ", ".join(there)
 
 
-def _log(path: str, options: DoctorOptions, out: list[InputPlan], first_rows: list[pa.Table]) -> str:
-    plan = plan_input(path, options.columns, options.on_bad_file)
-    valid, rejected = read_split(plan.splits[0], options.columns, plan.schema, options.on_bad_file)
+def _log(log: LogSource, out: list[InputPlan], first_rows: list[pa.Table]) -> str:
+    plan = plan_input(log)
+    valid, rejected = read_split(plan.splits[0], log.columns, plan.schema, log.on_bad_file)
     out.append(plan)
     first_rows.append(valid)
     skipped = f", {counted(len(plan.skipped), 'file')} left out" if plan.skipped else ""
-    types = ", ".join(f"{name} {plan.schema.field(name).type}" for name in options.columns.required)
+    types = ", ".join(f"{name} {plan.schema.field(name).type}" for name in log.columns.required)
     first = f"; of the first {len(valid) + len(rejected):,} rows {len(rejected):,} unusable"
     return f"{plan.rows:,} rows in {counted(len(plan.rows_by_file), 'file')}{skipped}, {types}{first}"
 
@@ -241,7 +216,7 @@ def _output(output: str) -> str:
 
 
 def _nearest(output: str) -> str:
-    """Returns the directory itself, or the first above it that there is."""
+    """Returns the directory itself, or the first one above it that exists."""
     place = os.path.abspath(output)
     while not os.path.exists(place):
         place = os.path.dirname(place)
@@ -262,13 +237,11 @@ def _disk(output: str, plan: InputPlan) -> str:
     return f"{_size(free)} free, about {_size(need)} needed"
 
 
-def _memory(plan: InputPlan, table: EmbeddingTable | None, options: DoctorOptions) -> str:
-    shards = plan.sharding(options.shards).shards
+def _memory(plan: InputPlan, shards: int, vector_bytes: int, workers: int) -> str:
     scoring = SHARD_FACTOR * (plan.uncompressed_bytes + _DECISION_BYTES * plan.rows) / shards
     reading = SPLIT_FACTOR * max(split.uncompressed_bytes for split in plan.splits)
-    vectors = table.vectors.nbytes if table is not None else 0
-    # Vectors are mapped, once for all workers.
-    need = int(options.workers * (BASE_BYTES + max(scoring, reading)) + 2 * vectors)
+    # Vectors are memory-mapped: all workers share one copy.
+    need = int(workers * (BASE_BYTES + max(scoring, reading)) + 2 * vector_bytes)
     available = _available_memory()
     if available is None:
         return f"about {_size(need)} needed, how much is free is not known here"
@@ -277,7 +250,7 @@ def _memory(plan: InputPlan, table: EmbeddingTable | None, options: DoctorOption
             "Memory may not suffice",
             code="DOCTOR-MEMORY",
             found=f"{_size(available)} available",
-            expected=f"about {_size(need)} for {counted(options.workers, 'worker')} and {counted(shards, 'shard')}",
+            expected=f"about {_size(need)} for {counted(workers, 'worker')} and {counted(shards, 'shard')}",
             fix="write the log in smaller row groups, which are read whole, or use fewer workers"
             if reading > scoring
             else "use more --shards, so that each is smaller, or fewer workers",

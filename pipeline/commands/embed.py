@@ -1,8 +1,7 @@
-"""The embed command: an item catalogue in, item embeddings out; a rerun embeds only texts that are new."""
+"""The embed command: an item catalogue in, item embeddings out. A rerun embeds only texts that are new."""
 
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,42 +10,30 @@ import pyarrow.compute as pc
 
 from ...models.core.errors import IadsrError
 from ...models.encoders.load_encoder import load_encoder
-from ...models.encoders.packaged import DEFAULT_ENCODER
 from ...models.encoders.text_encoder import TextEncoder
 from ...transforms.files.storage import TEMPORARY_PREFIX, delete, join, list_names
 from ...transforms.items.embedding_files import PART_NAME, read_embeddings, read_kind, write_embeddings
 from ...transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable, fingerprint
 from ...transforms.items.item_texts import ItemTexts, read_item_texts
 from ...transforms.run.output_directory import locked, refuse_foreign, refuse_inside
+from ..engines.progress import Progress, Task
+from .command_options import EmbedOptions
+from .messages import describe_embedding
+from .results import Result
 
 UNFINISHED = ".unfinished"
 """Folder in the output directory for what a run has embedded so far."""
 
-
 CHUNK_TEXTS = 16_384
-"""Texts between two savings: enough of every length for full batches, and minutes of work on one core."""
+"""Texts between two saves: enough of every length for full batches, and minutes of work on one core."""
 
 
-@dataclass(frozen=True)
-class EmbedOptions:
-    """What `iadsr embed` can be told."""
-
-    items: str
-    """Item catalogue: a Parquet file, a directory or a glob, on any file system that Beam knows."""
-    output: str
-    """Directory of the embeddings; vectors of an earlier run in it are used again."""
-    text_columns: tuple[str, ...] | None = None
-    """Columns whose text is embedded, in this order; None: `title` and `category` as far as they are there, else all
-    columns that hold text."""
-    item_column: str = "item_id"
-    """Column of the item ids: string or integer."""
-    encoder: str = DEFAULT_ENCODER
-    """minilm, smollm2, a local model directory, or a Hugging Face model name."""
-
-
-@dataclass(frozen=True)
-class EmbedSummary:
+@dataclass(frozen=True, repr=False)
+class EmbedSummary(Result):
     """What `iadsr embed` did: items = embedded + reused + without_text."""
+
+    output: str
+    """Directory of the embeddings."""
 
     items: int
     """Items in the catalogue."""
@@ -73,31 +60,30 @@ class EmbedSummary:
     replaced: str | None
     """Why vectors that were in the output directory could not be used again; None if there were none or they could."""
 
+    def __str__(self) -> str:
+        """Says how many items were embedded, reused, or have no text."""
+        return describe_embedding(self, self.output)
 
-def embed_catalogue(options: EmbedOptions, progress: Callable[[int, int], None] | None = None) -> EmbedSummary:
+
+def run_embed(options: EmbedOptions, progress: Progress | None = None) -> EmbedSummary:
     """Embeds the text of every item of a catalogue and writes the vectors.
 
-    A vector that is there from an earlier run is used again if encoder, revision, pooling and text are the same; items
-    that the catalogue no longer holds go. A run that was interrupted goes on where it last saved.
-
-    Args:
-        options: Input, output and encoder.
-        progress: Called with the number of texts embedded and their total.
+    A vector of an earlier run is used again if encoder, revision, pooling and text are the same. Items that the
+    catalogue no longer holds are removed. A run that was interrupted resumes where it last saved.
 
     Raises:
         InputError: The catalogue, the encoder or the output directory cannot be used as given.
     """
-    refuse_inside(options.output, options.items, ["part-00000.parquet"])
-    _check_output(options.output)
-    catalogue = read_item_texts(options.items, item_column=options.item_column, text_columns=options.text_columns)
-    encoder = load_encoder(options.encoder)
-    with locked(options.output):
-        return _embed_and_write(options.output, catalogue, encoder, progress)
+    with (progress or Progress(None)).task("Embedding items") as task:
+        refuse_inside(options.output, options.items, ["part-00000.parquet"])
+        _check_output(options.output)
+        catalogue = read_item_texts(options.items, item_column=options.item_column, text_columns=options.text_columns)
+        encoder = load_encoder(options.encoder)
+        with locked(options.output):
+            return _embed_and_write(options.output, catalogue, encoder, task)
 
 
-def _embed_and_write(
-    output: str, catalogue: ItemTexts, encoder: TextEncoder, progress: Callable[[int, int], None] | None
-) -> EmbedSummary:
+def _embed_and_write(output: str, catalogue: ItemTexts, encoder: TextEncoder, task: Task) -> EmbedSummary:
     metadata = EmbeddingMetadata(
         "semantic", encoder.name, encoder.revision, encoder.pooling, encoder.dimension, catalogue.text_columns
     )
@@ -114,10 +100,10 @@ def _embed_and_write(
     started = time.monotonic()
     if len(missing):
         texts = distinct.take(pa.array(missing))
-        vectors[missing] = _encode(encoder, texts, metadata, join(output, UNFINISHED), progress)
+        vectors[missing] = _encode(encoder, texts, metadata, join(output, UNFINISHED), task)
     seconds = time.monotonic() - started
 
-    # A text may hold no token that the encoder knows: its zeros count as no vector.
+    # A text may hold no token that the encoder knows. Its vector of zeros counts as none.
     present = (rows >= 0) & np.any(vectors, axis=1)[rows]
     item_vectors = vectors[rows]  # [V, D]
     item_vectors[~present] = 0
@@ -125,6 +111,7 @@ def _embed_and_write(
     write_embeddings(table, output)
     delete(join(output, UNFINISHED))
     return EmbedSummary(
+        output=output,
         items=len(table),
         embedded=int((present & ~reused[rows]).sum()),
         reused=int((present & reused[rows]).sum()),
@@ -147,20 +134,20 @@ def _check_output(output: str) -> None:
 
 
 def _foreign(output: str, name: str) -> str | None:
-    """Returns what a file is, None if it is ours."""
+    """Says what a file is; None if it is ours."""
     if not re.fullmatch(PART_NAME, name):
         return name
     try:
         kind = read_kind(join(output, name))
     except IadsrError:
-        return None  # damaged, and by its name a part of ours: it will be replaced
+        return None  # damaged, but named like a part of ours: it will be replaced
     if kind == "semantic":
         return None
     return f"{name} with {f'{kind} embeddings' if kind else 'other data'}"
 
 
 def _read_earlier(output: str, metadata: EmbeddingMetadata) -> tuple[EmbeddingTable | None, str | None]:
-    """Returns the vectors of an earlier run, or why there are some that cannot be used."""
+    """Returns the vectors of an earlier run, or None and the reason why they cannot be used, if there are any."""
     if not any(not name.startswith(".") for name in list_names(output)):
         return None, None
     try:
@@ -175,7 +162,7 @@ def _read_earlier(output: str, metadata: EmbeddingMetadata) -> tuple[EmbeddingTa
 
 
 def _reuse(vectors: np.ndarray, texts: pa.Array, table: EmbeddingTable, table_texts: pa.Array) -> np.ndarray:
-    """Copies the vectors of those texts that a table has into vectors [n, D]; returns which, bool [n]."""
+    """Copies the vectors that a table has for some of the texts into vectors [n, D]; returns for which, bool [n]."""
     usable = table_texts.filter(pa.array(table.present)).cast(texts.type)
     source = pc.index_in(texts, value_set=usable).fill_null(-1).to_numpy()
     vectors[source >= 0] = table.vectors[table.present][source[source >= 0]]
@@ -187,9 +174,9 @@ def _encode(
     texts: pa.Array,
     metadata: EmbeddingMetadata,
     unfinished: str,
-    progress: Callable[[int, int], None] | None,
+    task: Task,
 ) -> np.ndarray:
-    """Embeds distinct texts in chunks, float32 [n, D]; saves what is done, so that an interrupted run can go on.
+    """Embeds distinct texts in chunks, float32 [n, D]. Saves what is done, so that an interrupted run can resume.
 
     What is saved is an embedding table per chunk, whose item ids are the texts themselves.
     """
@@ -201,8 +188,7 @@ def _encode(
         chunk = texts.take(pa.array(rows))
 
         def report(count: int, _: int, before: int = len(texts) - len(missing) + start) -> None:
-            if progress is not None:
-                progress(before + count, len(texts))
+            task.advance_to(before + count, len(texts))
 
         vectors[rows] = encoder.encode(chunk.to_pylist(), report)
         if start + len(rows) < len(missing):
@@ -212,14 +198,14 @@ def _encode(
 
 
 def _restore(vectors: np.ndarray, texts: pa.Array, metadata: EmbeddingMetadata, unfinished: str) -> np.ndarray:
-    """Copies what an interrupted run saved into vectors [n, D]; returns which texts that was, bool [n]."""
+    """Copies what an interrupted run saved into vectors [n, D]; returns for which texts, bool [n]."""
     if list_names(unfinished):
         try:
             table = read_embeddings(unfinished)
             if table.metadata.space == metadata.space:
                 return _reuse(vectors, texts, table, table.item_ids)
         except IadsrError:
-            pass  # the work is lost, nothing else
+            pass  # only the saved work is lost
         delete(unfinished)
     return np.zeros(len(texts), bool)
 

@@ -5,7 +5,6 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from ...models.core.errors import UsageError
+from ...models.core.errors import IadsrError, UsageError
 from ...models.core.sequences import Sequences
-from ...models.detector.model_config import BackboneName
 from ...models.evaluation.bootstrap import Estimate, Resampled, judge
 from ...models.evaluation.comparison import Treatment, compare_treatments
 from ...models.evaluation.downstream_recommender import DownstreamConfig
@@ -27,140 +25,67 @@ from ...transforms.contract.output_layout import INTERACTIONS
 from ...transforms.contract.python_values import replace_non_finite
 from ...transforms.files.storage import write_atomically
 from ...transforms.files.tables import write_table
-from ...transforms.read.input_plan import OnBadFile, SkippedFile, plan_input
-from ...transforms.read.rejected_rows import MAX_REJECTED, check_max_rejected
+from ...transforms.read.input_plan import plan_input
+from ...transforms.read.log_source import LogSource
+from ...transforms.read.read_log import read_log
 from ..engines.progress import Progress
 from ..engines.runner import refuse_other_runners
-from .clean import CleanOptions, clean
-from .train import TrainOptions, read_log, train
-
-MAIN_METRIC = "NDCG@10"
-"""What the verdict and the recovered share are about."""
-
-
-RAW, DROPPED, WEIGHTED, ORACLE, RANDOM = "raw", "dropped", "weighted", "oracle", "random"
-
+from .clean import run_clean
+from .command_options import CleanOptions, EvaluateOptions, TrainOptions
+from .evaluation import DROPPED, MAIN_METRIC, ORACLE, RANDOM, RAW, WEIGHTED, Evaluation, TreatmentResult
+from .train import run_train
 
 _COLUMNS = InteractionColumns()
 
-
-# Training spawns its own streams from small seeds; this keeps what is inserted here clear of all of them.
+# Training derives its random streams from small seeds. This keeps the stream of inserted noise apart from all of them.
 _STREAM = 0xE7A1
 
 
-@dataclasses.dataclass(frozen=True)
-class EvaluateOptions:
-    """What `iadsr evaluate` is asked to do."""
-
-    interactions: str
-    """Log to evaluate on: Parquet file, directory or glob."""
-    embeddings: str
-    """Item embeddings, as `iadsr embed` writes them."""
-    columns: InteractionColumns = dataclasses.field(default_factory=InteractionColumns)
-    """Names of the log's columns."""
-    recommender: BackboneName = "sasrec"
-    """The recommender whose gain is measured."""
-    inject: float | None = None
-    """Share of the interactions that are inserted as noise first; None: the log is taken as it is."""
-    seeds: int = 3
-    """Trainings of the recommender on each log; figures are means over them."""
-    seed: int = 0
-    """Seed of the detector, of inserted noise and of the first training of the recommender."""
-    backbone: BackboneName = "gru4rec"
-    """Backbone of the detector."""
-    downstream: DownstreamConfig = dataclasses.field(default_factory=DownstreamConfig)
-    """How the recommender is trained; its `recommender` is replaced by the one above."""
-    on_bad_file: OnBadFile = "fail"
-    """What to do about files of the log that cannot be used."""
-    max_rejected: float = MAX_REJECTED
-    """Share of rejected rows above which the evaluation does not begin."""
-
-    def __post_init__(self):
-        """Refuses values outside their range."""
-        check_max_rejected(self.max_rejected)
-        if self.inject is not None and not 0 < self.inject < 1:
-            raise UsageError(
-                "--inject is out of range",
-                code="OPTION-INJECT",
-                fix="give --inject a share such as 0.2",
-                found=f"{self.inject:g}",
-                expected="0 < rate < 1",
-            )
-        if self.seeds < 1:
-            raise UsageError(
-                "--seeds is out of range",
-                code="OPTION-SEEDS",
-                fix="give --seeds a whole number such as 3",
-                found=str(self.seeds),
-                expected="1 or more",
-            )
-
-
-@dataclasses.dataclass(frozen=True)
-class TreatmentResult:
-    """What one way of cleaning is worth."""
-
-    name: str
-    """raw, dropped, weighted, oracle or random."""
-    interactions: int
-    """Interactions that are left to train on."""
-    metrics: dict[str, Estimate]
-    """HR and NDCG at each cutoff, mean over users and seeds."""
-    lifts: dict[str, Estimate]
-    """Relative difference of each metric to the raw log."""
-    verdict: str | None
-    """What the lift in the main metric means; None for the raw log itself."""
-    recovered: Estimate | None
-    """Share of the oracle's gain in the main metric; None where there is no oracle to compare with."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """What came out of an evaluation."""
-
-    recommender: str
-    """The recommender that was trained."""
-    users: int
-    """Users who were tested."""
-    items: int
-    """Items of the log."""
-    training_interactions: int
-    """Interactions to train on, inserted ones included."""
-    inserted: int
-    """Interactions inserted as noise."""
-    recommends_seen: bool
-    """Whether items that a user already has could be recommended."""
-    seeds: int
-    """Trainings on each log."""
-    treatments: list[TreatmentResult]
-    """The raw log first."""
-    rejected: dict[str, int]
-    """Rows of the log that could not be used, by reason."""
-    skipped: tuple[SkippedFile, ...]
-    """Files of the log that were left out."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns everything as JSON-able values."""
-        return dataclasses.asdict(self)
-
-
-def evaluate(options: EvaluateOptions, beam_options: PipelineOptions, progress: Progress) -> Evaluation:
+def run_evaluate(
+    options: EvaluateOptions, beam_options: PipelineOptions, progress: Progress | None = None
+) -> Evaluation:
     """Measures what cleaning a log gains a recommender.
 
-    The last two interactions of each user are kept back; the detector is trained on the rest, and cleans the rest, with
-    the same code and the same defaults as the commands `train` and `clean`.
+    The last two interactions of each user are kept back. The detector is trained on the rest, and the rest is cleaned
+    with it, by the same code and with the same defaults as in the commands `train` and `clean`.
 
     Raises:
-        IadsrError: Log, embeddings or options are unusable, or the log is too small.
+        IadsrError: Log, embeddings or options are unusable, the log is too small, or the figures cannot be written. In
+            the last case the error carries the figures as a note.
     """
     refuse_other_runners("evaluate", beam_options)
+    path = Path(options.output) if options.output is not None else None
+    if path:
+        check_json_output(path)
+    evaluation = measure(options, beam_options, progress or Progress(None))
+    if path:
+        try:
+            write_json(evaluation, path)
+        except IadsrError as error:
+            error.add_note(f"The figures themselves are these:\n{evaluation}")  # hours of work
+            raise
+    return evaluation
+
+
+def measure(
+    options: EvaluateOptions,
+    beam_options: PipelineOptions,
+    progress: Progress,
+    downstream: DownstreamConfig | None = None,
+) -> Evaluation:
+    """Does what `run_evaluate` says, and writes no file.
+
+    Args:
+        options: What to measure.
+        beam_options: How to run the cleaning.
+        progress: Where to show progress.
+        downstream: How the recommender is trained, but for its `recommender`, which is that of the options.
+    """
     with progress.task("Reading the log") as task:
-        plan = plan_input(options.interactions, options.columns, options.on_bad_file)
-        ordered, rejected = read_log(
-            plan, options.columns, on_bad_file=options.on_bad_file, max_rejected=options.max_rejected
-        )
+        plan = plan_input(options.log)
+        ordered, rejected = read_log(options.log, plan)
         log = Sequences(ordered.items, ordered.offsets)
-        HeldOutLog.split(log)  # too small a log is refused before anything is inserted
+        HeldOutLog.split(log)  # a log that is too small is refused before anything is inserted
         noisy = insert_noise(
             log,
             options.inject or 0.0,
@@ -182,7 +107,7 @@ def evaluate(options: EvaluateOptions, beam_options: PipelineOptions, progress: 
             Treatment.dropping(ORACLE, noisy.inserted),
             Treatment.dropping(RANDOM, _as_many_at_random(weight == 0, held_out.training, options.seed)),
         ]
-    config = dataclasses.replace(options.downstream, recommender=options.recommender)
+    config = dataclasses.replace(downstream or DownstreamConfig(), recommender=options.recommender)
     seeds = [options.seed + number for number in range(options.seeds)]
     with progress.task(f"Training {options.recommender}", total=1.0) as task:
         figures = compare_treatments(held_out, treatments, config, seeds, task.update)
@@ -202,10 +127,10 @@ def evaluate(options: EvaluateOptions, beam_options: PipelineOptions, progress: 
 
 
 def check_json_output(path: Path) -> None:
-    """Checks before the work begins that figures can be written to a file after it.
+    """Checks that figures can be written to a file. This runs before the work begins.
 
     Raises:
-        UsageError: It is a directory, a link or a device, or in no directory that may be written to.
+        UsageError: It is a directory, a link or a device, or its directory is missing or cannot be written to.
     """
     try:
         found = _what_forbids(path)
@@ -222,7 +147,7 @@ def check_json_output(path: Path) -> None:
 
 
 def _what_forbids(path: Path) -> str | None:
-    """What stands in the way of a file; it is replaced as a whole, which does away with links and devices."""
+    """Says why a file cannot be written; None if it can. A link or a device would be lost, as writing replaces it."""
     if path.is_dir():
         return f"{path} is a directory"
     if path.is_symlink() or (path.exists() and not path.is_file()):
@@ -234,7 +159,7 @@ def _what_forbids(path: Path) -> str | None:
 
 
 def write_json(evaluation: Evaluation, path: Path) -> None:
-    """Writes all figures; what is not defined is null.
+    """Writes all figures as JSON. Figures that are not defined are null.
 
     Raises:
         InputError: The file cannot be written.
@@ -251,7 +176,7 @@ def _clean_training_part(
     beam_options: PipelineOptions,
     progress: Progress,
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
-    """Trains a detector on what may be trained on, and cleans that with it.
+    """Trains a detector on the training part, and cleans that part with it.
 
     Returns:
         What it drops, bool [N], and the weight that it gives to each interaction, float32 [N].
@@ -262,14 +187,14 @@ def _clean_training_part(
         columns = {
             _COLUMNS.user: held_out.log.users[rows],
             _COLUMNS.item: item_ids.take(pa.array(held_out.log.items[rows])),
-            _COLUMNS.timestamp: rows,  # orders a user's interactions, and says afterwards which is which
+            _COLUMNS.timestamp: rows,  # orders each user's interactions, and identifies them afterwards
         }
         write_table(log, pa.table(columns))
-        train(
-            TrainOptions(log, options.embeddings, model, _COLUMNS, backbone=options.backbone, seed=options.seed),
-            progress,
+        source = LogSource(log, _COLUMNS)
+        run_train(
+            TrainOptions(source, options.embeddings, model, backbone=options.backbone, seed=options.seed), progress
         )
-        manifest = clean(CleanOptions(log, options.embeddings, model, cleaned, _COLUMNS), beam_options, progress)
+        manifest = run_clean(CleanOptions(source, options.embeddings, model, cleaned), beam_options, progress).manifest
         if manifest and (why := manifest.noise_share.unknown_because):
             progress.say(f"The share of noise is not known ({why}): nothing is dropped, and all weights are 1.")
         judged = pq.read_table(os.path.join(cleaned, INTERACTIONS), columns=[_COLUMNS.timestamp, "keep", "weight"])
@@ -282,7 +207,7 @@ def _clean_training_part(
 def _as_many_at_random(
     dropped: npt.NDArray[np.bool_], training: npt.NDArray[np.bool_], seed: int
 ) -> npt.NDArray[np.bool_]:
-    """Drops as many interactions of the training part as `dropped` does, whichever."""
+    """Drops as many interactions of the training part as `dropped` does, chosen at random."""
     generator = np.random.default_rng([_STREAM, seed, 1])
     random = np.zeros(len(dropped), bool)
     random[generator.choice(np.flatnonzero(training), int(dropped.sum()), replace=False)] = True
@@ -295,7 +220,7 @@ def _results(
     training: npt.NDArray[np.bool_],
     seed: int,
 ) -> list[TreatmentResult]:
-    """Estimates everything from figures [treatments, seeds, U, 6], all by the same resamples."""
+    """Estimates everything from figures [treatments, seeds, U, 6], with the same resamples throughout."""
     count, seeds, users, metrics = figures.shape
     resampled = Resampled.draw(figures.transpose(1, 2, 0, 3).reshape(seeds, users, count * metrics), seed)
     names = [treatment.name for treatment in treatments]
@@ -321,5 +246,5 @@ def _results(
 
 
 def _within_range(estimate: Estimate) -> Estimate:
-    """Cuts an interval of HR or NDCG where few trainings stretch it beyond what either can be."""
+    """Limits an interval to [0, 1], the range of HR and NDCG. With few trainings it may reach beyond."""
     return dataclasses.replace(estimate, low=max(estimate.low, 0.0), high=min(estimate.high, 1.0))

@@ -30,28 +30,20 @@ TERMS = (
     "https://doi.org/10.1145/2827872 (terms: https://files.grouplens.org/datasets/movielens/ml-100k-README.txt)"
 )
 
-
 REQUIREMENT = "recbole==1.2.1"
-
 
 WHEEL_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
 
-
 INTERACTIONS_MEMBER = "recbole/dataset_example/ml-100k/ml-100k.inter"
 
-
 ITEMS_MEMBER = "recbole/dataset_example/ml-100k/ml-100k.item"
-
 
 # RecBole's own spelling, in the title and the year of the one film that GroupLens could not identify (item 267).
 _UNKNOWN = ("unkonwn", "unknown")
 
-
 _OWN_DATA = "Use your own data instead: --interactions PATH --items PATH."
 
-
 _SOURCE_KEY = b"iadsr_source"
-
 
 INTERACTIONS_SCHEMA = pa.schema(
     [
@@ -63,7 +55,6 @@ INTERACTIONS_SCHEMA = pa.schema(
     ]
 )
 
-
 ITEMS_SCHEMA = pa.schema(
     [("item_id", pa.string()), ("title", pa.string()), ("category", pa.string()), ("year", pa.int32())]
 )
@@ -71,20 +62,20 @@ ITEMS_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class MovieLens:
-    """Where the two Parquet files lie."""
+    """The two Parquet files."""
 
     interactions: Path
     items: Path
 
 
 def fetch_movielens(directory: str | os.PathLike[str]) -> MovieLens:
-    """Puts MovieLens-100K into a directory as Parquet; a directory that already holds it is used as it is.
+    """Writes MovieLens-100K into a directory as Parquet. A directory that already holds it is left as it is.
 
     Args:
-        directory: Where to write `interactions.parquet` and `items.parquet`; made when missing.
+        directory: Where to write `interactions.parquet` and `items.parquet`; created if missing.
 
     Raises:
-        InputError: The download failed, the wheel is not the one we know, or the directory cannot be written to.
+        InputError: The download failed, the wheel has another checksum, or the directory cannot be written to.
     """
     directory = Path(directory)
     data = MovieLens(directory / "interactions.parquet", directory / "items.parquet")
@@ -115,7 +106,7 @@ def _fetch(directory: Path, data: MovieLens) -> None:
                 fix=f"Check the package index in your pip configuration. {_OWN_DATA}",
             )
         interactions, items = read_wheel(wheel)
-        # Complete files appear under their names or none: an interrupted fetch is fetched again.
+        # Files get their names when they are complete: an interrupted fetch starts again.
         for table, path in ((interactions, data.interactions), (items, data.items)):
             partial = Path(scratch) / path.name
             pq.write_table(table.replace_schema_metadata({_SOURCE_KEY: WHEEL_SHA256.encode()}), partial)
@@ -126,7 +117,7 @@ def read_wheel(wheel: Path) -> tuple[pa.Table, pa.Table]:
     """Reads interactions and items out of a RecBole wheel.
 
     Raises:
-        InputError: The wheel lacks one of the files, or a file lacks one of the columns.
+        InputError: A file is missing in the wheel, or a column in a file.
     """
     ratings = _read_atomic_file(wheel, INTERACTIONS_MEMBER, ("user_id", "item_id", "timestamp", "rating"))
     interactions = pa.Table.from_pydict(
@@ -190,7 +181,7 @@ def _read_atomic_file(wheel: Path, member: str, columns: Iterable[str]) -> dict[
                 fix=f"Check the package index in your pip configuration. {_OWN_DATA}",
                 expected=f"the wheel of {REQUIREMENT}",
             ) from None
-    # Titles hold bare quotation marks, and the format has no quoting: csv's would swallow line ends.
+    # Titles contain quotation marks, and the format has no quoting: with quoting, csv would swallow line ends.
     header, *rows = csv.reader(io.StringIO(content, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE)
     index = {name.partition(":")[0]: position for position, name in enumerate(header)}
     missing = [name for name in columns if name not in index]

@@ -1,32 +1,33 @@
-"""The train command: reads the log with the reader of the pipeline, joins the embeddings, trains, writes the model."""
+"""The train command: reads the log as `clean` does, joins the embeddings, trains, and writes the model."""
 
 import dataclasses
 import re
-from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from ...models.core.errors import IadsrError, InputError
-from ...models.detector.model_config import BackboneName, HeadName, IADSRConfig
+from ...models.detector.model_config import IADSRConfig
 from ...models.detector.model_files import CARD, CONFIG, WEIGHTS, fingerprint_of
 from ...models.noise.share import MIN_REFERENCE
 from ...models.training.train_model import TrainingProgress, TrainingResult, train_model
 from ...models.training.training_config import TrainingConfig
-from ...transforms.contract.columns import InteractionColumns
 from ...transforms.contract.python_values import python_values
 from ...transforms.files import storage
 from ...transforms.items.embedding_files import PART_NAME, read_embeddings, read_kind, write_embeddings
 from ...transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable, align, normalise_item_ids
 from ...transforms.items.embedding_table import fingerprint as embedding_fingerprint
 from ...transforms.judge.artifacts import COLLABORATIVE, check_item_types
-from ...transforms.read.input_plan import InputPlan, OnBadFile, SkippedFile, plan_input
-from ...transforms.read.ordering import OrderedShard, order_interactions
-from ...transforms.read.read_splits import read_split
-from ...transforms.read.rejected_rows import MAX_REJECTED, check_max_rejected, list_reasons, refuse_too_many
+from ...transforms.read.input_plan import SkippedFile, plan_input
+from ...transforms.read.ordering import OrderedShard
+from ...transforms.read.read_log import read_log
 from ...transforms.run.output_directory import locked, refuse_foreign, refuse_inside
 from ..engines.progress import Progress
+from .command_options import TrainOptions
+from .messages import describe_training
+from .results import Result, Table
 
 _STAGES = {
     "collaborative": "next-item prediction",
@@ -36,75 +37,59 @@ _STAGES = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainOptions:
-    """What `iadsr train` is asked to do."""
-
-    interactions: str
-    """Log to learn from: Parquet file, directory or glob."""
-    embeddings: str
-    """Item embeddings, as `iadsr embed` writes them."""
-    output: str
-    """Directory for the model; must be new or empty unless `overwrite`."""
-    columns: InteractionColumns = dataclasses.field(default_factory=InteractionColumns)
-    """Names of the log's columns."""
-    backbone: BackboneName = "gru4rec"
-    """The sequential recommender that the model is built on."""
-    seed: int = 0
-    """Same data and seed give the same model."""
-    overwrite: bool = False
-    """Replace a model in `output`."""
-    head: HeadName = "agreement"
-    """What turns agreement into a noise probability."""
-    on_bad_file: OnBadFile = "fail"
-    """What to do about files of the log that cannot be used."""
-    max_rejected: float = MAX_REJECTED
-    """Share of rejected rows above which the training does not begin."""
-
-    def __post_init__(self):
-        """Refuses values outside their range."""
-        check_max_rejected(self.max_rejected)
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainSummary:
+@dataclasses.dataclass(frozen=True, repr=False)
+class TrainSummary(Result):
     """What came out of a training."""
 
+    output: str
+    """Directory of the model."""
+
     metrics: dict[str, Any]
-    """Counts and held-out measurements, as in the model card."""
+    """Counts and measurements on held-out users, as in the model card."""
     rejected: dict[str, int]
     """Rows that could not be used, by reason."""
     items_without_text: int
     """Items of the log that the embeddings have no vector for."""
     skipped: tuple[SkippedFile, ...] = ()
-    """Files of the log that were left out."""
+    """Files of the log that were skipped."""
     knows_noise: bool = True
-    """Whether enough noise was inserted to know what noise scores, without which no log's share of it is estimated."""
+    """Whether enough noise was inserted to know how noise scores. Without that, the share of noise of no log can be
+    estimated."""
+
+    def __str__(self) -> str:
+        """Says what the model was trained on, how well it detects noise, and where it is."""
+        return describe_training(self, self.output)
+
+    def tables(self) -> Iterator[Table]:
+        """Returns the counts and measurements."""
+        yield [
+            ["measured in training", ""],
+            *((name, f"{v:.4g}" if isinstance(v, float) else v) for name, v in self.metrics.items()),
+        ]
 
 
-def train(options: TrainOptions, progress: Progress) -> TrainSummary:
+def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainSummary:
     """Trains a model on a log and writes it with its collaborative item embeddings.
 
     Raises:
         IadsrError: Log, embeddings, options or the output directory are unusable.
     """
+    progress, columns = progress or Progress(None), options.log.columns
     with progress.task("Reading the log") as task:
-        plan = plan_input(options.interactions, options.columns, options.on_bad_file)
-        for source in (options.interactions, options.embeddings):
+        plan = plan_input(options.log)
+        for source in (options.log.path, options.embeddings):
             refuse_inside(options.output, source, (WEIGHTS, CARD, CONFIG, f"{COLLABORATIVE}/part-00000.parquet"))
         check_output(options.output, options.overwrite)
         embeddings = read_embeddings(options.embeddings, kind="semantic")
-        item_type = plan.schema.field(options.columns.item).type
+        item_type = plan.schema.field(columns.item).type
         check_item_types(options.embeddings, embeddings.item_ids.type, item_type)
-        log, rejected = read_log(
-            plan, options.columns, on_bad_file=options.on_bad_file, max_rejected=options.max_rejected
-        )
-        item_ids = normalise_item_ids(log.item_ids, file=options.interactions, name=options.columns.item)
+        log, rejected = read_log(options.log, plan)
+        item_ids = normalise_item_ids(log.item_ids, file=options.log.path, name=columns.item)
         semantic, has_semantic = _semantic_vectors(item_ids, embeddings, options.embeddings)
         task.note = f"{len(log.items):,} interactions, {len(log.offsets) - 1:,} users, {len(log.item_ids):,} items"
 
     with locked(options.output):
-        # Another run may have ended since.
+        # Another run may have finished since the first check.
         check_output(options.output, options.overwrite)
         result = _train(options, log, semantic, has_semantic, progress)
         result.model.provenance = {
@@ -116,7 +101,8 @@ def train(options: TrainOptions, progress: Progress) -> TrainSummary:
         }
         write_model(options.output, result, item_ids)
     knows_noise = bool(result.model.noise_reference.sum() >= MIN_REFERENCE)
-    return TrainSummary(result.metrics, dict(rejected), int((~has_semantic).sum()), plan.skipped, knows_noise)
+    without_text = int((~has_semantic).sum())
+    return TrainSummary(options.output, result.metrics, dict(rejected), without_text, plan.skipped, knows_noise)
 
 
 def _train(
@@ -124,7 +110,7 @@ def _train(
 ) -> TrainingResult:
     with progress.task("Training", total=1.0) as task:
         result = train_model(
-            log.sequences(options.columns),
+            log.sequences(options.log.columns),
             semantic,
             has_semantic,
             IADSRConfig(backbone=options.backbone, head=options.head),
@@ -136,50 +122,14 @@ def _train(
     return result
 
 
-def read_log(
-    plan: InputPlan,
-    columns: InteractionColumns,
-    also: tuple[str, ...] = (),
-    on_bad_file: OnBadFile = "fail",
-    max_rejected: float = MAX_REJECTED,
-) -> tuple[OrderedShard, Counter[str]]:
-    """Reads a whole log into memory, the required columns and those in `also`, and orders it.
-
-    Returns:
-        The ordered log, and the number of rejected rows by reason.
-
-    Raises:
-        InputError: A file cannot be read, more rows are rejected than the share `max_rejected`, or no row can be used.
-    """
-    fields = [plan.schema.field(name) for name in dict.fromkeys((*columns.required, *also))]
-    # The ids of a whole log may be more than 2 GiB, which Arrow's plain strings cannot hold as one.
-    schema = pa.schema([field.with_type(pa.large_string()) if field.type == pa.string() else field for field in fields])
-    tables: list[pa.Table] = []
-    rejected: Counter[str] = Counter()
-    for split in plan.splits:
-        valid, refused = read_split(split, columns, schema, on_bad_file)
-        tables.append(valid)
-        rejected.update(refused["reason"].to_pylist())
-    refuse_too_many(rejected, plan.rows, max_rejected)
-    table = pa.concat_tables(tables)
-    if not len(table):
-        raise InputError(
-            "No row of the log can be used",
-            code="TRAIN-EMPTY",
-            found=list_reasons(rejected),
-            fix="are the right columns named?",
-        )
-    return order_interactions(table, columns), rejected
-
-
 def check_output(output: str, overwrite: bool) -> None:
     """Checks that a model may be written to a directory: a new one, or one with an earlier model or a part of one.
 
-    A training that was cut off leaves no configuration, and so no model: what it leaves is replaced. It wrote the
-    vectors first, which say what they are; a weights file or a README.md without them is somebody's own.
+    A training that was interrupted leaves no configuration, so it leaves no model, and its files may be replaced. It
+    writes the vectors first, and these say what they are. A weights file or a README.md without them is not ours.
 
     Raises:
-        InputError: It holds something else, or a model that is not to be replaced.
+        InputError: It holds other files, or a model although `overwrite` is false.
     """
     names = [name for name in storage.list_names(output) if not storage.is_temporary(name)]
     vectors = [name for name in names if re.fullmatch(f"{COLLABORATIVE}/{PART_NAME}", name)]
@@ -206,8 +156,12 @@ def _holds_our_vectors(output: str, name: str) -> bool:
 def write_model(output: str, result: TrainingResult, item_ids: pa.Array) -> None:
     """Writes the model directory: weights, configuration, model card, and the collaborative item embeddings.
 
-    The item ids are those of the result's items, as `normalise_item_ids` gives them.
-    The configuration comes last, when all else has reached the disk: a directory without it is no model.
+    The configuration is written last, when everything else is on the disk: a directory without it is not a model.
+
+    Args:
+        output: The directory.
+        result: The model, and the collaborative vectors of the items.
+        item_ids: Ids of those items, as `normalise_item_ids` returns them.
     """
     config = result.model.config
     contents = result.model.to_files()
@@ -225,7 +179,7 @@ def write_model(output: str, result: TrainingResult, item_ids: pa.Array) -> None
 
 
 def _semantic_vectors(item_ids: pa.Array, embeddings: EmbeddingTable, path: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the vectors of the log's items, float32 [V, D], and which have one, bool [V]."""
+    """Returns the vectors of the log's items, float32 [V, D], and which items have one, bool [V]."""
     vectors, present = align(embeddings, item_ids)
     if not present.any():
         raise InputError(

@@ -1,4 +1,4 @@
-"""Runs a pipeline, and gives back as our own errors what Beam makes of them on the way."""
+"""Runs a pipeline. Beam wraps the errors of workers in errors of its own; they are turned back into ours."""
 
 import re
 import threading
@@ -11,19 +11,17 @@ from ...models.core.errors import PREFIX, ArtifactError, ConservationError, Iads
 
 _FAMILY = {error.__name__: error for error in (InputError, ArtifactError, ConservationError)}
 
-
 _IN_TRACEBACK = re.compile(rf"\b({'|'.join(_FAMILY)}): {PREFIX}([A-Z-]+): (.*?)(?= \[while running|\n\n|\Z)", re.S)
-
 
 _PARTS = {"found": "found", "expected": "expected", "try": "fix"}
 
 
 def run_in_thread(pipeline: beam.Pipeline) -> None:
-    """Runs the local runner, which blocks, beside the thread that draws progress and hears an interrupt.
+    """Runs a pipeline in a thread. The local runner blocks; this thread stays free for progress and interrupts.
 
     Raises:
-        IadsrError: One of ours was raised in the pipeline.
-        Exception: Something else was.
+        IadsrError: The pipeline raised one of our errors.
+        Exception: The pipeline raised something else.
     """
     failure: list[BaseException] = []
 
@@ -44,11 +42,11 @@ def run_in_thread(pipeline: beam.Pipeline) -> None:
 
 @contextmanager
 def translated_submission() -> Iterator[None]:
-    """Says in Beam's words why a runner took no job: it is no mistake of ours, and no row has been read yet.
+    """Reports in Beam's words why a runner refused a job. It is no bug of ours, and no row has been read yet.
 
     Raises:
         UsageError: The runner refused the options, or could not be reached.
-        IadsrError: The error that a worker raised, of a runner that waits for its workers.
+        IadsrError: A worker raised it; some runners wait for their workers.
     """
     try:
         with translated_errors():
@@ -68,7 +66,7 @@ def translated_submission() -> Iterator[None]:
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turns our errors back from the text that Beam makes of a worker's exception.
+    """Restores our errors from the text that Beam makes of a worker's exception.
 
     Raises:
         IadsrError: The error that a worker raised.

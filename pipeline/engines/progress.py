@@ -1,4 +1,4 @@
-"""Live progress on the terminal: bars for work that can be counted, a spinner for the rest, lines when piped."""
+"""Live progress: bars for work that can be counted, a spinner for the rest. In a pipe, one line per finished task."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +11,14 @@ from ...models.core.printable import printable
 
 
 class Progress:
-    """Shows tasks one after the other on a console; a console that is no terminal gets a line per finished task."""
+    """Shows tasks one after the other on a console. A console that is no terminal gets a line per finished task.
 
-    def __init__(self, console: Console):
+    Args:
+        console: Where to show them; None: nowhere.
+    """
+
+    def __init__(self, console: Console | None):
+        console = console or Console(quiet=True, force_terminal=False)
         self.console = console
         self._bars = RichProgress(
             SpinnerColumn(finished_text="[green]✓[/green]"),
@@ -39,7 +44,7 @@ class Progress:
 
         Args:
             description: What is being done.
-            total: Amount of work; None when it cannot be known.
+            total: Amount of work; None if it is not known.
         """
         if self._depth == 0:
             self._bars.start()

@@ -5,9 +5,10 @@ import io
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import (
     DirectOptions,
     GoogleCloudOptions,
@@ -19,17 +20,32 @@ from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from ...models.core.errors import UsageError
-from .beam_flags import known_flags, no_such_option
+from .beam_flags import flags_from_config, no_such_option
 
 _LOCAL_RUNNERS = {"direct", "directrunner", "fnapirunner", "bundlebaseddirectrunner", "switchingdirectrunner"}
-"""In small letters, as Beam does not tell these from capital ones."""
+"""In lower case, as Beam ignores the case of these names."""
+
+
+def start_beam(beam: Sequence[str] | Mapping[str, Any] | None, own: Iterable[str] = ()) -> PipelineOptions:
+    """Parses Beam's options, and passes them to its file systems as well, which may find credentials in them.
+
+    Args:
+        beam: Flags such as `--runner=SparkRunner`, or a mapping of names to values; None: Beam's defaults.
+        own: The command's own options such as `--drop-rate`, to suggest if one is misspelt.
+
+    Raises:
+        UsageError: Beam does not know a flag, or the flags ask for a mode that loses rows.
+    """
+    options = beam_options(flags_from_config(beam) if isinstance(beam, Mapping) else list(beam or ()), own)
+    FileSystems.set_options(options)
+    return options
 
 
 def refuse_other_runners(command: str, options: PipelineOptions) -> None:
-    """Checks that no runner is named for a command that does all of its work on this machine.
+    """Checks that no other runner is named for a command that does all of its work on this machine.
 
     Raises:
-        UsageError: One is.
+        UsageError: One is named.
     """
     if not runs_here(options):
         raise UsageError(
@@ -37,7 +53,7 @@ def refuse_other_runners(command: str, options: PipelineOptions) -> None:
             code="BEAM-HERE",
             found=f"--runner={options.view_as(StandardOptions).runner}",
             expected="no other runner: its input has to fit into the memory of this machine",
-            fix="leave out --runner, or give it a sample of the users",
+            fix="leave out --runner, or use a sample of the users",
         )
 
 
@@ -46,10 +62,10 @@ def beam_options(flags: list[str], own: Iterable[str] = ()) -> PipelineOptions:
 
     Args:
         flags: Command line arguments such as `--runner=SparkRunner`.
-        own: The command's own options such as `--drop-rate`, to suggest to those who misspell one.
+        own: The command's own options such as `--drop-rate`, to suggest if one is misspelt.
 
     Raises:
-        UsageError: Beam does not know a flag either, or the flags ask for a mode that loses rows.
+        UsageError: Beam does not know a flag, or the flags ask for a mode that loses rows.
     """
     usage, parsers = io.StringIO(), []
     try:
@@ -71,7 +87,7 @@ def beam_options(flags: list[str], own: Iterable[str] = ()) -> PipelineOptions:
             f"Unexpected argument: {word}",
             code="OPTION-STRAY",
             found=word,
-            fix="every input is named by an option; see --help",
+            fix="give every input by an option; see --help",
         )
 
     direct = options.view_as(DirectOptions)
@@ -91,8 +107,8 @@ def beam_options(flags: list[str], own: Iterable[str] = ()) -> PipelineOptions:
             fix="give --direct_num_workers a number such as 2",
         )
     if runs_here(options):
-        direct.direct_num_workers = direct.direct_num_workers or usable_cores()  # 0 stands for all of them
-        # The worker processes are ours to start (`make_runner`): Beam's own modes choose another program for them.
+        direct.direct_num_workers = direct.direct_num_workers or usable_cores()  # 0 means one on each core
+        # `make_runner` starts the worker processes: Beam's own modes would start another program.
         direct.direct_running_mode = "in_memory"
     else:
         _check_runner(options.view_as(StandardOptions).runner)
@@ -112,38 +128,18 @@ def _check_runner(name: str) -> None:
 
 
 def make_runner(options: PipelineOptions) -> PipelineRunner | str | None:
-    """Returns the runner: for local runs Beam's in-process one, with worker processes where several are asked for.
+    """Returns the runner. For local runs this is Beam's in-process one, with worker processes if several are asked for.
 
-    DirectRunner as Beam understands it would first try to download another engine, and behave differently with and
-    without a network.
+    Beam's DirectRunner would first try to download another engine, and behave differently with and without a network.
     """
     if not runs_here(options):
         return options.view_as(StandardOptions).runner
     if options.view_as(DirectOptions).direct_num_workers == 1:
         return FnApiRunner()
-    # The worker ends when this process does, see `worker`.
+    # The worker ends when this process ends, see `worker`.
     command = f"IADSR_MAIN_PROCESS={os.getpid()} {shlex.quote(sys.executable)} -m {__package__}.worker"
-    # A decorator of Beam's hides the class from type checkers.
+    # A decorator in Beam hides the class from type checkers.
     return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))  # pyright: ignore[reportFunctionMemberAccess]
-
-
-def flags_from_config(section: Mapping[str, Any]) -> list[str]:
-    """Turns the `beam:` mapping of a configuration file into flags.
-
-    Lists repeat the flag, true stands alone. What is false becomes Beam's flag that turns it off, such as
-    `--no_use_public_ips`; where Beam has none, what is not given is off.
-    """
-    flags = []
-    for name, value in section.items():
-        if value is None:
-            continue
-        if value is False:
-            off = f"--no_{name}"
-            flags += [off] if off in known_flags() else []
-            continue
-        for each in value if isinstance(value, list) else [value]:
-            flags.append(f"--{name}" if each is True else f"--{name}={each}")
-    return flags
 
 
 def runs_here(options: PipelineOptions) -> bool:
@@ -153,12 +149,17 @@ def runs_here(options: PipelineOptions) -> bool:
 
 
 def usable_cores() -> int:
-    """How many cores this process may use, which may be fewer than the machine has."""
+    """Number of cores that this process may use; the machine may have more."""
     if hasattr(os, "sched_getaffinity"):  # Linux
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
+def count_workers(options: PipelineOptions) -> int:
+    """Number of worker processes of a local run."""
+    return options.view_as(DirectOptions).direct_num_workers or 1
+
+
 def is_template(options: PipelineOptions) -> bool:
-    """Whether the job is only written down now and started by somebody else later."""
+    """Whether the job is only written as a template now, and started later."""
     return options.view_as(GoogleCloudOptions).template_location is not None

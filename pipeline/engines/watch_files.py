@@ -14,26 +14,26 @@ POLL_SECONDS = 1.0
 
 
 class FileStep(NamedTuple):
-    """A step of a pipeline as the files that it leaves behind."""
+    """A step of a pipeline, seen as the files that it writes."""
 
     directory: str
-    """Where they lie."""
+    """Their directory."""
     prefix: str
     """How their names begin."""
     files: int
-    """How many there are when the step is done."""
+    """Number of files when the step is done."""
     share: float
-    """Of the pipeline's time, about; all steps' together make 1."""
+    """Rough share of the pipeline's time. The shares of all steps add up to 1."""
 
 
 @contextmanager
 def watch_files(progress: Progress, description: str, steps: list[FileStep], rows: int) -> Iterator[None]:
-    """Shows the progress of a pipeline that tells nothing while it runs, by counting the files that it has finished.
+    """Shows the progress of a pipeline by counting the files that it has finished. Beam itself reports nothing.
 
     Args:
         progress: Where to show it.
         description: What is being done.
-        steps: The steps, whose shares make the bar move evenly.
+        steps: The steps. Their shares make the bar move evenly.
         rows: Rows in the whole input.
     """
     stop = threading.Event()
@@ -46,14 +46,14 @@ def watch_files(progress: Progress, description: str, steps: list[FileStep], row
 
         def poll() -> None:
             while not stop.wait(POLL_SECONDS):
-                # What cannot be listed now is listed the next time; a run that cannot go on says so itself.
+                # If files cannot be listed now, the next turn may list them. A failed run reports its own error.
                 with suppress(IadsrError):
                     names = {directory: list_names(directory) for directory in {step.directory for step in steps}}
                     finished = (sum(name.startswith(s.prefix) for name in names[s.directory]) / s.files for s in steps)
                     show(rows * sum(min(part, 1) * step.share for part, step in zip(finished, steps, strict=True)))
 
         thread = threading.Thread(target=poll, daemon=True)
-        # Listing files costs something, and nobody looks at a pipe.
+        # Listing files costs time, and in a pipe nobody watches.
         if progress.console.is_terminal:
             thread.start()
         try:

@@ -129,12 +129,13 @@ def read_log(path: Path, content: bytes) -> str:
     """Plans and reads a log. Each row that the footer counts must be valid or rejected."""
     from iadsr.transforms.contract.columns import InteractionColumns
     from iadsr.transforms.read.input_plan import plan_input
+    from iadsr.transforms.read.log_source import LogSource
     from iadsr.transforms.read.ordering import order_interactions
     from iadsr.transforms.read.read_splits import read_split
 
     path.write_bytes(content)
     columns = InteractionColumns()
-    plan = plan_input(str(path), columns)
+    plan = plan_input(LogSource(str(path), columns))
     rejected = 0
     for split in plan.splits:
         valid, refused = read_split(split, columns, plan.schema, "skip")

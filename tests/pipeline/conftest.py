@@ -12,11 +12,13 @@ import pytest
 from iadsr.models.detector.model_config import IADSRConfig
 from iadsr.models.training.train_model import train_model
 from iadsr.models.training.training_config import TrainingConfig
-from iadsr.pipeline.commands.train import read_log, write_model
+from iadsr.pipeline.commands.train import write_model
 from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.items.embedding_files import write_embeddings
 from iadsr.transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable, fingerprint
 from iadsr.transforms.read.input_plan import plan_input
+from iadsr.transforms.read.log_source import LogSource
+from iadsr.transforms.read.read_log import read_log
 
 USERS, ITEMS, LENGTH, DIMENSION = 400, 40, 8, 16
 
@@ -86,7 +88,8 @@ def make_world(root: Path) -> None:
     )
     write_embeddings(semantic, str(root / "embeddings"))
 
-    ordered, _ = read_log(plan_input(str(root / "log"), InteractionColumns()), InteractionColumns())
+    source = LogSource(str(root / "log"))
+    ordered, _ = read_log(source, plan_input(source))
     result = train_model(
         ordered.sequences(InteractionColumns()),
         semantic.vectors,

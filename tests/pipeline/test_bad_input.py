@@ -7,15 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from rich.console import Console
 
 from iadsr.models.core.errors import InputError
-from iadsr.pipeline.commands.clean import CleanOptions, clean
+from iadsr.pipeline import clean
 from iadsr.pipeline.commands.messages import describe_cleaning, describe_verification
-from iadsr.pipeline.engines.progress import Progress
-from iadsr.pipeline.engines.runner import beam_options
 from iadsr.transforms.judge import score_shards as scoring
-from iadsr.transforms.judge.policy import Policy
 from iadsr.transforms.run.verification import verify_output
 
 USERS = [
@@ -31,9 +27,8 @@ USERS = [
 
 
 def run(world, log, output, **changes):
-    settings = {"embeddings": world.embeddings, "model": world.model, "policy": Policy(drop_rate=0.3), **changes}
-    options = CleanOptions(str(log), output=str(output), **settings)
-    return clean(options, beam_options([]), Progress(Console(quiet=True)))
+    settings = {"embeddings": world.embeddings, "model": world.model, "drop_rate": 0.3, **changes}
+    return clean(interactions=log, output=output, **settings).manifest
 
 
 @pytest.fixture

@@ -13,14 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that
-from rich.console import Console
 
 from iadsr.models.core.errors import InputError
 from iadsr.models.detector.iadsr import IADSR
 from iadsr.models.detector.model_files import read_noise_reference
-from iadsr.pipeline.commands.clean import CleanOptions, clean
-from iadsr.pipeline.engines.progress import Progress
-from iadsr.pipeline.engines.runner import beam_options
+from iadsr.pipeline import clean
 from iadsr.transforms import CleanInteractions, clean_table
 from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.items.embedding_files import read_embeddings
@@ -36,8 +33,8 @@ POLICY = Policy(drop_rate=0.1, min_length=3)
 def cleaned(world, tmp_path_factory) -> pa.Table:
     """What `clean` makes of the world's log."""
     output = str(tmp_path_factory.mktemp("cleaned") / "out")
-    options = CleanOptions(world.interactions, world.embeddings, world.model, output, policy=POLICY)
-    clean(options, beam_options([]), Progress(Console(quiet=True)))
+    paths = {"interactions": world.interactions, "embeddings": world.embeddings, "model": world.model}
+    clean(**paths, output=output, drop_rate=POLICY.drop_rate, min_length=POLICY.min_length)
     return pq.read_table(f"{output}/interactions").sort_by(KEY)
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.io.filesystem import BeamIOError
-from rich.console import Console
 
 from iadsr.models.core.errors import IadsrError
-from iadsr.pipeline.commands.clean import CleanOptions, clean
-from iadsr.pipeline.engines.progress import Progress
+from iadsr.pipeline.commands.clean import run_clean
+from iadsr.pipeline.commands.command_options import CleanOptions
 from iadsr.pipeline.engines.runner import beam_options
 from iadsr.transforms.judge.policy import Policy
+from iadsr.transforms.read.log_source import LogSource
 from iadsr.transforms.run.verification import verify_output
 
 OUTPUT = "memory://bucket/out"
@@ -99,9 +99,9 @@ def run(world, store, tmp_path):
             store.files[f"memory://bucket/{name}/{path.relative_to(root)}"] = path.read_bytes()
 
     def run():
-        paths = (f"memory://bucket/{name}" for name in ("log", "embeddings", "model"))
-        options = CleanOptions(*paths, output=OUTPUT, policy=Policy(drop_rate=0.1), shards=2)
-        return clean(options, beam_options([]), Progress(Console(quiet=True)))
+        log, *paths = (f"memory://bucket/{name}" for name in ("log", "embeddings", "model"))
+        options = CleanOptions(LogSource(log), *paths, output=OUTPUT, policy=Policy(drop_rate=0.1), shards=2)
+        return run_clean(options, beam_options([])).manifest
 
     return run
 

@@ -6,7 +6,6 @@ import os
 import pickle
 import shutil
 import struct
-import types
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +16,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from iadsr.models.core.errors import ArtifactError, InputError
+from iadsr.models.core.option import options_of
 from iadsr.models.detector.iadsr import IADSR
 from iadsr.pipeline.cli.config_file import read_config
+from iadsr.pipeline.commands.command_options import CleanOptions
 from iadsr.transforms.items.embedding_files import read_embeddings
 from iadsr.transforms.judge.artifacts import read_model_facts
 
@@ -232,8 +233,6 @@ def test_vectors_of_another_shape_than_they_claim_are_refused(embeddings):
         read_embeddings(str(embeddings))
 
 
-PARAMETER = types.SimpleNamespace(name="output", opts=["--output"], secondary_opts=[], is_flag=False)
-COMMAND = types.SimpleNamespace(name="clean", params=[PARAMETER])
 BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60)) + "output: *a59\n"
 YAML = {
     "object": "output: !!python/object/apply:os.mkdir [boom]",
@@ -255,6 +254,6 @@ def test_yaml_that_builds_objects_or_explodes_is_refused(tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "c.yaml").write_text(YAML[name])
     with pytest.raises(InputError) as error:
-        read_config(tmp_path / "c.yaml", COMMAND)
+        read_config(tmp_path / "c.yaml", "clean", {"output": options_of(CleanOptions)["output"]}, {})
     assert error.value.code.startswith("CONFIG-")
     assert not (tmp_path / "boom").exists()

@@ -14,17 +14,15 @@ def listen(event, arguments):
         raise ConnectionRefusedError(event)
 
 sys.addaudithook(listen)
-from rich.console import Console
-from iadsr.pipeline.commands.clean import CleanOptions, clean
-from iadsr.pipeline.commands.doctor import DoctorOptions, examine
-from iadsr.pipeline.engines.runner import beam_options
-from iadsr.pipeline.engines.progress import Progress
+from iadsr.pipeline import clean
+from iadsr.pipeline.commands.command_options import DoctorOptions
+from iadsr.pipeline.commands.doctor import examine
 from iadsr.transforms.run.verification import verify_output
 
 interactions, embeddings, model, output = sys.argv[1:]
 findings = list(examine(DoctorOptions(interactions, None, embeddings, model, output)))
 assert all(finding.healthy for finding in findings), findings
-clean(CleanOptions(interactions, embeddings, model, output), beam_options([]), Progress(Console(quiet=True)))
+clean(interactions=interactions, embeddings=embeddings, model=model, output=output)
 verify_output(output)
 print(json.dumps(asked))
 """

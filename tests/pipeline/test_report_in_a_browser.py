@@ -8,13 +8,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from iadsr.pipeline.commands.clean import CleanOptions, clean
-from iadsr.pipeline.engines.progress import Progress
-from iadsr.pipeline.engines.runner import beam_options
+from iadsr.pipeline import clean
 from iadsr.pipeline.report.render import render_report
-from iadsr.transforms.judge.policy import Policy
 from iadsr.transforms.read.input_plan import SkippedFile
 from iadsr.transforms.run.manifest import ModelOrigin
 
@@ -94,8 +90,7 @@ def test_the_attacks_work_where_nothing_is_escaped(asked, tmp_path, number):
 def test_no_text_from_the_data_runs_or_asks_for_anything(world, asked, tmp_path):
     port, paths = asked
     settings = {"interactions": world.interactions, "embeddings": world.embeddings, "model": world.model}
-    options = CleanOptions(output=str(tmp_path / "out"), policy=Policy(drop_rate=0.05), **settings)
-    manifest = clean(options, beam_options([]), Progress(Console(quiet=True)))
+    manifest = clean(output=tmp_path / "out", drop_rate=0.05, **settings).manifest
     assert manifest is not None
     hostile = attacks(port)
     file = manifest.files[0]

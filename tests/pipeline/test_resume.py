@@ -13,12 +13,13 @@ import pytest
 from rich.console import Console
 
 from iadsr.models.core.errors import IadsrError, InputError
-from iadsr.pipeline.commands.clean import CleanOptions, clean
+from iadsr.models.core.option import build
+from iadsr.pipeline.commands.clean import run_clean
+from iadsr.pipeline.commands.command_options import CleanOptions
 from iadsr.pipeline.engines.progress import Progress
 from iadsr.pipeline.engines.runner import beam_options
 from iadsr.transforms.judge import score_shards as scoring
 from iadsr.transforms.judge import scored_shard as staging
-from iadsr.transforms.judge.policy import Policy
 from iadsr.transforms.run import run_store
 from iadsr.transforms.run.output_directory import locked
 from iadsr.transforms.run.run_store import MARKER, RunMarker, RunStore, read_marker, write_marker
@@ -32,14 +33,12 @@ KILLS = int(os.environ.get("IADSR_KILLS", "4"))
 
 def options(world, output, **changes) -> CleanOptions:
     settings = {"interactions": world.interactions, "embeddings": world.embeddings, "model": world.model}
-    return CleanOptions(
-        output=str(output), **{**settings, "shards": SHARDS, "policy": Policy(drop_rate=0.1), **changes}
-    )
+    return build(CleanOptions, {**settings, "output": output, "shards": SHARDS, "drop_rate": 0.1, **changes})
 
 
 def run(world, output, console=None, flags=(), **changes):
     progress = Progress(console or Console(quiet=True))
-    return clean(options(world, output, **changes), beam_options(list(flags)), progress)
+    return run_clean(options(world, output, **changes), beam_options(list(flags)), progress).manifest
 
 
 def contents(output: Path) -> dict[str, bytes]:
@@ -157,7 +156,7 @@ def test_a_run_is_gone_on_with_whichever_way_items_met_their_vectors(world, undi
     verify_output(str(tmp_path / "out"))
 
 
-@pytest.mark.parametrize("changes", [{"policy": Policy(drop_rate=0.2)}, {"shards": 5}, {"interactions": "other"}])
+@pytest.mark.parametrize("changes", [{"drop_rate": 0.2}, {"shards": 5}, {"interactions": "other"}])
 def test_a_rerun_with_other_arguments_or_input_starts_afresh_and_says_so(world, tmp_path, monkeypatch, capsys, changes):
     cut_off(world, tmp_path / "out", writing, "write_table", 3)
     if "interactions" in changes:
@@ -190,7 +189,7 @@ def test_a_mark_that_cannot_be_read_is_not_taken_for_none(world, undisturbed, tm
 
 def test_what_a_run_that_was_cut_off_while_clearing_up_left_is_not_taken_for_its_own(world, undisturbed, tmp_path):
     """Between a finished run that is overwritten and the new one, old files stand under the new run's names."""
-    run(world, tmp_path / "out", policy=Policy(drop_rate=0.3))
+    run(world, tmp_path / "out", drop_rate=0.3)
     cut_off(world, tmp_path / "out", writing, "write_table", 0, overwrite=True)
     marker = read_marker(str(tmp_path / "out"))
     assert marker is not None
@@ -287,17 +286,13 @@ def test_an_output_that_is_a_file_or_holds_links_is_refused(world, tmp_path):
 
 RUN = """
 import json, resource, signal, sys
-from rich.console import Console
 from iadsr.models.core.errors import IadsrError
-from iadsr.pipeline.commands.clean import CleanOptions, clean
-from iadsr.pipeline.engines.runner import beam_options
-from iadsr.pipeline.engines.progress import Progress
-from iadsr.transforms.judge.policy import Policy
+from iadsr.pipeline import clean
 if limit:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 try:
-    clean(CleanOptions(policy=Policy(drop_rate=0.1), **settings), beam_options(flags), Progress(Console(quiet=True)))
+    clean(drop_rate=0.1, beam=flags, **settings)
 except IadsrError as error:
     sys.exit(f"{error.code} {error.found}")
 """

@@ -9,15 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from rich.console import Console
 
 from iadsr.models.core.errors import ArtifactError, ConservationError, IadsrError, InputError
-from iadsr.pipeline.commands.clean import CleanOptions, clean
+from iadsr.pipeline import clean
 from iadsr.pipeline.commands.messages import describe_verification
-from iadsr.pipeline.engines.progress import Progress
-from iadsr.pipeline.engines.runner import beam_options
 from iadsr.transforms.files.tables import describe_file
-from iadsr.transforms.judge.policy import Policy
 from iadsr.transforms.run.verification import verify_output
 
 
@@ -32,10 +28,8 @@ def finished(world, tmp_path_factory) -> Path:
     (root / "log").mkdir()
     pq.write_table(log.slice(0, 500), root / "log" / "a.parquet", row_group_size=100)
     pq.write_table(log.slice(500), root / "log" / "b.parquet")
-    options = CleanOptions(
-        str(root / "log"), world.embeddings, world.model, str(root / "out"), policy=Policy(drop_rate=0.05), shards=3
-    )
-    clean(options, beam_options([]), Progress(Console(quiet=True)))
+    paths = {"interactions": root / "log", "embeddings": world.embeddings, "model": world.model}
+    clean(**paths, output=root / "out", drop_rate=0.05, shards=3)
     return root
 
 

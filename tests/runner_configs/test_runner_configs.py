@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import pytest
-import typer
 from apache_beam.options.pipeline_options import (
     DebugOptions,
     DirectOptions,
@@ -15,16 +14,18 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
-from iadsr.pipeline.cli.app import app
+from iadsr.models.core.option import options_of
 from iadsr.pipeline.cli.config_file import read_config
-from iadsr.pipeline.engines.runner import beam_options, flags_from_config, runs_here
+from iadsr.pipeline.cli.template_parameters import describe_template
+from iadsr.pipeline.commands.command_options import CleanOptions
+from iadsr.pipeline.engines.beam_flags import flags_from_config
+from iadsr.pipeline.engines.runner import beam_options, runs_here
 
 FOLDER = Path(__file__).parents[2] / "runner_configs"
-CLEAN = typer.main.get_command(app).commands["clean"]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def load(path: Path):
-    values, section = read_config(path, CLEAN)
+    values, section = read_config(path, "clean", options_of(CleanOptions), {})
     return values, beam_options(flags_from_config(section))
 
 
@@ -75,23 +76,31 @@ def flex_template():
 
 
 def test_template_parameters_become_options_of_clean(flex_template):
-    assert flex_template.command_line(["--drop_rate=0.1", "--output=gs://a_b/c=d", "--temp_location=gs://a"]) == [
-        "clean",
-        "--drop-rate=0.1",
-        "--output=gs://a_b/c=d",
-        "--temp_location=gs://a",
-    ]
+    given = ["--drop_rate=0.1", "--output=gs://a_b/c=d", "--temp_location=gs://a"]
+    assert flex_template.command_line(given) == ["clean", *given]
 
 
-def test_every_template_parameter_is_an_option(flex_template):
-    ours = {flag for parameter in CLEAN.params for flag in parameter.opts}
-    parameters = json.loads((FOLDER / "flex_template.json").read_text(encoding="utf-8"))["parameters"]
+@pytest.mark.parametrize(
+    ("value", "expected"), [("true", ["--overwrite"]), ("False", []), ("perhaps", ["--overwrite=perhaps"])]
+)
+def test_a_switch_of_the_template_is_there_or_not(flex_template, value, expected):
+    assert flex_template.command_line([f"--overwrite={value}"]) == ["clean", *expected]
+
+
+def test_the_template_is_what_the_options_of_clean_give():
+    written = json.loads((FOLDER / "flex_template.json").read_text(encoding="utf-8"))
+    assert written == describe_template(), "run: python -m iadsr.pipeline.cli.template_parameters"
+
+
+def test_every_template_parameter_is_an_option():
+    parameters = describe_template()["parameters"]
+    ours = options_of(CleanOptions)
     for parameter in parameters:
-        flag = flex_template.command_line([f"--{parameter['name']}=1"])[1].partition("=")[0]
-        assert flag in ours or beam_options([f"{flag}=1"])
+        assert parameter["name"] in ours or beam_options([f"--{parameter['name']}=1"])
     assert {p["name"] for p in parameters if not p.get("isOptional")} == {
-        parameter.name for parameter in CLEAN.params if parameter.required
+        name for name, option in ours.items() if option.required
     }
+    assert {p["name"] for p in parameters} >= set(ours)
 
 
 def test_the_image_carries_the_versions_that_are_pinned():

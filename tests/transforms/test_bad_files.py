@@ -11,6 +11,7 @@ from pyarrow.parquet import encryption
 from iadsr.models.core.errors import InputError
 from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.read.input_plan import plan_input
+from iadsr.transforms.read.log_source import LogSource
 from iadsr.transforms.read.read_splits import read_split
 from iadsr.transforms.read.validation import UNREADABLE
 
@@ -95,11 +96,11 @@ def test_a_bad_file_stops_the_run_or_is_left_out_and_is_named(tmp_path, name):
     pq.write_table(good(), tmp_path / "z.parquet")
     write(tmp_path / "bad.parquet")
     with pytest.raises(InputError) as error:
-        plan_input(str(tmp_path), COLUMNS)
+        plan_input(LogSource(str(tmp_path), COLUMNS))
     assert error.value.code == code
     assert "bad.parquet" in error.value.what
     assert error.value.fix
-    plan = plan_input(str(tmp_path), COLUMNS, "skip")
+    plan = plan_input(LogSource(str(tmp_path), COLUMNS, "skip"))
     (skipped,) = plan.skipped
     assert (skipped.path, skipped.code) == (str(tmp_path / "bad.parquet"), code)
     assert "bad.parquet" in skipped.reason
@@ -111,7 +112,7 @@ def test_a_bad_file_stops_the_run_or_is_left_out_and_is_named(tmp_path, name):
 def test_a_log_with_only_bad_files_is_an_error_even_if_they_are_skipped(tmp_path, name):
     BAD[name][0](tmp_path / "bad.parquet")
     with pytest.raises(InputError, match="No rows in") as error:
-        plan_input(str(tmp_path), COLUMNS, "skip")
+        plan_input(LogSource(str(tmp_path), COLUMNS, "skip"))
     assert "1 unusable" in str(error.value)
 
 
@@ -121,7 +122,7 @@ def test_if_files_disagree_those_with_fewer_rows_are_left_out_whatever_their_ord
     pq.write_table(good(price=pa.array(["1"] * ROWS)), tmp_path / "c.parquet")
     pq.write_table(good(price=pa.array([1.0] * ROWS)), tmp_path / "d.parquet")
     pq.write_table(good(price=pa.array([1] * ROWS)), tmp_path / "e.parquet")
-    plan = plan_input(str(tmp_path), COLUMNS, "skip")
+    plan = plan_input(LogSource(str(tmp_path), COLUMNS, "skip"))
     assert [file.path.rpartition("/")[2] for file in plan.skipped] == ["a.parquet", "c.parquet"]
     assert plan.schema.field("price").type == pa.float64()
     assert [split.file_first_row for split in plan.splits] == [0, ROWS, 2 * ROWS]
@@ -140,7 +141,7 @@ def test_rows_of_a_damaged_row_group_are_rejected_and_the_others_are_used(tmp_pa
     path = tmp_path / "log.parquet"
     pq.write_table(good(user_id=[None, *["u"] * (ROWS - 1)]), path, row_group_size=20)
     damage(path, 1)
-    plan = plan_input(str(path), COLUMNS)
+    plan = plan_input(LogSource(str(path), COLUMNS))
     with pytest.raises(InputError) as error:
         read_split(plan.splits[0], COLUMNS, plan.schema)
     assert error.value.code == "LOG-PAGES"
@@ -158,7 +159,7 @@ def test_a_page_that_fails_its_checksum_is_damaged(tmp_path):
     place = data.index(b"u3")
     data[place : place + 2] = b"u4"  # without a checksum this is just another user, and nobody would notice
     path.write_bytes(data)
-    plan = plan_input(str(path), COLUMNS)
+    plan = plan_input(LogSource(str(path), COLUMNS))
     with pytest.raises(InputError) as error:
         read_split(plan.splits[0], COLUMNS, plan.schema)
     assert error.value.code == "LOG-PAGES"
@@ -184,7 +185,7 @@ def test_strange_ids_stay_as_they_are(tmp_path, type_):
     n = len(HOSTILE)
     ids = pa.array(HOSTILE).cast(type_) if not pa.types.is_dictionary(type_) else pa.array(HOSTILE).dictionary_encode()
     pq.write_table(pa.table({"user_id": ids, "item_id": ids, "timestamp": range(n)}), tmp_path / "log.parquet")
-    plan = plan_input(str(tmp_path / "log.parquet"), COLUMNS)
+    plan = plan_input(LogSource(str(tmp_path / "log.parquet"), COLUMNS))
     valid, rejected = read_split(plan.splits[0], COLUMNS, plan.schema)
     assert valid["user_id"].to_pylist() == valid["item_id"].to_pylist() == HOSTILE
     assert len(rejected) == 0
@@ -212,7 +213,7 @@ def test_times_of_every_kind_are_used_or_rejected_with_a_reason(tmp_path, name):
     n = len(usable)
     table = pa.table({"user_id": ["u"] * n, "item_id": ["i"] * n, "timestamp": values})
     pq.write_table(table, tmp_path / "log.parquet")
-    plan = plan_input(str(tmp_path / "log.parquet"), COLUMNS)
+    plan = plan_input(LogSource(str(tmp_path / "log.parquet"), COLUMNS))
     valid, rejected = read_split(plan.splits[0], COLUMNS, plan.schema)
     assert rejected["row_number"].to_pylist() == [row for row in range(n) if not usable[row]]
     assert set(rejected["reason"].to_pylist()) <= {"null timestamp", "unparsable timestamp"}
@@ -226,7 +227,7 @@ def test_an_error_message_of_arrow_that_quotes_a_user_id_is_not_shown(tmp_path):
     pq.write_table(with_type("user_id", pa.array([-1], pa.int64())), tmp_path / "2.parquet")
 
     def read() -> None:
-        plan = plan_input(str(tmp_path), COLUMNS)
+        plan = plan_input(LogSource(str(tmp_path), COLUMNS))
         for split in plan.splits:
             read_split(split, COLUMNS, plan.schema)
 
@@ -240,7 +241,7 @@ def test_columns_that_only_some_files_have_can_be_written_and_read_again(tmp_pat
     nested = pa.array([["x"]] * 3, pa.list_(pa.string_view()))
     pq.write_table(good(3, pairs=pairs, nested=nested), tmp_path / "a.parquet")
     pq.write_table(good(3), tmp_path / "b.parquet")
-    plan = plan_input(str(tmp_path), COLUMNS)
+    plan = plan_input(LogSource(str(tmp_path), COLUMNS))
     valid = pa.concat_tables(read_split(split, COLUMNS, plan.schema)[0] for split in plan.splits)
     pq.write_table(valid, tmp_path / "carried")
     again = pq.read_table(tmp_path / "carried")
@@ -250,7 +251,7 @@ def test_columns_that_only_some_files_have_can_be_written_and_read_again(tmp_pat
 
 def test_nulls_in_fixed_size_lists_are_not_reported_as_damaged_pages(tmp_path):
     pq.write_table(good(3, pairs=pa.array([[1, 2], None, [3, 4]], pa.list_(pa.int32(), 2))), tmp_path / "log.parquet")
-    plan = plan_input(str(tmp_path / "log.parquet"), COLUMNS)
+    plan = plan_input(LogSource(str(tmp_path / "log.parquet"), COLUMNS))
     with pytest.raises(InputError, match="fixed-size lists with nulls") as error:
         read_split(plan.splits[0], COLUMNS, plan.schema)
     assert error.value.code == "LOG-LISTS"
@@ -273,7 +274,7 @@ def test_columns_without_a_role_may_have_any_type(tmp_path):
         "bool": pa.array([True, None, False]),
     }
     pq.write_table(good(3, **carried), tmp_path / "log.parquet")
-    plan = plan_input(str(tmp_path / "log.parquet"), COLUMNS)
+    plan = plan_input(LogSource(str(tmp_path / "log.parquet"), COLUMNS))
     valid, _ = read_split(plan.splits[0], COLUMNS, plan.schema)
     for name, column in carried.items():
         assert str(valid[name].to_pylist()) == str(column.to_pylist()), name

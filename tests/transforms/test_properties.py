@@ -15,6 +15,7 @@ from iadsr.transforms.contract.columns import ROW, InteractionColumns
 from iadsr.transforms.contract.python_values import python_values
 from iadsr.transforms.contract.sharding import Sharding, split_by_shard
 from iadsr.transforms.read.input_plan import plan_input
+from iadsr.transforms.read.log_source import LogSource
 from iadsr.transforms.read.ordering import OrderedShard, order_interactions
 from iadsr.transforms.read.read_splits import read_split, row_checksum
 from iadsr.transforms.read.timestamps import parse_time
@@ -84,7 +85,7 @@ def write(directory: Path, table: pa.Table, cuts: list[int], group: int) -> None
 
 def read(directory: Path):
     """Reads all splits of a directory. Returns the plan, the valid rows and the rejected rows."""
-    plan = plan_input(str(directory), COLUMNS)
+    plan = plan_input(LogSource(str(directory), COLUMNS))
     parts = [read_split(split, COLUMNS, plan.schema) for split in plan.splits]
     return plan, [part.valid for part in parts], pa.concat_tables(part.rejected for part in parts)
 

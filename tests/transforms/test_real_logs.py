@@ -11,6 +11,7 @@ import pytest
 from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.contract.sharding import Sharding, split_by_shard
 from iadsr.transforms.read.input_plan import plan_input
+from iadsr.transforms.read.log_source import LogSource
 from iadsr.transforms.read.ordering import order_interactions
 from iadsr.transforms.read.read_splits import read_split
 from iadsr.transforms.shuffle.slices import Slice, collect, write_stream
@@ -27,7 +28,7 @@ def test_every_row_of_a_real_log_arrives_in_its_users_order(name):
     path = DATA / name / "interactions.parquet"
     if not path.exists():
         pytest.skip("no real logs: set IADSR_DATA to the folder that holds them")
-    plan = plan_input(str(path), COLUMNS)
+    plan = plan_input(LogSource(str(path), COLUMNS))
     slices: dict[int, list[Slice]] = {shard: [] for shard in range(SHARDS)}
     for split in plan.splits:
         valid, rejected = read_split(split, COLUMNS, plan.schema)

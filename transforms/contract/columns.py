@@ -1,13 +1,12 @@
-"""The columns of an interaction log, the columns that cleaning adds, and the columns that a run uses internally.
+"""The columns of an interaction log, and the columns that a run uses internally.
 
-You need this whenever you name a column.
+You need this whenever you name a column. The command line imports it, so it imports nothing heavy.
 """
 
 from dataclasses import dataclass
 
-import pyarrow as pa
-
 from ...models.core.errors import UsageError
+from ...models.core.option import COLUMNS, check_options, option
 from ...models.detector.features import SIMILARITIES
 
 INTERNAL_PREFIX = "__iadsr_"
@@ -22,42 +21,29 @@ TIME = f"{INTERNAL_PREFIX}time"
 SIMILARITY_COLUMNS = tuple(f"{name}_similarity" for name in SIMILARITIES)
 """Columns that show how similar an interaction is to its context, one for each similarity of the model."""
 
-ADDED_FIELDS = (
-    pa.field("noise_probability", pa.float32(), nullable=False),
-    pa.field("keep", pa.bool_(), nullable=False),
-    pa.field("reason", pa.string()),
-    pa.field("weight", pa.float32(), nullable=False),
-    *(pa.field(name, pa.float32()) for name in SIMILARITY_COLUMNS),
-)
-"""The columns that cleaning adds to every interaction."""
-
-REJECTED_SCHEMA = pa.schema(
-    [
-        pa.field("file", pa.string(), nullable=False),
-        pa.field("row_number", pa.int64(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
-        pa.field("row", pa.string(), nullable=False),
-    ],
-    metadata={"iadsr": "rows that could not be used; row_number counts from 0 in its file; row is JSON"},
-)
-"""The columns of the files of rejected rows."""
-
 
 @dataclass(frozen=True)
 class InteractionColumns:
     """The names of the user's columns, by the role that each one plays."""
 
-    user: str = "user_id"
-    """User id: string or integer."""
-    item: str = "item_id"
-    """Item id: string or integer. It must be a string if it is one in the embeddings, and an integer likewise."""
-    timestamp: str = "timestamp"
-    """Time of the interaction: a number in any unit, an Arrow timestamp or date, or an ISO 8601 string."""
-    position: str | None = None
-    """Integer column that orders a user's interactions of equal timestamp. None: by item id, then by input order."""
+    user: str = option("user_id", name="user_column", help="User ids: string or integer.", panel=COLUMNS)
+    item: str = option("item_id", name="item_column", help="Item ids: string or integer.", panel=COLUMNS)
+    timestamp: str = option(
+        "timestamp",
+        name="timestamp_column",
+        help="Times: number of any unit, timestamp, date or ISO 8601 string.",
+        panel=COLUMNS,
+    )
+    position: str | None = option(
+        None,
+        name="position_column",
+        help="Integers that order a user's interactions of equal time. Without it: by item id, then input order.",
+        panel=COLUMNS,
+    )
 
     def __post_init__(self):
         """Refuses a column that is named for two roles."""
+        check_options(self)
         doubled = sorted({name for name in self.required if self.required.count(name) > 1})
         if doubled:
             raise UsageError(

@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from ...models.core.errors import InputError
 from .arrow_types import is_id_type, is_string_type, is_time_type, plain_type
-from .columns import ADDED_FIELDS, INTERNAL_PREFIX, InteractionColumns
+from .columns import INTERNAL_PREFIX, InteractionColumns
+from .output_schemas import ADDED_FIELDS
 
 
 def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str) -> pa.Schema:

@@ -118,12 +118,23 @@ def _lock_copies(*, wait: bool = True) -> tuple[str, int] | None:
         try:
             # Nobody else may be able to put a model in there.
             if status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(handle, wait=wait)
                 return root, handle
         except OSError:
             pass
         os.close(handle)
     return None
+
+
+def _lock(handle: int, *, shared: bool = False, wait: bool = True) -> None:
+    """Locks an open directory until the handle is closed.
+
+    Raises:
+        OSError: There are no locks, or another process holds one and this one is not to wait.
+    """
+    if fcntl is None:
+        raise OSError("no locks on this system")
+    fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
 
 
 def _find_or_make(root: str, directory: str, files: list[FileInfo]) -> str:
@@ -145,7 +156,7 @@ def _find_or_make(root: str, directory: str, files: list[FileInfo]) -> str:
                 os.close(_held.pop(copy))
         if copy not in _held:
             handle = os.open(copy, os.O_RDONLY)
-            fcntl.flock(handle, fcntl.LOCK_SH)
+            _lock(handle, shared=True)
             _held[copy] = handle
         return copy
 
@@ -165,7 +176,7 @@ def _delete_unused(root: str) -> None:
         with suppress(OSError):
             handle = os.open(path, os.O_RDONLY)
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(handle, wait=False)
                 shutil.rmtree(path, ignore_errors=True)
             finally:
                 os.close(handle)

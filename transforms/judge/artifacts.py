@@ -1,4 +1,4 @@
-"""Directories as the commands see them: what models and embeddings say of themselves, and whether they fit."""
+"""Model and embedding directories: reads what describes them, and checks that they fit together."""
 
 import json
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ COLLABORATIVE = "collaborative"
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What a model directory says of itself."""
+    """The description of a model directory."""
 
     path: str
     """The directory."""
@@ -30,18 +30,18 @@ class ModelFacts:
     backbone: str
     """Name of the backbone."""
     metrics: dict[str, Any]
-    """What training measured."""
+    """Measurements of the training."""
     semantic: EmbeddingMetadata
-    """The embeddings that it was trained on."""
+    """The embeddings that the model was trained on."""
     noise_reference: np.ndarray
-    """What inserted noise scores, see `models.noise_share`."""
+    """How inserted noise scores, see `models.noise.share`."""
 
 
 def read_model_facts(directory: str) -> ModelFacts:
     """Reads a model directory's description, and checks that its collaborative embeddings are its own.
 
     Raises:
-        ArtifactError: The directory is no model, is damaged, or holds parts of two models.
+        ArtifactError: The directory is not a model, is damaged, or holds parts of two models.
         InputError: The collaborative embeddings cannot be found.
     """
     refuse_links(directory)
@@ -82,7 +82,7 @@ def check_embeddings(path: str, model: ModelFacts, log_item_type: pa.DataType) -
     """Checks that embeddings fit the model and the log, and returns their metadata for the manifest.
 
     Raises:
-        ArtifactError: They come from another encoder than the model was trained on, or their ids from another world.
+        ArtifactError: The model was trained on embeddings of another encoder, or the ids are of another type.
         InputError: They cannot be read.
     """
     metadata, item_type = read_metadata(path, kind="semantic")
@@ -95,7 +95,7 @@ def check_item_types(path: str, item_type: pa.DataType, log_item_type: pa.DataTy
     """Checks that log and embeddings both have integer ids, or both strings.
 
     Raises:
-        ArtifactError: They do not.
+        ArtifactError: One has integers and the other strings.
     """
     if pa.types.is_integer(item_type) != pa.types.is_integer(log_item_type):
         raise ArtifactError(

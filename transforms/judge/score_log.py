@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.pvalue import AsSingleton
+from apache_beam.pvalue import AsSingleton, PCollection
 from apache_beam.transforms.util import WaitOn
 
 from ..contract.columns import InteractionColumns
@@ -29,13 +29,13 @@ from .score_shards import ScoreShards
 class ScoredLog(NamedTuple):
     """What `ScoreLog` gives. The first three are empty if no row is valid."""
 
-    shards: beam.PCollection
+    shards: PCollection
     """StagedShard of each user shard."""
-    plan: beam.PCollection
+    plan: PCollection
     """One DropPlan."""
-    item_counts: beam.PCollection
+    item_counts: PCollection
     """Path of the item counts, one."""
-    joined_items: beam.PCollection
+    joined_items: PCollection
     """Directory of the joined items, one."""
 
 
@@ -59,7 +59,7 @@ class ScoreLog(beam.PTransform):
     join: Join | None
     """How items meet their vectors; None: by the size of the vectors."""
     paths: StagingPaths
-    checked: beam.PCollection
+    checked: PCollection
     """Nothing is scored before this is complete: the staging directory may still hold stale shards."""
 
     def expand(self, input_or_inputs):

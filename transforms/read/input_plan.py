@@ -7,7 +7,6 @@ before a long run starts. The finished run is checked against the row counts of 
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import pyarrow as pa
 
@@ -18,9 +17,7 @@ from ..contract.sharding import Sharding
 from ..files.listing import match_files
 from ..files.storage import FileInfo
 from ..files.tables import open_parquet
-
-OnBadFile = Literal["fail", "skip"]
-"""What to do about a file that cannot be used: stop with an error, or leave the file out and report it."""
+from .log_source import LogSource
 
 SPLIT_BYTES = 32 << 20
 """A split takes row groups until they would exceed this many uncompressed bytes."""
@@ -121,28 +118,26 @@ class InputPlan:
         )
 
 
-def plan_input(path: str, columns: InteractionColumns, on_bad_file: OnBadFile = "fail") -> InputPlan:
-    """Reads the footers of all files under `path` and plans the splits.
+def plan_input(log: LogSource) -> InputPlan:
+    """Reads the footers of all files of a log and plans the splits.
 
     Args:
-        path: A Parquet file, a directory or a glob.
-        columns: The names of the log's columns.
-        on_bad_file: With "skip", bad files are left out and listed. A file is bad if it cannot be read, breaks the
-            contract, or has another type for a column than most rows of the log.
+        log: The log. If its `on_bad_file` is "skip", bad files are left out and listed. A file is bad if it cannot be
+            read, breaks the contract, or has another type for a column than most rows of the log.
 
     Raises:
         InputError: There is no file, no file has a row, or a file is bad and bad files are not skipped.
     """
     footers: list[_Footer] = []
     skipped: list[SkippedFile] = []
-    for info in match_files(path):
+    for info in match_files(log.path):
         try:
-            footers.append(_read_footer(info, columns))
+            footers.append(_read_footer(info, log.columns))
         except InputError as error:
-            if on_bad_file == "fail":
+            if log.on_bad_file == "fail":
                 raise
             skipped.append(SkippedFile(info.path, info.size, _count_rows(info.path), error.code, error.what))
-    if on_bad_file == "skip":
+    if log.on_bad_file == "skip":
         rows = {footer.info.path: footer.rows for footer in footers}
         schemas = {footer.info.path: footer.schema for footer in footers if footer.schema is not None}
         minority = find_minority_schemas(schemas, rows)
@@ -160,7 +155,7 @@ def plan_input(path: str, columns: InteractionColumns, on_bad_file: OnBadFile = 
     if not splits:
         bad_files = f", and {len(skipped):,} unusable; the first: {skipped[0].reason}" if skipped else ""
         raise InputError(
-            f"No rows in {path}",
+            f"No rows in {log.path}",
             code="LOG-EMPTY",
             fix="check that the path leads to the interaction log",
             found=f"{len(footers):,} Parquet file{'s' * (len(footers) != 1)} with 0 rows{bad_files}",

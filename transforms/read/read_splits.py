@@ -21,7 +21,8 @@ from ..contract.hashing import hash_values
 from ..files.run_paths import RunPaths
 from ..files.storage import FileInfo, delete, exists, is_unchanged
 from ..files.tables import WrittenFile, open_parquet, write_table
-from .input_plan import OnBadFile, Split
+from .input_plan import Split
+from .log_source import OnBadFile
 from .validation import Validated, unreadable_rows, validate
 
 

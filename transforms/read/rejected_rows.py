@@ -2,41 +2,22 @@
 
 from collections import Counter
 
-from ...models.core.errors import InputError, UsageError
+from ...models.core.errors import InputError
 from ..contract.row_shares import share_of
-
-MAX_REJECTED = 0.1
-"""More unusable rows than one in ten are a wrong column, or a log that somebody should look at first."""
-
-
-def check_max_rejected(share: float) -> None:
-    """Checks the share of rejected rows above which a run is to stop.
-
-    Raises:
-        UsageError: It is none.
-    """
-    if not 0 <= share <= 1:
-        raise UsageError(
-            "--max-rejected is out of range",
-            code="OPTION-REJECTED",
-            found=f"{share:g}",
-            expected="0 <= share <= 1",
-            fix="give --max-rejected a share such as 0.1",
-        )
 
 
 def refuse_too_many(reasons: Counter[str], rows: int, max_rejected: float) -> None:
     """Checks that no more rows are rejected than the user allows.
 
     Args:
-        reasons: Rejected rows by reason.
-        rows: Rows read.
+        reasons: Number of rejected rows by reason.
+        rows: Number of rows read.
         max_rejected: The share of them that may be rejected.
 
     Raises:
-        InputError: There are more.
+        InputError: More are rejected.
     """
-    # Where not one row is left, there is nothing to be stopped, and whoever goes on without rows has more to say.
+    # If no row is left at all, the callers raise an error of their own that says more.
     if share_of(rows, max_rejected) < reasons.total() < rows:
         raise InputError(
             "More rows are unusable than --max-rejected allows",
@@ -49,5 +30,5 @@ def refuse_too_many(reasons: Counter[str], rows: int, max_rejected: float) -> No
 
 
 def list_reasons(reasons: Counter[str]) -> str:
-    """Says how many rows were rejected for what, the most frequent first."""
+    """Lists the reasons with the number of rows each, the most frequent first."""
     return ", ".join(f"{reason} ({rows:,} rows)" for reason, rows in reasons.most_common())

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from ...models.core.reasons import rejection_code
 from ..contract.arrow_types import is_string_type
-from ..contract.columns import REJECTED_SCHEMA, ROW, TIME, InteractionColumns
+from ..contract.columns import ROW, TIME, InteractionColumns
+from ..contract.output_schemas import REJECTED_SCHEMA
 from ..contract.python_values import to_json_rows
 from .timestamps import parse_time
 

@@ -76,9 +76,9 @@ class RunStore(RunPaths):
         """
         names = list_names(output)
         marker = read_marker(output)
-        same_run = marker is not None and marker.ready and marker.identity == identity
+        mine = marker if marker is not None and marker.ready and marker.identity == identity else None
         finished = MANIFEST in names
-        if finished and same_run and read_manifest(output).run == marker.token:
+        if finished and mine is not None and read_manifest(output).run == mine.token:
             delete(join(output, STAGING))
             say(f"{output} holds the finished result of this run already.")
             return None
@@ -97,7 +97,7 @@ class RunStore(RunPaths):
 
         folder = staging_folder(identity)
         store = cls(join(output, *folder.split("/")), output, shards, identity, secrets.token_hex(16))
-        if same_run and not finished:
+        if mine is not None and not finished:
             scored = sum(name.startswith(f"{folder}/scored-") for name in names)
             written = sum(name.startswith(f"{INTERACTIONS}/part-") for name in names)
             say(f"Resuming the unfinished run in {output}: {scored} shards are scored, {written} are written.")

@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 from ...models.core.errors import ArtifactError, ConservationError, InputError
 from ...models.core.reasons import reason_codes
 from ..contract.arrow_types import one_chunk
-from ..contract.columns import ADDED_FIELDS, REJECTED_SCHEMA, TIME, InteractionColumns
+from ..contract.columns import TIME, InteractionColumns
 from ..contract.hashing import hash_values
 from ..contract.output_layout import INTERACTIONS, REJECTED, SEQUENCES
+from ..contract.output_schemas import ADDED_FIELDS, REJECTED_SCHEMA
 from ..contract.schemas import check_file_schema
 from ..files.storage import FileInfo, is_unchanged, join, list_names
 from ..files.tables import describe_file, open_parquet

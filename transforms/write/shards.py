@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import AsSingleton
 
-from ..contract.columns import ADDED_FIELDS, SIMILARITY_COLUMNS, InteractionColumns
+from ..contract.columns import SIMILARITY_COLUMNS, InteractionColumns
+from ..contract.output_schemas import ADDED_FIELDS
 from ..files.loaded_once import LoadedOnce
 from ..files.run_paths import RunPaths
 from ..files.storage import exists

@@ -1,17 +1,18 @@
 import pytest
-from typer.main import get_command
 
 from iadsr.models.core.errors import InputError
-from iadsr.pipeline.cli.app import app
+from iadsr.models.core.option import options_of
 from iadsr.pipeline.cli.config_file import read_config
+from iadsr.pipeline.commands.command_options import CleanOptions, DoctorOptions, EmbedOptions
 
-COMMANDS = get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
+OPTIONS = {"clean": CleanOptions, "doctor": DoctorOptions, "embed": EmbedOptions}
 
 
 def read(tmp_path, command, text, written_for=None):
     path = tmp_path / "c.yaml"
     path.write_text(text)
-    return read_config(path, COMMANDS[command], COMMANDS.get(written_for))
+    others = options_of(OPTIONS[written_for]) if written_for else {}
+    return read_config(path, command, options_of(OPTIONS[command]), others)
 
 
 def test_names_take_dashes_or_underscores_and_beam_has_its_own_section(tmp_path):

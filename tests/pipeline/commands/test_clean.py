@@ -8,21 +8,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from rich.console import Console
 
 from iadsr.models.core.errors import ArtifactError, ConservationError, InputError
 from iadsr.models.detector.iadsr import IADSR
+from iadsr.pipeline import clean
 from iadsr.pipeline.commands import clean as clean_module
 from iadsr.pipeline.commands import clean_graph
-from iadsr.pipeline.commands.clean import CleanOptions, clean
-from iadsr.pipeline.engines.progress import Progress
-from iadsr.pipeline.engines.runner import beam_options
-from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.items import joined_items
 from iadsr.transforms.items.embedding_files import read_embeddings, write_embeddings
 from iadsr.transforms.items.embedding_table import EmbeddingTable
 from iadsr.transforms.judge import score_shards as scoring
-from iadsr.transforms.judge.policy import Policy
 from iadsr.transforms.run import finish_run
 from iadsr.transforms.run.manifest import ItemTotals
 from iadsr.transforms.run.run_store import RunMarker, write_marker
@@ -41,7 +36,7 @@ ADDED = [
 
 def run(world, output, flags=(), **options):
     settings = {"interactions": world.interactions, "embeddings": world.embeddings, "model": world.model, **options}
-    return clean(CleanOptions(output=str(output), **settings), beam_options(list(flags)), Progress(Console(quiet=True)))
+    return clean(output=output, beam=flags, **settings).manifest
 
 
 def read(output: Path, what: str) -> pa.Table:
@@ -59,7 +54,7 @@ def contents(output: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def cleaned(world, tmp_path_factory):
     output = tmp_path_factory.mktemp("cleaned") / "out"
-    manifest = run(world, output, policy=Policy(threshold=0.4))
+    manifest = run(world, output, threshold=0.4)
     return output, manifest
 
 
@@ -136,7 +131,7 @@ def test_the_report_shows_item_texts_and_the_counts(cleaned):
 @pytest.mark.parametrize("options", [{}, {"shuffle": "bytes"}, {"flags": ["--direct_num_workers=2"]}])
 def test_bytes_do_not_depend_on_shuffle_or_workers(world, cleaned, tmp_path, options):
     output, _ = cleaned
-    run(world, tmp_path / "again", policy=Policy(threshold=0.4), **options)
+    run(world, tmp_path / "again", threshold=0.4, **options)
     assert contents(tmp_path / "again") == contents(output)
 
 
@@ -144,7 +139,7 @@ def test_bytes_do_not_depend_on_shuffle_or_workers(world, cleaned, tmp_path, opt
 def test_both_joins_agree_to_the_bit(world, cleaned, tmp_path, monkeypatch, settings):
     output, manifest = cleaned
     monkeypatch.setattr(joined_items, "ITEM_SHARD_BYTES", 500)  # more parts than one, of this tiny catalogue
-    again = run(world, tmp_path / "again", policy=Policy(threshold=0.4), join="shuffle", **settings)
+    again = run(world, tmp_path / "again", threshold=0.4, join="shuffle", **settings)
     assert contents(tmp_path / "again") == contents(output)
     assert again.items == manifest.items
     assert "Thing item-" in (tmp_path / "again" / "report.html").read_text()
@@ -200,7 +195,7 @@ def test_a_user_of_thousands_and_an_item_in_half_of_all_rows_lose_nothing(world,
 
 
 def test_a_drop_rate_drops_the_worst_of_all_shards_together(world, tmp_path):
-    manifest = run(world, tmp_path / "out", policy=Policy(drop_rate=0.1), shards=5)
+    manifest = run(world, tmp_path / "out", drop_rate=0.1, shards=5)
     rows = read(tmp_path / "out", "interactions").to_pylist()
     threshold = manifest.policy.threshold
     assert manifest.policy.rule == "drop_rate"
@@ -245,7 +240,7 @@ def test_a_log_too_small_for_its_share_of_noise_keeps_everything_and_says_why(wo
         world,
         tmp_path / "out",
         interactions=str(tmp_path / "log.parquet"),
-        policy=Policy(drop_rate=0.2),
+        drop_rate=0.2,
         overwrite=True,
     )
     assert 5 <= by_hand["rows"]["dropped"] <= 9
@@ -324,15 +319,15 @@ def test_integer_ids_and_arrow_timestamps_and_other_names_are_carried_as_they_ar
     # The ids are strings in this world, so integers must be refused with both types named.
     log = pa.table({"buyer": [1, 1, 2], "sku": [1, 2, 3], "at": pa.array([1, 2, 3], pa.timestamp("us", "UTC"))})
     pq.write_table(log, tmp_path / "log.parquet")
-    columns = InteractionColumns("buyer", "sku", "at")
+    columns = {"user_column": "buyer", "item_column": "sku", "timestamp_column": "at"}
     with pytest.raises(ArtifactError, match="different types") as error:
-        run(world, tmp_path / "out", interactions=str(tmp_path / "log.parquet"), columns=columns)
+        run(world, tmp_path / "out", interactions=str(tmp_path / "log.parquet"), **columns)
     assert "int64" in str(error.value)
     assert "string" in str(error.value)
 
     log = log.set_column(1, "sku", pa.array(["item-01", "item-02", "item-03"]))
     pq.write_table(log, tmp_path / "log.parquet")
-    run(world, tmp_path / "out", interactions=str(tmp_path / "log.parquet"), columns=columns)
+    run(world, tmp_path / "out", interactions=str(tmp_path / "log.parquet"), **columns)
     sequences = read(tmp_path / "out", "sequences")
     assert sequences.schema.field("user_id").type == pa.int64()
     assert sequences.schema.field("timestamps").type.value_type == pa.timestamp("us", "UTC")
@@ -346,7 +341,7 @@ def test_a_finished_run_is_not_overwritten_unless_asked(world, cleaned, tmp_path
         run(world, output)
     assert contents(output) == before
     run(world, tmp_path / "out")
-    assert run(world, tmp_path / "out", policy=Policy(threshold=0.9), overwrite=True)["policy"]["threshold"] == 0.9
+    assert run(world, tmp_path / "out", threshold=0.9, overwrite=True)["policy"]["threshold"] == 0.9
 
 
 def test_an_unfinished_run_is_replaced_and_foreign_files_are_left_alone(world, tmp_path):
@@ -407,7 +402,7 @@ def test_an_object_store_serves_for_input_model_and_output(world, store):
             store.files[f"memory://bucket/{name}/{path.relative_to(root)}"] = path.read_bytes()
     settings = {name: f"memory://bucket/{name}" for name in ("interactions", "embeddings", "model")}
     for overwrite in (False, True):
-        manifest = run(world, "memory://bucket/out", overwrite=overwrite, policy=Policy(drop_rate=0.05), **settings)
+        manifest = run(world, "memory://bucket/out", overwrite=overwrite, drop_rate=0.05, **settings)
         assert manifest is not None
         assert manifest.rows.kept + manifest.rows.dropped == len(world.log())
         written = {path.removeprefix("memory://bucket/out/") for path in store.files if "/out/" in path}
@@ -454,7 +449,7 @@ def _counting(load, loads):
 def test_a_bundle_that_is_run_twice_leaves_the_same_result(world, cleaned, tmp_path, monkeypatch):
     output, _ = cleaned
     monkeypatch.setattr(clean_module, "make_runner", lambda options: FnApiRunner(bundle_repeat=1))
-    run(world, tmp_path / "again", policy=Policy(threshold=0.4))
+    run(world, tmp_path / "again", threshold=0.4)
     assert sorted(path.name for path in (tmp_path / "again").iterdir()) == [
         "interactions",
         "manifest.json",

@@ -4,7 +4,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from iadsr.pipeline.commands.demo import DemoOptions, run_demo
+from iadsr.pipeline.commands.command_options import DemoOptions
+from iadsr.pipeline.commands.demo import run_demo
 from iadsr.pipeline.engines.progress import Progress
 from iadsr.pipeline.engines.runner import beam_options
 from iadsr.transforms.contract.columns import InteractionColumns

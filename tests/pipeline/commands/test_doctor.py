@@ -10,10 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from iadsr.pipeline.commands import doctor
-from iadsr.pipeline.commands.doctor import DoctorOptions, examine
+from iadsr.pipeline.commands.command_options import DoctorOptions
+from iadsr.pipeline.commands.doctor import examine
 from iadsr.pipeline.commands.messages import describe_findings
 from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.read.input_plan import plan_input
+from iadsr.transforms.read.log_source import LogSource
 from iadsr.transforms.run.output_directory import locked
 
 
@@ -108,7 +110,7 @@ def test_the_memory_that_is_free_is_not_more_than_a_container_allows(limit, avai
 
 
 def test_more_shards_need_less_memory_and_fewer_more(healthy, monkeypatch):
-    plan = plan_input(healthy["interactions"], InteractionColumns())
+    plan = plan_input(LogSource(healthy["interactions"]))
     monkeypatch.setattr(doctor, "_available_memory", lambda: 1000)
     monkeypatch.setattr(doctor, "BASE_BYTES", 0)
     monkeypatch.setattr(doctor, "SHARD_FACTOR", 1 << 20)

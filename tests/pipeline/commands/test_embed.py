@@ -10,8 +10,10 @@ import pytest
 from iadsr.models.core.errors import InputError
 from iadsr.models.encoders.text_encoder import TextEncoder
 from iadsr.pipeline.commands import embed
-from iadsr.pipeline.commands.embed import EmbedOptions, embed_catalogue
+from iadsr.pipeline.commands.command_options import EmbedOptions
+from iadsr.pipeline.commands.embed import run_embed
 from iadsr.pipeline.commands.messages import describe_embedding
+from iadsr.pipeline.engines.progress import Task
 from iadsr.transforms.items.embedding_files import read_embeddings, write_embeddings
 from iadsr.transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable
 from iadsr.transforms.run.output_directory import locked
@@ -36,6 +38,14 @@ def encoded(monkeypatch) -> list[str]:
     return texts
 
 
+@pytest.fixture
+def calls(monkeypatch) -> list[tuple[int, int]]:
+    """The progress that is shown: texts embedded, and their total."""
+    shown: list[tuple[int, int]] = []
+    monkeypatch.setattr(Task, "advance_to", lambda self, done, total: shown.append((done, total)))
+    return shown
+
+
 def write_items(options: EmbedOptions, items: dict) -> None:
     pq.write_table(pa.table({"item_id": list(items), "title": list(items.values())}), options.items)
 
@@ -45,10 +55,9 @@ def vectors_of(options: EmbedOptions) -> dict:
     return dict(zip(table.item_ids.to_pylist(), table.vectors, strict=True))
 
 
-def test_every_item_gets_the_vector_of_its_text(options, encoded):
+def test_every_item_gets_the_vector_of_its_text(options, encoded, calls):
     write_items(options, {"a": "red dress", "b": None, "c": "soap", "d": "red dress", "e": " "})
-    calls = []
-    summary = embed_catalogue(options, lambda done, total: calls.append((done, total)))
+    summary = run_embed(options)
     table = read_embeddings(options.output)
     assert table.item_ids.to_pylist() == ["a", "b", "c", "d", "e"]
     assert table.present.tolist() == [True, False, True, True, False]
@@ -68,11 +77,11 @@ def test_every_item_gets_the_vector_of_its_text(options, encoded):
 
 def test_a_rerun_embeds_only_what_is_new_or_changed(options, encoded):
     write_items(options, {8: None, 1: "red dress", 2: "soap", 3: "lamp", 4: "gel"})
-    embed_catalogue(options)
+    run_embed(options)
     first = vectors_of(options)
     encoded.clear()
     write_items(options, {2: "soap", 5: "blue lamp", 1: "blue dress", 6: "lamp", 7: None})
-    summary = embed_catalogue(options)
+    summary = run_embed(options)
     assert sorted(encoded) == ["blue dress", "blue lamp"]
     second = vectors_of(options)
     assert list(second) == [2, 5, 1, 6, 7]
@@ -85,11 +94,11 @@ def test_a_rerun_embeds_only_what_is_new_or_changed(options, encoded):
 
 def test_a_rerun_of_the_same_catalogue_writes_the_same_bytes(options, encoded, tmp_path):
     write_items(options, {1: "red dress", 2: "soap", 3: None})
-    first = embed_catalogue(options)
+    first = run_embed(options)
     (file,) = (tmp_path / "out").iterdir()
     before = file.read_bytes()
     encoded.clear()
-    second = embed_catalogue(options)
+    second = run_embed(options)
     assert encoded == []
     assert file.read_bytes() == before
     assert second.fingerprint == first.fingerprint
@@ -98,18 +107,18 @@ def test_a_rerun_of_the_same_catalogue_writes_the_same_bytes(options, encoded, t
 
 def test_a_rerun_with_other_text_columns_still_knows_equal_texts(options, encoded):
     pq.write_table(pa.table({"item_id": [1, 2], "title": ["soap", "gel"], "kind": ["red", None]}), options.items)
-    embed_catalogue(replace(options, text_columns=("title",)))
+    run_embed(replace(options, text_columns=("title",)))
     encoded.clear()
-    summary = embed_catalogue(replace(options, text_columns=("title", "kind")))
+    summary = run_embed(replace(options, text_columns=("title", "kind")))
     assert encoded == ["soap, red"]
     assert summary.metadata.text_columns == ("title", "kind")
 
 
 def test_another_encoder_embeds_everything_again_and_says_so(options, encoded, tiny_causal_encoder):
     write_items(options, {1: "soap", 2: "gel"})
-    embed_catalogue(options)
+    run_embed(options)
     encoded.clear()
-    summary = embed_catalogue(replace(options, encoder=str(tiny_causal_encoder)))
+    summary = run_embed(replace(options, encoder=str(tiny_causal_encoder)))
     assert sorted(encoded) == ["gel", "soap"]
     assert summary.replaced is not None
     assert "tiny-bert" in summary.replaced
@@ -119,19 +128,19 @@ def test_another_encoder_embeds_everything_again_and_says_so(options, encoded, t
 
 def test_damaged_vectors_are_embedded_again(options, encoded, tmp_path):
     write_items(options, {1: "soap", 2: "gel"})
-    embed_catalogue(options)
+    run_embed(options)
     expected = vectors_of(options)
     (file,) = (tmp_path / "out").iterdir()
     file.write_bytes(file.read_bytes()[:-30])
     encoded.clear()
-    summary = embed_catalogue(options)
+    summary = run_embed(options)
     assert len(encoded) == 2
     assert summary.replaced is not None
     assert "damaged" in summary.replaced
     np.testing.assert_array_equal(vectors_of(options)[1], expected[1])
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(options, encoded, monkeypatch, tmp_path):
+def test_an_interrupted_run_goes_on_where_it_stopped(options, encoded, monkeypatch, tmp_path, calls):
     monkeypatch.setattr(embed, "CHUNK_TEXTS", 2)
     titles = ["red", "blue", "dress", "lamp", "gel", "soap", "red lamp"]
     write_items(options, dict(enumerate(titles)))
@@ -145,11 +154,11 @@ def test_an_interrupted_run_goes_on_where_it_stopped(options, encoded, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(TextEncoder, "encode", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            embed_catalogue(options)
+            run_embed(options)
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".unfinished"]
     encoded.clear()
-    calls = []
-    summary = embed_catalogue(options, lambda done, total: calls.append((done, total)))
+    calls.clear()
+    summary = run_embed(options)
     assert encoded == ["gel", "soap", "red lamp"]
     assert calls[0][0] > 4
     assert calls[-1] == (7, 7)
@@ -157,7 +166,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(options, encoded, monkeypat
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["part-00000.parquet"]
     resumed = vectors_of(options)
     shutil.rmtree(tmp_path / "out")
-    embed_catalogue(options)
+    run_embed(options)
     for item, vector in vectors_of(options).items():
         np.testing.assert_allclose(resumed[item], vector, atol=1e-6)
 
@@ -167,14 +176,14 @@ def test_unfinished_work_of_another_encoder_is_dropped(options, encoded, tmp_pat
     other = EmbeddingMetadata("semantic", "other", "1", "mean", 2)
     left = EmbeddingTable(pa.array(["soap"]), np.ones((1, 2), np.float32), np.array([True]), None, other)
     write_embeddings(left, str(tmp_path / "out" / ".unfinished" / "00000"))
-    embed_catalogue(options)
+    run_embed(options)
     assert encoded == ["soap"]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["part-00000.parquet"]
 
 
 def test_a_text_without_a_known_token_is_no_text(options, tiny_causal_encoder):
     write_items(options, {1: "soap", 2: "\u200b"})
-    summary = embed_catalogue(replace(options, encoder=str(tiny_causal_encoder)))
+    summary = run_embed(replace(options, encoder=str(tiny_causal_encoder)))
     table = read_embeddings(options.output)
     assert table.present.tolist() == table.vectors.any(axis=1).tolist()
     assert summary.items == summary.embedded + summary.without_text
@@ -182,7 +191,7 @@ def test_a_text_without_a_known_token_is_no_text(options, tiny_causal_encoder):
 
 def test_repeated_items_are_reported(options):
     pq.write_table(pa.table({"item_id": [1, 1, 2, 1], "title": ["soap", "soap", "gel", "lamp"]}), options.items)
-    summary = embed_catalogue(options)
+    summary = run_embed(options)
     assert (summary.items, summary.repeated_rows, summary.conflicting_rows) == (2, 2, 1)
     assert "2 rows, 1 with another text" in describe_embedding(summary, options.output)
 
@@ -194,7 +203,7 @@ def test_a_directory_that_holds_something_else_is_refused(options, tmp_path, nam
     pq.write_table(pa.table({"user_id": [1]}), tmp_path / "out" / name)
     before = (tmp_path / "out" / name).read_bytes()
     with pytest.raises(InputError, match="holds files that are not ours"):
-        embed_catalogue(options)
+        run_embed(options)
     assert (tmp_path / "out" / name).read_bytes() == before
 
 
@@ -205,13 +214,13 @@ def test_collaborative_embeddings_are_not_overwritten(options):
         EmbeddingTable(pa.array([1]), np.ones((1, 2), np.float32), np.array([True]), None, own), options.output
     )
     with pytest.raises(InputError, match="holds files that are not ours") as error:
-        embed_catalogue(options)
+        run_embed(options)
     assert error.value.found == "part-00000.parquet with collaborative embeddings"
 
 
 def test_describe_says_what_was_done(options):
     write_items(options, {1: "soap", 2: None})
-    summary = replace(embed_catalogue(options), seconds=0.5)
+    summary = replace(run_embed(options), seconds=0.5)
     assert describe_embedding(summary, "place").splitlines() == [
         f"Embedded title of 2 items with {summary.metadata}.",
         "New or changed: 1 item, 1 distinct text at 2 a second.",
@@ -223,9 +232,9 @@ def test_describe_says_what_was_done(options):
 def test_a_second_run_into_one_directory_is_refused(options, encoded):
     write_items(options, {1: "red dress"})
     with locked(options.output), pytest.raises(InputError, match="Another run is writing"):
-        embed_catalogue(options)
+        run_embed(options)
     assert encoded == []
-    embed_catalogue(options)
+    run_embed(options)
     assert encoded == ["red dress"]
 
 
@@ -233,7 +242,7 @@ def test_embeddings_reach_the_disk(options, encoded, monkeypatch):
     synced = []
     monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
     write_items(options, {1: "red dress"})
-    embed_catalogue(options)
+    run_embed(options)
     assert os.stat(f"{options.output}/part-00000.parquet").st_ino in synced
 
 
@@ -241,5 +250,5 @@ def test_embeddings_reach_the_disk(options, encoded, monkeypatch):
 def test_an_output_inside_the_catalogue_is_refused_before_anything_is_read(glob, tmp_path):
     items = tmp_path / "items"
     with pytest.raises(InputError, match="lies inside the input"):
-        embed_catalogue(EmbedOptions(f"{items}{glob}", str(items / "embeddings")))
+        run_embed(EmbedOptions(f"{items}{glob}", str(items / "embeddings")))
     assert not items.exists()

@@ -12,19 +12,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from rich.console import Console
 
 from iadsr.models.core.errors import InputError, UsageError
+from iadsr.models.core.option import build
 from iadsr.models.evaluation.bootstrap import Estimate
 from iadsr.models.evaluation.downstream_recommender import DownstreamConfig
 from iadsr.models.evaluation.ranking import METRICS
-from iadsr.pipeline.commands.evaluate import EvaluateOptions, Evaluation, TreatmentResult, check_json_output, write_json
-from iadsr.pipeline.commands.evaluate import evaluate as run
-from iadsr.pipeline.commands.evaluation_table import _percent, describe_evaluation
+from iadsr.pipeline.commands.command_options import EvaluateOptions
+from iadsr.pipeline.commands.evaluate import check_json_output, measure, run_evaluate, write_json
+from iadsr.pipeline.commands.evaluation import Evaluation, TreatmentResult, _percent, describe_evaluation
 from iadsr.pipeline.engines.progress import Progress
 from iadsr.pipeline.engines.runner import beam_options
 from iadsr.transforms.items.embedding_files import write_embeddings
 from iadsr.transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable
+from iadsr.transforms.read.log_source import LogSource
 
 TIMEOUT = 240
 USERS = 800
@@ -109,15 +110,9 @@ def test_the_verdict_and_the_recovered_share_are_printed(injected):
 
 
 def test_without_inserted_noise_there_is_no_oracle_and_what_was_left_out_is_told(world, tmp_path):
-    options = EvaluateOptions(
-        world.with_bad_input(tmp_path / "log"),
-        world.embeddings,
-        recommender="gru4rec",
-        seeds=2,
-        downstream=DownstreamConfig(epochs=2),
-        on_bad_file="skip",
-    )
-    evaluation = run(options, beam_options([]), Progress(Console(quiet=True)))
+    log = LogSource(world.with_bad_input(tmp_path / "log"), on_bad_file="skip")
+    options = EvaluateOptions(log, world.embeddings, recommender="gru4rec", seeds=2)
+    evaluation = measure(options, beam_options([]), Progress(None), DownstreamConfig(epochs=2))
     assert [result.name for result in evaluation.treatments] == ["raw", "dropped", "weighted"]
     assert evaluation.inserted == 0
     assert all(result.recovered is None for result in evaluation.treatments)
@@ -132,10 +127,10 @@ def test_without_inserted_noise_there_is_no_oracle_and_what_was_left_out_is_told
 
 
 def test_more_unusable_rows_than_allowed_stop_it_before_the_work(world, tmp_path):
-    log = world.with_bad_input(tmp_path / "log")
-    options = EvaluateOptions(log, world.embeddings, on_bad_file="skip", max_rejected=0.0)
+    log = LogSource(world.with_bad_input(tmp_path / "log"), on_bad_file="skip", max_rejected=0.0)
+    options = EvaluateOptions(log, world.embeddings)
     with pytest.raises(InputError, match="than --max-rejected allows"):
-        run(options, beam_options([]), Progress(Console(quiet=True)))
+        run_evaluate(options, beam_options([]))
 
 
 @pytest.mark.parametrize(
@@ -149,7 +144,7 @@ def test_more_unusable_rows_than_allowed_stop_it_before_the_work(world, tmp_path
 )
 def test_values_out_of_range_are_refused(values, words):
     with pytest.raises(UsageError, match=words):
-        EvaluateOptions("log", "embeddings", **values)
+        build(EvaluateOptions, {"interactions": "log", "embeddings": "embeddings", **values})
 
 
 def test_a_file_that_cannot_be_written_is_refused_before_the_work(tmp_path):
@@ -202,13 +197,14 @@ def test_figures_are_written_where_the_terminal_takes_none(terminal, tmp_path):
     """Only the hours of work are left out."""
     code = """
 import sys
-from iadsr.pipeline.cli import app as cli
+from iadsr.pipeline.cli.app import main
 from iadsr.pipeline.commands import evaluate
+from iadsr.pipeline.commands.evaluation import Evaluation
 
-done = evaluate.Evaluation("caser", 50, 9, 200, 0, True, 1, [], rejected={}, skipped=())
-evaluate.evaluate = lambda *_: done
+done = Evaluation("caser", 50, 9, 200, 0, True, 1, [], rejected={}, skipped=())
+evaluate.measure = lambda *_: done
 sys.argv[1:] = ["evaluate", "--interactions", "i", "--embeddings", "e", "--output", "figures.json"]
-cli.main()
+main()
 """
     if terminal == "/dev/full":
         out = os.open(terminal, os.O_WRONLY)
@@ -242,7 +238,7 @@ def test_a_log_that_is_too_small_is_refused(world, tmp_path):
     items = pa.array([f"item-{i % 40:02d}" for i in range(120)])
     pq.write_table(pa.table({"user_id": users, "item_id": items, "timestamp": np.arange(120)}), path)
     with pytest.raises(InputError, match="0 users with more than 2 interactions"):
-        run(EvaluateOptions(path, world.embeddings), beam_options([]), Progress(Console(quiet=True)))
+        run_evaluate(EvaluateOptions(LogSource(path), world.embeddings), beam_options([]))
 
 
 def test_what_is_not_defined_is_null_in_the_file_and_said_in_words(tmp_path):

@@ -2,53 +2,26 @@ import os
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from rich.console import Console
 
 from iadsr.models.core.errors import InputError, UsageError
 from iadsr.models.core.item_vectors import PackedItemVectors
+from iadsr.models.core.option import build
 from iadsr.models.detector.iadsr import IADSR
 from iadsr.models.detector.model_files import fingerprint
 from iadsr.models.training.train_model import TrainingResult
-from iadsr.pipeline.commands.train import TrainOptions, check_output, read_log, train, write_model
-from iadsr.pipeline.engines.progress import Progress
-from iadsr.transforms.contract.columns import InteractionColumns
+from iadsr.pipeline.commands.command_options import TrainOptions
+from iadsr.pipeline.commands.train import check_output, run_train, write_model
 from iadsr.transforms.items.embedding_files import read_embeddings
 from iadsr.transforms.judge.artifacts import read_model_facts
-from iadsr.transforms.read.input_plan import plan_input
+from iadsr.transforms.read.log_source import LogSource
 from iadsr.transforms.run.output_directory import locked
 
 
-def test_the_log_is_read_as_clean_reads_it(world):
-    log, rejected = read_log(plan_input(world.interactions, InteractionColumns()), InteractionColumns())
-    table = pq.read_table(world.interactions)
-    assert rejected == {}
-    assert log.table.column_names == ["user_id", "item_id", "timestamp"]
-    expected = table.sort_by([("user_id", "ascending"), ("timestamp", "ascending")])
-    assert log.table["item_id"].to_pylist() == expected["item_id"].to_pylist()
-    assert log.item_ids.to_pylist() == sorted(set(expected["item_id"].to_pylist()))
-
-
-def test_unusable_rows_are_counted_and_a_log_of_nothing_else_is_refused(tmp_path):
-    path = str(tmp_path / "log.parquet")
-    pq.write_table(pa.table({"user_id": ["a", None], "item_id": ["x", "x"], "timestamp": [1, 2]}), path)
-    plan = plan_input(path, InteractionColumns())
-    log, rejected = read_log(plan, InteractionColumns(), max_rejected=0.5)
-    assert len(log.items) == 1
-    assert rejected == {"null user_id": 1}
-    with pytest.raises(InputError, match="than --max-rejected allows") as error:
-        read_log(plan, InteractionColumns(), max_rejected=0.49)
-    assert "1 of 2 rows" in str(error.value)
-    pq.write_table(pa.table({"user_id": [""], "item_id": ["x"], "timestamp": [1]}), path)
-    with pytest.raises(InputError, match=r"empty user_id \(1 rows\)"):
-        read_log(plan_input(path, InteractionColumns()), InteractionColumns())
-
-
 def test_a_share_of_rejected_rows_that_is_none_is_refused():
+    paths = {"interactions": "log", "embeddings": "embeddings", "output": "model"}
     with pytest.raises(UsageError, match="--max-rejected is out of range"):
-        TrainOptions("log", "embeddings", "model", max_rejected=1.5)
+        build(TrainOptions, {**paths, "max_rejected": 1.5})
 
 
 def test_the_model_directory_is_whole_and_its_parts_know_one_another(world):
@@ -138,7 +111,7 @@ def test_what_a_training_that_was_killed_left_is_gone_after_the_next(world, tmp_
 def test_a_second_run_into_one_directory_is_refused_before_it_trains(world, tmp_path):
     output = str(tmp_path / "model")
     with locked(output), pytest.raises(InputError, match="Another run is writing"):
-        train(TrainOptions(world.interactions, world.embeddings, output), Progress(Console(quiet=True)))
+        run_train(TrainOptions(LogSource(world.interactions), world.embeddings, output))
     assert list((tmp_path / "model").iterdir()) == []
 
 
@@ -146,7 +119,7 @@ def test_an_output_inside_the_log_or_the_embeddings_is_refused(world):
     log = world.interactions
     for source, output in (log, f"{log}/model"), (f"{log}/**.parquet", f"{log}/model"), (log, f"{world.embeddings}/m"):
         with pytest.raises(InputError, match="lies inside the input"):
-            train(TrainOptions(source, world.embeddings, output), Progress(Console(quiet=True)))
+            run_train(TrainOptions(LogSource(source), world.embeddings, output))
         assert not Path(output).exists()
 
 

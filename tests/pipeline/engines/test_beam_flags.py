@@ -1,10 +1,11 @@
 import argparse
 
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, WorkerOptions
 
 from iadsr.models.core.errors import UsageError
-from iadsr.pipeline.engines.beam_flags import known_flags, refuse_unknown
+from iadsr.pipeline.engines.beam_flags import flags_from_config, known_flags, refuse_unknown
+from iadsr.pipeline.engines.runner import beam_options
 
 
 def test_every_flag_of_beams_is_known():
@@ -34,3 +35,22 @@ def test_a_flag_of_one_dash_is_refused(flags):
 def test_nothing_is_suggested_for_a_single_letter():
     with pytest.raises(UsageError, match="check the spelling"):
         refuse_unknown(["-o", "mydir"], ["--output"])
+
+
+def test_configured_flags_repeat_lists_and_leave_out_what_is_off():
+    section = {"runner": "SparkRunner", "experiments": ["a", "b"], "streaming": False, "save_main_session": True}
+    assert flags_from_config(section) == [
+        "--runner=SparkRunner",
+        "--experiments=a",
+        "--experiments=b",
+        "--save_main_session",
+    ]
+
+
+def test_what_is_configured_as_false_is_turned_off_where_beam_has_it_on():
+    section = {"use_public_ips": False, "save_main_session": False, "dataflow_kms_key": None, "streaming": False}
+    flags = flags_from_config(section)
+    assert flags == ["--no_use_public_ips", "--no_save_main_session"]
+    options = beam_options(["--runner=DataflowRunner", *flags])
+    assert options.view_as(WorkerOptions).use_public_ips is False
+    assert options.view_as(SetupOptions).save_main_session is False

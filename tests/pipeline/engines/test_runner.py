@@ -1,10 +1,11 @@
 import pytest
-from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions, SetupOptions, WorkerOptions
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from iadsr.models.core.errors import InputError
-from iadsr.pipeline.engines.runner import beam_options, flags_from_config, is_template, make_runner, runs_here
+from iadsr.pipeline.engines.runner import beam_options, is_template, make_runner, runs_here, start_beam
 
 
 @pytest.mark.parametrize("runner", [[], ["DirectRunner"], ["FnApiRunner"], ["direct"], ["directrunner"]])
@@ -58,25 +59,6 @@ def test_a_flag_nobody_knows_is_an_error_with_a_suggestion():
         beam_options(["--save_main_session", "log.parquet"])  # a switch takes no value
 
 
-def test_configured_flags_repeat_lists_and_leave_out_what_is_off():
-    section = {"runner": "SparkRunner", "experiments": ["a", "b"], "streaming": False, "save_main_session": True}
-    assert flags_from_config(section) == [
-        "--runner=SparkRunner",
-        "--experiments=a",
-        "--experiments=b",
-        "--save_main_session",
-    ]
-
-
-def test_what_is_configured_as_false_is_turned_off_where_beam_has_it_on():
-    section = {"use_public_ips": False, "save_main_session": False, "dataflow_kms_key": None, "streaming": False}
-    flags = flags_from_config(section)
-    assert flags == ["--no_use_public_ips", "--no_save_main_session"]
-    options = beam_options(["--runner=DataflowRunner", *flags])
-    assert options.view_as(WorkerOptions).use_public_ips is False
-    assert options.view_as(SetupOptions).save_main_session is False
-
-
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -90,3 +72,13 @@ def test_mistakes_in_flags_are_told_in_a_few_lines(flags, words, capsys):
     with pytest.raises(InputError, match=words):
         beam_options(flags, ["--threshold", "--drop-rate"])
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("beam", [["--direct_num_workers=2"], {"direct_num_workers": 2}])
+def test_beam_takes_flags_or_a_mapping_and_its_file_systems_know_them_too(beam, monkeypatch):
+    known = []
+    monkeypatch.setattr(FileSystems, "set_options", known.append)
+    options = start_beam(beam)
+    assert options.view_as(DirectOptions).direct_num_workers == 2
+    assert known == [options]
+    assert start_beam(None).view_as(DirectOptions).direct_num_workers == 1

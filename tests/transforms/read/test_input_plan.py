@@ -3,9 +3,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from iadsr.models.core.errors import InputError
-from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.read import input_plan
 from iadsr.transforms.read.input_plan import SHARD_BYTES, InputPlan, plan_input
+from iadsr.transforms.read.log_source import LogSource
 
 
 def write(path, rows, row_group_size=None):
@@ -17,7 +17,7 @@ def test_splits_cover_every_row_group_once(tmp_path, monkeypatch):
     monkeypatch.setattr(input_plan, "SPLIT_BYTES", 2500)
     write(tmp_path / "a.parquet", 1000, row_group_size=100)
     write(tmp_path / "b.parquet", 50)
-    plan = plan_input(str(tmp_path), InteractionColumns())
+    plan = plan_input(LogSource(str(tmp_path)))
     assert plan.rows == 1050
     assert [split.index for split in plan.splits] == list(range(len(plan.splits)))
     first = [split for split in plan.splits if split.path.endswith("a.parquet")]
@@ -31,9 +31,9 @@ def test_splits_cover_every_row_group_once(tmp_path, monkeypatch):
 def test_a_log_without_rows_is_an_error_but_one_file_without_rows_is_not(tmp_path):
     write(tmp_path / "a.parquet", 0)
     with pytest.raises(InputError, match="No rows"):
-        plan_input(str(tmp_path), InteractionColumns())
+        plan_input(LogSource(str(tmp_path)))
     write(tmp_path / "b.parquet", 3)
-    assert plan_input(str(tmp_path), InteractionColumns()).rows == 3
+    assert plan_input(LogSource(str(tmp_path))).rows == 3
 
 
 @pytest.mark.parametrize(("rows", "size", "shards"), [(10, 10, 1), (100_000, 1, 5), (10**6, 1, 8), (10**7, 1, 20)])

@@ -9,6 +9,7 @@ from iadsr.transforms.contract.columns import ROW, InteractionColumns
 from iadsr.transforms.files.run_paths import RunPaths
 from iadsr.transforms.files.tables import write_table
 from iadsr.transforms.read.input_plan import plan_input
+from iadsr.transforms.read.log_source import LogSource
 from iadsr.transforms.read.read_splits import ReadSplits, check_unchanged, read_split
 
 COLUMNS = InteractionColumns()
@@ -26,7 +27,7 @@ def log(tmp_path):
 
 
 def test_files_are_read_in_one_schema_without_the_unusable_rows(log):
-    plan = plan_input(str(log), COLUMNS)
+    plan = plan_input(LogSource(str(log), COLUMNS))
     tables = [read_split(split, COLUMNS, plan.schema).valid for split in plan.splits]
     table = pa.concat_tables(tables)
     assert table["user_id"].to_pylist() == ["a", "b", "c"]
@@ -39,14 +40,14 @@ def test_dictionary_columns_travel_as_their_values(tmp_path):
     table = pa.table({"user_id": ["a"], "item_id": ["x"], "timestamp": [1]})
     table = table.append_column("country", pa.array(["no"]).dictionary_encode())
     pq.write_table(table, tmp_path / "log.parquet")
-    plan = plan_input(str(tmp_path / "log.parquet"), COLUMNS)
+    plan = plan_input(LogSource(str(tmp_path / "log.parquet"), COLUMNS))
     valid, _ = read_split(plan.splits[0], COLUMNS, plan.schema)
     assert valid["country"].type == pa.string()
     assert valid["country"].to_pylist() == ["no"]
 
 
 def test_a_file_that_changed_after_the_plan_is_refused(log):
-    plan = plan_input(str(log), COLUMNS)
+    plan = plan_input(LogSource(str(log), COLUMNS))
     pq.write_table(pa.table({"user_id": ["z"] * 3, "item_id": [1] * 3, "timestamp": [1] * 3}), log / "2.parquet")
     with pytest.raises(InputError, match="changed while it was being read"):
         read_split(plan.splits[-1], COLUMNS, plan.schema)
@@ -56,7 +57,7 @@ def test_a_file_that_changed_after_the_plan_is_refused(log):
 
 
 def test_a_file_whose_state_is_unknown_does_not_count_as_changed(log, monkeypatch):
-    (info, _) = plan_input(str(log), COLUMNS).files
+    (info, _) = plan_input(LogSource(str(log), COLUMNS)).files
     check_unchanged(info)
 
     def refuse(path):
@@ -70,7 +71,7 @@ def test_a_file_whose_state_is_unknown_does_not_count_as_changed(log, monkeypatc
 
 
 def test_the_transform_counts_every_row_and_writes_the_rejected(log, tmp_path):
-    plan = plan_input(str(log), COLUMNS)
+    plan = plan_input(LogSource(str(log), COLUMNS))
     (tmp_path / "rejected").mkdir()
     stale = tmp_path / "rejected" / "part-00001.parquet"  # from an earlier try that rejected rows of the second split
     stale.write_bytes(b"stale")
@@ -94,7 +95,7 @@ def test_a_value_that_does_not_fit_the_common_type_of_all_files_is_refused(tmp_p
     for name, unit, time in (("1", "ms", 253402300799000), ("2", "ns", 1_500_000_000_000_000_001)):
         times = pa.array([time]).cast(pa.timestamp(unit))
         pq.write_table(pa.table({"user_id": ["a"], "item_id": ["x"], "timestamp": times}), tmp_path / f"{name}.parquet")
-    plan = plan_input(str(tmp_path), COLUMNS)
+    plan = plan_input(LogSource(str(tmp_path), COLUMNS))
     with pytest.raises(InputError, match=r"Column 'timestamp' of .*1\.parquet"):
         read_split(plan.splits[0], COLUMNS, plan.schema)
 
@@ -107,7 +108,7 @@ def test_list_views_travel_as_they_are(tmp_path, view):
     lists = [[], None, [[1], [2, 3]]] if view == pa.list_(pa.list_view(pa.int8())) else [[], None, ["p", "q"]]
     pq.write_table(pa.table({**rows, "extra": pa.array(lists, view)}), tmp_path / "1.parquet")
     pq.write_table(pa.table(rows), tmp_path / "2.parquet")
-    plan = plan_input(str(tmp_path), COLUMNS)
+    plan = plan_input(LogSource(str(tmp_path), COLUMNS))
     table = pa.concat_tables(read_split(split, COLUMNS, plan.schema).valid for split in plan.splits)
     table.validate(full=True)
     assert table["extra"].to_pylist() == [[], lists[2], None, None]
@@ -127,7 +128,7 @@ def test_files_whose_types_differ_slightly_are_read_into_one_table(tmp_path, one
     for name, type_ in (("1", one), ("2", other)):
         rows = {"user_id": ["a"], "item_id": ["x"], "timestamp": [1], "extra": pa.array([value], type_)}
         pq.write_table(pa.table(rows), tmp_path / f"{name}.parquet")
-    plan = plan_input(str(tmp_path), COLUMNS)
+    plan = plan_input(LogSource(str(tmp_path), COLUMNS))
     table = pa.concat_tables(read_split(split, COLUMNS, plan.schema).valid for split in plan.splits)
     table.validate(full=True)
     assert table["extra"].to_pylist() == [value, value]

@@ -1,0 +1,189 @@
+"""The options of each command. The command line and the Python API are derived from these dataclasses.
+
+The command line imports this module before it knows what is asked, so it imports nothing heavy.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ...models.core.option import MAX_INT64, MEASURE, PATHS, RUN, check_options, option, shared
+from ...models.detector.model_config import BackboneName, HeadName
+from ...models.encoders.packaged import DEFAULT_ENCODER
+from ...transforms.contract.columns import InteractionColumns
+from ...transforms.judge.policy import Policy
+from ...transforms.read.log_source import LogSource
+from ...transforms.run.pseudonyms import ReportUsers
+
+MAX_SHARDS = 1 << 16
+
+
+class _Checked:
+    """A dataclass of options: values that an option does not take are refused."""
+
+    def __post_init__(self):
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class EmbedOptions(_Checked):
+    """What `iadsr embed` is asked to do."""
+
+    items: str = option(help="Item catalogue: Parquet file, directory or glob.", panel=PATHS)
+    output: str = option(help="Directory to write to.", panel=PATHS)
+    text_columns: tuple[str, ...] | None = option(
+        None,
+        help="Comma-separated text columns to embed. Default: title and category if they exist, else all text columns.",
+        panel=PATHS,
+        metavar="NAMES",
+    )
+    item_column: str = shared(InteractionColumns, "item", panel=PATHS)
+    encoder: str = option(
+        DEFAULT_ENCODER, help="minilm, smollm2, or a Hugging Face model name or local path.", panel=RUN
+    )
+
+
+@dataclass(frozen=True)
+class TrainOptions(_Checked):
+    """What `iadsr train` is asked to do."""
+
+    log: LogSource
+    """Log to learn from."""
+    embeddings: str = option(help="Item embeddings written by iadsr embed.", panel=PATHS)
+    output: str = shared(EmbedOptions, "output")
+    overwrite: bool = option(False, help="Replace an earlier result in the output directory.", panel=PATHS)
+    backbone: BackboneName = option("gru4rec", help="Sequential recommender that the model is built on.", panel=RUN)
+    head: HeadName = option(
+        "agreement",
+        help="What decides: agreement, a network trained on inserted noise, or paper, the paper's sum of similarities.",
+        panel=RUN,
+    )
+    seed: int = option(
+        0, help="Same data and seed give the same model.", panel=RUN, minimum=0, maximum=MAX_INT64, metavar="N"
+    )
+
+
+@dataclass(frozen=True)
+class CleanOptions(_Checked):
+    """What `iadsr clean` is asked to do."""
+
+    log: LogSource
+    """Log to clean."""
+    embeddings: str = shared(TrainOptions, "embeddings")
+    model: str = option(help="Model directory written by iadsr train.", panel=PATHS)
+    output: str = shared(EmbedOptions, "output")
+    overwrite: bool = shared(TrainOptions, "overwrite")
+    policy: Policy = field(default_factory=Policy)
+    """What is dropped, and what is protected."""
+    shards: int | None = option(
+        None,
+        help="Number of user shards. Default: from the size of the log.",
+        panel=RUN,
+        minimum=1,
+        maximum=MAX_SHARDS,
+        metavar="N",
+    )
+    shuffle: Literal["auto", "claim-check", "bytes"] = option(
+        "auto",
+        help="How data moves between workers. claim-check: by files in the output directory. auto: claim-check if the "
+        "pipeline runs on this machine, else bytes.",
+        panel=RUN,
+    )
+    join: Literal["auto", "broadcast", "shuffle"] = option(
+        "auto",
+        help="How items meet their vectors. broadcast: every machine gets a copy of all. shuffle: each machine gets "
+        "what it needs. auto: shuffle from 64 GiB on.",
+        panel=RUN,
+    )
+    report_users: ReportUsers = option(
+        "hashed",
+        help="Users in the report's examples. hashed: under pseudonyms of this run. plain: under their ids.",
+        panel=RUN,
+    )
+
+    def recorded(self) -> dict[str, Any]:
+        """Returns the options as the manifest records them."""
+        values = dataclasses.asdict(self)
+        log = values.pop("log")
+        return {
+            **values,
+            "interactions": log.pop("path"),
+            **log,
+            **{name: None for name in ("shuffle", "join") if values[name] == "auto"},
+        }
+
+
+@dataclass(frozen=True)
+class EvaluateOptions(_Checked):
+    """What `iadsr evaluate` is asked to do."""
+
+    log: LogSource
+    """Log to evaluate on."""
+    embeddings: str = shared(TrainOptions, "embeddings")
+    output: str | None = option(None, help="JSON file to write all figures to.", panel=PATHS)
+    recommender: BackboneName = option("sasrec", help="Recommender whose gain is measured.", panel=MEASURE)
+    inject: float | None = option(
+        None,
+        help="Insert noise first, so that it makes up this share of the log. Cleaning is then compared with removing "
+        "exactly that noise.",
+        panel=MEASURE,
+        above=0,
+        below=1,
+        metavar="R",
+    )
+    seeds: int = option(
+        3,
+        help="Number of times that the recommender is trained on each log; figures are means.",
+        panel=MEASURE,
+        minimum=1,
+        metavar="N",
+    )
+    backbone: BackboneName = shared(TrainOptions, "backbone")
+    seed: int = shared(TrainOptions, "seed")
+
+
+@dataclass(frozen=True)
+class VerifyOptions(_Checked):
+    """What `iadsr verify` is asked to check."""
+
+    output: str = option(help="Directory that iadsr clean has written.", panel=PATHS, positional=True)
+
+
+@dataclass(frozen=True)
+class DoctorOptions(_Checked):
+    """What `iadsr doctor` is asked to look at; what is None is not looked at."""
+
+    interactions: str | None = shared(LogSource, "path", default=None, help="Log to check.")
+    items: str | None = shared(EmbedOptions, "items", default=None, help="Item catalogue to check.")
+    embeddings: str | None = shared(TrainOptions, "embeddings", default=None, help="Item embeddings to check.")
+    model: str | None = shared(CleanOptions, "model", default=None, help="Model directory to check.")
+    output: str | None = shared(EmbedOptions, "output", default=None, help="Directory that a run would write to.")
+    columns: InteractionColumns = field(default_factory=InteractionColumns)
+    """Names of the log's columns. The item column of the catalogue has the same name as that of the log."""
+    text_columns: tuple[str, ...] | None = shared(EmbedOptions, "text_columns")
+    shards: int | None = shared(CleanOptions, "shards")
+    on_bad_file: Literal["fail", "skip"] = shared(LogSource, "on_bad_file")
+
+    @property
+    def log(self) -> LogSource | None:
+        """The log to check."""
+        return LogSource(self.interactions, self.columns, self.on_bad_file) if self.interactions is not None else None
+
+
+@dataclass(frozen=True)
+class DemoOptions(_Checked):
+    """What `iadsr demo` is asked to do."""
+
+    output: str = shared(EmbedOptions, "output", default="demo")
+    interactions: str | None = shared(
+        LogSource, "path", default=None, help="Your own log instead of MovieLens-100K; with --items."
+    )
+    items: str | None = shared(
+        EmbedOptions, "items", default=None, help="Your own item catalogue; with --interactions."
+    )
+    columns: InteractionColumns = field(default_factory=InteractionColumns)
+    """Names of the log's columns. The item column of the catalogue has the same name as that of the log."""
+    text_columns: tuple[str, ...] | None = shared(EmbedOptions, "text_columns")
+    encoder: str = shared(EmbedOptions, "encoder")
+    backbone: BackboneName = shared(TrainOptions, "backbone")
+    seed: int = shared(TrainOptions, "seed")

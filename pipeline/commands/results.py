@@ -1,0 +1,43 @@
+"""What the results of the commands have in common: how they print, on a terminal and in a notebook."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from markupsafe import Markup, escape
+
+Table = Sequence[Sequence[Any]]
+"""Rows of cells, the first row a heading."""
+
+
+class Result:
+    """The result of a command. Printed, it says what the command line says; a notebook shows its tables as well."""
+
+    def __str__(self) -> str:
+        """Says what came out, in a few lines of plain text."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def tables(self) -> Iterable[Table]:
+        """Returns the tables that a notebook shows above the text."""
+        return ()
+
+    def _repr_html_(self) -> str:
+        return Markup("").join([*map(_as_html, self.tables()), Markup("<pre>{}</pre>").format(str(self))])
+
+
+def _as_html(table: Table) -> Markup:
+    heading, *rows = table
+    lines = [_row("th", heading), *(_row("td", row) for row in rows)]
+    return Markup("<table>{}</table>").format(Markup("").join(lines))
+
+
+def _row(tag: str, cells: Sequence[Any]) -> Markup:
+    return Markup("<tr>{}</tr>").format(
+        Markup("").join(Markup(f"<{tag}>{{}}</{tag}>").format(escape(_text(cell))) for cell in cells)
+    )
+
+
+def _text(cell: Any) -> str:
+    return f"{cell:,}" if isinstance(cell, int) else str(cell)

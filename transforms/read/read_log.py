@@ -1,0 +1,48 @@
+"""Reads a whole log into memory, as training and evaluation need it."""
+
+from collections import Counter
+
+import pyarrow as pa
+
+from ...models.core.errors import InputError
+from .input_plan import InputPlan
+from .log_source import LogSource
+from .ordering import OrderedShard, order_interactions
+from .read_splits import read_split
+from .rejected_rows import list_reasons, refuse_too_many
+
+
+def read_log(log: LogSource, plan: InputPlan, also: tuple[str, ...] = ()) -> tuple[OrderedShard, Counter[str]]:
+    """Reads the required columns of a log and those in `also`, and orders its rows.
+
+    Args:
+        log: The log.
+        plan: What `plan_input` says of it.
+        also: Names of more columns to read.
+
+    Returns:
+        The ordered log, and the number of rejected rows by reason.
+
+    Raises:
+        InputError: A file cannot be read, more rows are rejected than the log's `max_rejected` allows, or no row can be
+            used.
+    """
+    fields = [plan.schema.field(name) for name in dict.fromkeys((*log.columns.required, *also))]
+    # The ids of a whole log may take more than 2 GiB, which one array of Arrow's plain strings cannot hold.
+    schema = pa.schema([field.with_type(pa.large_string()) if field.type == pa.string() else field for field in fields])
+    tables: list[pa.Table] = []
+    rejected: Counter[str] = Counter()
+    for split in plan.splits:
+        valid, refused = read_split(split, log.columns, schema, log.on_bad_file)
+        tables.append(valid)
+        rejected.update(refused["reason"].to_pylist())
+    refuse_too_many(rejected, plan.rows, log.max_rejected)
+    table = pa.concat_tables(tables)
+    if not len(table):
+        raise InputError(
+            "No row of the log can be used",
+            code="TRAIN-EMPTY",
+            found=list_reasons(rejected),
+            fix="are the right columns named?",
+        )
+    return order_interactions(table, log.columns), rejected
