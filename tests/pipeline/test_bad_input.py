@@ -120,7 +120,7 @@ def test_the_report_shows_users_under_pseudonyms_by_default(world, tmp_path):
     assert "user-" not in reports["hashed"]
     assert "under pseudonyms" in reports["hashed"]
     assert "user-" not in reports["none"]
-    assert "Left out, by --report-users none" in reports["none"]
+    assert "Left out because of --report-users none." in reports["none"]
     for users in reports:
         assert "user-" not in (tmp_path / users / "manifest.json").read_text()
     assert json.loads((tmp_path / "hashed" / "manifest.json").read_text())["options"]["report_users"] == "hashed"
