@@ -97,20 +97,24 @@ def test_a_template_says_that_nothing_has_run():
 @pytest.mark.parametrize(("items", "words"), [(0, ""), (1, "judged by behaviour alone: 1 item."), (2, ": 2 items.")])
 def test_training_tells_counts_and_detection(items, words):
     metrics = {"interactions": 1000, "users": 1, "items": 20, "held_out_auroc": 0.87654}
-    text = describe_training(TrainSummary(metrics, {}, items), "model")
+    text = describe_training(TrainSummary("model", metrics, {}, items), "model")
     assert "Trained on 1,000 interactions of 1 user with 20 items." in text
     assert "AUROC 0.877" in text
     assert words in text
     assert ("Without text" in text) == bool(items)
     assert "too little noise" not in text
-    assert "too little noise" in describe_training(TrainSummary(metrics, {}, items, knows_noise=False), "model")
+    assert "too little noise" in describe_training(
+        TrainSummary("model", metrics, {}, items, knows_noise=False), "model"
+    )
     assert "eft out" not in text
 
 
 def test_training_tells_which_files_and_how_many_rows_it_did_without():
     metrics = {"interactions": 1000, "users": 9, "items": 20, "held_out_auroc": 0.9}
     skipped = [SkippedFile(f"{n}.parquet", 10, None, "FILE-READ", f"Cannot read {n}\n.parquet") for n in "ab"]
-    text = describe_training(TrainSummary(metrics, {"null user_id": 2, "empty item_id": 1}, 0, tuple(skipped)), "model")
+    text = describe_training(
+        TrainSummary("model", metrics, {"null user_id": 2, "empty item_id": 1}, 0, tuple(skipped)), "model"
+    )
     assert text.splitlines()[1:3] == [
         "Left out: Cannot read a\\n.parquet (FILE-READ), and 1 more.",
         "Unusable, left out: 3 rows (null user_id 2, empty item_id 1).",
