@@ -17,8 +17,9 @@ from ...models.training.training_config import TrainingConfig
 from ...transforms.contract.python_values import python_values
 from ...transforms.files import storage
 from ...transforms.items.embedding_files import PART_NAME, read_embeddings, read_kind, write_embeddings
-from ...transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable, align, normalise_item_ids
+from ...transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable, align
 from ...transforms.items.embedding_table import fingerprint as embedding_fingerprint
+from ...transforms.items.item_ids import normalise_item_ids
 from ...transforms.judge.artifacts import COLLABORATIVE, check_item_types
 from ...transforms.read.input_plan import SkippedFile, plan_input
 from ...transforms.read.ordering import OrderedShard

@@ -35,9 +35,9 @@ from .embedding_table import (
     EmbeddingMetadata,
     EmbeddingTable,
     fingerprint,
-    normalise_item_ids,
     stored_vectors,
 )
+from .item_ids import normalise_item_ids
 
 FORMAT_VERSION = 1
 """Version of the file format. It is written into every file."""
