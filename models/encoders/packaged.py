@@ -31,3 +31,6 @@ PACKAGED_ENCODERS = {
 
 DEFAULT_ENCODER = "minilm"
 """The encoder that `embed` uses if none is asked for."""
+
+MULTILINGUAL_ENCODER = "e5"
+"""The encoder for texts in languages that others do not know."""

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..core.errors import InputError
+from .coverage import Coverage, measure_coverage
 
 BATCH_TOKENS = {"cpu": 2_048, "cuda": 65_536}
 """Maximum number of tokens in a batch, by device. Larger batches are no faster on a CPU, but a GPU needs them."""
@@ -82,13 +83,20 @@ class TextEncoder:
             )
         return vectors[[rows[text] for text in texts]]
 
-    def _tokenize(self, texts: list[str]) -> list[list[int]]:
+    def coverage(self, texts: Sequence[str]) -> Coverage:
+        """Measures how well the encoder knows the language of some different texts."""
+        tokens = self._tokenize(list(texts), framed=False)
+        return measure_coverage(texts, tokens, self._tokenizer.unk_token_id)
+
+    def _tokenize(self, texts: list[str], *, framed: bool = True) -> list[list[int]]:
+        """Returns the tokens of each text, with those that the model wants around every text if `framed`."""
         tokens: list[list[int]] = []
         for start in range(0, len(texts), _TEXTS_PER_TOKENIZATION):
             encoded = self._tokenizer(
                 texts[start : start + _TEXTS_PER_TOKENIZATION],
                 truncation=True,
                 max_length=self._max_tokens,
+                add_special_tokens=framed,
                 return_attention_mask=False,
                 return_token_type_ids=False,
             )

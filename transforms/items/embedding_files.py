@@ -30,6 +30,7 @@ from .embedding_contract import (
     copy_vectors,
     read_row_groups,
 )
+from .embedding_notes import EmbeddingNotes
 from .embedding_table import (
     EmbeddingKind,
     EmbeddingMetadata,
@@ -52,7 +53,13 @@ ROWS_PER_GROUP = 16_384
 """Rows of one row group. A reader holds one of them besides its result: 25 MB with vectors of 384 dimensions."""
 
 
-def write_embeddings(table: EmbeddingTable, directory: str, *, rows_per_file: int = ROWS_PER_FILE) -> list[str]:
+def write_embeddings(
+    table: EmbeddingTable,
+    directory: str,
+    *,
+    notes: EmbeddingNotes | None = None,
+    rows_per_file: int = ROWS_PER_FILE,
+) -> list[str]:
     """Writes a table as `part-00000.parquet`, `part-00001.parquet` and so on, and removes parts of an earlier table.
 
     A file appears under its name only when it is complete and has reached the disk. Equal tables give equal bytes.
@@ -62,12 +69,15 @@ def write_embeddings(table: EmbeddingTable, directory: str, *, rows_per_file: in
     Args:
         table: What to write.
         directory: Where to write it, on any file system that Beam knows.
+        notes: What somebody should know about the table. Notes are no part of what makes two tables equal.
         rows_per_file: Rows of each file. The last one may have fewer.
 
     Returns:
         The paths written, in row order.
     """
     description = table.metadata.to_dict() | {"format_version": FORMAT_VERSION, "table": fingerprint(table)}
+    if notes is not None and (told := notes.to_dict()):
+        description["notes"] = told
     starts = range(0, max(len(table), 1), rows_per_file)
     paths = []
     for part, start in enumerate(starts):
@@ -185,6 +195,19 @@ def read_kind(path: str) -> str | None:
     with translating_read_errors(path):
         values = json.loads(text)
     return values.get("kind") if isinstance(values, dict) else None
+
+
+def read_notes(path: str) -> EmbeddingNotes:
+    """Returns the notes in the first file of a table; empty if it has none.
+
+    Raises:
+        InputError: There is no such file, or it cannot be read.
+    """
+    with open_parquet(match_files(path)[0].path) as file:
+        text = (file.schema_arrow.metadata or {}).get(METADATA_KEY, b"{}")
+    with translating_read_errors(path):
+        values = json.loads(text)
+    return EmbeddingNotes.from_dict(values.get("notes") if isinstance(values, dict) else None)
 
 
 def vector_bytes(path: str) -> int:
