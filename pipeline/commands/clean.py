@@ -17,7 +17,7 @@ from ...transforms.contract.output_layout import INTERACTIONS
 from ...transforms.contract.sharding import Sharding
 from ...transforms.files import storage
 from ...transforms.files.listing import match_files
-from ...transforms.judge.artifacts import COLLABORATIVE, ModelFacts, check_embeddings, read_model_facts
+from ...transforms.judge.artifacts import COLLABORATIVE, ModelFacts, changed_vectors, check_embeddings, read_model_facts
 from ...transforms.read.input_plan import InputPlan, plan_input
 from ...transforms.run.manifest import Manifest, ModelOrigin, read_manifest
 from ...transforms.run.output_directory import check_place, locked
@@ -77,6 +77,8 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
         model = read_model_facts(options.model)
         item_type = plan.schema.field(options.log.columns.item).type
         embeddings = check_embeddings(options.embeddings, model, item_type)
+        if changed := changed_vectors(options.embeddings, model):
+            progress.say(changed)
     sharding = plan.sharding(options.shards)
     reads = (*plan.rows_by_file, *(file.path for file in plan.skipped), options.embeddings, options.model)
     check_place(options.output, options.log.path, reads)

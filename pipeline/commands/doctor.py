@@ -19,7 +19,7 @@ from ...transforms.files.local_copy import local_copy
 from ...transforms.items.embedding_files import read_embeddings, read_notes
 from ...transforms.items.embedding_table import EmbeddingTable
 from ...transforms.items.item_texts import read_item_texts
-from ...transforms.judge.artifacts import ModelFacts, check_embeddings, read_model_facts
+from ...transforms.judge.artifacts import ModelFacts, changed_vectors, check_embeddings, read_model_facts
 from ...transforms.read.input_plan import InputPlan, plan_input
 from ...transforms.read.log_source import LogSource
 from ...transforms.read.read_splits import read_split
@@ -180,7 +180,7 @@ def _embeddings(path: str, out: list[EmbeddingTable]) -> str:
 
 def _fit(path: str, model: ModelFacts, item_type: pa.DataType) -> str:
     check_embeddings(path, model, item_type)
-    return "belong together"
+    return changed_vectors(path, model) or "belong together"
 
 
 def _coverage(item_ids: pa.ChunkedArray, table: EmbeddingTable) -> str:

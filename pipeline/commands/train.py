@@ -20,7 +20,8 @@ from ...transforms.items.embedding_files import PART_NAME, read_embeddings, read
 from ...transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable, align
 from ...transforms.items.embedding_table import fingerprint as embedding_fingerprint
 from ...transforms.items.item_ids import normalise_item_ids
-from ...transforms.judge.artifacts import COLLABORATIVE, check_item_types
+from ...transforms.items.vector_sample import VectorSample
+from ...transforms.judge.artifacts import COLLABORATIVE, SAMPLE, check_item_types
 from ...transforms.read.input_plan import SkippedFile, plan_input
 from ...transforms.read.ordering import OrderedShard
 from ...transforms.read.read_log import read_log
@@ -99,6 +100,7 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
             "backbone": options.backbone,
             "head": options.head,
             "seed": options.seed,
+            SAMPLE: VectorSample.of(item_ids, semantic, has_semantic).to_list(),
         }
         write_model(options.output, result, item_ids)
     knows_noise = bool(result.model.noise_reference.sum() >= MIN_REFERENCE)

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..contract.hashing import hash_values
 from ..files.listing import match_files
 from ..files.storage import delete, join, list_names, translating_read_errors, write_atomically
 from ..files.symbolic_links import refuse_links
@@ -51,6 +52,10 @@ ROWS_PER_FILE = 262_144
 
 ROWS_PER_GROUP = 16_384
 """Rows of one row group. A reader holds one of them besides its result: 25 MB with vectors of 384 dimensions."""
+
+
+MAX_GROUPS_LOOKED_AT = 16
+"""Row groups whose vectors `read_vectors_of` reads. Files in many small groups are looked at in part."""
 
 
 def write_embeddings(
@@ -195,6 +200,47 @@ def read_kind(path: str) -> str | None:
     with translating_read_errors(path):
         values = json.loads(text)
     return values.get("kind") if isinstance(values, dict) else None
+
+
+def read_vectors_of(
+    path: str, hashes: np.ndarray, *, enough: int = MAX_GROUPS_LOOKED_AT
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns vectors of the items that have one of some hashes, as many as a few row groups hold.
+
+    The ids of all items are read, but vectors only from the row groups that hold most of the wanted items.
+
+    Args:
+        path: A Parquet file, a directory or a glob.
+        hashes: Hashes of item ids by `hash_values`, uint64 [n].
+        enough: The number of row groups to read vectors from.
+
+    Returns:
+        The hashes of the items found, uint64 [k], and their vectors, float32 [k, D], zeros if an item has none.
+
+    Raises:
+        InputError: There is no such file, or a file cannot be read.
+        ArtifactError: A file breaks the contract.
+    """
+    with _open_files(path) as files:
+        dimension = common_dimension(path, files)
+        places: list[tuple[int, int, int]] = []  # wanted items, file, row group
+        for number, (file_path, file) in enumerate(files):
+            for group, table in enumerate(read_row_groups(file_path, file, [ITEM_COLUMN])):
+                ids = normalise_item_ids(table[ITEM_COLUMN], file=file_path)
+                if wanted := int(np.isin(hash_values(ids), hashes).sum()):
+                    places.append((-wanted, number, group))
+        found, vectors = [np.zeros(0, np.uint64)], [np.zeros((0, dimension), np.float32)]
+        for _, number, group in sorted(places)[:enough]:
+            file_path, file = files[number]
+            columns = [ITEM_COLUMN, VECTOR_COLUMN]
+            table = next(read_row_groups(file_path, file, columns, only=group))
+            ids = normalise_item_ids(table[ITEM_COLUMN], file=file_path)
+            keep = np.flatnonzero(np.isin(hash_values(ids), hashes))
+            table, ids = table.take(pa.array(keep)), ids.take(pa.array(keep))
+            vectors.append(np.zeros((len(keep), dimension), np.float32))
+            copy_vectors(table[VECTOR_COLUMN].combine_chunks(), ids, file_path, vectors[-1])
+            found.append(hash_values(ids))
+        return np.concatenate(found), np.concatenate(vectors)
 
 
 def read_notes(path: str) -> EmbeddingNotes:
