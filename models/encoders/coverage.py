@@ -51,10 +51,10 @@ def measure_coverage(texts: Sequence[str], tokens: Sequence[Sequence[int]], unkn
 
 
 def _is_spelled(text: str, tokens: int) -> bool:
-    """Whether a text that is not in Latin script has a token for nearly every letter. An ideograph counts as two."""
+    """Whether a text that is not in Latin script has a token for nearly every letter. An ideograph counts as three."""
     letters = [letter for letter in text if letter.isalpha()]
     others = [letter for letter in text if letter >= _LATIN_END]
     if len(others) <= len(letters) / 2:
         return False
-    weight = sum(2 if letter >= _IDEOGRAPHIC else 1 for letter in text if not letter.isspace())
+    weight = sum(3 if letter >= _IDEOGRAPHIC else 1 for letter in text if not letter.isspace())
     return weight < 1.5 * tokens

@@ -39,10 +39,20 @@ class TextEncoder:
     """
 
     def __init__(
-        self, model: nn.Module, tokenizer: Any, *, name: str, revision: str, pooling: str, max_tokens: int, device: str
+        self,
+        model: nn.Module,
+        tokenizer: Any,
+        *,
+        name: str,
+        revision: str,
+        pooling: str,
+        max_tokens: int,
+        device: str,
+        prefix: str = "",
     ):
         self.name, self.revision, self.pooling, self.device = name, revision, pooling, device
         self._model, self._tokenizer, self._max_tokens = model, tokenizer, max_tokens
+        self._prefix = prefix
         self.dimension = self._embed(np.array([self._tokenize(["text"])[0]])).shape[1]
 
     def encode(self, texts: Sequence[str], progress: ProgressCallback | None = None) -> np.ndarray:
@@ -89,7 +99,9 @@ class TextEncoder:
         return measure_coverage(texts, tokens, self._tokenizer.unk_token_id)
 
     def _tokenize(self, texts: list[str], *, framed: bool = True) -> list[list[int]]:
-        """Returns the tokens of each text, with those that the model wants around every text if `framed`."""
+        """Returns the tokens of each text, with those that the model wants before and after every text if `framed`."""
+        if framed and self._prefix:
+            texts = [self._prefix + text for text in texts]
         tokens: list[list[int]] = []
         for start in range(0, len(texts), _TEXTS_PER_TOKENIZATION):
             encoded = self._tokenizer(
