@@ -9,13 +9,13 @@ from ..read.clock import Clock
 from .rule import Rule, RuleInput, shows_seconds
 from .window import DAY
 
-SUSTAINED = ((100, 1.0), (300, 2.0), (1_000, 4.0))
+SUSTAINED = ((60, 1.0), (120, 1.5), (300, 2.5), (1_000, 4.0))
 """No person interacts so many times in a row at a mean gap of so many times `pace`."""
 
-MIN_REGULAR = 200
+MIN_REGULAR = 100
 """So many equal gaps in a row are a timer."""
 
-MIN_CRAWLED = 200
+MIN_CRAWLED = 100
 """So many items in a row in the order of their ids are a crawl, if the mean gap is short."""
 
 CRAWL_PACE = 10.0
@@ -41,7 +41,7 @@ class Machines(Rule):
     mode: Literal["auto", "drop", "count"] = "auto"
     """`auto` drops where the clock is fine enough to be certain."""
     pace: float = 1.0
-    """Seconds. Shortest mean gap that a person sustains over a hundred interactions."""
+    """Seconds. Shortest mean gap that a person sustains for a minute. Longer runs need no such pace."""
     per_day: int = 10_000
     """Most interactions of a person on one day."""
 

@@ -44,7 +44,7 @@ class RuleOptions:
     )
     machine_pace: float = option(
         1.0,
-        help="Seconds: shortest mean gap that a person sustains over a hundred interactions.",
+        help="Seconds: shortest mean gap between interactions that a person sustains for a minute.",
         panel=RULES,
         above=0,
         metavar="S",
