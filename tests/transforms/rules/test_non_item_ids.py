@@ -10,7 +10,7 @@ from iadsr.transforms.rules.rule_options import RuleOptions
 
 
 def hashes(ids, kind=pa.string()) -> list[int]:
-    return np.sort(hash_values(pa.array(ids, kind))).tolist()
+    return np.sort(hash_values(pa.array(ids, kind or pa.string()))).tolist()
 
 
 def read(options: RuleOptions, kind=pa.string()):
