@@ -9,12 +9,12 @@ from iadsr.transforms.rules.non_item_ids import read_non_items
 from iadsr.transforms.rules.rule_options import RuleOptions
 
 
-def hashes(ids, kind=pa.string()) -> list[int]:
+def hashes(ids, kind=None) -> list[int]:
     return np.sort(hash_values(pa.array(ids, kind or pa.string()))).tolist()
 
 
-def read(options: RuleOptions, kind=pa.string()):
-    named, catalogue = read_non_items(options, "item_id", kind)
+def read(options: RuleOptions, kind=None):
+    named, catalogue = read_non_items(options, "item_id", kind or pa.string())
     return named.tolist(), None if catalogue is None else catalogue.tolist()
 
 
