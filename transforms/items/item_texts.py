@@ -193,8 +193,9 @@ def _choose(files: list[_File], item_column: str, path: str) -> TextColumns:
     for file in files:
         for column in file.schema:
             if column.name.casefold() != item_column.casefold() and holds_text(column.type):
-                key = column.name.casefold()
-                names[key] = column.name if column.name == key else names.get(key, column.name)
+                name = str(column.name)
+                key = name.casefold()
+                names[key] = name if name == key else names.get(key, name)
     samples: dict[str, list[str]] = {name: [] for name in names.values()}
     enough = max(SAMPLED_VALUES // max(len(files), 1), 20)
     for file in files:

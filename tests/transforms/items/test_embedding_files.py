@@ -119,3 +119,12 @@ def test_metadata_is_read_without_the_vectors(tmp_path, table_of, write_raw):
     assert (metadata.encoder, metadata.dimension, type_) == ("unknown", 2, pa.string())
     with pytest.raises(ArtifactError, match="holds semantic embeddings"):
         read_metadata(str(tmp_path / "ints"), kind="collaborative")
+
+
+def test_files_without_rows_need_no_columns(tmp_path, write_raw):
+    write_raw(tmp_path / "a.parquet", {})
+    write_raw(tmp_path / "b.parquet", {"item_id": pa.nulls(0), "embedding": pa.nulls(0)})
+    write_raw(tmp_path / "c.parquet", {"item_id": [7], "embedding": [[1.0, 2.0]]})
+    assert read_embeddings(str(tmp_path)).item_ids.equals(pa.array([7]))
+    metadata, item_type = read_metadata(str(tmp_path))
+    assert (metadata.dimension, item_type) == (2, pa.int64())
