@@ -127,10 +127,10 @@ def _check_value(path: Path, key: str, value: Any, option: Option) -> Any:
     is_flag = bool in option.kinds
     if value is not None and (isinstance(value, (list, dict)) or isinstance(value, bool) != is_flag):
         raise InputError(
-            f"The configuration {path} sets {key} to what it does not take",
+            f"The configuration {path} gives {key} a value of the wrong kind",
             code="CONFIG-VALUE",
             found=f"{str(value)[:100]} ({type(value).__name__})",
             expected="true or false" if is_flag else "one number or text",
-            fix="put text that YAML reads as something else between quotes",
+            fix="put quotes around text that YAML would read as something else",
         )
     return value

@@ -55,7 +55,7 @@ class TrainOptions(_Checked):
     backbone: BackboneName = option("gru4rec", help="Sequential recommender that the model is built on.", panel=RUN)
     head: HeadName = option(
         "agreement",
-        help="What decides: agreement, a network trained on inserted noise, or paper, the paper's sum of similarities.",
+        help="What decides. agreement: a network trained on inserted noise. paper: the sum of similarities, as in the paper.",
         panel=RUN,
     )
     seed: int = option(
@@ -85,8 +85,8 @@ class CleanOptions(_Checked):
     )
     shuffle: Literal["auto", "claim-check", "bytes"] = option(
         "auto",
-        help="How data moves between workers. claim-check: by files in the output directory. auto: claim-check if the "
-        "pipeline runs on this machine, else bytes.",
+        help="How rows move between workers. claim-check: in files in the output directory. bytes: through the runner. "
+        "auto: claim-check if the pipeline runs on this machine, else bytes.",
         panel=RUN,
     )
     join: Literal["auto", "broadcast", "shuffle"] = option(
@@ -97,7 +97,7 @@ class CleanOptions(_Checked):
     )
     report_users: ReportUsers = option(
         "hashed",
-        help="Users in the report's examples. hashed: under pseudonyms of this run. plain: under their ids.",
+        help="How the report names its example users. hashed: by pseudonyms that only this run uses. plain: by their ids.",
         panel=RUN,
     )
 

@@ -70,12 +70,12 @@ def _check(options: DemoOptions) -> None:
         raise UsageError(
             "--interactions and --items belong together",
             code="OPTION-PAIR",
-            found="one of them",
+            found="only one of them",
             fix="give both, or neither for MovieLens-100K",
         )
     if options.interactions is None and (options.text_columns or options.columns != InteractionColumns()):
         raise UsageError(
-            "Columns are named for files of your own",
+            "Column options are given, but no files of your own",
             code="OPTION-MOVIELENS",
             found="no --interactions and --items",
             fix="name your files too, or no columns for MovieLens-100K",

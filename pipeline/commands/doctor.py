@@ -197,13 +197,13 @@ def _coverage(item_ids: pa.ChunkedArray, table: EmbeddingTable) -> str:
 
 def _output(output: str) -> str:
     if not storage.is_local(output):
-        return "remote: not tried, and not locked against a second run"
+        return "remote: not checked, and a second run into it would not be refused"
     place = _nearest(output)
     if not os.path.isdir(place) or not os.access(place, os.W_OK | os.X_OK):
         raise InputError(
             f"{output} cannot be written to",
             code="DOCTOR-OUTPUT",
-            found=f"{place} is {'not writable' if os.path.isdir(place) else 'no directory'}",
+            found=f"{place} is {'not writable' if os.path.isdir(place) else 'not a directory'}",
             fix="choose another --output, or ask for the permission",
         )
     if place == os.path.abspath(output):
@@ -251,7 +251,7 @@ def _memory(plan: InputPlan, shards: int, vector_bytes: int, workers: int) -> st
             code="DOCTOR-MEMORY",
             found=f"{_size(available)} available",
             expected=f"about {_size(need)} for {counted(workers, 'worker')} and {counted(shards, 'shard')}",
-            fix="write the log in smaller row groups, which are read whole, or use fewer workers"
+            fix="write the log in smaller row groups (each is read as a whole), or use fewer workers"
             if reading > scoring
             else "use more --shards, so that each is smaller, or fewer workers",
         )

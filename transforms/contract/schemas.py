@@ -51,8 +51,9 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
     internal = [name for name in schema.names if name.startswith(INTERNAL_PREFIX)]
     if internal:
         raise InputError(
-            f"{path} has a column {internal[0]!r}",
+            f"{path} has a column with a reserved name",
             code="LOG-INTERNAL",
+            found=internal[0],
             expected=f"no column that starts with {INTERNAL_PREFIX}, because cleaning uses such names itself",
             fix="rename the column",
         )

@@ -110,7 +110,7 @@ def _check_sum(path: str, rows: RowCounts | InputFile) -> None:
 def _check_count(what: str, found: int, expected: int) -> None:
     if found != expected:
         raise ConservationError(
-            f"The number of {what} is not that of the manifest",
+            f"The number of {what} differs from the manifest",
             code="VERIFY-ROWS",
             found=f"{found:,}",
             expected=f"{expected:,}",
@@ -123,9 +123,9 @@ def _check_files(output: str, manifest: Manifest) -> None:
     there = {name for name in list_names(output) if name.split("/")[0] in (INTERACTIONS, SEQUENCES, REJECTED)}
     if odd := sorted(there ^ listed.keys()):
         raise ArtifactError(
-            f"The files in {output} are not those of the manifest",
+            f"The files in {output} differ from the manifest",
             code="VERIFY-FILES",
-            found=f"{odd[0]} is {'missing' if odd[0] in listed else 'not listed'}",
+            found=f"{odd[0]} is {'missing' if odd[0] in listed else 'not in the manifest'}",
             expected=f"{len(listed):,} files",
             fix=_AGAIN,
         )
@@ -133,7 +133,7 @@ def _check_files(output: str, manifest: Manifest) -> None:
         found = dataclasses.replace(describe_file(join(output, *name.split("/"))), path=name)
         if found != expected:
             raise ArtifactError(
-                f"{name} in {output} is not the file that was written",
+                f"{name} in {output} has changed since it was written",
                 code="VERIFY-CHANGED",
                 found=f"{found.rows:,} rows, {found.size:,} bytes, sha256 {found.sha256[:16]}...",
                 expected=f"{expected.rows:,} rows, {expected.size:,} bytes, sha256 {expected.sha256[:16]}...",
@@ -193,7 +193,7 @@ def _check_shards(output: str, manifest: Manifest, columns: InteractionColumns) 
     _check_count("dropped rows", dropped, manifest.rows.dropped)
     everyone = np.concatenate(users) if users else np.zeros(0, np.uint64)
     if len(np.unique(everyone)) != len(everyone):
-        raise _broken(INTERACTIONS, "the users", "a user in two files", "each user in one file")
+        raise _broken(INTERACTIONS, "the list of users", "a user in two files", "each user in one file")
     return len(everyone), checksum % 2**64, schema
 
 
@@ -243,7 +243,7 @@ def _check_sequences(output: str, name: str, table: pa.Table, offsets: np.ndarra
         raise _broken(path, "the schema", ", ".join(sequences.column_names), ", ".join(["user_id", *expected]))
     users = one_chunk(table[columns.user]).take(offsets[:-1][lengths > 0])
     if not one_chunk(sequences["user_id"]).equals(users):
-        raise _broken(path, "the users", "others", f"those with a kept interaction in {INTERACTIONS}/{name}")
+        raise _broken(path, "the list of users", "others", f"those with a kept interaction in {INTERACTIONS}/{name}")
     for column, values in expected.items():
         lists = one_chunk(sequences[column])
         if not (pa.types.is_list(lists.type) or pa.types.is_large_list(lists.type)):
@@ -298,7 +298,7 @@ def _read_ids(
     # The file may be anything, so its parser may raise anything.
     except Exception as error:
         raise InputError(
-            f"Row group {group} of {path} cannot be read as the log of this output",
+            f"Row group {group} of {path} can no longer be read with the columns of this output",
             code="VERIFY-INPUT",
             found=type(error).__name__,  # not its message: it may quote a value, which may be a user's id
             expected=", ".join(f"{name} {schema.field(name).type}" for name in names),
@@ -336,5 +336,9 @@ def _read(output: str, name: str) -> pa.Table:
 
 def _broken(path: str, what: str, found: str, expected: str) -> ArtifactError:
     return ArtifactError(
-        f"{path}: {what} breaks the contract", code="VERIFY-CONTENT", found=found, expected=expected, fix=_AGAIN
+        f"{path}: {what} is not as `iadsr clean` writes it",
+        code="VERIFY-CONTENT",
+        found=found,
+        expected=expected,
+        fix=_AGAIN,
     )
