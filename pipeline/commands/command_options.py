@@ -55,7 +55,7 @@ class TrainOptions(_Checked):
     backbone: BackboneName = option("gru4rec", help="Sequential recommender that the model is built on.", panel=RUN)
     head: HeadName = option(
         "agreement",
-        help="What decides. agreement: a network trained on inserted noise. paper: the sum of similarities, as in the paper.",
+        help="What decides. agreement: a network trained on inserted noise. paper: the paper's sum of similarities.",
         panel=RUN,
     )
     seed: int = option(
@@ -97,7 +97,7 @@ class CleanOptions(_Checked):
     )
     report_users: ReportUsers = option(
         "hashed",
-        help="How the report names its example users. hashed: by pseudonyms that only this run uses. plain: by their ids.",
+        help="How the report names its example users. hashed: by pseudonyms of this run only. plain: by their ids.",
         panel=RUN,
     )
 

@@ -126,7 +126,8 @@ def describe_verification(verified: "Verified", output: str) -> str:
             f"Interactions of {counted(verified.users, 'user')} are in order; the sequences are exactly the kept ones.",
             "Compared with all input files."
             if compared == verified.inputs
-            else f"Compared with {compared:,} of {inputs}; the others no longer exist, have changed or cannot be reached.",
+            else f"Compared with {compared:,} of {inputs}; "
+            "the others no longer exist, have changed or cannot be reached.",
             *([f"The run left out {counted(verified.skipped, 'bad file')}."] if verified.skipped else []),
         ]
     )

@@ -89,7 +89,7 @@ def _refuse_unknown(items: ItemTotals) -> None:
             code="IDS-UNKNOWN",
             found=f"{items.total:,} items, all of them unknown",
             expected="item ids such as those of the log that the model was trained on",
-            fix="use the model and the embeddings that belong to this log, and check that its ids were made in the same way",
+            fix="use the model and the embeddings that belong to this log, and check that all ids were made in one way",
         )
 
 

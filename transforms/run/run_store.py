@@ -154,7 +154,7 @@ class RunStore(RunPaths):
                 code="OUTPUT-TAKEN",
                 found="no mark of a run" if marker is None else "the mark of another run",
                 expected="the mark that this run has set",
-                fix="run again, and let only one run at a time write into a directory; the result of this run is not finished",
+                fix="run again, and let only one run at a time write into a directory; this result is not finished",
             )
 
     def write_report(self, report: str) -> None:
