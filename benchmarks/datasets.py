@@ -131,7 +131,7 @@ def read_dataset(
             expected="the column of the label",
             fix="correct --label",
         )
-    log, _ = read_log(source, plan, (column,) if column else ())
+    log, _, _ = read_log(source, plan, (column,) if column else ())
     with tempfile.TemporaryDirectory() as scratch:
         kept = os.path.join(embeddings or scratch, name)
         if not os.path.isdir(kept):

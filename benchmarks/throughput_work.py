@@ -125,7 +125,7 @@ def _write_model(paths: Paths) -> None:
     from iadsr.transforms.read.read_log import read_log
 
     source = LogSource(paths.log, COLUMNS)
-    log, _ = read_log(source, plan_input(source))
+    log, _, _ = read_log(source, plan_input(source))
     sample, _ = log.sequences(COLUMNS).take(np.arange(min(SAMPLE_USERS, len(log.offsets) - 1)))
     embeddings = read_embeddings(paths.embeddings)
     semantic, has_semantic = align(embeddings, log.item_ids)
@@ -384,6 +384,6 @@ def _in_memory(paths: Paths):
     collaborative = read_embeddings(os.path.join(paths.model, COLLABORATIVE), kind="collaborative")
     joined_items = join_embedding_tables(read_embeddings(paths.embeddings), collaborative)
     source = LogSource(paths.log, COLUMNS)
-    log, _ = read_log(source, plan_input(source))
+    log, _, _ = read_log(source, plan_input(source))
     model, packed = IADSR.from_pretrained(paths.model), joined_items.take(joined_items.lookup(log.item_ids))
     return model, log.sequences(COLUMNS), packed.unpack(model.config.collaborative_dimension)

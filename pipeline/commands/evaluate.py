@@ -83,7 +83,7 @@ def measure(
     """
     with progress.task("Reading the log") as task:
         plan = plan_input(options.log)
-        ordered, rejected = read_log(options.log, plan)
+        ordered, rejected, _ = read_log(options.log, plan)
         log = Sequences(ordered.items, ordered.offsets)
         HeldOutLog.split(log)  # a log that is too small is refused before anything is inserted
         noisy = insert_noise(

@@ -83,7 +83,7 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
         embeddings = read_embeddings(options.embeddings, kind="semantic")
         item_type = plan.schema.field(columns.item).type
         check_item_types(options.embeddings, embeddings.item_ids.type, item_type)
-        log, rejected = read_log(options.log, plan)
+        log, rejected, _ = read_log(options.log, plan)
         item_ids = normalise_item_ids(log.item_ids, file=options.log.path, name=columns.item)
         semantic, has_semantic = _semantic_vectors(item_ids, embeddings, options.embeddings)
         task.note = f"{len(log.items):,} interactions, {len(log.offsets) - 1:,} users, {len(log.item_ids):,} items"

@@ -89,7 +89,7 @@ def make_world(root: Path) -> None:
     write_embeddings(semantic, str(root / "embeddings"))
 
     source = LogSource(str(root / "log"))
-    ordered, _ = read_log(source, plan_input(source))
+    ordered, _, _ = read_log(source, plan_input(source))
     result = train_model(
         ordered.sequences(InteractionColumns()),
         semantic.vectors,

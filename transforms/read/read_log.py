@@ -1,10 +1,12 @@
 """Reads a whole log into memory, as training and evaluation need it."""
 
 from collections import Counter
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from ...models.core.errors import InputError
+from .clock import Clock, TimeFacts, merge_facts, time_facts
 from .input_plan import InputPlan
 from .log_source import LogSource
 from .ordering import OrderedShard, order_interactions
@@ -12,16 +14,24 @@ from .read_splits import read_split
 from .rejected_rows import list_reasons, refuse_too_many
 
 
-def read_log(log: LogSource, plan: InputPlan, also: tuple[str, ...] = ()) -> tuple[OrderedShard, Counter[str]]:
+class WholeLog(NamedTuple):
+    """A log in memory."""
+
+    ordered: OrderedShard
+    """Its usable rows, in order."""
+    rejected: Counter[str]
+    """Number of rejected rows by reason."""
+    clock: Clock
+    """What its times mean."""
+
+
+def read_log(log: LogSource, plan: InputPlan, also: tuple[str, ...] = ()) -> WholeLog:
     """Reads the required columns of a log and those in `also`, and orders its rows.
 
     Args:
         log: The log.
         plan: What `plan_input` says of it.
         also: Names of more columns to read.
-
-    Returns:
-        The ordered log, and the number of rejected rows by reason.
 
     Raises:
         InputError: A file cannot be read, more rows are rejected than the log's `max_rejected` allows, or no row can be
@@ -32,9 +42,11 @@ def read_log(log: LogSource, plan: InputPlan, also: tuple[str, ...] = ()) -> tup
     schema = pa.schema([field.with_type(pa.large_string()) if field.type == pa.string() else field for field in fields])
     tables: list[pa.Table] = []
     rejected: Counter[str] = Counter()
+    times: list[TimeFacts] = []
     for split in plan.splits:
         valid, refused = read_split(split, log.columns, schema, log.on_bad_file)
         tables.append(valid)
+        times.append(time_facts(valid, log.columns))
         rejected.update(refused["reason"].to_pylist())
     refuse_too_many(rejected, plan.rows, log.max_rejected)
     table = pa.concat_tables(tables)
@@ -45,4 +57,4 @@ def read_log(log: LogSource, plan: InputPlan, also: tuple[str, ...] = ()) -> tup
             found=list_reasons(rejected),
             fix="check that the right columns are named",
         )
-    return order_interactions(table, log.columns), rejected
+    return WholeLog(order_interactions(table, log.columns), rejected, Clock.of(merge_facts(times)))

@@ -21,6 +21,7 @@ from ..contract.hashing import hash_values
 from ..files.run_paths import RunPaths
 from ..files.storage import FileInfo, delete, exists, is_unchanged
 from ..files.tables import WrittenFile, open_parquet, write_table
+from .clock import TimeFacts, time_facts
 from .input_plan import Split
 from .log_source import OnBadFile
 from .validation import Validated, unreadable_rows, validate
@@ -42,6 +43,8 @@ class SplitCounts:
     """`row_checksum` of the valid rows. It shows if a row was exchanged for another, which counts cannot show."""
     written: WrittenFile | None = None
     """The file of rejected rows. None if no row was rejected."""
+    times: TimeFacts = TimeFacts()
+    """What the times of the valid rows show."""
 
 
 def row_checksum(rows: pa.Array | pa.ChunkedArray) -> int:
@@ -225,9 +228,10 @@ class _ReadSplit(beam.DoFn):
         valid, rejected = read_split(split, self._columns, self._arrow_schema, self._on_bad_file)
         written = _write_rejected(self._paths.rejected(split.index), rejected)
         reasons = Counter(rejected["reason"].to_pylist())
-        counts = SplitCounts(
-            split.path, len(valid), dict(reasons), perf_counter() - started, row_checksum(valid[ROW]), written
-        )
+        times = time_facts(valid, self._columns)
+        checksum = row_checksum(valid[ROW])
+        seconds = perf_counter() - started
+        counts = SplitCounts(split.path, len(valid), dict(reasons), seconds, checksum, written, times)
         yield TaggedOutput("counts", counts)
         if len(valid):
             yield split.index, valid

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import apache_beam as beam
 from apache_beam.pvalue import AsList
 
+from ..read.clock import Clock, merge_facts
 from ..read.read_splits import SplitCounts
 from .conservation import check_rejected
 from .run_facts import RunFacts
@@ -14,7 +15,7 @@ from .run_store import RunStore
 
 @dataclasses.dataclass
 class CheckRows(beam.PTransform):
-    """SplitCounts -> one empty element, once all rows are read and checked.
+    """SplitCounts -> the Clock of the log, once all rows are read and checked.
 
     What scores and writes must wait for it (`apache_beam.transforms.util.WaitOn`): before this step, the directory may
     hold shards that an earlier start of the run scored for other rows.
@@ -33,7 +34,7 @@ class _CheckRows(beam.DoFn):
     def __init__(self, facts: RunFacts, store: RunStore):
         self._facts, self._store = facts, store
 
-    def process(self, element: bytes, counts: list[SplitCounts]) -> Iterator[bytes]:
+    def process(self, element: bytes, counts: list[SplitCounts]) -> Iterator[Clock]:
         check_rejected(self._facts, counts)
         self._store.discard_work_on_other_rows(counts)
-        yield element
+        yield Clock.of(merge_facts(count.times for count in counts))

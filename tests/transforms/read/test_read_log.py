@@ -19,7 +19,7 @@ def test_the_whole_log_is_read_in_order(tmp_path):
     )
     pq.write_table(table, tmp_path / "log.parquet")
     source = LogSource(str(tmp_path / "log.parquet"))
-    log, rejected = read_log(source, plan_input(source))
+    log, rejected, _ = read_log(source, plan_input(source))
     assert rejected == {}
     assert log.table.column_names == ["user_id", "item_id", "timestamp"]
     expected = table.sort_by([("user_id", "ascending"), ("timestamp", "ascending")])
@@ -31,7 +31,7 @@ def test_unusable_rows_are_counted_and_a_log_of_nothing_else_is_refused(tmp_path
     path = str(tmp_path / "log.parquet")
     pq.write_table(pa.table({"user_id": ["a", None], "item_id": ["x", "x"], "timestamp": [1, 2]}), path)
     plan = plan_input(LogSource(path))
-    log, rejected = read_log(LogSource(path, max_rejected=0.5), plan)
+    log, rejected, _ = read_log(LogSource(path, max_rejected=0.5), plan)
     assert len(log.items) == 1
     assert rejected == {"null user_id": 1}
     with pytest.raises(InputError, match="than --max-rejected allows") as error:

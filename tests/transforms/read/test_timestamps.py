@@ -20,7 +20,7 @@ from iadsr.transforms.read.timestamps import parse_time
         (pa.array([1], pa.date32()), [86_400_000]),
         (
             pa.array(["1970-01-01T00:00:01", "1970-01-01 01:00:01+01:00", "soon", "", "17"]),
-            [1_000_000, 1_000_000, None, None, None],
+            [1_000_000_000, 1_000_000_000, None, None, None],
         ),
     ],
 )
@@ -40,5 +40,5 @@ def test_floats_keep_their_order_and_values_that_are_no_time_become_null(drawn):
 
 def test_a_number_written_as_a_string_is_no_time():
     texts = ["1401010112345", "1718000000", "20240610", "2024-06-10"]
-    midnight = 1_717_977_600_000_000
+    midnight = 1_717_977_600_000_000_000
     assert parse_time(pa.chunked_array([texts])).to_pylist() == [None, None, midnight, midnight]

@@ -90,4 +90,4 @@ def test_only_strings_travel_with_their_parsed_times():
         assert TIME not in valid.column_names
         assert time_of(valid, COLUMNS).tolist() == parse_time(pa.chunked_array([[stamp]])).to_pylist()
     valid, _ = validate(log(timestamp=["1970-01-01T00:00:01"]), COLUMNS, "f")
-    assert valid[TIME].to_pylist() == time_of(valid, COLUMNS).tolist() == [1_000_000]
+    assert valid[TIME].to_pylist() == time_of(valid, COLUMNS).tolist() == [1_000_000_000]
