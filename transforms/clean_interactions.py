@@ -15,9 +15,10 @@ from apache_beam.typehints.row_type import RowTypeConstraint
 
 from ..models.core.errors import InputError
 from .contract import table_coder  # noqa: F401 (registers the coder of tables)
+from .contract.added_columns import AddedColumns
 from .contract.columns import ROW, TIME, InteractionColumns
 from .contract.hashing import hash_rows
-from .contract.schemas import check_file_schema
+from .contract.schemas import check_file_schema, refuse_taken_names
 from .contract.sharding import Sharding
 from .files.run_paths import StagingPaths
 from .files.storage import delete, is_local, join, list_names
@@ -73,6 +74,7 @@ def clean_table(
     noise_reference: np.ndarray,
     columns: InteractionColumns,
     policy: Policy,
+    added: AddedColumns | None = None,
 ) -> CleanedTable:
     """Cleans a whole log that fits into memory.
 
@@ -86,12 +88,14 @@ def clean_table(
         noise_reference: What inserted noise scores, as the model directory has it.
         columns: Names of the log's columns.
         policy: What is dropped and what is protected.
+        added: Names of the columns that are added; None: those of `ADDED_FIELDS`.
 
     Raises:
-        InputError: A column is missing, doubled or of an unusable type.
+        InputError: A column is missing, doubled or of an unusable type, or has the name of an added one.
         ArtifactError: Item ids in the log and in the joined items have different types.
     """
-    valid, rejected = _prepare(table, columns, _plain_schema(table.schema, columns))
+    added = added or AddedColumns()
+    valid, rejected = _prepare(table, columns, _plain_schema(table.schema, columns, added))
     if not len(valid):
         raise InputError(
             "No row of the table could be used",
@@ -102,7 +106,7 @@ def clean_table(
     item_counts = ItemCounts.of(sort_counts(count_items(valid[columns.item])))
     scored = score_shard(0, valid, columns, joined_items, model, MIN_SHARDS)
     plan = plan_drops(tally_shard(scored, columns, item_counts), policy, noise_reference)
-    return CleanedTable(cleaned_interactions(judge_shard(scored, plan, policy)), rejected)
+    return CleanedTable(cleaned_interactions(judge_shard(scored, plan, policy), added), rejected)
 
 
 @dataclasses.dataclass
@@ -154,6 +158,8 @@ class CleanInteractions(beam.PTransform):
     """Names of the log's columns."""
     policy: Policy = dataclasses.field(default_factory=Policy)
     """What is dropped and what is protected."""
+    added: AddedColumns = dataclasses.field(default_factory=AddedColumns)
+    """Names of the columns that are added."""
     shards: int = MIN_SHARDS
     """Groups of users, each of which one worker holds in memory. A shard of half a million rows is a good size. Any
     number up to the default gives the same bits of every score."""
@@ -165,7 +171,7 @@ class CleanInteractions(beam.PTransform):
     def expand(self, input_or_inputs):
         """Applies all steps to a PCollection of tables or rows."""
         tables, schema = _as_tables(input_or_inputs, self.schema)
-        schema = _plain_schema(schema, self.columns)
+        schema = _plain_schema(schema, self.columns, self.added)
         model = read_model_facts(self.model)
         check_embeddings(self.embeddings, model, schema.field(self.columns.item).type)
         # A folder of its own, so that a pipeline does not meet what another one has left.
@@ -185,7 +191,7 @@ class CleanInteractions(beam.PTransform):
             # The same pipeline may run again, as templates do.
             checked=input_or_inputs.pipeline | beam.Impulse() | "Discard scored shards" >> beam.Map(_discard, paths),
         )
-        judge = beam.ParDo(_Judge(self.policy, paths), AsSingleton(scored.plan, None))
+        judge = beam.ParDo(_Judge(self.policy, self.added, paths), AsSingleton(scored.plan, None))
         return CleanedInteractions(scored.shards | "Judge" >> judge, prepared.rejected)
 
 
@@ -214,8 +220,9 @@ def _as_tables(collection: PCollection, schema: pa.Schema | None) -> tuple[Any, 
     return collection, schema
 
 
-def _plain_schema(schema: pa.Schema, columns: InteractionColumns) -> pa.Schema:
+def _plain_schema(schema: pa.Schema, columns: InteractionColumns, added: AddedColumns) -> pa.Schema:
     """Checks a schema against the contract; returns it with the types in which rows are carried."""
+    refuse_taken_names(schema.names, added, _INPUT)
     return pa.schema([field.with_nullable(True) for field in check_file_schema(schema, columns, _INPUT)])
 
 
@@ -256,12 +263,12 @@ class _Prepare(beam.DoFn):
 
 
 class _Judge(beam.DoFn):
-    def __init__(self, policy: Policy, paths: StagingPaths):
-        self._policy, self._paths = policy, paths
+    def __init__(self, policy: Policy, added: AddedColumns, paths: StagingPaths):
+        self._policy, self._added, self._paths = policy, added, paths
 
     def process(self, staged: StagedShard, plan: DropPlan) -> Iterator[pa.Table]:
         scored = read_staged_shard(self._paths.scored(staged.shard), staged)
-        yield cleaned_interactions(judge_shard(scored, plan, self._policy))
+        yield cleaned_interactions(judge_shard(scored, plan, self._policy), self._added)
 
 
 def _discard(element: bytes, paths: StagingPaths) -> bytes:

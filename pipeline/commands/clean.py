@@ -14,6 +14,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from ...models.core.errors import InputError
 from ...transforms.contract.output_layout import INTERACTIONS
+from ...transforms.contract.schemas import refuse_taken_names
 from ...transforms.contract.sharding import Sharding
 from ...transforms.files import storage
 from ...transforms.files.listing import match_files
@@ -74,6 +75,7 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
         refuse_local_output(options.output, beam_options)
     with progress.task("Checking input"):
         plan = plan_input(options.log)
+        refuse_taken_names(plan.schema.names, options.added, options.log.path)
         model = read_model_facts(options.model)
         item_type = plan.schema.field(options.log.columns.item).type
         embeddings = check_embeddings(options.embeddings, model, item_type)
@@ -138,7 +140,7 @@ def _identity(options: CleanOptions, plan: InputPlan, model: ModelFacts, shardin
     embeddings = (options.embeddings, storage.join(options.model, COLLABORATIVE))
     parts = {
         "input": [*plan.files, *plan.skipped],
-        "options": [options.log.columns, options.policy, options.log.on_bad_file, sharding],
+        "options": [options.log.columns, options.added, options.policy, options.log.on_bad_file, sharding],
         "model": [model.fingerprint],
         "embeddings": [info for path in embeddings for info in match_files(path)],
         "versions": [metadata.version(name) for name in ("iadsr", *_VERSIONED)] + [platform.python_version()],

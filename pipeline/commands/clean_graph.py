@@ -61,7 +61,7 @@ def build_graph(
     drop_plan, item_counts = AsSingleton(scored.plan, None), AsSingleton(scored.item_counts, None)
     summary = (
         scored.shards
-        | "Write" >> JudgeAndWrite(columns, policy, store, facts.first_rows, drop_plan, item_counts)
+        | "Write" >> JudgeAndWrite(columns, options.added, policy, store, facts.first_rows, drop_plan, item_counts)
         | "Merge summaries" >> beam.CombineGlobally(MergeSummaries()).without_defaults()
     )
     _ = pipeline | "Finish" >> FinishRun(

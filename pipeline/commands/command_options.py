@@ -10,6 +10,7 @@ from typing import Any, Literal
 from ...models.core.option import MAX_INT64, MEASURE, PATHS, RUN, check_options, option, shared
 from ...models.detector.model_config import BackboneName, HeadName
 from ...models.encoders.packaged import DEFAULT_ENCODER
+from ...transforms.contract.added_columns import AddedColumns
 from ...transforms.contract.columns import InteractionColumns
 from ...transforms.judge.policy import Policy
 from ...transforms.read.log_source import LogSource
@@ -73,6 +74,8 @@ class CleanOptions(_Checked):
     model: str = option(help="Model directory written by iadsr train.", panel=PATHS)
     output: str = shared(EmbedOptions, "output")
     overwrite: bool = shared(TrainOptions, "overwrite")
+    added: AddedColumns = field(default_factory=AddedColumns)
+    """Names of the columns that cleaning adds."""
     policy: Policy = field(default_factory=Policy)
     """What is dropped, and what is protected."""
     shards: int | None = option(
@@ -104,11 +107,12 @@ class CleanOptions(_Checked):
     def recorded(self) -> dict[str, Any]:
         """Returns the options as the manifest records them."""
         values = dataclasses.asdict(self)
-        log = values.pop("log")
+        log, _ = values.pop("log"), values.pop("added")
         return {
             **values,
             "interactions": log.pop("path"),
             **log,
+            "added_columns": self.added.written,
             **{name: None for name in ("shuffle", "join") if values[name] == "auto"},
         }
 
@@ -160,6 +164,8 @@ class DoctorOptions(_Checked):
     output: str | None = shared(EmbedOptions, "output", default=None, help="Directory that a run would write to.")
     columns: InteractionColumns = field(default_factory=InteractionColumns)
     """Names of the log's columns. The item column of the catalogue has the same name as that of the log."""
+    added: AddedColumns = field(default_factory=AddedColumns)
+    """Names of the columns that cleaning adds."""
     text_columns: tuple[str, ...] | None = shared(EmbedOptions, "text_columns")
     shards: int | None = shared(CleanOptions, "shards")
     on_bad_file: Literal["fail", "skip"] = shared(LogSource, "on_bad_file")
@@ -183,6 +189,8 @@ class DemoOptions(_Checked):
     )
     columns: InteractionColumns = field(default_factory=InteractionColumns)
     """Names of the log's columns. The item column of the catalogue has the same name as that of the log."""
+    added: AddedColumns = field(default_factory=AddedColumns)
+    """Names of the columns that cleaning adds."""
     text_columns: tuple[str, ...] | None = shared(EmbedOptions, "text_columns")
     encoder: str = shared(EmbedOptions, "encoder")
     backbone: BackboneName = shared(TrainOptions, "backbone")

@@ -7,9 +7,9 @@ else.
 import pyarrow as pa
 
 from ...models.core.errors import InputError
+from .added_columns import AddedColumns, is_cleaned
 from .arrow_types import is_id_type, is_string_type, is_time_type, plain_type
 from .columns import INTERNAL_PREFIX, InteractionColumns
-from .output_schemas import ADDED_FIELDS
 
 
 def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str) -> pa.Schema:
@@ -40,13 +40,12 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
                 expected=f"columns {', '.join(columns.required)}",
                 fix="name your columns with --user-column, --item-column, --timestamp-column, --position-column",
             )
-    taken = [field.name for field in ADDED_FIELDS if field.name in schema.names]
-    if taken:
+    if is_cleaned(schema.names):
         raise InputError(
-            f"{path} already has a column {taken[0]!r}, and cleaning would add it",
+            f"{path} is the output of an earlier run, not a log",
             code="LOG-CLEANED",
             found=f"columns {', '.join(schema.names)}",
-            fix="if this is the output of an earlier run, clean the original log instead; otherwise rename the column",
+            fix="name the original log, or leave out the columns that cleaning has added",
         )
     internal = [name for name in schema.names if name.startswith(INTERNAL_PREFIX)]
     if internal:
@@ -70,6 +69,29 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
     if columns.position:
         _check_type(plain, columns.position, path, pa.types.is_integer(plain.field(columns.position).type), "integer")
     return plain
+
+
+def refuse_taken_names(names: list[str], added: AddedColumns, path: str) -> None:
+    """Checks that no column of a log has the name of one that cleaning adds.
+
+    Args:
+        names: Names of all columns of the log that are carried through.
+        added: The names of the added columns.
+        path: The log, for messages.
+
+    Raises:
+        InputError: A column has such a name, or one that differs only in case.
+    """
+    if taken := added.taken(names):
+        column, own = next(iter(taken.items()))
+        raise InputError(
+            f"{path} has a column {own!r}, and cleaning adds a column {added.written[column]!r}",
+            code="LOG-ADDED",
+            found=f"columns {', '.join(names)}",
+            expected="names that differ in more than upper and lower case",
+            fix="give the added columns other names: --added-prefix iadsr_, or one by one --added-names "
+            + ",".join(f"{column}=iadsr_{column}" for column in taken),
+        )
 
 
 def _check_type(schema: pa.Schema, name: str, path: str, usable: bool, expected: str) -> None:

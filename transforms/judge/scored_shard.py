@@ -13,10 +13,12 @@ from ..read.ordering import OrderedShard
 if TYPE_CHECKING:
     from ...models.detector.scoring import Scores
 
-_ITEM, _USER, _SCORED, _WEAKEST, _KNOWN, _HAS_TEXT = (
-    f"{INTERNAL_PREFIX}{name}" for name in ("item", "user", "scored", "weakest", "known", "has_text")
+_ITEM, _USER, _PROBABILITY, _SCORED, _WEAKEST, _KNOWN, _HAS_TEXT = (
+    f"{INTERNAL_PREFIX}{name}"
+    for name in ("item", "user", "noise_probability", "scored", "weakest", "known", "has_text")
 )
-_INTERNAL = (_ITEM, _USER, ROW, "noise_probability", *SIMILARITY_COLUMNS, _SCORED, _WEAKEST, _KNOWN, _HAS_TEXT)
+_SIMILARITIES = tuple(f"{INTERNAL_PREFIX}{name}" for name in SIMILARITY_COLUMNS)
+_INTERNAL = (_ITEM, _USER, ROW, _PROBABILITY, *_SIMILARITIES, _SCORED, _WEAKEST, _KNOWN, _HAS_TEXT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,8 +100,8 @@ def from_table(shard: int, table: pa.Table) -> ScoredShard:
     data = table.drop_columns(list(_INTERNAL))
     ordered = OrderedShard(data, offsets, items.dictionary, items.indices.to_numpy(), values[ROW])
     scores = Scores(
-        noise_probability=values["noise_probability"],
-        similarities=np.stack([values[name] for name in SIMILARITY_COLUMNS], axis=1),
+        noise_probability=values[_PROBABILITY],
+        similarities=np.stack([values[name] for name in _SIMILARITIES], axis=1),
         scored=values[_SCORED],
         weakest=values[_WEAKEST],
     )

@@ -14,11 +14,12 @@ import pyarrow.parquet as pq
 
 from ...models.core.errors import ArtifactError, ConservationError, InputError
 from ...models.core.reasons import reason_codes
+from ..contract.added_columns import AddedColumns
 from ..contract.arrow_types import one_chunk
 from ..contract.columns import TIME, InteractionColumns
 from ..contract.hashing import hash_values
 from ..contract.output_layout import INTERACTIONS, REJECTED, SEQUENCES
-from ..contract.output_schemas import ADDED_FIELDS, REJECTED_SCHEMA
+from ..contract.output_schemas import REJECTED_SCHEMA, added_fields
 from ..contract.schemas import check_file_schema
 from ..files.storage import FileInfo, is_unchanged, join, list_names
 from ..files.tables import describe_file, open_parquet
@@ -56,10 +57,10 @@ def verify_output(output: str) -> Verified:
         ConservationError: Rows do not add up, or are not those of the input.
     """
     manifest = read_manifest(output)
-    columns = _check_manifest(output, manifest)
+    columns, added = _check_manifest(output, manifest)
     _check_files(output, manifest)
     rejected = _check_rejected(output, manifest)
-    users, checksum, schema = _check_shards(output, manifest, columns)
+    users, checksum, schema = _check_shards(output, manifest, columns, added)
     compared = _check_inputs(manifest, columns, rejected, schema, checksum)
     return Verified(
         rows=manifest.rows,
@@ -71,14 +72,17 @@ def verify_output(output: str) -> Verified:
     )
 
 
-def _check_manifest(output: str, manifest: Manifest) -> InteractionColumns:
+def _check_manifest(output: str, manifest: Manifest) -> tuple[InteractionColumns, AddedColumns]:
     """Checks that the manifest's own counts add up, and returns the columns that it names."""
     try:
         columns = InteractionColumns(**manifest.options["columns"])
         if not all(isinstance(name, str) for name in columns.required):
             raise TypeError("a column's name is no text")
+        # Earlier versions always gave the added columns the same names, and did not record them.
+        recorded = manifest.options.get("added_columns")
+        added = AddedColumns() if recorded is None else AddedColumns.of(recorded)
     except (KeyError, TypeError, InputError) as error:
-        raise incomplete_manifest(output, f"options.columns: {error}") from error
+        raise incomplete_manifest(output, f"options: {error}") from error
     if not any(file.path.startswith(f"{INTERACTIONS}/") for file in manifest.outputs):
         raise incomplete_manifest(output, f"outputs: no file in {INTERACTIONS}/")
     _check_sum(output, manifest.rows)
@@ -92,7 +96,7 @@ def _check_manifest(output: str, manifest: Manifest) -> InteractionColumns:
     }
     for name, expected in dataclasses.asdict(manifest.rows).items():
         _check_count(f"{name} rows by file", by_file[name], expected)
-    return columns
+    return columns, added
 
 
 def _check_sum(path: str, rows: RowCounts | InputFile) -> None:
@@ -162,7 +166,9 @@ def _check_rejected(output: str, manifest: Manifest) -> dict[str, np.ndarray]:
     return result
 
 
-def _check_shards(output: str, manifest: Manifest, columns: InteractionColumns) -> tuple[int, int, pa.Schema]:
+def _check_shards(
+    output: str, manifest: Manifest, columns: InteractionColumns, added: AddedColumns
+) -> tuple[int, int, pa.Schema]:
     """Checks interactions and sequences shard by shard.
 
     Returns:
@@ -171,7 +177,7 @@ def _check_shards(output: str, manifest: Manifest, columns: InteractionColumns) 
     prefix = f"{INTERACTIONS}/"
     names = [file.path.removeprefix(prefix) for file in manifest.outputs if file.path.startswith(prefix)]
     with open_parquet(join(output, INTERACTIONS, names[0])) as parquet:
-        schema = _check_schema(f"{prefix}{names[0]}", parquet.schema_arrow, columns)
+        schema = _check_schema(f"{prefix}{names[0]}", parquet.schema_arrow, columns, added)
     kept = dropped = checksum = 0
     users: list[np.ndarray] = []
     for name in names:
@@ -179,14 +185,14 @@ def _check_shards(output: str, manifest: Manifest, columns: InteractionColumns) 
         table = _read(output, path)
         if not table.schema.equals(schema):
             raise _broken(path, "the schema", str(table.schema.names), f"that of the other files in {INTERACTIONS}")
-        _check_values(path, table)
+        _check_values(path, table, added)
         ordered = order_interactions(_with_time(path, table, columns), columns)
         if not np.array_equal(ordered.rows, np.arange(len(table))):
             row = int((ordered.rows != np.arange(len(table))).argmax())
             raise _broken(path, "the order", f"row {row} out of place", "users together, each in time order")
-        _check_sequences(output, name, table, ordered.offsets, columns)
+        _check_sequences(output, name, table, ordered.offsets, columns, added)
         users.append(hash_values(ordered.user_ids(columns)))
-        kept_here = pc.sum(table["keep"]).as_py() or 0
+        kept_here = pc.sum(table[added.written["keep"]]).as_py() or 0
         kept, dropped = kept + kept_here, dropped + len(table) - kept_here
         checksum += _id_checksum(table, columns)
     _check_count("kept rows", kept, manifest.rows.kept)
@@ -197,11 +203,12 @@ def _check_shards(output: str, manifest: Manifest, columns: InteractionColumns) 
     return len(everyone), checksum % 2**64, schema
 
 
-def _check_schema(path: str, schema: pa.Schema, columns: InteractionColumns) -> pa.Schema:
+def _check_schema(path: str, schema: pa.Schema, columns: InteractionColumns, added: AddedColumns) -> pa.Schema:
     """Checks that a file of interactions has the columns of a log, followed by those that cleaning adds."""
-    fields, count = list(schema), len(ADDED_FIELDS)
-    if fields[-count:] != list(ADDED_FIELDS):
-        expected = ", ".join(field.name for field in ADDED_FIELDS)
+    fields, expected_fields = list(schema), list(added_fields(added))
+    count = len(expected_fields)
+    if fields[-count:] != expected_fields:
+        expected = ", ".join(added.written.values())
         raise _broken(path, "the schema", str(schema.names), f"one that ends with {expected}")
     try:
         check_file_schema(pa.schema(fields[:-count]), columns, path)
@@ -219,26 +226,38 @@ def _with_time(path: str, table: pa.Table, columns: InteractionColumns) -> pa.Ta
     return table.append_column(TIME, time)
 
 
-def _check_values(path: str, table: pa.Table) -> None:
-    keep = table["keep"].to_numpy()
-    for name in ("noise_probability", "weight"):
+def _check_values(path: str, table: pa.Table, added: AddedColumns) -> None:
+    names = added.written
+    keep, reason = table[names["keep"]].to_numpy(), table[names["reason"]]
+    for name in (names["noise_probability"], names["weight"]):
         values = table[name].to_numpy()
         if not ((values >= 0) & (values <= 1)).all():
             raise _broken(path, name, "NaN, or a value out of range", "values in [0, 1]")
-    fits_dropped = pc.is_in(table["reason"], value_set=pa.array(reason_codes("dropped"))).to_numpy()
-    fits_kept = pc.is_in(table["reason"], value_set=pa.array([None, *reason_codes("kept")])).to_numpy()
+    fits_dropped = pc.is_in(reason, value_set=pa.array(reason_codes("dropped"))).to_numpy()
+    fits_kept = pc.is_in(reason, value_set=pa.array([None, *reason_codes("kept")])).to_numpy()
     if not np.where(keep, fits_kept, fits_dropped).all():
         raise _broken(path, "a reason", "one that does not go with keep", "a reason to drop only if keep is false")
 
 
-def _check_sequences(output: str, name: str, table: pa.Table, offsets: np.ndarray, columns: InteractionColumns) -> None:
+def _check_sequences(
+    output: str,
+    name: str,
+    table: pa.Table,
+    offsets: np.ndarray,
+    columns: InteractionColumns,
+    added: AddedColumns,
+) -> None:
     """Checks that a shard's sequences are the kept interactions of its file, to the bit."""
     path = f"{SEQUENCES}/{name}"
     sequences = _read(output, path)
-    keep = table["keep"].to_numpy()
+    keep = table[added.written["keep"]].to_numpy()
     lengths = np.diff(np.append(0, np.cumsum(keep))[offsets])  # [users]
     kept = table.filter(pa.array(keep))
-    expected = {"item_ids": kept[columns.item], "timestamps": kept[columns.timestamp], "weights": kept["weight"]}
+    expected = {
+        "item_ids": kept[columns.item],
+        "timestamps": kept[columns.timestamp],
+        "weights": kept[added.written["weight"]],
+    }
     if sequences.column_names != ["user_id", *expected]:
         raise _broken(path, "the schema", ", ".join(sequences.column_names), ", ".join(["user_id", *expected]))
     users = one_chunk(table[columns.user]).take(offsets[:-1][lengths > 0])

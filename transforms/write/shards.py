@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import AsSingleton
 
+from ..contract.added_columns import AddedColumns
 from ..contract.columns import SIMILARITY_COLUMNS, InteractionColumns
-from ..contract.output_schemas import ADDED_FIELDS
+from ..contract.output_schemas import added_fields
 from ..files.loaded_once import LoadedOnce
 from ..files.run_paths import RunPaths
 from ..files.storage import exists
@@ -23,14 +24,14 @@ from ..judge.scored_shard import StagedShard, read_staged_shard
 from .summary import Summary, summarise
 
 
-def cleaned_interactions(judged: JudgedShard) -> pa.Table:
+def cleaned_interactions(judged: JudgedShard, added: AddedColumns) -> pa.Table:
     """Returns every interaction of the shard with all its columns and the added ones."""
     scores, decisions = judged.scored.scores, judged.decisions
     similarities = [pa.array(column, from_pandas=True) for column in scores.similarities.T]  # NaN becomes null
     decided = [pa.array(decisions.keep), decisions.reason_strings(), pa.array(judged.weight)]
-    added = [pa.array(scores.noise_probability), *decided, *similarities]
+    values_of_all = [pa.array(scores.noise_probability), *decided, *similarities]
     table = judged.scored.ordered.table
-    for field, values in zip(ADDED_FIELDS, added, strict=True):
+    for field, values in zip(added_fields(added), values_of_all, strict=True):
         table = table.append_column(field, values)
     return table
 
@@ -58,7 +59,9 @@ def cleaned_sequences(judged: JudgedShard, columns: InteractionColumns) -> pa.Ta
     )
 
 
-def write_shard(judged: JudgedShard, columns: InteractionColumns, paths: RunPaths) -> list[WrittenFile]:
+def write_shard(
+    judged: JudgedShard, columns: InteractionColumns, added: AddedColumns, paths: RunPaths
+) -> list[WrittenFile]:
     """Writes the two files of a shard, except those that an earlier start of the run has written.
 
     A file under its final name is complete, and it belongs to this run.
@@ -67,9 +70,9 @@ def write_shard(judged: JudgedShard, columns: InteractionColumns, paths: RunPath
         InputError: A file cannot be written, or cannot be read.
     """
     shard = judged.scored.shard
-    varied = (columns.timestamp, "noise_probability", *SIMILARITY_COLUMNS)
+    varied = (columns.timestamp, *(added.written[name] for name in ("noise_probability", *SIMILARITY_COLUMNS)))
     return [
-        _write_once(paths.interactions(shard), lambda: cleaned_interactions(judged), varied),
+        _write_once(paths.interactions(shard), lambda: cleaned_interactions(judged, added), varied),
         _write_once(paths.sequences(shard), lambda: cleaned_sequences(judged, columns), ("user_id", "timestamps")),
     ]
 
@@ -83,6 +86,7 @@ class JudgeAndWrite(beam.PTransform):
     """StagedShard -> Summary. The step also writes the shard's files."""
 
     columns: InteractionColumns
+    added: AddedColumns
     policy: Policy
     paths: RunPaths
     first_rows: np.ndarray
@@ -99,7 +103,12 @@ class JudgeAndWrite(beam.PTransform):
 
 class _JudgeAndWrite(beam.DoFn):
     def __init__(self, config: JudgeAndWrite):
-        self._columns, self._policy, self._paths = config.columns, config.policy, config.paths
+        self._columns, self._added, self._policy, self._paths = (
+            config.columns,
+            config.added,
+            config.policy,
+            config.paths,
+        )
         self._first_rows = config.first_rows
         self._item_counts = LoadedOnce[ItemCounts]()
 
@@ -108,7 +117,7 @@ class _JudgeAndWrite(beam.DoFn):
         started = perf_counter()
         counts = self._item_counts.get(lambda: read_item_counts(item_counts))
         judged = judge_shard(scored, plan, self._policy)
-        written = write_shard(judged, self._columns, self._paths)
+        written = write_shard(judged, self._columns, self._added, self._paths)
         bucket = counts.bucket(scored.ordered.item_ids)[scored.ordered.items]
         summary = summarise(judged, self._columns, bucket, len(counts.edges), self._first_rows, written)
         seconds = {**summary.seconds, "decide and write": perf_counter() - started}

@@ -24,6 +24,8 @@ def test_names_take_dashes_or_underscores_and_beam_has_its_own_section(tmp_path)
 
 def test_text_columns_may_be_a_list(tmp_path):
     assert read(tmp_path, "embed", "text-columns: [title, category]")[0] == {"text_columns": "title,category"}
+    with pytest.raises(InputError, match="a list of texts"):
+        read(tmp_path, "embed", "text-columns: {title: category}")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,77 @@
+import pytest
+
+from iadsr.models.core.errors import UsageError
+from iadsr.transforms.contract.added_columns import ADDED_COLUMNS, AddedColumns, is_cleaned
+from iadsr.transforms.contract.output_schemas import ADDED_FIELDS, added_fields
+
+
+def test_every_added_column_has_a_type_and_by_default_its_own_name():
+    assert tuple(field.name for field in ADDED_FIELDS) == ADDED_COLUMNS
+    assert AddedColumns().written == {column: column for column in ADDED_COLUMNS}
+    assert added_fields(AddedColumns()) == ADDED_FIELDS
+
+
+def test_a_prefix_renames_all_columns_but_those_that_are_named_one_by_one():
+    written = AddedColumns(prefix="x_", names=("weight=w", "keep = is=kept")).written
+    assert list(written) == list(ADDED_COLUMNS)
+    assert (written["weight"], written["keep"], written["reason"]) == ("w", "is=kept", "x_reason")
+    fields = added_fields(AddedColumns(prefix="x_"))
+    assert [field.name for field in fields] == [f"x_{column}" for column in ADDED_COLUMNS]
+    assert [field.type for field in fields] == [field.type for field in ADDED_FIELDS]
+    assert [field.nullable for field in fields] == [field.nullable for field in ADDED_FIELDS]
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ({"names": ("weights=w",)}, "'weights', which is not a column that cleaning adds"),
+        ({"names": ("weight",)}, "the name ''"),
+        ({"names": ("weight=",)}, "the name ''"),
+        ({"names": ("weight=a", "weight=b")}, "two names for weight"),
+        ({"names": ("weight=reason",)}, "two columns named 'reason', or the same but for case"),
+        ({"names": ("weight=Reason",)}, "two columns named 'reason', or the same but for case"),
+        ({"names": ("weight=__iadsr_w",)}, "'__iadsr_w', which starts with the reserved __iadsr_"),
+        ({"prefix": "__iadsr_"}, "'__iadsr_noise_probability', which starts with the reserved __iadsr_"),
+        ({"prefix": "\udc80"}, "the name '\\udc80noise_probability'"),
+    ],
+)
+def test_names_that_cannot_be_written_or_told_apart_are_refused(settings, found):
+    with pytest.raises(UsageError) as error:
+        AddedColumns(**settings)
+    assert error.value.code == "OPTION-ADDED"
+    assert error.value.found == found
+
+
+def test_names_may_be_exchanged():
+    written = AddedColumns(names=("weight=keep", "keep=weight")).written
+    assert (written["weight"], written["keep"]) == ("keep", "weight")
+
+
+@pytest.mark.parametrize(
+    ("added", "taken"),
+    [
+        (AddedColumns(), {"keep": "Keep", "weight": "weight"}),
+        (AddedColumns(prefix="x_"), {"reason": "X_REASON"}),
+        (AddedColumns(names=("weight=w", "keep=k")), {}),
+    ],
+)
+def test_columns_of_a_log_with_an_added_name_are_found_whatever_their_case(added, taken):
+    assert added.taken(["user_id", "weight", "Keep", "X_REASON"]) == taken
+
+
+def test_what_a_manifest_records_gives_the_names_again():
+    written = AddedColumns(prefix="x=", names=("weight=w",)).written
+    assert AddedColumns.of(written).written == written
+
+
+@pytest.mark.parametrize("recorded", [[], "weight", {"weight": "w"}, {**AddedColumns().written, "more": "m"}])
+def test_what_no_manifest_records_is_refused(recorded):
+    with pytest.raises(TypeError, match="not a name for each added column"):
+        AddedColumns.of(recorded)
+
+
+def test_an_earlier_output_is_known_by_all_of_its_added_columns_with_any_prefix():
+    assert is_cleaned(["user_id", *ADDED_COLUMNS])
+    assert is_cleaned(["user_id", "noise_probability", *AddedColumns(prefix="old_").written.values()])
+    assert not is_cleaned(["user_id", *ADDED_COLUMNS[1:]])
+    assert not is_cleaned(["user_id", "noise_probability", *AddedColumns(prefix="old_").written.values()][:-1])
