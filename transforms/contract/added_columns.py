@@ -102,7 +102,10 @@ class AddedColumns:
 
 
 def is_cleaned(names: Iterable[str]) -> bool:
-    """Whether a table with these columns is the output of an earlier run, with a prefix or without."""
-    names, first = set(names), ADDED_COLUMNS[0]
+    """Whether a table with these columns is the output of an earlier run, with a prefix or without.
+
+    It is known by the columns whose names nothing else uses. The others may have been renamed one by one.
+    """
+    names, first, *others = set(names), "noise_probability", *SIMILARITY_COLUMNS
     prefixes = [name.removesuffix(first) for name in names if name.endswith(first)]
-    return any(names.issuperset(prefix + column for column in ADDED_COLUMNS) for prefix in prefixes)
+    return any(names.issuperset(prefix + column for column in others) for prefix in prefixes)

@@ -70,8 +70,15 @@ def test_what_no_manifest_records_is_refused(recorded):
         AddedColumns.of(recorded)
 
 
-def test_an_earlier_output_is_known_by_all_of_its_added_columns_with_any_prefix():
-    assert is_cleaned(["user_id", *ADDED_COLUMNS])
-    assert is_cleaned(["user_id", "noise_probability", *AddedColumns(prefix="old_").written.values()])
-    assert not is_cleaned(["user_id", *ADDED_COLUMNS[1:]])
-    assert not is_cleaned(["user_id", "noise_probability", *AddedColumns(prefix="old_").written.values()][:-1])
+@pytest.mark.parametrize(
+    "added", [AddedColumns(), AddedColumns(prefix="old_"), AddedColumns(prefix="old_", names=("weight=w", "keep=k"))]
+)
+def test_an_earlier_output_is_known_whatever_its_prefix(added):
+    written = list(added.written.values())
+    assert is_cleaned(["user_id", "noise_probability", *written])
+    assert not is_cleaned(["user_id", *written[1:]])
+    assert not is_cleaned(["user_id", "noise_probability", *written[:-1]])
+
+
+def test_a_log_with_a_weight_and_a_probability_of_its_own_is_a_log():
+    assert not is_cleaned(["user_id", "weight", "keep", "reason", "noise_probability"])
