@@ -54,7 +54,7 @@ def run_demo(options: DemoOptions, beam_options: PipelineOptions, progress: Prog
     )
     train = TrainOptions(log, embeddings, model, overwrite=True, backbone=options.backbone, seed=options.seed)
     policy = Policy(drop_rate=DROP_RATE)
-    clean = CleanOptions(log, embeddings, model, cleaned, overwrite=True, added=options.added, policy=policy)
+    clean = CleanOptions(log, cleaned, embeddings, model, overwrite=True, added=options.added, policy=policy)
     results = (run_embed(embed, progress), run_train(train, progress), run_clean(clean, beam_options, progress))
     out.print()
     for result in results:

@@ -148,7 +148,7 @@ def _log(log: LogSource, added: AddedColumns, out: list[InputPlan], first_rows: 
     skipped = f", {counted(len(plan.skipped), 'file')} left out" if plan.skipped else ""
     types = ", ".join(f"{name} {plan.schema.field(name).type}" for name in log.columns.required)
     first = f"; of the first {len(valid) + len(rejected):,} rows {len(rejected):,} unusable"
-    own = ", ".join(added.taken(plan.schema.names).values())
+    own = ", ".join(added.taken(plan.schema.names, scored=True).values())
     taken = f"; clean needs --added-prefix, as it adds columns of the same names as the log's {own}" if own else ""
     return f"{plan.rows:,} rows in {counted(len(plan.rows_by_file), 'file')}{skipped}, {types}{first}{taken}"
 

@@ -3,9 +3,8 @@
 The command line imports this module, so it imports nothing heavy.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from ...models.core.errors import UsageError
 from ...models.core.option import COLUMNS, check_options, option
@@ -13,6 +12,9 @@ from .columns import INTERNAL_PREFIX, SIMILARITY_COLUMNS
 
 ADDED_COLUMNS = ("noise_probability", "keep", "reason", "weight", *SIMILARITY_COLUMNS)
 """The columns that cleaning adds to every interaction, in their order. See `ADDED_FIELDS` for their types."""
+
+DECIDED_COLUMNS = ("keep", "reason", "weight")
+"""Those that are added where no model has scored the interactions."""
 
 
 @dataclass(frozen=True)
@@ -47,37 +49,31 @@ class AddedColumns:
                 fix="correct --added-prefix or --added-names",
             )
 
-    @classmethod
-    def of(cls, written: Any) -> "AddedColumns":
-        """Returns what a manifest has recorded as `written`.
+    def written(self, *, scored: bool) -> dict[str, str]:
+        """Returns the name in the output of each added column, by its name in ADDED_COLUMNS and in that order.
 
-        Raises:
-            TypeError: It is not a mapping with a name for each column.
-            UsageError: The names cannot be written.
+        Args:
+            scored: Whether a model has scored the interactions.
         """
-        if not isinstance(written, Mapping) or set(written) != set(ADDED_COLUMNS):
-            raise TypeError("not a name for each added column")
-        return cls(names=tuple(f"{column}={written[column]}" for column in ADDED_COLUMNS))
-
-    @property
-    def written(self) -> dict[str, str]:
-        """The name in the output of each column in ADDED_COLUMNS, in the same order."""
         renamed = dict(self._pairs())
-        return {column: renamed.get(column, f"{self.prefix or ''}{column}") for column in ADDED_COLUMNS}
+        columns = ADDED_COLUMNS if scored else DECIDED_COLUMNS
+        return {column: renamed.get(column, f"{self.prefix or ''}{column}") for column in columns}
 
-    def taken(self, names: Iterable[str]) -> dict[str, str]:
+    def taken(self, names: Iterable[str], *, scored: bool) -> dict[str, str]:
         """Finds columns of a log that bear the name of an added one.
 
         Names that differ only in case count as equal, because Spark does not tell them apart.
 
         Args:
             names: Names of all columns of the log.
+            scored: Whether a model scores the interactions.
 
         Returns:
             The log's column by the added one, under its name in ADDED_COLUMNS.
         """
         there = {name.lower(): name for name in names}
-        return {column: there[name.lower()] for column, name in self.written.items() if name.lower() in there}
+        written = self.written(scored=scored)
+        return {column: there[name.lower()] for column, name in written.items() if name.lower() in there}
 
     def _pairs(self) -> list[tuple[str, str]]:
         split = (pair.partition("=") for pair in self.names or ())
@@ -90,7 +86,7 @@ class AddedColumns:
                 return f"{column!r}, which is not a column that cleaning adds"
             if columns.count(column) > 1:
                 return f"two names for {column}"
-        written = list(self.written.values())
+        written = list(self.written(scored=True).values())
         for name in written:
             if not name or not name.isprintable():
                 return f"the name {name!r}"

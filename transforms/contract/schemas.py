@@ -71,21 +71,22 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
     return plain
 
 
-def refuse_taken_names(names: list[str], added: AddedColumns, path: str) -> None:
+def refuse_taken_names(names: list[str], added: AddedColumns, path: str, *, scored: bool) -> None:
     """Checks that no column of a log has the name of one that cleaning adds.
 
     Args:
         names: Names of all columns of the log that are carried through.
         added: The names of the added columns.
         path: The log, for messages.
+        scored: Whether a model scores the interactions. Fewer columns are added without one.
 
     Raises:
         InputError: A column has such a name, or one that differs only in case.
     """
-    if taken := added.taken(names):
+    if taken := added.taken(names, scored=scored):
         column, own = next(iter(taken.items()))
         raise InputError(
-            f"{path} has a column {own!r}, and cleaning adds a column {added.written[column]!r}",
+            f"{path} has a column {own!r}, and cleaning adds a column {added.written(scored=scored)[column]!r}",
             code="LOG-ADDED",
             found=f"columns {', '.join(names)}",
             expected="names that differ in more than upper and lower case",

@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 
 from ...models.core.errors import ArtifactError, ConservationError, InputError
 from ...models.core.reasons import reason_codes
-from ..contract.added_columns import AddedColumns
+from ..contract.added_columns import ADDED_COLUMNS, DECIDED_COLUMNS
 from ..contract.arrow_types import one_chunk
 from ..contract.columns import TIME, InteractionColumns
 from ..contract.hashing import hash_values
-from ..contract.output_layout import INTERACTIONS, REJECTED, SEQUENCES
-from ..contract.output_schemas import REJECTED_SCHEMA, added_fields
+from ..contract.output_layout import INTERACTIONS, REJECTED, SEQUENCES, USERS
+from ..contract.output_schemas import REJECTED_SCHEMA, USER_FIELDS, added_fields
 from ..contract.schemas import check_file_schema
 from ..files.storage import FileInfo, is_unchanged, join, list_names
 from ..files.tables import describe_file, open_parquet
@@ -72,16 +72,21 @@ def verify_output(output: str) -> Verified:
     )
 
 
-def _check_manifest(output: str, manifest: Manifest) -> tuple[InteractionColumns, AddedColumns]:
-    """Checks that the manifest's own counts add up, and returns the columns that it names."""
+def _check_manifest(output: str, manifest: Manifest) -> tuple[InteractionColumns, dict[str, str]]:
+    """Checks that the manifest's own counts add up.
+
+    Returns:
+        The columns that it names: those of the log, and those that cleaning has added.
+    """
     try:
         columns = InteractionColumns(**manifest.options["columns"])
         if not all(isinstance(name, str) for name in columns.required):
             raise TypeError("a column's name is no text")
-        # Earlier versions always gave the added columns the same names, and did not record them.
-        recorded = manifest.options.get("added_columns")
-        added = AddedColumns() if recorded is None else AddedColumns.of(recorded)
-    except (KeyError, TypeError, InputError) as error:
+        added = manifest.options["added_columns"]
+        expected = ADDED_COLUMNS if manifest.model is not None else DECIDED_COLUMNS
+        if list(added) != list(expected) or not all(isinstance(name, str) for name in added.values()):
+            raise TypeError("added_columns: not a name for each column")
+    except (KeyError, TypeError, AttributeError, InputError) as error:
         raise incomplete_manifest(output, f"options: {error}") from error
     if not any(file.path.startswith(f"{INTERACTIONS}/") for file in manifest.outputs):
         raise incomplete_manifest(output, f"outputs: no file in {INTERACTIONS}/")
@@ -124,7 +129,7 @@ def _check_count(what: str, found: int, expected: int) -> None:
 
 def _check_files(output: str, manifest: Manifest) -> None:
     listed = {file.path: file for file in manifest.outputs}
-    there = {name for name in list_names(output) if name.split("/")[0] in (INTERACTIONS, SEQUENCES, REJECTED)}
+    there = {name for name in list_names(output) if name.split("/")[0] in (INTERACTIONS, SEQUENCES, USERS, REJECTED)}
     if odd := sorted(there ^ listed.keys()):
         raise ArtifactError(
             f"The files in {output} differ from the manifest",
@@ -167,7 +172,7 @@ def _check_rejected(output: str, manifest: Manifest) -> dict[str, np.ndarray]:
 
 
 def _check_shards(
-    output: str, manifest: Manifest, columns: InteractionColumns, added: AddedColumns
+    output: str, manifest: Manifest, columns: InteractionColumns, added: dict[str, str]
 ) -> tuple[int, int, pa.Schema]:
     """Checks interactions and sequences shard by shard.
 
@@ -191,8 +196,9 @@ def _check_shards(
             row = int((ordered.rows != np.arange(len(table))).argmax())
             raise _broken(path, "the order", f"row {row} out of place", "users together, each in time order")
         _check_sequences(output, name, table, ordered.offsets, columns, added)
+        _check_users(output, name, table, ordered.offsets, columns, added)
         users.append(hash_values(ordered.user_ids(columns)))
-        kept_here = pc.sum(table[added.written["keep"]]).as_py() or 0
+        kept_here = pc.sum(table[added["keep"]]).as_py() or 0
         kept, dropped = kept + kept_here, dropped + len(table) - kept_here
         checksum += _id_checksum(table, columns)
     _check_count("kept rows", kept, manifest.rows.kept)
@@ -203,12 +209,11 @@ def _check_shards(
     return len(everyone), checksum % 2**64, schema
 
 
-def _check_schema(path: str, schema: pa.Schema, columns: InteractionColumns, added: AddedColumns) -> pa.Schema:
+def _check_schema(path: str, schema: pa.Schema, columns: InteractionColumns, added: dict[str, str]) -> pa.Schema:
     """Checks that a file of interactions has the columns of a log, followed by those that cleaning adds."""
-    fields, expected_fields = list(schema), list(added_fields(added))
-    count = len(expected_fields)
-    if fields[-count:] != expected_fields:
-        expected = ", ".join(added.written.values())
+    fields, count = list(schema), len(added)
+    if fields[-count:] != list(added_fields(added)) or len(set(schema.names)) < len(fields):
+        expected = ", ".join(added.values())
         raise _broken(path, "the schema", str(schema.names), f"one that ends with {expected}")
     try:
         check_file_schema(pa.schema(fields[:-count]), columns, path)
@@ -226,10 +231,9 @@ def _with_time(path: str, table: pa.Table, columns: InteractionColumns) -> pa.Ta
     return table.append_column(TIME, time)
 
 
-def _check_values(path: str, table: pa.Table, added: AddedColumns) -> None:
-    names = added.written
-    keep, reason = table[names["keep"]].to_numpy(), table[names["reason"]]
-    for name in (names["noise_probability"], names["weight"]):
+def _check_values(path: str, table: pa.Table, added: dict[str, str]) -> None:
+    keep, reason = table[added["keep"]].to_numpy(), table[added["reason"]]
+    for name in (added[column] for column in ("noise_probability", "weight") if column in added):
         values = table[name].to_numpy()
         if not ((values >= 0) & (values <= 1)).all():
             raise _broken(path, name, "NaN, or a value out of range", "values in [0, 1]")
@@ -245,18 +249,18 @@ def _check_sequences(
     table: pa.Table,
     offsets: np.ndarray,
     columns: InteractionColumns,
-    added: AddedColumns,
+    added: dict[str, str],
 ) -> None:
     """Checks that a shard's sequences are the kept interactions of its file, to the bit."""
     path = f"{SEQUENCES}/{name}"
     sequences = _read(output, path)
-    keep = table[added.written["keep"]].to_numpy()
+    keep = table[added["keep"]].to_numpy()
     lengths = np.diff(np.append(0, np.cumsum(keep))[offsets])  # [users]
     kept = table.filter(pa.array(keep))
     expected = {
         "item_ids": kept[columns.item],
         "timestamps": kept[columns.timestamp],
-        "weights": kept[added.written["weight"]],
+        "weights": kept[added["weight"]],
     }
     if sequences.column_names != ["user_id", *expected]:
         raise _broken(path, "the schema", ", ".join(sequences.column_names), ", ".join(["user_id", *expected]))
@@ -270,6 +274,22 @@ def _check_sequences(
         found = lists.value_lengths().to_numpy(zero_copy_only=False)
         if not np.array_equal(found, lengths[lengths > 0]) or not lists.flatten().equals(one_chunk(values)):
             raise _broken(path, column, "other values", f"those of the kept interactions in {INTERACTIONS}/{name}")
+
+
+def _check_users(output: str, name: str, table: pa.Table, offsets: np.ndarray, columns: InteractionColumns) -> None:
+    """Checks that a shard's users are those of its interactions, and how many of these each has and keeps."""
+    path = f"{USERS}/{name}"
+    users = _read(output, path)
+    expected = ["user_id", "first", "last", *(field.name for field in USER_FIELDS)]
+    if users.column_names != expected:
+        raise _broken(path, "the schema", ", ".join(users.column_names), ", ".join(expected))
+    ids = one_chunk(table[columns.user]).take(offsets[:-1])
+    if not one_chunk(users["user_id"]).equals(ids):
+        raise _broken(path, "the list of users", "others", f"those of {INTERACTIONS}/{name}")
+    kept = np.diff(np.append(0, np.cumsum(table[added["keep"]].to_numpy()))[offsets])
+    for column, counts in (("interactions", np.diff(offsets)), ("kept", kept)):
+        if not np.array_equal(users[column].to_numpy(), counts):
+            raise _broken(path, column, "other numbers", f"those of {INTERACTIONS}/{name}")
 
 
 def _check_inputs(

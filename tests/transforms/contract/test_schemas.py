@@ -42,9 +42,9 @@ def test_a_broken_contract_is_refused_with_file_column_found_and_expected(schema
 
 def test_a_log_may_have_columns_of_added_names_unless_it_is_to_be_cleaned_with_them():
     names = check_file_schema(GOOD.append(pa.field("weight", pa.int8())), COLUMNS, "log").names
-    refuse_taken_names(names, AddedColumns(prefix="x_"), "log")
+    refuse_taken_names(names, AddedColumns(prefix="x_"), "log", scored=True)
     with pytest.raises(InputError) as error:
-        refuse_taken_names([*names, "Keep"], AddedColumns(), "log")
+        refuse_taken_names([*names, "Keep"], AddedColumns(), "log", scored=True)
     assert error.value.code == "LOG-ADDED"
     assert error.value.what == "log has a column 'Keep', and cleaning adds a column 'keep'"
     assert "--added-prefix iadsr_, or one by one --added-names keep=iadsr_keep,weight=iadsr_weight" in error.value.fix
