@@ -276,7 +276,14 @@ def _check_sequences(
             raise _broken(path, column, "other values", f"those of the kept interactions in {INTERACTIONS}/{name}")
 
 
-def _check_users(output: str, name: str, table: pa.Table, offsets: np.ndarray, columns: InteractionColumns) -> None:
+def _check_users(
+    output: str,
+    name: str,
+    table: pa.Table,
+    offsets: np.ndarray,
+    columns: InteractionColumns,
+    added: dict[str, str],
+) -> None:
     """Checks that a shard's users are those of its interactions, and how many of these each has and keeps."""
     path = f"{USERS}/{name}"
     users = _read(output, path)
