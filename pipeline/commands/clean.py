@@ -14,6 +14,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from ...models.core.errors import InputError
 from ...transforms.contract.output_layout import INTERACTIONS
+from ...transforms.contract.schemas import refuse_taken_names
 from ...transforms.contract.sharding import Sharding
 from ...transforms.files import storage
 from ...transforms.files.listing import match_files
@@ -78,6 +79,7 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
     with progress.task("Checking input"):
         options = dataclasses.replace(options, rules=read_rules_file(options.rules))
         plan = plan_input(options.log)
+        refuse_taken_names(plan.schema.names, options.added, options.log.path, scored=not options.rules_only)
         item_type = plan.schema.field(columns.item).type
         check_rule_columns(options.rules, plan.schema)
         rules = make_rules(options.rules, columns.item, item_type)
@@ -155,7 +157,7 @@ def _identity(
         embeddings = (options.embeddings, storage.join(options.model, COLLABORATIVE))
     parts = {
         "input": [*plan.files, *plan.skipped],
-        "options": [options.log.columns, options.policy, options.log.on_bad_file, sharding],
+        "options": [options.log.columns, options.added, options.policy, options.log.on_bad_file, sharding],
         "rules": [rules.fingerprint],
         "model": [model and model.fingerprint],
         "embeddings": [info for path in embeddings for info in match_files(path)],

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from packaging.requirements import Requirement
 
 from ...models.core.errors import IadsrError, InputError
+from ...transforms.contract.added_columns import AddedColumns
 from ...transforms.contract.output_layout import MANIFEST
 from ...transforms.files import storage
 from ...transforms.files.local_copy import local_copy
@@ -74,7 +75,7 @@ def examine(options: DoctorOptions, workers: int = 1) -> Iterator[Finding]:
     model: list[ModelFacts] = []
     table: list[EmbeddingTable] = []
     if (log := options.log) is not None:
-        yield from _check("Log", lambda: _log(log, plan, first_rows))
+        yield from _check("Log", lambda: _log(log, options.added, plan, first_rows))
     if options.items is not None:
         items = options.items
         yield from _check("Catalogue", lambda: _catalogue(items, options))
@@ -139,7 +140,7 @@ def _encoders() -> str:
     return ", ".join(there)
 
 
-def _log(log: LogSource, out: list[InputPlan], first_rows: list[pa.Table]) -> str:
+def _log(log: LogSource, added: AddedColumns, out: list[InputPlan], first_rows: list[pa.Table]) -> str:
     plan = plan_input(log)
     valid, rejected = read_split(plan.splits[0], log.columns, plan.schema, log.on_bad_file)
     out.append(plan)
@@ -147,7 +148,9 @@ def _log(log: LogSource, out: list[InputPlan], first_rows: list[pa.Table]) -> st
     skipped = f", {counted(len(plan.skipped), 'file')} left out" if plan.skipped else ""
     types = ", ".join(f"{name} {plan.schema.field(name).type}" for name in log.columns.required)
     first = f"; of the first {len(valid) + len(rejected):,} rows {len(rejected):,} unusable"
-    return f"{plan.rows:,} rows in {counted(len(plan.rows_by_file), 'file')}{skipped}, {types}{first}"
+    own = ", ".join(added.taken(plan.schema.names, scored=True).values())
+    taken = f"; clean needs --added-prefix, as it adds columns of the same names as the log's {own}" if own else ""
+    return f"{plan.rows:,} rows in {counted(len(plan.rows_by_file), 'file')}{skipped}, {types}{first}{taken}"
 
 
 def _catalogue(path: str, options: DoctorOptions) -> str:
@@ -197,13 +200,13 @@ def _coverage(item_ids: pa.ChunkedArray, table: EmbeddingTable) -> str:
 
 def _output(output: str) -> str:
     if not storage.is_local(output):
-        return "remote: not tried, and not locked against a second run"
+        return "remote: not checked, and a second run into it would not be refused"
     place = _nearest(output)
     if not os.path.isdir(place) or not os.access(place, os.W_OK | os.X_OK):
         raise InputError(
             f"{output} cannot be written to",
             code="DOCTOR-OUTPUT",
-            found=f"{place} is {'not writable' if os.path.isdir(place) else 'no directory'}",
+            found=f"{place} is {'not writable' if os.path.isdir(place) else 'not a directory'}",
             fix="choose another --output, or ask for the permission",
         )
     if place == os.path.abspath(output):
@@ -251,7 +254,7 @@ def _memory(plan: InputPlan, shards: int, vector_bytes: int, workers: int) -> st
             code="DOCTOR-MEMORY",
             found=f"{_size(available)} available",
             expected=f"about {_size(need)} for {counted(workers, 'worker')} and {counted(shards, 'shard')}",
-            fix="write the log in smaller row groups, which are read whole, or use fewer workers"
+            fix="write the log in smaller row groups (each is read as a whole), or use fewer workers"
             if reading > scoring
             else "use more --shards, so that each is smaller, or fewer workers",
         )

@@ -33,7 +33,7 @@ def describe_embedding(summary: "EmbedSummary", output: str) -> str:
             f"New or changed: {counted(summary.embedded, 'item')}, {counted(summary.texts, 'distinct text')}{speed}."
         )
     if summary.replaced:
-        lines.append(f"The vectors found in {output} were not used again: {summary.replaced}.")
+        lines.append(f"The vectors found in {output} could not be reused: {summary.replaced}.")
     if summary.reused:
         lines.append(f"Kept from an earlier run: {counted(summary.reused, 'item')}.")
     if summary.removed:
@@ -143,13 +143,14 @@ def describe_verification(verified: "Verified", output: str) -> str:
     compared, inputs = verified.inputs_compared, counted(verified.inputs, "input file")
     return _text(
         [
-            f"{output} is whole: {counted(verified.files, 'file')}, unchanged since they were written.",
+            f"{output} is complete: {counted(verified.files, 'file')}, unchanged since they were written.",
             f"{rows.read:,} rows read = {rows.kept:,} kept + {rows.dropped:,} dropped + "
             f"{rows.rejected:,} rejected, in each input file and in total.",
             f"Interactions of {counted(verified.users, 'user')} are in order; the sequences are exactly the kept ones.",
             "Compared with all input files."
             if compared == verified.inputs
-            else f"Compared with {compared:,} of {inputs}; the others are gone, changed or out of reach.",
+            else f"Compared with {compared:,} of {inputs}; "
+            "the others no longer exist, have changed or cannot be reached.",
             *([f"The run left out {counted(verified.skipped, 'bad file')}."] if verified.skipped else []),
         ]
     )

@@ -92,7 +92,7 @@ def test_inputs_that_are_gone_or_changed_are_passed_over_and_it_says_so(finished
         rewrite(folder, table.set_column(0, table.schema.field(0), paths))
     verified = verify_output(str(run))
     assert verified.inputs_compared == 0
-    assert "Compared with 0 of 2 input files; the others are gone" in describe_verification(verified, str(run))
+    assert "Compared with 0 of 2 input files; the others no longer exist" in describe_verification(verified, str(run))
 
 
 def test_inputs_that_cannot_be_asked_for_are_passed_over_and_it_says_so(finished, run, monkeypatch):
@@ -106,7 +106,7 @@ def test_inputs_that_cannot_be_asked_for_are_passed_over_and_it_says_so(finished
     monkeypatch.setattr(os, "stat", refuse)
     verified = verify_output(str(run))
     assert verified.inputs_compared == 1
-    assert "Compared with 1 of 2 input files; the others are gone" in describe_verification(verified, str(run))
+    assert "Compared with 1 of 2 input files; the others no longer exist" in describe_verification(verified, str(run))
 
 
 def test_an_unfinished_or_empty_directory_is_told_apart(run, tmp_path):
@@ -129,17 +129,17 @@ def test_missing_added_and_changed_files_are_found(run, folder):
     path = shard(run, folder)
     content = path.read_bytes()
     path.unlink()
-    with pytest.raises(ArtifactError, match="not those of the manifest") as error:
+    with pytest.raises(ArtifactError, match="differ from the manifest") as error:
         verify_output(str(run))
     assert "is missing" in str(error.value)
     path.write_bytes(content[:50] + bytes([content[50] ^ 1]) + content[51:])
-    with pytest.raises(ArtifactError, match="is not the file that was written"):
+    with pytest.raises(ArtifactError, match="has changed since it was written"):
         verify_output(str(run))
     path.write_bytes(content)
     shutil.copy(path, path.with_name("part-99999.parquet"))
-    with pytest.raises(ArtifactError, match="not those of the manifest") as error:
+    with pytest.raises(ArtifactError, match="differ from the manifest") as error:
         verify_output(str(run))
-    assert "is not listed" in str(error.value)
+    assert "is not in the manifest" in str(error.value)
 
 
 def without_a_row(table):
@@ -203,7 +203,7 @@ def test_a_sequence_that_is_not_the_kept_interactions_is_found(run, column):
     values[0], values[1] = values[1], values[0]
     field = table.schema.get_field_index(column)
     rewrite(path, table.set_column(field, table.schema.field(field), pa.array(values, table.schema.field(field).type)))
-    with pytest.raises(ArtifactError, match="breaks the contract"):
+    with pytest.raises(ArtifactError, match="is not as `iadsr clean` writes it"):
         verify_output(str(run))
 
 
@@ -273,6 +273,10 @@ def test_a_path_in_the_manifest_that_leads_outside_is_refused(run):
         (("options", "columns", "position"), {"a": 1}),
         (("options", "columns", "position"), 7),
         (("options", "columns"), None),
+        (("options", "added_columns"), ["weight"]),
+        (("options", "added_columns"), {"weight": "weight"}),
+        (("options", "added_columns", "weight"), 7),
+        (("options", "added_columns", "wait"), "w"),
         (("options",), []),
     ],
 )
@@ -293,6 +297,21 @@ def test_a_manifest_with_an_entry_of_another_type_is_refused(run, place, value):
 def test_a_column_that_the_manifest_names_and_the_output_lacks_is_found(run, part):
     change_manifest(run, lambda m: m["options"]["columns"].update({part: "nobody"}))
     with pytest.raises(ArtifactError, match="has no column 'nobody'") as error:
+        verify_output(str(run))
+    assert error.value.code == "VERIFY-CONTENT"
+
+
+def test_a_column_of_the_log_with_the_name_of_an_added_one_is_found(run):
+    for path in (run / "interactions").iterdir():
+        table = pq.read_table(path)
+        rewrite(path, table.rename_columns(["keep" if name == "rating" else name for name in table.column_names]))
+    with pytest.raises(ArtifactError, match="the schema is not as"):
+        verify_output(str(run))
+
+
+def test_names_of_added_columns_that_the_output_lacks_are_found(run):
+    change_manifest(run, lambda m: m["options"]["added_columns"].update(weight="heft"))
+    with pytest.raises(ArtifactError, match="the schema is not as") as error:
         verify_output(str(run))
     assert error.value.code == "VERIFY-CONTENT"
 
@@ -330,7 +349,7 @@ def test_interactions_without_the_columns_of_a_log_are_found(run, change):
 def test_a_column_of_sequences_of_another_type_is_found(run, column):
     path = shard(run, "sequences")
     rewrite(path, with_column(column, lambda values: pa.array(["x"] * len(values)))(pq.read_table(path)))
-    with pytest.raises(ArtifactError, match=f"{column if column != 'user_id' else 'users'} breaks the contract"):
+    with pytest.raises(ArtifactError, match=f"{column if column != 'user_id' else 'users'} is not as"):
         verify_output(str(run))
 
 
@@ -340,6 +359,6 @@ def test_an_input_that_lacks_a_column_of_the_output_is_an_error_of_ours(finished
         table = pq.read_table(path)
         rewrite(path, table.rename_columns(["customer", *table.column_names[1:]]))
     change_manifest(run, lambda m: m["options"]["columns"].update(user="customer"))
-    with pytest.raises(InputError, match="cannot be read as the log of this output") as error:
+    with pytest.raises(InputError, match="can no longer be read with the columns of this output") as error:
         verify_output(str(run))
     assert error.value.code == "VERIFY-INPUT"

@@ -9,6 +9,7 @@ import pytest
 from pyarrow.parquet import encryption
 
 from iadsr.models.core.errors import InputError
+from iadsr.transforms.contract.added_columns import ADDED_COLUMNS
 from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.read.input_plan import plan_input
 from iadsr.transforms.read.log_source import LogSource
@@ -69,7 +70,10 @@ BAD = {
     "encrypted": (write_encrypted, "FILE-READ"),
     "doubled": (write_doubled, "LOG-DOUBLED"),
     "no user": (lambda path: pq.write_table(good().drop_columns(["user_id"]), path), "LOG-COLUMN"),
-    "cleaned": (lambda path: pq.write_table(good(keep=[True] * ROWS), path), "LOG-CLEANED"),
+    "cleaned": (
+        lambda path: pq.write_table(good(**{name: [0.5] * ROWS for name in ADDED_COLUMNS}), path),
+        "LOG-CLEANED",
+    ),
     "internal": (lambda path: pq.write_table(good(__iadsr_row=range(ROWS)), path), "LOG-INTERNAL"),
     "nested user": (lambda path: pq.write_table(with_type("user_id", pa.array([[1], [2]])), path), "LOG-TYPE"),
     "struct item": (lambda path: pq.write_table(with_type("item_id", pa.array([{"a": 1}])), path), "LOG-TYPE"),

@@ -74,7 +74,7 @@ def test_protection_emptied_users_and_the_rate_are_told():
     assert "Without text, judged by behaviour alone: 12 items." in text
     assert "Protected by --min-length: 1 interaction." in text
     assert "Protected by --keep-last: 2 interactions." in text
-    assert "unknown to both embeddings and model: 7 interactions." in text
+    assert "unknown to the embeddings and the model: 7 interactions." in text
     assert "Unusable" not in text
 
 
@@ -126,7 +126,7 @@ def test_files_that_clean_left_out_are_told_and_reasons_without_a_message_are_no
     kept = {"too_short": 5, "collaborative_only": 6, "unknown_item": 1}
     text = describe_cleaning(manifest(skipped_files=[skipped], reasons={"kept": kept, "rejected": {}}), "out")
     assert text.splitlines()[3:5] == [
-        "Kept unjudged, unknown to both embeddings and model: 1 interaction.",
+        "Kept without a judgement, unknown to the embeddings and the model: 1 interaction.",
         "Left out: Cannot read a.parquet (FILE-READ); see manifest.json.",
     ]
     assert "5 interactions" not in text
