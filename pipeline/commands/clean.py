@@ -16,7 +16,7 @@ from ...models.core.errors import InputError
 from ...transforms.contract.output_layout import INTERACTIONS
 from ...transforms.contract.sharding import Sharding
 from ...transforms.files import storage
-from ...transforms.files.listing import match_files
+from ...transforms.files.found_files import find_files
 from ...transforms.judge.artifacts import COLLABORATIVE, ModelFacts, check_embeddings, read_model_facts
 from ...transforms.read.input_plan import InputPlan, plan_input
 from ...transforms.run.manifest import Manifest, ModelOrigin, read_manifest
@@ -140,7 +140,7 @@ def _identity(options: CleanOptions, plan: InputPlan, model: ModelFacts, shardin
         "input": [*plan.files, *plan.skipped],
         "options": [options.log.columns, options.policy, options.log.on_bad_file, sharding],
         "model": [model.fingerprint],
-        "embeddings": [info for path in embeddings for info in match_files(path)],
+        "embeddings": [info for path in embeddings for info in find_files(path).files],
         "versions": [metadata.version(name) for name in ("iadsr", *_VERSIONED)] + [platform.python_version()],
         # After a crash of the machine, files may be empty that had not reached the disk. Another processor may round
         # differently.

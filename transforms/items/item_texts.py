@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from ...models.core.errors import InputError
 from ..contract.arrow_types import is_string_type, plain_type
-from ..files.listing import match_files
+from ..files.found_files import find_files
 from ..files.tables import open_parquet
 from .embedding_table import normalise_item_ids
 
@@ -60,7 +60,7 @@ def read_item_texts(
             rows repeat an item with another text that this must be an interaction log.
     """
     ids, texts = [], []
-    for info in match_files(path):
+    for info in find_files(path).files:
         with open_parquet(info.path) as file:
             if text_columns is None:
                 text_columns = _default_columns(file.schema_arrow, item_column, info.path)
