@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 import platform
 import re
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from ...models.core.errors import InputError
 from ...transforms.contract.output_layout import INTERACTIONS
 from ...transforms.contract.sharding import Sharding
 from ...transforms.files import storage
-from ...transforms.files.found_files import find_files
+from ...transforms.files.found_files import HIDDEN, NOT_PARQUET, find_files
 from ...transforms.judge.artifacts import COLLABORATIVE, ModelFacts, check_embeddings, read_model_facts
 from ...transforms.read.input_plan import InputPlan, plan_input
 from ...transforms.run.manifest import Manifest, ModelOrigin, read_manifest
@@ -92,6 +93,9 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
             _describe(options, beam_options, model, embeddings, started),
             inputs=plan.files,
             skipped=plan.skipped,
+            tables=plan.tables,
+            notes=plan.notes,
+            directory=_working_directory(plan),
             max_rejected=options.log.max_rejected,
             report_users=options.report_users,
         )
@@ -137,7 +141,7 @@ def _identity(options: CleanOptions, plan: InputPlan, model: ModelFacts, shardin
     """Fingerprints everything that the bytes of a result depend on. An interrupted run resumes if none has changed."""
     embeddings = (options.embeddings, storage.join(options.model, COLLABORATIVE))
     parts = {
-        "input": [*plan.files, *plan.skipped],
+        "input": [*plan.files, *(file for file in plan.skipped if file.code not in (NOT_PARQUET, HIDDEN))],
         "options": [options.log.columns, options.policy, options.log.on_bad_file, sharding],
         "model": [model.fingerprint],
         "embeddings": [info for path in embeddings for info in find_files(path).files],
@@ -147,6 +151,12 @@ def _identity(options: CleanOptions, plan: InputPlan, model: ModelFacts, shardin
         "machine": [_boot() if storage.is_local(options.output) else "", platform.machine()],
     }
     return {name: hashlib.sha256(repr(part).encode(errors="replace")).hexdigest() for name, part in parts.items()}
+
+
+def _working_directory(plan: InputPlan) -> str | None:
+    """Returns the working directory if a file of the input is named relative to it."""
+    relative = any(storage.is_local(file.path) and not os.path.isabs(file.path) for file in plan.files)
+    return os.getcwd() if relative else None
 
 
 def _boot() -> str:

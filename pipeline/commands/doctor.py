@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from ...models.core.errors import IadsrError, InputError
 from ...transforms.contract.output_layout import MANIFEST
 from ...transforms.files import storage
+from ...transforms.files.found_files import name_files
 from ...transforms.files.local_copy import local_copy
 from ...transforms.items.embedding_files import read_embeddings
 from ...transforms.items.embedding_table import EmbeddingTable
@@ -144,10 +145,11 @@ def _log(log: LogSource, out: list[InputPlan], first_rows: list[pa.Table]) -> st
     valid, rejected = read_split(plan.splits[0], log.columns, plan.schema, log.on_bad_file)
     out.append(plan)
     first_rows.append(valid)
-    skipped = f", {counted(len(plan.skipped), 'file')} left out" if plan.skipped else ""
+    skipped = f", {counted(len(plan.skipped), 'file')} left out: {name_files(plan.skipped)}" if plan.skipped else ""
     types = ", ".join(f"{name} {plan.schema.field(name).type}" for name in log.columns.required)
     first = f"; of the first {len(valid) + len(rejected):,} rows {len(rejected):,} unusable"
-    return f"{plan.rows:,} rows in {counted(len(plan.rows_by_file), 'file')}{skipped}, {types}{first}"
+    read = f"{plan.rows:,} rows in {counted(len(plan.rows_by_file), 'file')}{skipped}, {types}{first}"
+    return "\n".join([read, *(f"  note:     {note}" for note in plan.notes)])
 
 
 def _catalogue(path: str, options: DoctorOptions) -> str:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from .embed import EmbedSummary
     from .train import TrainSummary
 
+_NAMED = 3
+"""Files that a message names; it counts the others."""
+
 _KNOWS_TOO_LITTLE = (
     "In a log this small the model has seen too little noise: clean will not estimate how much noise a log holds, "
     "and drops nothing unless you give --drop-rate or --threshold."
@@ -55,7 +58,7 @@ def describe_training(summary: "TrainSummary", output: str) -> str:
             f"Trained on {counted(metrics['interactions'], 'interaction')} of {counted(metrics['users'], 'user')} "
             f"with {counted(metrics['items'], 'item')}.",
             *_without_text(summary.items_without_text),
-            *describe_left_out(summary.skipped, summary.rejected),
+            *describe_left_out(summary.skipped, summary.rejected, summary.notes),
             f"On held-out users it tells inserted noise from the rest with AUROC {metrics['held_out_auroc']:.3f}.",
             *([] if summary.knows_noise else [_KNOWS_TOO_LITTLE]),
             _place("Model", output),
@@ -88,6 +91,7 @@ def describe_cleaning(manifest: "Manifest | None", output: str) -> str:
                 for reason in REASONS
                 if reason.message and kept.get(reason.code)
             ),
+            *manifest.notes,
             *_skipped(manifest.skipped_files, f"; see {MANIFEST}"),
             *_rejected(manifest.reasons.rejected, f"see {join(output, REJECTED)}"),
             _place("Cleaned sequences", join(output, SEQUENCES)),
@@ -104,9 +108,11 @@ def describe_findings(findings: "Iterable[Finding]") -> Iterator[str]:
         yield _text([f"{'ok' if finding.healthy else 'PROBLEM':<9}{finding.what:<22}{first}", *more])
 
 
-def describe_left_out(skipped: "Iterable[SkippedFile]", rejected: dict[str, int]) -> list[str]:
-    """Says which files and rows of a log a command left out, for commands that write no manifest."""
-    return [printable(line) for line in (*_skipped(tuple(skipped)), *_rejected(rejected, "left out"))]
+def describe_left_out(
+    skipped: "Iterable[SkippedFile]", rejected: dict[str, int], notes: "Iterable[str]" = ()
+) -> list[str]:
+    """Says how a log was read, and which files and rows a command left out, for commands that write no manifest."""
+    return [printable(line) for line in (*notes, *_skipped(tuple(skipped)), *_rejected(rejected, "left out"))]
 
 
 def _text(lines: list[str]) -> str:
@@ -127,7 +133,7 @@ def describe_verification(verified: "Verified", output: str) -> str:
             "Compared with all input files."
             if compared == verified.inputs
             else f"Compared with {compared:,} of {inputs}; the others are gone, changed or out of reach.",
-            *([f"The run left out {counted(verified.skipped, 'bad file')}."] if verified.skipped else []),
+            *([f"The run left out {counted(verified.skipped, 'file')}."] if verified.skipped else []),
         ]
     )
 
@@ -156,8 +162,9 @@ def _rejected(reasons: dict[str, int], note: str) -> list[str]:
 def _skipped(files: "Sequence[SkippedFile]", note: str = "") -> list[str]:
     if not files:
         return []
-    rest = f", and {len(files) - 1:,} more" if len(files) > 1 else ""
-    return [f"Left out: {files[0].reason} ({files[0].code}){rest}{note}."]
+    named = "; ".join(f"{file.reason} ({file.code})" for file in files[:_NAMED])
+    rest = f"; and {len(files) - _NAMED:,} more" if len(files) > _NAMED else ""
+    return [f"Left out: {counted(len(files), 'file')}: {named}{rest}{note}."]
 
 
 def counted(number: int, noun: str) -> str:

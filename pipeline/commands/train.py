@@ -52,6 +52,8 @@ class TrainSummary(Result):
     """Items of the log that the embeddings have no vector for."""
     skipped: tuple[SkippedFile, ...] = ()
     """Files of the log that were skipped."""
+    notes: tuple[str, ...] = ()
+    """What looks wrong or may surprise in how the log was read."""
     knows_noise: bool = True
     """Whether enough noise was inserted to know how noise scores. Without that, the share of noise of no log can be
     estimated."""
@@ -102,7 +104,7 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
         write_model(options.output, result, item_ids)
     knows_noise = bool(result.model.noise_reference.sum() >= MIN_REFERENCE)
     without_text = int((~has_semantic).sum())
-    return TrainSummary(options.output, result.metrics, dict(rejected), without_text, plan.skipped, knows_noise)
+    return TrainSummary(options.output, result.metrics, dict(rejected), without_text, plan.skipped, plan.notes, knows_noise)
 
 
 def _train(

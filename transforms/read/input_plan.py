@@ -14,7 +14,7 @@ from ...models.core.errors import InputError
 from ..contract.columns import InteractionColumns
 from ..contract.schemas import check_file_schema, find_minority_schemas, unify_schemas
 from ..contract.sharding import Sharding
-from ..files.found_files import SkippedFile, find_files
+from ..files.found_files import FoundFiles, SkippedFile, find_files
 from ..files.partitions import Partitions
 from ..files.storage import FileInfo
 from ..files.table_formats import TableVersion
@@ -165,7 +165,7 @@ def plan_input(log: LogSource) -> InputPlan:
         infos,
         tuple(skipped),
         found.tables,
-        (*found.notes, *_columns_in_both(footers, found.tables)),
+        (*found.notes, *_describe_partitions(footers, found)),
     )
 
 
@@ -197,14 +197,19 @@ def _read_footer(info: FileInfo, columns: InteractionColumns, partitions: pa.Sch
     return _Footer(info, checked, groups, in_both)
 
 
-def _columns_in_both(footers: list[_Footer], tables: tuple[TableVersion, ...]) -> list[str]:
-    """Says which columns are read from the files although the names of folders hold them too. In tables they agree."""
-    roots = tuple(f"{table.path}/" if table.path else "" for table in tables)
+def _describe_partitions(footers: list[_Footer], found: FoundFiles) -> list[str]:
+    """Says which columns are read from the names of folders, and which are not because the files hold them too."""
+    roots = tuple(f"{table.path}/" if table.path else "" for table in found.tables)
     plain = [footer for footer in footers if not footer.info.path.startswith(roots)]
-    names = dict.fromkeys(name for footer in plain for name in footer.in_both)
+    added = dict.fromkeys(name for footer in plain for name, _ in footer.info.partitions)
+    in_both = dict.fromkeys(name for footer in plain for name in footer.in_both)
+    columns = ", ".join(f"{name} ({found.partitions.field(name).type})" for name in added)
     return [
-        f"The column {name!r} stands in the files and in the names of their folders: that of the files is read."
-        for name in names
+        *([f"From the names of folders: {columns}."] if added else []),
+        *(
+            f"The column {name!r} stands in the files and in the names of their folders: that of the files is read."
+            for name in in_both
+        ),
     ]
 
 
