@@ -128,7 +128,7 @@ def find_files(path: str) -> FoundFiles:
 
 def _describe(table: Snapshot) -> str:
     path, format, version = table.table.path, table.table.format, table.table.version
-    return f"{path or '.'} is a {format} table: its current version is read ({version})."
+    return f"{path or '.'} is a table of {format}: version {version} is read, and no file of other versions."
 
 
 def _table_of(path: str, tables: list[Snapshot]) -> Snapshot | None:
@@ -231,13 +231,19 @@ def _unite(schemas: list[pa.Schema]) -> pa.Schema:
 
 def _nothing(path: str, left_out: list[SkippedFile], tables: list[Snapshot]) -> InputError:
     if tables:
-        found = f"{tables[0].table.format} table, version {tables[0].table.version}, without a file at this path"
-    else:
-        found = f"{len(left_out):,} files that are none: {name_files(left_out)}" if left_out else "hidden files only"
+        table = tables[0].table
+        return InputError(
+            f"{path} holds no file of the version of its table that is read",
+            code="TABLE-EMPTY",
+            found=f"version {table.version} of the {table.format} table {table.path or '.'}",
+            expected="a table with rows",
+            fix="give the path of the whole table, and check with its engine whether the version has rows",
+        )
+    files = "1 file" if len(left_out) == 1 else f"{len(left_out):,} files"
     return InputError(
         f"No Parquet file at {path}",
         code="FILE-FORMAT",
-        found=found,
+        found=f"{files}: {name_files(left_out)}" if left_out else "nothing but hidden files",
         expected="a Parquet file, a directory that holds some, or a glob",
         fix="write the data as Parquet, or give the path of the folder that holds it",
     )

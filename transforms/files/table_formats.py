@@ -9,6 +9,7 @@ import importlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -201,13 +202,13 @@ def _delta_path(root: str, path: str) -> str:
 @contextmanager
 def _delta_folder(root: str) -> Iterator[str]:
     """Gives a folder of this machine that holds the log of a Delta table."""
-    if is_local(root):
+    if is_local(root) and "%" not in os.path.abspath(root):  # the library takes %20 for a space
         yield os.path.abspath(root)
         return
     # The library has file systems of its own, which would need credentials of their own.
     with TemporaryDirectory(prefix="iadsr-", ignore_cleanup_errors=True) as folder:
         with local_copy(os.path.join(root, "_delta_log")) as log:
-            os.rename(log, os.path.join(folder, "_delta_log"))
+            shutil.copytree(log, os.path.join(folder, "_delta_log"))
         yield folder
 
 

@@ -65,6 +65,14 @@ def _open_parquet(path: str, stack: ExitStack) -> pq.ParquetFile:
         return parquet
     # The parser can raise anything on a file that somebody else wrote.
     except Exception as error:
+        if "encrypt" in str(error) or "decrypt" in str(error):
+            raise InputError(
+                f"{path} is encrypted",
+                code="FILE-ENCRYPTED",
+                found=first_line(error),
+                expected="a Parquet file that can be read without a key",
+                fix="write the file without encryption, or leave it out of the input",
+            ) from error
         raise InputError(
             f"Cannot read {path}",
             code="FILE-READ",
