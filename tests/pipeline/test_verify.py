@@ -80,7 +80,7 @@ def test_the_manifest_counts_every_row_by_file(finished):
     assert sum(file["dropped"] for file in manifest["files"]) == manifest["rows"]["dropped"] > 0
 
 
-def test_inputs_that_are_gone_or_changed_are_passed_over_and_it_says_so(finished, run, tmp_path):
+def test_inputs_that_are_gone_or_changed_are_passed_over_but_not_all_of_them(finished, run, tmp_path):
     (tmp_path / "log").mkdir()
     shutil.copy(finished / "log" / "a.parquet", tmp_path / "log")  # another time of change
     change_manifest(
@@ -90,9 +90,14 @@ def test_inputs_that_are_gone_or_changed_are_passed_over_and_it_says_so(finished
         table = pq.read_table(folder)
         paths = pc.replace_substring(table["file"], str(finished), str(tmp_path)).combine_chunks()
         rewrite(folder, table.set_column(0, table.schema.field(0), paths))
+    with pytest.raises(InputError, match="none of its input files could be compared") as error:
+        verify_output(str(run))
+    assert error.value.code == "VERIFY-NO-INPUT"
+    times = os.stat(finished / "log" / "a.parquet")
+    os.utime(tmp_path / "log" / "a.parquet", ns=(times.st_atime_ns, times.st_mtime_ns))
     verified = verify_output(str(run))
-    assert verified.inputs_compared == 0
-    assert "Compared with 0 of 2 input files; the others are gone" in describe_verification(verified, str(run))
+    assert verified.inputs_compared == 1
+    assert "Compared with 1 of 2 input files; the others are gone" in describe_verification(verified, str(run))
 
 
 def test_inputs_that_cannot_be_asked_for_are_passed_over_and_it_says_so(finished, run, monkeypatch):

@@ -111,7 +111,7 @@ def find_files(path: str) -> FoundFiles:
         elif file.path in table.files:
             files.append(replace(file, partitions=table.files[file.path]))
     _check_complete(listing, known, tables)
-    data, left_out = ((others, []) if listing.is_one_file else _tell_apart(others))
+    data, left_out = (others, []) if listing.is_one_file else _tell_apart(others)
     folders = [replace(file, partitions=folder_partitions(file.path, listing.folder)) for file in data]
     files = sorted([*files, *folders], key=lambda file: file.path)
     left_out = sorted([*left_out, *_hidden_data(listing)], key=lambda file: file.path)
@@ -252,6 +252,8 @@ def _nothing(path: str, left_out: list[SkippedFile], tables: list[Snapshot]) -> 
 def name_files(files: Iterable[SkippedFile]) -> str:
     """Returns the names of the first files, each with what is wrong with it in a few words, and counts the others."""
     files = list(files)
-    named = [f"{os.path.basename(file.path)} ({file.reason.removeprefix(file.path).strip()})" for file in files[:_NAMED]]
+    named = [
+        f"{os.path.basename(file.path)} ({file.reason.removeprefix(file.path).strip()})" for file in files[:_NAMED]
+    ]
     more = [f"and {len(files) - _NAMED:,} more"] if len(files) > _NAMED else []
     return ", ".join([*named, *more])

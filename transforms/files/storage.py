@@ -22,7 +22,7 @@ TEMPORARY_PREFIX = ".tmp-"
 
 @dataclass(frozen=True)
 class FileInfo:
-    """One file found by `listing.match_files`."""
+    """One file found by `listing.list_files`."""
 
     path: str
     """Path or URL, spelled as the file system does."""

@@ -267,7 +267,9 @@ def _read_iceberg(root: str, metadata: str | None) -> Snapshot:
                 "options => map('delete-file-threshold', '1'))",
             )
         if task.file.file_format.name != "PARQUET":
-            raise _refuse(root, "Apache Iceberg", f"files of {task.file.file_format.name}", "write the table as Parquet")
+            raise _refuse(
+                root, "Apache Iceberg", f"files of {task.file.file_format.name}", "write the table as Parquet"
+            )
         values = []
         for number, field in enumerate(specs[task.file.spec_id].fields):
             # Files that were added to a table, not written by it, may lack the columns of their folders' names.
@@ -365,7 +367,9 @@ def _read_sink(root: str, known: frozenset[str]) -> Snapshot:
                 files.pop(place, None)
             else:
                 files[place] = folder_partitions(place, root)
-    return Snapshot(TableVersion(root, "Spark streaming sink", f"batch {last}"), files, partition_schema(files.values()))
+    return Snapshot(
+        TableVersion(root, "Spark streaming sink", f"batch {last}"), files, partition_schema(files.values())
+    )
 
 
 def _matching(root: str, path: str, known: frozenset[str]) -> str:

@@ -12,8 +12,10 @@ from ..items.item_counts import ItemCounts
 from ..items.joined_items import JoinedItems
 from ..judge.drop_plan import DropPlan
 from ..judge.policy import Policy
+from ..read.clock import Clock
 from ..read.read_splits import SplitCounts
 from ..read.validation import UNREADABLE
+from ..rules.rule_log import LogRules
 from ..write.summary import HISTOGRAM_BINS, Summary, length_labels
 from .manifest import (
     FORMAT_VERSION,
@@ -27,7 +29,9 @@ from .manifest import (
     ProbabilityHistogram,
     ReasonCounts,
     RowCounts,
+    RuleFindings,
     SequenceLengths,
+    Times,
     UserCounts,
 )
 from .run_facts import RunFacts
@@ -38,9 +42,10 @@ def build_manifest(
     facts: RunFacts,
     counts: list[SplitCounts],
     summary: Summary,
-    plan: DropPlan,
+    plan: DropPlan | None,
     item_counts: ItemCounts,
-    joined_items: JoinedItems,
+    joined_items: JoinedItems | None,
+    log_rules: LogRules,
     store: RunStore,
 ) -> Manifest:
     """Returns the manifest of a run that has written all its files.
@@ -49,9 +54,10 @@ def build_manifest(
         facts: What was known before the run started.
         counts: Of all splits of the input.
         summary: Of all shards.
-        plan: What was decided for the whole log.
+        plan: What was decided for the whole log. None if rules alone decide.
         item_counts: Of the log.
-        joined_items: The items of embeddings and model.
+        joined_items: The items of embeddings and model. None if rules alone decide.
+        log_rules: The rules, and what the log's times mean.
         store: The output directory.
     """
     described = facts.description
@@ -71,7 +77,11 @@ def build_manifest(
         iadsr_version=described.iadsr_version,
         started_at=described.started_at,
         model=described.model,
-        embeddings=EmbeddingsOrigin(**{**described.embeddings, **joined_items.description}),
+        embeddings=(
+            EmbeddingsOrigin(**{**described.embeddings, **joined_items.description})
+            if described.embeddings is not None and joined_items is not None
+            else None
+        ),
         options=described.options,
         versions=described.versions,
         finished_at=finished.isoformat(timespec="seconds"),
@@ -87,14 +97,10 @@ def build_manifest(
             kept={code: summary.reasons[code] for code in reason_codes("kept")},
             rejected=dict(sorted(rejected.items())),
         ),
-        policy=AppliedPolicy(
-            rule=_rule(facts.policy),
-            drop_rate=None if plan.drop_rate is None else round(plan.drop_rate, 6),
-            threshold=None if plan.threshold > 1 else round(plan.threshold, 6),
-            min_length=facts.policy.min_length,
-            keep_last=facts.policy.keep_last,
-        ),
-        noise_share=_describe_share(plan, summary),
+        times=_describe_times(log_rules.clock),
+        rules=_describe_rules(log_rules, summary),
+        policy=None if plan is None else _describe_policy(facts.policy, plan),
+        noise_share=None if plan is None else _describe_share(plan, summary),
         noise_probability_histogram=ProbabilityHistogram(
             edges=tuple(round(edge / HISTOGRAM_BINS, 4) for edge in range(HISTOGRAM_BINS + 1)),
             kept=tuple(summary.histogram[0].tolist()),
@@ -134,7 +140,9 @@ def _relative(file: WrittenFile, output: str) -> WrittenFile:
     return dataclasses.replace(file, path=file.path[len(output.rstrip("/")) + 1 :])
 
 
-def _count_items(item_counts: ItemCounts, joined_items: JoinedItems) -> ItemTotals:
+def _count_items(item_counts: ItemCounts, joined_items: JoinedItems | None) -> ItemTotals:
+    if joined_items is None:
+        return ItemTotals(total=len(item_counts.item_ids), without_text=0, unknown=0, borrowed=0)
     found = joined_items.lookup(item_counts.item_ids)
     vectors = joined_items.take(found)
     return ItemTotals(
@@ -142,6 +150,27 @@ def _count_items(item_counts: ItemCounts, joined_items: JoinedItems) -> ItemTota
         without_text=int((~vectors.has_semantic & vectors.has_collaborative).sum()),
         unknown=int((~vectors.has_semantic & ~vectors.has_collaborative).sum()),
         borrowed=int(joined_items.borrowed[found[found >= 0]].sum()),
+    )
+
+
+def _describe_times(clock: Clock) -> Times:
+    return Times(clock.unit, clock.resolution, clock.moment(clock.first), clock.moment(clock.last))
+
+
+def _describe_rules(log_rules: LogRules, summary: Summary) -> tuple[RuleFindings, ...]:
+    return tuple(
+        RuleFindings(rule.code, rule.parameters, rule.takes(log_rules.clock), interactions, users)
+        for rule, interactions, users in zip(log_rules.rules.rules, *summary.found.tolist(), strict=True)
+    )
+
+
+def _describe_policy(policy: Policy, plan: DropPlan) -> AppliedPolicy:
+    return AppliedPolicy(
+        rule=_rule(policy),
+        drop_rate=None if plan.drop_rate is None else round(plan.drop_rate, 6),
+        threshold=None if plan.threshold > 1 else round(plan.threshold, 6),
+        min_length=policy.min_length,
+        keep_last=policy.keep_last,
     )
 
 
@@ -156,7 +185,8 @@ def _describe_share(plan: DropPlan, summary: Summary) -> NoiseShareEstimate:
 
     The share among the dropped ones is known only if probabilities were recalibrated to this log.
     """
-    share, dropped = plan.share, summary.dropped if plan.recalibration is not None else 0
+    share = plan.share
+    dropped = int(summary.popularity[1].sum()) if plan.recalibration is not None else 0
     if not isinstance(share, NoiseShare):
         return NoiseShareEstimate(None, None, None, unknown_because=share.reason, among_dropped=None)
     return NoiseShareEstimate(
@@ -168,8 +198,8 @@ def _describe_share(plan: DropPlan, summary: Summary) -> NoiseShareEstimate:
     )
 
 
-def _describe_buckets(item_counts: ItemCounts, summary: Summary, plan: DropPlan) -> tuple[PopularityBucket, ...]:
-    known = plan.recalibration is not None
+def _describe_buckets(item_counts: ItemCounts, summary: Summary, plan: DropPlan | None) -> tuple[PopularityBucket, ...]:
+    known = plan is not None and plan.recalibration is not None
     return tuple(
         PopularityBucket(
             label=f"{low}-{high}" if low < high else str(low),

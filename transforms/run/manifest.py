@@ -95,7 +95,7 @@ class InputFile:
     """Size of the file when it was read."""
     changed_at: float
     """Time of the file's last change, in seconds since 1970; 0 if the file system does not tell."""
-    partitions: dict[str, str | None] = dataclasses.field(default_factory=dict)
+    partitions: dict[str, str | None]
     """Columns that do not stand in the file but in the names of its folders or in the log of its table, as text."""
 
 
@@ -135,6 +135,36 @@ class ReasonCounts:
     """Interactions kept that have a reason. All reasons are listed."""
     rejected: dict[str, int]
     """Rows rejected. Only the reasons that occurred are listed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RuleFindings:
+    """What one rule has found. Rules run before the model, in the order in which they are listed."""
+
+    rule: str
+    """Name of the rule; the reason of what it drops."""
+    parameters: dict[str, Any]
+    """Its parameters."""
+    drops: bool
+    """Whether it drops what it finds. If not, it only counts."""
+    interactions: int
+    """Interactions that it found and no earlier rule had dropped."""
+    users: int
+    """Users of these interactions."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Times:
+    """What the times of the log mean."""
+
+    unit: str | None
+    """Unit of the times: s, ms, us or ns. Null if they are only an order."""
+    resolution_seconds: float | None
+    """Almost all times are multiples of so many seconds. Null if they are only an order."""
+    first: str
+    """The earliest time."""
+    last: str
+    """The latest time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,10 +259,10 @@ class Manifest:
     """Version of iadsr."""
     started_at: str
     """Time at which the run started, ISO 8601."""
-    model: ModelOrigin
-    """The model that scored the log."""
-    embeddings: EmbeddingsOrigin
-    """The text embeddings of the items."""
+    model: ModelOrigin | None
+    """The model that scored the log. Null if rules alone decided."""
+    embeddings: EmbeddingsOrigin | None
+    """The text embeddings of the items. Null if rules alone decided."""
     options: dict[str, Any]
     """All options of the run."""
     versions: dict[str, str]
@@ -247,6 +277,12 @@ class Manifest:
     """The input files, in the order in which they were read."""
     skipped_files: tuple[SkippedFile, ...]
     """Input files that the run left out: those that are not Parquet, and bad ones if it was told to."""
+    tables: tuple[TableVersion, ...]
+    """Tables in the input, such as those of Delta Lake, and the version of each that was read."""
+    notes: tuple[str, ...]
+    """What looks wrong or may surprise in how the input was read, in sentences."""
+    directory: str | None
+    """The working directory of the run, if paths of input files are relative to it; else null."""
     outputs: tuple[WrittenFile, ...]
     """The Parquet files of the result, in ascending order of path."""
     users: UserCounts
@@ -255,22 +291,20 @@ class Manifest:
     """Items of the log."""
     reasons: ReasonCounts
     """Number of rows for each reason."""
-    policy: AppliedPolicy
-    """The rule by which interactions were dropped."""
-    noise_share: NoiseShareEstimate
-    """The share of noise among the interactions that were judged."""
+    times: Times
+    """What the times of the log mean."""
+    rules: tuple[RuleFindings, ...]
+    """What each rule has found."""
+    policy: AppliedPolicy | None
+    """How interactions were dropped as noise. Null if rules alone decided."""
+    noise_share: NoiseShareEstimate | None
+    """The share of noise among the interactions that were judged. Null if rules alone decided."""
     noise_probability_histogram: ProbabilityHistogram
     """Number of judged interactions by noise probability."""
     popularity_buckets: tuple[PopularityBucket, ...]
     """Drop rates by popularity of the items, from the rarest items on."""
     sequence_lengths: SequenceLengths
     """Number of users by number of interactions."""
-    tables: tuple[TableVersion, ...] = ()
-    """Tables in the input, such as those of Delta Lake, and the version of each that was read."""
-    notes: tuple[str, ...] = ()
-    """What looks wrong or may surprise in how the input was read, in sentences."""
-    directory: str | None = None
-    """The working directory of the run, if paths of input files are relative to it; else null."""
 
     def __post_init__(self):
         """Checks what the types cannot say.

@@ -48,7 +48,15 @@ def test_a_file_is_parquet_by_its_first_bytes_and_everything_else_is_named(tmp_p
         "g.csv": b"\x1f\x8bbroken",
         "_part.parquet": parquet(),
     }
-    quiet = ["_SUCCESS", "_metadata", "_common_metadata", ".a.parquet.crc", "a.parquet.crc", "._a.parquet", "x_$folder$"]
+    quiet = [
+        "_SUCCESS",
+        "_metadata",
+        "_common_metadata",
+        ".a.parquet.crc",
+        "a.parquet.crc",
+        "._a.parquet",
+        "x_$folder$",
+    ]
     content |= dict.fromkeys([*quiet, ".tmp-1-a.parquet", ".git/a.parquet"], b"")
     for name, data in content.items():
         put(tmp_path / name, data)

@@ -22,7 +22,9 @@ from iadsr.transforms.files.table_formats import TableVersion
 
 
 def users(found: FoundFiles) -> list[str]:
-    return sorted(user for file in found.files for user in pq.read_table(file.path, partitioning=None)["user"].to_pylist())
+    return sorted(
+        user for file in found.files for user in pq.read_table(file.path, partitioning=None)["user"].to_pylist()
+    )
 
 
 def refusal(path) -> InputError:
@@ -117,14 +119,26 @@ def protocol(*features: str) -> dict:
     return {"minReaderVersion": 3, "minWriterVersion": 7, **shared}
 
 
-DELETED = {"storageType": "u", "pathOrInlineDv": "vBn[lx{q8@P<9BNH/isA", "offset": 1, "sizeInBytes": 36, "cardinality": 2}
+DELETED = {
+    "storageType": "u",
+    "pathOrInlineDv": "vBn[lx{q8@P<9BNH/isA",
+    "offset": 1,
+    "sizeInBytes": 36,
+    "cardinality": 2,
+}
 
 
 @pytest.mark.parametrize(
     ("changes", "found"),
     [
         ({"protocol": protocol("deletionVectors"), "add": {"deletionVector": DELETED}}, "deletion vectors"),
-        ({"protocol": protocol("columnMapping"), "metaData": {"configuration": {"delta.columnMapping.mode": "name"}}}, "col"),
+        (
+            {
+                "protocol": protocol("columnMapping"),
+                "metaData": {"configuration": {"delta.columnMapping.mode": "name"}},
+            },
+            "col",
+        ),
         ({"protocol": protocol("typeWidening")}, "typeWidening"),
         ({"protocol": protocol("deletionVectors", "timestampNtz", "columnMapping")}, None),
     ],
@@ -158,7 +172,9 @@ def test_a_table_beside_plain_files_and_a_table_in_a_hidden_folder(tmp_path):
     assert users(find_files(str(tmp_path))) == ["a", "a", "b", "c", "c"]
 
 
-@pytest.mark.parametrize(("marker", "extra"), [("_delta_log/0.json", "delta"), ("metadata/v1.metadata.json", "iceberg")])
+@pytest.mark.parametrize(
+    ("marker", "extra"), [("_delta_log/0.json", "delta"), ("metadata/v1.metadata.json", "iceberg")]
+)
 def test_without_its_library_a_table_is_refused_and_the_extra_is_named(tmp_path, monkeypatch, marker, extra):
     def missing(name):
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
@@ -282,7 +298,9 @@ def test_delete_files_of_an_iceberg_table_are_refused(tmp_path, monkeypatch):
 def sink(folder: Path, batches: dict[str, list[tuple[str, str]]]) -> None:
     (folder / "_spark_metadata").mkdir(parents=True)
     for batch, entries in batches.items():
-        lines = [json.dumps({"path": f"file:///old/place/log/{name}", "size": 1, "action": act}) for name, act in entries]
+        lines = [
+            json.dumps({"path": f"file:///old/place/log/{name}", "size": 1, "action": act}) for name, act in entries
+        ]
         (folder / "_spark_metadata" / batch).write_text("\n".join(["v1", *lines]))
         for name, _ in entries:
             path = folder / name.replace("%2520", "%20")
