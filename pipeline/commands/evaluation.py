@@ -67,7 +67,7 @@ class Evaluation(Result):
     """Rows of the log that could not be used, by reason."""
     skipped: tuple[SkippedFile, ...]
     """Files of the log that were left out."""
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
     """What looks wrong or may surprise in how the log was read."""
 
     def __str__(self) -> str:

@@ -1,8 +1,8 @@
 """Finds which files hold the current version of a table of Delta Lake, Apache Iceberg or Spark's streaming sink.
 
-You need this because the folder of such a table also holds files with deleted and with replaced rows: only its log tells
-which files count. What a log says that a list of files cannot say is refused: rows that are marked as deleted, columns
-that are stored under other names, and the tables of Apache Hudi.
+You need this because the folder of such a table also holds files with deleted and with replaced rows: only its log
+tells which files count. What a log says that a list of files cannot say is refused: rows that are marked as deleted,
+columns that are stored under other names, and the tables of Apache Hudi.
 """
 
 import importlib
