@@ -35,6 +35,7 @@ setup(
         "scikit-learn>=1.5,<2",
         "scipy>=1.13,<2",
         "threadpoolctl>=3.5,<4",
+        "tokenizers>=0.22,<1",
         "torch>=2.6,<3",
         "transformers>=5,<6",
         "typer>=0.19,<1",

@@ -18,7 +18,7 @@ from ...transforms.contract.output_layout import INTERACTIONS
 from ...transforms.contract.sharding import Sharding
 from ...transforms.files import storage
 from ...transforms.files.found_files import HIDDEN, NOT_PARQUET, find_files
-from ...transforms.judge.artifacts import COLLABORATIVE, ModelFacts, check_embeddings, read_model_facts
+from ...transforms.judge.artifacts import COLLABORATIVE, ModelFacts, changed_vectors, check_embeddings, read_model_facts
 from ...transforms.read.input_plan import InputPlan, plan_input
 from ...transforms.rules.rule_set import RuleSet, check_rule_columns, make_rules
 from ...transforms.rules.rules_file import read_rules_file
@@ -86,6 +86,8 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
         if options.model is not None and options.embeddings is not None:
             model = read_model_facts(options.model)
             embeddings = check_embeddings(options.embeddings, model, item_type)
+            if changed := changed_vectors(options.embeddings, model):
+                progress.say(changed)
     sharding = plan.sharding(options.shards)
     artifacts = filter(None, (options.embeddings, options.model))
     reads = (*plan.rows_by_file, *(file.path for file in plan.skipped), *artifacts)

@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING
 
 from ...models.core.printable import printable
 from ...models.core.reasons import REASON_BY_CODE, REASONS
+from ...models.encoders.packaged import MULTILINGUAL_ENCODER
 from ...transforms.contract.output_layout import INTERACTIONS, MANIFEST, REJECTED, REPORT, SEQUENCES
 from ...transforms.files.storage import join
 
 if TYPE_CHECKING:
     # Each command loads modules that take seconds, and the other commands do not need them.
+    from ...models.encoders.coverage import Coverage
+    from ...transforms.items.item_texts import CatalogueNotes
     from ...transforms.read.input_plan import SkippedFile
     from ...transforms.run.manifest import Manifest, NoiseShareEstimate, RuleFindings
     from ...transforms.run.verification import Verified
@@ -47,7 +50,44 @@ def describe_embedding(summary: "EmbedSummary", output: str) -> str:
             f"Left out because their item id occurred before: {counted(summary.repeated_rows, 'row')}, "
             f"{summary.conflicting_rows:,} with another text."
         )
+    lines += describe_left_out(summary.skipped, {}, summary.reading)
+    lines += describe_catalogue(summary.notes.catalogue)
+    if summary.notes.coverage is not None:
+        lines += describe_coverage(summary.notes.coverage, summary.metadata.encoder)
     return _text([*lines, _place("Embeddings", output)])
+
+
+def describe_catalogue(notes: "CatalogueNotes") -> list[str]:
+    """Says what was left out of a catalogue, and what was changed in its texts."""
+    lines = []
+    if notes.rows_left_out:
+        listed = ", ".join(f"{reason} {rows:,}" for reason, rows in notes.rows_left_out.items())
+        lines.append(f"Left out, without a usable id: {counted(sum(notes.rows_left_out.values()), 'row')} ({listed}).")
+    if notes.not_utf8:
+        lines.append(f"With text that is not UTF-8, which was left out: {counted(notes.not_utf8, 'row')}.")
+    if notes.with_html:
+        lines.append(f"With HTML in the text, which was removed: {counted(notes.with_html, 'row')}.")
+    if notes.not_text:
+        listed = ", ".join(f"{name} ({kind})" for name, kind in notes.not_text.items())
+        lines.append(f"Columns left out because they hold no text: {listed}.")
+    if notes.other_columns:
+        lines.append(f"Columns not embedded unless --text-columns names them: {', '.join(notes.other_columns)}.")
+    return lines
+
+
+def describe_coverage(coverage: "Coverage", encoder: str) -> list[str]:
+    """Says that an encoder does not know the language of the texts, if that is so."""
+    if not coverage.is_poor:
+        return []
+    signs = {
+        "of all tokens are unknown to it": coverage.unknown_tokens,
+        "of the texts share their vector with another text": coverage.shared_vectors,
+        "of the texts are read letter by letter": coverage.spelled_texts,
+    }
+    told = ", ".join(f"{share:.0%} {what}" for what, share in signs.items() if share >= 0.005)
+    other = MULTILINGUAL_ENCODER
+    advice = f"--encoder {other} knows about 100 languages" if encoder != other else "take a model of that language"
+    return [f"WARNING: the encoder {encoder} does not know the language of these texts ({told}); {advice}."]
 
 
 def describe_training(summary: "TrainSummary", output: str) -> str:
