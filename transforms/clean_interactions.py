@@ -14,6 +14,7 @@ from apache_beam.typehints.arrow_type_compatibility import PyarrowBatchConverter
 from apache_beam.typehints.row_type import RowTypeConstraint
 
 from ..models.core.errors import InputError
+from ..models.core.file_urls import to_path
 from .contract import table_coder  # noqa: F401 (registers the coder of tables)
 from .contract.added_columns import AddedColumns
 from .contract.columns import ROW, TIME, InteractionColumns
@@ -181,6 +182,10 @@ class CleanInteractions(beam.PTransform):
     """How slices travel; None: claim-check if the staging directory is on this machine, else bytes."""
     join: Join | None = None
     """How items meet their vectors; None: by a shuffle if these are too large to be copied to every machine."""
+
+    def __post_init__(self):
+        """Turns file:// URLs into paths."""
+        self.model, self.embeddings, self.staging = map(to_path, (self.model, self.embeddings, self.staging))
 
     def expand(self, input_or_inputs):
         """Applies all steps to a PCollection of tables or rows."""

@@ -147,7 +147,7 @@ the share of inserted noise above; `iadsr clean` re-bases it to the share that i
 
 | what | value |
 | --- | --- |
-{_rows(described["provenance"])}
+{_rows({key: value for key, value in described["provenance"].items() if not key.endswith("_sample")})}
 
 ## Limits
 

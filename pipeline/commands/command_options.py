@@ -42,7 +42,9 @@ class EmbedOptions(_Checked):
     )
     item_column: str = shared(InteractionColumns, "item", panel=PATHS)
     encoder: str = option(
-        DEFAULT_ENCODER, help="minilm, smollm2, or a Hugging Face model name or local path.", panel=RUN
+        DEFAULT_ENCODER,
+        help="minilm, e5 (100 languages), smollm2, or a Hugging Face model name or local path.",
+        panel=RUN,
     )
 
 

@@ -16,18 +16,19 @@ from ...models.core.errors import IadsrError, InputError
 from ...transforms.contract.added_columns import AddedColumns
 from ...transforms.contract.output_layout import MANIFEST
 from ...transforms.files import storage
+from ...transforms.files.found_files import name_files
 from ...transforms.files.local_copy import local_copy
-from ...transforms.items.embedding_files import read_embeddings
+from ...transforms.items.embedding_files import read_embeddings, read_notes
 from ...transforms.items.embedding_table import EmbeddingTable
 from ...transforms.items.item_texts import read_item_texts
-from ...transforms.judge.artifacts import ModelFacts, check_embeddings, read_model_facts
+from ...transforms.judge.artifacts import ModelFacts, changed_vectors, check_embeddings, read_model_facts
 from ...transforms.read.input_plan import InputPlan, plan_input
 from ...transforms.read.log_source import LogSource
 from ...transforms.read.read_splits import read_split
 from ...transforms.run.output_directory import locked
 from ..engines.runner import usable_cores
 from .command_options import DoctorOptions
-from .messages import counted
+from .messages import counted, describe_catalogue, describe_coverage, describe_left_out
 
 BASE_BYTES = 700 << 20
 """Memory of a worker process before it holds any data: Python, Beam, Arrow, torch."""
@@ -145,18 +146,22 @@ def _log(log: LogSource, added: AddedColumns, out: list[InputPlan], first_rows: 
     valid, rejected = read_split(plan.splits[0], log.columns, plan.schema, log.on_bad_file)
     out.append(plan)
     first_rows.append(valid)
-    skipped = f", {counted(len(plan.skipped), 'file')} left out" if plan.skipped else ""
+    skipped = f", {counted(len(plan.skipped), 'file')} left out: {name_files(plan.skipped)}" if plan.skipped else ""
     types = ", ".join(f"{name} {plan.schema.field(name).type}" for name in log.columns.required)
     first = f"; of the first {len(valid) + len(rejected):,} rows {len(rejected):,} unusable"
     own = ", ".join(added.taken(plan.schema.names, scored=True).values())
     taken = f"; clean needs --added-prefix, as it adds columns of the same names as the log's {own}" if own else ""
-    return f"{plan.rows:,} rows in {counted(len(plan.rows_by_file), 'file')}{skipped}, {types}{first}{taken}"
+    read = f"{plan.rows:,} rows in {counted(len(plan.rows_by_file), 'file')}{skipped}, {types}{first}{taken}"
+    return "\n".join([read, *(f"  note:     {note}" for note in plan.notes)])
 
 
 def _catalogue(path: str, options: DoctorOptions) -> str:
     catalogue = read_item_texts(path, item_column=options.columns.item, text_columns=options.text_columns)
     texts = len(catalogue.texts) - catalogue.texts.null_count
-    return f"{len(catalogue.item_ids):,} items, {texts:,} with text from {', '.join(catalogue.text_columns)}"
+    summary = f"{len(catalogue.item_ids):,} items, {texts:,} with text from {', '.join(catalogue.text_columns)}"
+    return "\n".join(
+        [summary, *describe_left_out(catalogue.skipped, {}, catalogue.reading), *describe_catalogue(catalogue.notes)]
+    )
 
 
 def _model(directory: str, out: list[ModelFacts]) -> str:
@@ -172,12 +177,17 @@ def _model(directory: str, out: list[ModelFacts]) -> str:
 def _embeddings(path: str, out: list[EmbeddingTable]) -> str:
     table = read_embeddings(path, kind="semantic")
     out.append(table)
-    return f"{len(table):,} items, {int(table.present.sum()):,} with a vector, by {table.metadata}"
+    notes = read_notes(path)
+    lines = [f"{len(table):,} items, {int(table.present.sum()):,} with a vector, by {table.metadata}"]
+    lines += describe_catalogue(notes.catalogue)
+    if notes.coverage is not None:
+        lines += describe_coverage(notes.coverage, table.metadata.encoder)
+    return "\n".join(lines)
 
 
 def _fit(path: str, model: ModelFacts, item_type: pa.DataType) -> str:
     check_embeddings(path, model, item_type)
-    return "belong together"
+    return changed_vectors(path, model) or "belong together"
 
 
 def _coverage(item_ids: pa.ChunkedArray, table: EmbeddingTable) -> str:

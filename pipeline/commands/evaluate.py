@@ -123,6 +123,7 @@ def measure(
         treatments=_results(treatments, figures, held_out.training, options.seed),
         rejected=dict(rejected),
         skipped=plan.skipped,
+        notes=plan.notes,
     )
 
 

@@ -18,9 +18,11 @@ from ...transforms.contract.columns import InteractionColumns
 from ...transforms.contract.python_values import python_values
 from ...transforms.files import storage
 from ...transforms.items.embedding_files import PART_NAME, read_embeddings, read_kind, write_embeddings
-from ...transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable, align, normalise_item_ids
+from ...transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable, align
 from ...transforms.items.embedding_table import fingerprint as embedding_fingerprint
-from ...transforms.judge.artifacts import COLLABORATIVE, check_item_types
+from ...transforms.items.item_ids import normalise_item_ids
+from ...transforms.items.vector_sample import VectorSample
+from ...transforms.judge.artifacts import COLLABORATIVE, SAMPLE, check_item_types
 from ...transforms.read.clock import Clock
 from ...transforms.read.input_plan import SkippedFile, plan_input
 from ...transforms.read.ordering import OrderedShard
@@ -58,6 +60,8 @@ class TrainSummary(Result):
     """Items of the log that the embeddings have no vector for."""
     skipped: tuple[SkippedFile, ...] = ()
     """Files of the log that were skipped."""
+    notes: tuple[str, ...] = ()
+    """What looks wrong or may surprise in how the log was read."""
     knows_noise: bool = True
     """Whether enough noise was inserted to know how noise scores. Without that, the share of noise of no log can be
     estimated."""
@@ -110,12 +114,20 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
             "backbone": options.backbone,
             "head": options.head,
             "seed": options.seed,
+            SAMPLE: VectorSample.of(item_ids, semantic, has_semantic).to_list(),
         }
         write_model(options.output, result, item_ids)
     knows_noise = bool(result.model.noise_reference.sum() >= MIN_REFERENCE)
     without_text = int((~has_semantic).sum())
     return TrainSummary(
-        options.output, result.metrics, dict(rejected), without_text, plan.skipped, knows_noise, tuple(found)
+        options.output,
+        result.metrics,
+        dict(rejected),
+        without_text,
+        plan.skipped,
+        plan.notes,
+        knows_noise,
+        tuple(found),
     )
 
 

@@ -80,7 +80,7 @@ def test_the_manifest_counts_every_row_by_file(finished):
     assert sum(file["dropped"] for file in manifest["files"]) == manifest["rows"]["dropped"] > 0
 
 
-def test_inputs_that_are_gone_or_changed_are_passed_over_and_it_says_so(finished, run, tmp_path):
+def test_inputs_that_are_gone_or_changed_are_passed_over_but_not_all_of_them(finished, run, tmp_path):
     (tmp_path / "log").mkdir()
     shutil.copy(finished / "log" / "a.parquet", tmp_path / "log")  # another time of change
     change_manifest(
@@ -90,9 +90,59 @@ def test_inputs_that_are_gone_or_changed_are_passed_over_and_it_says_so(finished
         table = pq.read_table(folder)
         paths = pc.replace_substring(table["file"], str(finished), str(tmp_path)).combine_chunks()
         rewrite(folder, table.set_column(0, table.schema.field(0), paths))
+    with pytest.raises(InputError, match="none of its input files could be compared") as error:
+        verify_output(str(run))
+    assert error.value.code == "VERIFY-NO-INPUT"
+    times = os.stat(finished / "log" / "a.parquet")
+    os.utime(tmp_path / "log" / "a.parquet", ns=(times.st_atime_ns, times.st_mtime_ns))
     verified = verify_output(str(run))
-    assert verified.inputs_compared == 0
-    assert "Compared with 0 of 2 input files; the others no longer exist" in describe_verification(verified, str(run))
+    assert verified.inputs_compared == 1
+    assert "Compared with 1 of 2 input files; the others no longer exist" in describe_verification(verified, str(run))
+
+
+def test_relative_inputs_are_found_from_another_directory(world, finished, tmp_path, monkeypatch):
+    for day in ("2026-11-23", "2026-11-24"):
+        (tmp_path / "log" / f"day={day}").mkdir(parents=True)
+        shutil.copy(finished / "log" / "a.parquet", tmp_path / "log" / f"day={day}" / "a.parquet")
+    monkeypatch.chdir(tmp_path)
+    clean(
+        interactions="log",
+        embeddings=f"file://{world.embeddings}",
+        model=world.model,
+        output=f"file://{tmp_path}/out",
+        max_rejected=1.0,
+    )
+    monkeypatch.chdir("/")
+    assert verify_output(str(tmp_path / "out")).inputs_compared == 2
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["directory"] == str(tmp_path)
+    assert manifest["notes"] == ["From the names of folders: day (date32[day])."]
+    assert [file["path"] for file in manifest["files"]] == [f"log/day=2026-11-{day}/a.parquet" for day in (23, 24)]
+    written = pq.read_table(tmp_path / "out" / "interactions", columns=["day"], partitioning=None)
+    assert written["day"].value_counts().field("counts").to_pylist() == [499, 499]
+    (tmp_path / "log").rename(tmp_path / "moved")
+    with pytest.raises(InputError, match="none of its input files"):
+        verify_output(str(tmp_path / "out"))
+
+
+def test_a_run_over_ids_in_the_names_of_folders_is_held_against_them(world, tmp_path):
+    log = world.log()
+    for user in log["user_id"].unique().to_pylist()[:30]:
+        folder = tmp_path / "log" / f"user_id={user}"
+        folder.mkdir(parents=True)
+        rows = log.filter(pc.equal(log["user_id"], user)).drop_columns(["user_id"])
+        pq.write_table(rows, folder / "a.parquet")
+    clean(interactions=tmp_path / "log", embeddings=world.embeddings, model=world.model, output=tmp_path / "out")
+    verified = verify_output(str(tmp_path / "out"))
+    assert (verified.users, verified.inputs, verified.inputs_compared) == (30, 30, 30)
+    moved = next((tmp_path / "log").iterdir())
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    for file in manifest["files"]:
+        if file["path"].startswith(f"{moved}/"):
+            file["partitions"] = {"user_id": "somebody else"}
+    (tmp_path / "out" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ConservationError, match="not those of the input"):
+        verify_output(str(tmp_path / "out"))
 
 
 def test_inputs_that_cannot_be_asked_for_are_passed_over_and_it_says_so(finished, run, monkeypatch):

@@ -5,7 +5,9 @@ not changed since are read again, and their ids are compared with the ids in the
 """
 
 import dataclasses
+import os
 from collections import Counter
+from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +23,8 @@ from ..contract.hashing import hash_values
 from ..contract.output_layout import INTERACTIONS, REJECTED, SEQUENCES, USERS
 from ..contract.output_schemas import REJECTED_SCHEMA, USER_FIELDS, added_fields
 from ..contract.schemas import check_file_schema
-from ..files.storage import FileInfo, is_unchanged, join, list_names
+from ..files.partitions import add_partitions
+from ..files.storage import FileInfo, is_local, is_unchanged, join, list_names
 from ..files.tables import describe_file, open_parquet
 from ..read.ordering import order_interactions
 from ..read.timestamps import parse_time
@@ -52,7 +55,7 @@ def verify_output(output: str) -> Verified:
     """Checks the result of `iadsr clean`.
 
     Raises:
-        InputError: The run is not finished.
+        InputError: The run is not finished, or no input file is left as it was.
         ArtifactError: A file is missing, added or changed, or its content breaks the contract.
         ConservationError: Rows do not add up, or are not those of the input.
     """
@@ -61,7 +64,7 @@ def verify_output(output: str) -> Verified:
     _check_files(output, manifest)
     rejected = _check_rejected(output, manifest)
     users, checksum, schema = _check_shards(output, manifest, columns, added)
-    compared = _check_inputs(manifest, columns, rejected, schema, checksum)
+    compared = _check_inputs(output, manifest, columns, rejected, schema, checksum)
     return Verified(
         rows=manifest.rows,
         files=len(manifest.outputs),
@@ -300,6 +303,7 @@ def _check_users(
 
 
 def _check_inputs(
+    output: str,
     manifest: Manifest,
     columns: InteractionColumns,
     rejected: dict[str, np.ndarray],
@@ -307,10 +311,19 @@ def _check_inputs(
     checksum: int,
 ) -> int:
     """Compares input files that have not changed with the output; returns the number of these files."""
-    unchanged = [file for file in manifest.files if _is_unchanged(file)]
+    unchanged = [(file, path) for file in manifest.files if (path := _find_unchanged(file, manifest.directory))]
+    if not unchanged:
+        raise InputError(
+            f"{output} is whole in itself, but none of its input files could be compared with it",
+            code="VERIFY-NO-INPUT",
+            found=f"{len(manifest.files):,} input files, all of them gone, changed or out of reach, "
+            f"such as {manifest.files[0].path}",
+            expected="at least one input file as it was when it was read",
+            fix="run iadsr verify where the input lies, before the input changes",
+        )
     total = 0
-    for file in unchanged:
-        with open_parquet(file.path) as parquet:
+    for file, path in unchanged:
+        with open_parquet(path) as parquet:
             _check_count(f"rows in {file.path}", parquet.metadata.num_rows, file.read)
             first_row = 0
             for group in range(parquet.num_row_groups):
@@ -320,7 +333,7 @@ def _check_inputs(
                 usable[mine[(mine >= first_row) & (mine < first_row + rows)] - first_row] = False
                 first_row += rows
                 if usable.any():  # the rows of a group that cannot be read are all rejected
-                    part = _read_ids(file.path, parquet, group, columns, schema)
+                    part = _read_ids(file, parquet, group, columns, schema)
                     total += _id_checksum(part.filter(pa.array(usable)), columns)
     if len(unchanged) == len(manifest.files) and total % 2**64 != checksum:
         raise ConservationError(
@@ -334,17 +347,18 @@ def _check_inputs(
 
 
 def _read_ids(
-    path: str, parquet: pq.ParquetFile, group: int, columns: InteractionColumns, schema: pa.Schema
+    file: InputFile, parquet: pq.ParquetFile, group: int, columns: InteractionColumns, schema: pa.Schema
 ) -> pa.Table:
     """Reads users, items and times of a row group of an input file, in the types of the output."""
     names = columns.required[:3]
     try:
-        read = parquet.read_row_group(group, columns=list(names))
+        read = parquet.read_row_group(group, columns=[name for name in names if name not in file.partitions])
+        read = add_partitions(read, tuple(file.partitions.items()), schema)
         return pa.table({name: read[name].cast(schema.field(name).type) for name in names})
     # The file may be anything, so its parser may raise anything.
     except Exception as error:
         raise InputError(
-            f"Row group {group} of {path} can no longer be read with the columns of this output",
+            f"Row group {group} of {file.path} can no longer be read with the columns of this output",
             code="VERIFY-INPUT",
             found=type(error).__name__,  # not its message: it may quote a value, which may be a user's id
             expected=", ".join(f"{name} {schema.field(name).type}" for name in names),
@@ -352,11 +366,18 @@ def _read_ids(
         ) from error
 
 
-def _is_unchanged(file: InputFile) -> bool:
-    try:
-        return is_unchanged(FileInfo(file.path, file.bytes, file.changed_at))
-    except InputError:  # a result may be verified on a machine that cannot reach its input
-        return False
+def _find_unchanged(file: InputFile, directory: str | None) -> str | None:
+    """Returns where an input file lies as it was when it was read; None if it cannot be found or has changed.
+
+    A relative path is tried from the working directory of the run, then from the one of today.
+    """
+    moved = [os.path.join(directory, file.path)] if directory is not None and is_local(file.path) else []
+    for path in (*moved, file.path):
+        # A result may be verified on a machine that cannot reach its input.
+        with suppress(InputError):
+            if is_unchanged(FileInfo(path, file.bytes, file.changed_at)):
+                return path
+    return None
 
 
 def _id_checksum(table: pa.Table, columns: InteractionColumns) -> int:
