@@ -31,7 +31,9 @@ from .judge.score_log import ScoreLog
 from .judge.score_shards import score_shard
 from .judge.scored_shard import StagedShard, read_staged_shard
 from .judge.tally import tally_shard
+from .read.clock import Clock, time_facts
 from .read.input_plan import MIN_SHARDS
+from .read.time_checks import refuse_wrong_order
 from .read.validation import Validated, validate
 from .shuffle.slices import Shuffle
 from .write.shards import cleaned_interactions
@@ -88,7 +90,7 @@ def clean_table(
         policy: What is dropped and what is protected.
 
     Raises:
-        InputError: A column is missing, doubled or of an unusable type.
+        InputError: A column is missing, doubled or of an unusable type, or the times give no order.
         ArtifactError: Item ids in the log and in the joined items have different types.
     """
     valid, rejected = _prepare(table, columns, _plain_schema(table.schema, columns))
@@ -99,6 +101,7 @@ def clean_table(
             found=f"{len(table):,} rows, all of them rejected",
             fix="check that the right columns are named; `validate` in `iadsr.transforms.read` says why",
         )
+    refuse_wrong_order(Clock.of(time_facts(valid, columns)), columns)
     item_counts = ItemCounts.of(sort_counts(count_items(valid[columns.item])))
     scored = score_shard(0, valid, columns, joined_items, model, MIN_SHARDS)
     plan = plan_drops(tally_shard(scored, columns, item_counts), policy, noise_reference)

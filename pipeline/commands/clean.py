@@ -93,6 +93,7 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
             inputs=plan.files,
             skipped=plan.skipped,
             max_rejected=options.log.max_rejected,
+            columns=options.log.columns,
             report_users=options.report_users,
         )
         manifest = _run(options, beam_options, progress, plan, facts, sharding, store)

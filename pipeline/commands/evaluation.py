@@ -67,6 +67,8 @@ class Evaluation(Result):
     """Rows of the log that could not be used, by reason."""
     skipped: tuple[SkippedFile, ...]
     """Files of the log that were left out."""
+    notes: tuple[str, ...] = ()
+    """What is odd about the log's times, in sentences."""
 
     def __str__(self) -> str:
         """Says how the recommender does on each treatment of the log, and whether cleaning helps."""
@@ -95,7 +97,7 @@ def describe_evaluation(evaluation: Evaluation) -> str:
         f"{evaluation.recommender} trained on {evaluation.training_interactions:,} interactions{inserted}.",
         f"{evaluation.users:,} users' last item ranked among all {evaluation.items:,}; items they have {owned}.",
         f"95% intervals over {over}.",
-        *describe_left_out(evaluation.skipped, evaluation.rejected),
+        *describe_left_out(evaluation.skipped, evaluation.rejected, evaluation.notes),
     ]
     table = [f"{row[0]:<8}" + "".join(f"{cell:>15}" for cell in row[1:]) for row in _figures(evaluation)]
     words = [_in_words(result) for result in evaluation.treatments]

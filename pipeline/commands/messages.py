@@ -55,7 +55,7 @@ def describe_training(summary: "TrainSummary", output: str) -> str:
             f"Trained on {counted(metrics['interactions'], 'interaction')} of {counted(metrics['users'], 'user')} "
             f"with {counted(metrics['items'], 'item')}.",
             *_without_text(summary.items_without_text),
-            *describe_left_out(summary.skipped, summary.rejected),
+            *describe_left_out(summary.skipped, summary.rejected, summary.notes),
             f"On held-out users it tells inserted noise from the rest with AUROC {metrics['held_out_auroc']:.3f}.",
             *([] if summary.knows_noise else [_KNOWS_TOO_LITTLE]),
             _place("Model", output),
@@ -90,6 +90,7 @@ def describe_cleaning(manifest: "Manifest | None", output: str) -> str:
             ),
             *_skipped(manifest.skipped_files, f"; see {MANIFEST}"),
             *_rejected(manifest.reasons.rejected, f"see {join(output, REJECTED)}"),
+            *_notes(manifest.times.notes),
             _place("Cleaned sequences", join(output, SEQUENCES)),
             _place("Every interaction", join(output, INTERACTIONS)),
             _place("Report", join(output, REPORT)),
@@ -104,9 +105,12 @@ def describe_findings(findings: "Iterable[Finding]") -> Iterator[str]:
         yield _text([f"{'ok' if finding.healthy else 'PROBLEM':<9}{finding.what:<22}{first}", *more])
 
 
-def describe_left_out(skipped: "Iterable[SkippedFile]", rejected: dict[str, int]) -> list[str]:
-    """Says which files and rows of a log a command left out, for commands that write no manifest."""
-    return [printable(line) for line in (*_skipped(tuple(skipped)), *_rejected(rejected, "left out"))]
+def describe_left_out(
+    skipped: "Iterable[SkippedFile]", rejected: dict[str, int], notes: tuple[str, ...] = ()
+) -> list[str]:
+    """Says what a command left out of a log and what is odd about it, for commands that write no manifest."""
+    lines = (*_skipped(tuple(skipped)), *_rejected(rejected, "left out"), *_notes(notes))
+    return [printable(line) for line in lines]
 
 
 def _text(lines: list[str]) -> str:
@@ -151,6 +155,10 @@ def _rejected(reasons: dict[str, int], note: str) -> list[str]:
         return []
     listed = ", ".join(f"{reason} {rows:,}" for reason, rows in reasons.items())
     return [f"Unusable, {note}: {counted(sum(reasons.values()), 'row')} ({listed})."]
+
+
+def _notes(notes: tuple[str, ...]) -> list[str]:
+    return [f"Note: {note}." for note in notes]
 
 
 def _skipped(files: "Sequence[SkippedFile]", note: str = "") -> list[str]:

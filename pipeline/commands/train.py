@@ -23,6 +23,7 @@ from ...transforms.judge.artifacts import COLLABORATIVE, check_item_types
 from ...transforms.read.input_plan import SkippedFile, plan_input
 from ...transforms.read.ordering import OrderedShard
 from ...transforms.read.read_log import read_log
+from ...transforms.read.time_checks import describe_times
 from ...transforms.run.output_directory import locked, refuse_foreign, refuse_inside
 from ..engines.progress import Progress
 from .command_options import TrainOptions
@@ -52,6 +53,8 @@ class TrainSummary(Result):
     """Items of the log that the embeddings have no vector for."""
     skipped: tuple[SkippedFile, ...] = ()
     """Files of the log that were skipped."""
+    notes: tuple[str, ...] = ()
+    """What is odd about the log's times, in sentences."""
     knows_noise: bool = True
     """Whether enough noise was inserted to know how noise scores. Without that, the share of noise of no log can be
     estimated."""
@@ -83,7 +86,7 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
         embeddings = read_embeddings(options.embeddings, kind="semantic")
         item_type = plan.schema.field(columns.item).type
         check_item_types(options.embeddings, embeddings.item_ids.type, item_type)
-        log, rejected, _ = read_log(options.log, plan)
+        log, rejected, clock = read_log(options.log, plan)
         item_ids = normalise_item_ids(log.item_ids, file=options.log.path, name=columns.item)
         semantic, has_semantic = _semantic_vectors(item_ids, embeddings, options.embeddings)
         task.note = f"{len(log.items):,} interactions, {len(log.offsets) - 1:,} users, {len(log.item_ids):,} items"
@@ -102,7 +105,8 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
         write_model(options.output, result, item_ids)
     knows_noise = bool(result.model.noise_reference.sum() >= MIN_REFERENCE)
     without_text = int((~has_semantic).sum())
-    return TrainSummary(options.output, result.metrics, dict(rejected), without_text, plan.skipped, knows_noise)
+    notes = tuple(describe_times(clock, columns))
+    return TrainSummary(options.output, result.metrics, dict(rejected), without_text, plan.skipped, notes, knows_noise)
 
 
 def _train(

@@ -4,10 +4,12 @@ You need this whenever you name a column. The command line imports it, so it imp
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ...models.core.errors import UsageError
 from ...models.core.option import COLUMNS, check_options, option
 from ...models.detector.features import SIMILARITIES
+from .time_formats import check_format, check_timezone
 
 INTERNAL_PREFIX = "__iadsr_"
 """Prefix of the internal columns. No column of the user's log may start with it."""
@@ -24,14 +26,14 @@ SIMILARITY_COLUMNS = tuple(f"{name}_similarity" for name in SIMILARITIES)
 
 @dataclass(frozen=True)
 class InteractionColumns:
-    """The names of the user's columns, by the role that each one plays."""
+    """The names of the user's columns, by the role that each one plays, and how their values are read."""
 
     user: str = option("user_id", name="user_column", help="User ids: string or integer.", panel=COLUMNS)
     item: str = option("item_id", name="item_column", help="Item ids: string or integer.", panel=COLUMNS)
     timestamp: str = option(
         "timestamp",
         name="timestamp_column",
-        help="Times: number of any unit, timestamp, date or ISO 8601 string.",
+        help="Times: number of any unit, timestamp, date or text.",
         panel=COLUMNS,
     )
     position: str | None = option(
@@ -41,9 +43,40 @@ class InteractionColumns:
         panel=COLUMNS,
     )
 
+    timestamp_unit: Literal["s", "ms", "us", "ns"] | None = option(
+        None,
+        help="Unit of times that are numbers. Numbers of another unit, as their magnitude shows, are converted to it. "
+        "Without it, a log that mixes units is refused.",
+        panel=COLUMNS,
+    )
+    timestamp_format: str | None = option(
+        None,
+        help="Format of times that are text, as for strptime: '%d/%m/%Y %H:%M'. Without it: ISO 8601 in its usual "
+        "variants, and numbers.",
+        panel=COLUMNS,
+        metavar="FORMAT",
+    )
+    timezone: str | None = option(
+        None,
+        help="Zone of times that do not say theirs, such as Europe/Paris. Without it: UTC.",
+        panel=COLUMNS,
+        metavar="ZONE",
+    )
+    reject_users: tuple[str, ...] | None = option(
+        None,
+        help="Comma-separated users whose rows are rejected. nobody: ids that stand for no one, such as nan, None, -1, "
+        "or a nil UUID.",
+        panel=COLUMNS,
+        metavar="IDS",
+    )
+
     def __post_init__(self):
-        """Refuses a column that is named for two roles."""
+        """Refuses a column that is named for two roles, and a format or time zone that is none."""
         check_options(self)
+        if self.timestamp_format is not None:
+            check_format(self.timestamp_format)
+        if self.timezone is not None:
+            check_timezone(self.timezone)
         doubled = sorted({name for name in self.required if self.required.count(name) > 1})
         if doubled:
             raise UsageError(

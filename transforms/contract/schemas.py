@@ -57,6 +57,9 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
             fix="rename the column",
         )
     plain = pa.schema([field.with_type(plain_type(field.type)) for field in schema]).remove_metadata()
+    if columns.timestamp_unit and pa.types.is_signed_integer(plain.field(columns.timestamp).type):
+        place = plain.get_field_index(columns.timestamp)
+        plain = plain.set(place, plain.field(place).with_type(pa.int64()))  # for numbers converted to a finer unit
     for name in (columns.user, columns.item):
         _check_type(plain, name, path, is_id_type(plain.field(name).type), "string or integer")
     _check_type(

@@ -14,7 +14,7 @@ from ..contract.arrow_types import is_string_type
 from ..contract.columns import ROW, TIME, InteractionColumns
 from ..contract.output_schemas import REJECTED_SCHEMA
 from ..contract.python_values import to_json_rows
-from .timestamps import parse_time
+from .timestamps import in_unit, parse_time
 
 UNREADABLE = rejection_code("unreadable")
 """Reason for rejecting a row whose row group cannot be read."""
@@ -47,8 +47,13 @@ def validate(
         path: The file that the rows come from.
         first_row: The number of the first row in its file.
         file_first_row: The number of the file's first row in the whole input.
+
+    Raises:
+        InputError: Times are finer than the unit that the user names.
     """
-    time = parse_time(table[columns.timestamp])
+    given = table
+    table = _in_named_unit(table, columns)
+    time = parse_time(table[columns.timestamp], columns)
     problems: list[tuple[str, np.ndarray]] = []  # reason, and which rows have it, bool [rows]
     for name in (columns.user, columns.item):
         problems += _nulls(rejection_code("null {column}", name), table[name])
@@ -74,11 +79,20 @@ def validate(
             "file": pa.repeat(pa.scalar(path), len(bad)),
             "row_number": pa.array(first_row + bad),
             "reason": pa.array([problems[i][0] for i in code[bad]], pa.string()),
-            "row": pa.array(to_json_rows(table.take(bad)) if len(bad) else [], pa.string()),
+            "row": pa.array(to_json_rows(given.take(bad)) if len(bad) else [], pa.string()),
         },
         schema=REJECTED_SCHEMA,
     )
     return Validated(valid, rejected)
+
+
+def _in_named_unit(table: pa.Table, columns: InteractionColumns) -> pa.Table:
+    stamps = table[columns.timestamp]
+    converted = in_unit(stamps, columns.timestamp_unit)
+    if converted is stamps:
+        return table
+    place = table.column_names.index(columns.timestamp)
+    return table.set_column(place, table.schema.field(place), converted)
 
 
 def unreadable_rows(path: str, first_row: int, count: int) -> pa.Table:

@@ -12,7 +12,9 @@ from ..items.item_counts import ItemCounts
 from ..items.joined_items import JoinedItems
 from ..judge.drop_plan import DropPlan
 from ..judge.policy import Policy
+from ..read.clock import Clock, merge_facts
 from ..read.read_splits import SplitCounts
+from ..read.time_checks import describe_times
 from ..read.validation import UNREADABLE
 from ..write.summary import HISTOGRAM_BINS, Summary, length_labels
 from .manifest import (
@@ -21,6 +23,7 @@ from .manifest import (
     EmbeddingsOrigin,
     InputFile,
     ItemTotals,
+    LogTimes,
     Manifest,
     NoiseShareEstimate,
     PopularityBucket,
@@ -102,6 +105,7 @@ def build_manifest(
         ),
         popularity_buckets=_describe_buckets(item_counts, summary, plan),
         sequence_lengths=_describe_lengths(summary),
+        times=_describe_times(facts, counts),
     )
 
 
@@ -124,6 +128,12 @@ def _count_by_file(facts: RunFacts, counts: list[SplitCounts], summary: Summary)
         )
         for (path, rows), kept, dropped in zip(facts.rows_by_file.items(), *summary.files.tolist(), strict=True)
     )
+
+
+def _describe_times(facts: RunFacts, counts: list[SplitCounts]) -> LogTimes:
+    clock = Clock.of(merge_facts(count.times for count in counts))
+    first, last = clock.moment(clock.first), clock.moment(clock.last)
+    return LogTimes(first, last, clock.unit, clock.resolution, tuple(describe_times(clock, facts.columns)))
 
 
 def _relative(file: WrittenFile, output: str) -> WrittenFile:

@@ -213,6 +213,23 @@ class SequenceLengths:
 
 
 @dataclasses.dataclass(frozen=True)
+class LogTimes:
+    """The times of the usable rows."""
+
+    first: str
+    """The earliest: ISO 8601, or the number itself if its unit is not known. Values that mean no time do not count."""
+    last: str
+    """The latest, likewise."""
+    unit: str | None
+    """Unit of the times: s, ms, us or ns; null if it is not known."""
+    resolution_seconds: float | None
+    """Seconds of which almost all times are multiples: 86400, 3600, 60 or 1, or 0.001 for anything finer; null if the
+    unit is not known."""
+    notes: tuple[str, ...]
+    """What is odd about the times, in sentences."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Manifest:
     """What a run of `iadsr clean` read, decided and wrote."""
 
@@ -262,6 +279,8 @@ class Manifest:
     """Drop rates by popularity of the items, from the rarest items on."""
     sequence_lengths: SequenceLengths
     """Number of users by number of interactions."""
+    times: LogTimes
+    """The times of the usable rows."""
 
     def __post_init__(self):
         """Checks what the types cannot say.

@@ -74,10 +74,11 @@ def verify_output(output: str) -> Verified:
 def _check_manifest(output: str, manifest: Manifest) -> InteractionColumns:
     """Checks that the manifest's own counts add up, and returns the columns that it names."""
     try:
-        columns = InteractionColumns(**manifest.options["columns"])
+        named = manifest.options["columns"]
+        columns = InteractionColumns(**{k: tuple(v) if isinstance(v, list) else v for k, v in named.items()})
         if not all(isinstance(name, str) for name in columns.required):
             raise TypeError("a column's name is no text")
-    except (KeyError, TypeError, InputError) as error:
+    except (KeyError, TypeError, AttributeError, InputError) as error:
         raise incomplete_manifest(output, f"options.columns: {error}") from error
     if not any(file.path.startswith(f"{INTERACTIONS}/") for file in manifest.outputs):
         raise incomplete_manifest(output, f"outputs: no file in {INTERACTIONS}/")
@@ -212,7 +213,7 @@ def _check_schema(path: str, schema: pa.Schema, columns: InteractionColumns) -> 
 
 def _with_time(path: str, table: pa.Table, columns: InteractionColumns) -> pa.Table:
     """Checks that all required columns hold values, and appends the times as integers."""
-    time = parse_time(table[columns.timestamp])
+    time = parse_time(table[columns.timestamp], columns)
     for name, values in (*((name, table[name]) for name in columns.required), (columns.timestamp, time)):
         if values.null_count:
             raise _broken(path, f"column {name!r}", "null, or a value that is no time", "a value in each row")
@@ -318,7 +319,7 @@ def _id_checksum(table: pa.Table, columns: InteractionColumns) -> int:
     if not len(table):
         return 0
     hashes = [hash_values(one_chunk(table[name])) for name in (columns.user, columns.item)]
-    hashes.append(hash_values(parse_time(table[columns.timestamp])))
+    hashes.append(hash_values(parse_time(table[columns.timestamp], columns)))
     mixed = sum(values * np.uint64(odd) for values, odd in zip(hashes, (1, 3, 5), strict=True))
     return int(hash_values(pa.array(np.asarray(mixed).view(np.int64))).sum())
 
