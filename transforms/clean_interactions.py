@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-from apache_beam.pvalue import AsSingleton, PCollection, TaggedOutput
+from apache_beam.pvalue import AsList, AsSingleton, PCollection, TaggedOutput
 from apache_beam.typehints.arrow_type_compatibility import PyarrowBatchConverter
 from apache_beam.typehints.row_type import RowTypeConstraint
 
@@ -21,7 +21,7 @@ from .contract.schemas import check_file_schema
 from .contract.sharding import Sharding
 from .files.run_paths import StagingPaths
 from .files.storage import delete, is_local, join, list_names
-from .items.item_counts import ItemCounts, count_items, sort_counts
+from .items.item_counts import CountItems, ItemCounts, sort_counts
 from .items.joined_items import Join, JoinedItems
 from .judge.artifacts import check_embeddings, read_model_facts
 from .judge.drop_plan import DropPlan, plan_drops
@@ -31,11 +31,16 @@ from .judge.score_log import ScoreLog
 from .judge.score_shards import score_shard
 from .judge.scored_shard import StagedShard, read_staged_shard
 from .judge.tally import tally_shard
-from .read.clock import Clock, time_facts
+from .read.clock import Clock, TimeFacts, merge_facts, time_facts
 from .read.input_plan import MIN_SHARDS
+from .read.ordering import order_interactions
 from .read.time_checks import refuse_wrong_order
 from .read.validation import Validated, validate
-from .shuffle.slices import Shuffle
+from .rules.rule_log import RuleLog, count_open_items, rule_whole_log
+from .rules.rule_options import RuleOptions
+from .rules.rule_set import RuleSet, check_rule_columns, make_rules
+from .rules.rules_file import read_rules_file
+from .shuffle.slices import Shuffle, SliceByUserShard
 from .write.shards import cleaned_interactions
 
 if TYPE_CHECKING:
@@ -75,6 +80,7 @@ def clean_table(
     noise_reference: np.ndarray,
     columns: InteractionColumns,
     policy: Policy,
+    rules: RuleOptions | None = None,
 ) -> CleanedTable:
     """Cleans a whole log that fits into memory.
 
@@ -87,10 +93,12 @@ def clean_table(
         joined_items: Items and their vectors.
         noise_reference: What inserted noise scores, as the model directory has it.
         columns: Names of the log's columns.
-        policy: What is dropped and what is protected.
+        policy: What is dropped as noise, and what is protected.
+        rules: What is dropped without a model. None: the defaults.
 
     Raises:
-        InputError: A column is missing, doubled or of an unusable type, or the times give no order.
+        InputError: A column is missing, doubled or of an unusable type, the times give no order, or a rule cannot be
+            applied.
         ArtifactError: Item ids in the log and in the joined items have different types.
     """
     valid, rejected = _prepare(table, columns, _plain_schema(table.schema, columns))
@@ -101,11 +109,14 @@ def clean_table(
             found=f"{len(table):,} rows, all of them rejected",
             fix="check that the right columns are named; `validate` in `iadsr.transforms.read` says why",
         )
-    refuse_wrong_order(Clock.of(time_facts(valid, columns)), columns)
-    item_counts = ItemCounts.of(sort_counts(count_items(valid[columns.item])))
-    scored = score_shard(0, valid, columns, joined_items, model, MIN_SHARDS)
+    rule_set = _make_rules(rules, columns, valid.schema)
+    clock = Clock.of(time_facts(valid, columns))
+    refuse_wrong_order(clock, columns)
+    ruled = rule_whole_log(order_interactions(valid, columns), rule_set, columns, clock)
+    item_counts = ItemCounts.of(sort_counts(count_open_items(ruled)))
+    scored = score_shard(0, ruled, columns, joined_items, model, MIN_SHARDS)
     plan = plan_drops(tally_shard(scored, columns, item_counts), policy, noise_reference)
-    return CleanedTable(cleaned_interactions(judge_shard(scored, plan, policy)), rejected)
+    return CleanedTable(cleaned_interactions(judge_shard(scored, plan, policy, rule_set.codes)), rejected)
 
 
 @dataclasses.dataclass
@@ -156,7 +167,9 @@ class CleanInteractions(beam.PTransform):
     columns: InteractionColumns = dataclasses.field(default_factory=InteractionColumns)
     """Names of the log's columns."""
     policy: Policy = dataclasses.field(default_factory=Policy)
-    """What is dropped and what is protected."""
+    """What is dropped as noise, and what is protected."""
+    rules: RuleOptions | None = None
+    """What is dropped without a model. None: the defaults."""
     shards: int = MIN_SHARDS
     """Groups of users, each of which one worker holds in memory. A shard of half a million rows is a good size. Any
     number up to the default gives the same bits of every score."""
@@ -173,23 +186,48 @@ class CleanInteractions(beam.PTransform):
         check_embeddings(self.embeddings, model, schema.field(self.columns.item).type)
         # A folder of its own, so that a pipeline does not meet what another one has left.
         paths = StagingPaths(join(self.staging, f"clean-{secrets.token_hex(8)}"))
+        rules = _make_rules(self.rules, self.columns, schema)
+        sharding = Sharding(self.shards, max(self.shards, MIN_SHARDS))
+        shuffle = self.shuffle or ("claim-check" if is_local(self.staging) else "bytes")
         prepare = beam.ParDo(_Prepare(self.columns, schema)).with_output_types(tuple[int, pa.Table])
-        prepared = tables | "Validate" >> prepare.with_outputs("rejected", main="valid")
+        prepared = tables | "Validate" >> prepare.with_outputs("rejected", "times", main="valid")
+        # The same pipeline may run again, as templates do.
+        discarded = input_or_inputs.pipeline | beam.Impulse() | "Discard shards" >> beam.Map(_discard, paths)
+        clock = discarded | "Read the clock" >> beam.Map(_read_clock, rules, self.columns, AsList(prepared.times))
+        ruled = (
+            prepared.valid
+            | "Slice" >> SliceByUserShard(self.columns.user, sharding, shuffle, paths)
+            | "Group by user shard" >> beam.GroupByKey()
+            | "Rules" >> RuleLog(self.columns, rules, paths, clock)
+        )
         scored = prepared.valid | "Score" >> ScoreLog(
             self.columns,
             self.policy,
             self.model,
             self.embeddings,
             model.noise_reference,
-            Sharding(self.shards, max(self.shards, MIN_SHARDS)),
-            self.shuffle or ("claim-check" if is_local(self.staging) else "bytes"),
+            sharding,
+            shuffle,
             self.join,
             paths,
-            # The same pipeline may run again, as templates do.
-            checked=input_or_inputs.pipeline | beam.Impulse() | "Discard scored shards" >> beam.Map(_discard, paths),
+            ruled,
+            ruled.item_counts | "Popularity" >> CountItems(paths),
         )
-        judge = beam.ParDo(_Judge(self.policy, paths), AsSingleton(scored.plan, None))
+        judge = beam.ParDo(_Judge(self.policy, rules.codes, paths), AsSingleton(scored.plan, None))
         return CleanedInteractions(scored.shards | "Judge" >> judge, prepared.rejected)
+
+
+def _make_rules(options: RuleOptions | None, columns: InteractionColumns, schema: pa.Schema) -> RuleSet:
+    options = read_rules_file(options or RuleOptions())
+    check_rule_columns(options, schema)
+    return make_rules(options, columns.item, schema.field(columns.item).type)
+
+
+def _read_clock(_: bytes, rules: RuleSet, columns: InteractionColumns, times: list[TimeFacts]) -> Clock:
+    clock = Clock.of(merge_facts(times))
+    refuse_wrong_order(clock, columns)
+    rules.check_clock(clock)
+    return clock
 
 
 def _as_tables(collection: PCollection, schema: pa.Schema | None) -> tuple[Any, pa.Schema]:
@@ -254,20 +292,21 @@ class _Prepare(beam.DoFn):
             yield TaggedOutput("rejected", rejected)
         if len(valid):
             # Tables of the same rows have the same number and write the same slices to the same file.
+            yield TaggedOutput("times", time_facts(valid, self._columns))
             number = hashlib.sha256(valid[ROW].to_numpy().tobytes()).digest()[:7]
             yield int.from_bytes(number), valid
 
 
 class _Judge(beam.DoFn):
-    def __init__(self, policy: Policy, paths: StagingPaths):
-        self._policy, self._paths = policy, paths
+    def __init__(self, policy: Policy, codes: tuple[str, ...], paths: StagingPaths):
+        self._policy, self._codes, self._paths = policy, codes, paths
 
     def process(self, staged: StagedShard, plan: DropPlan) -> Iterator[pa.Table]:
         scored = read_staged_shard(self._paths.scored(staged.shard), staged)
-        yield cleaned_interactions(judge_shard(scored, plan, self._policy))
+        yield cleaned_interactions(judge_shard(scored, plan, self._policy, self._codes))
 
 
 def _discard(element: bytes, paths: StagingPaths) -> bytes:
     names = list_names(paths.staging)
-    delete(*(join(paths.staging, name) for name in names if name.startswith("scored-")))
+    delete(*(join(paths.staging, name) for name in names if name.startswith(("ruled-", "scored-"))))
     return element

@@ -16,10 +16,11 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from .errors import UsageError
 
-PATHS, COLUMNS, POLICY, MEASURE, RUN = PANELS = (
+PATHS, COLUMNS, RULES, POLICY, MEASURE, RUN = PANELS = (
     "Input and output",
     "Columns of the log",
-    "What is dropped",
+    "Rules: what is dropped without a model",
+    "What is dropped as noise",
     "What is measured",
     "Running",
 )

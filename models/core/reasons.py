@@ -29,9 +29,38 @@ class Reason:
     """Whether the interaction was judged noise, and is kept because an option asks for it."""
     judged: bool = True
     """Whether the interaction has a noise probability."""
+    rule: str = ""
+    """What the rule of this name is about, in the plural, for lists of what was found. Empty if the model decides."""
+
+
+def _rule(code: str, found: str, meaning: str) -> Reason:
+    return Reason(code, "dropped", meaning, badge=f"dropped: {code}", judged=False, rule=found)
 
 
 REASONS = (
+    _rule("nobody", "interactions of nobody", "The user id stands for no person."),
+    _rule("non_item", "interactions with what is no item", "The item is named as none, or is not in the catalogue."),
+    _rule("duplicate", "duplicates", "The same event again: same user, item and time, or the same event id."),
+    _rule("repeat", "repeats", "The same user and item again, within --repeat-seconds or in a row."),
+    _rule("returned", "returned interactions", "A later event takes the interaction back, or this is that event."),
+    _rule(
+        "value", "interactions outside the bounds of the value", "The value is below --min-value or above --max-value."
+    ),
+    _rule("burst", "interactions in bursts", "The user has at least --burst-size interactions at this instant."),
+    _rule("machine", "interactions of machines", "The user has a pace or a regularity that no person has."),
+    _rule(
+        "window",
+        "interactions outside the window",
+        "The interaction is too early, too late, or one too many of its user.",
+    ),
+    _rule(
+        "shared_list",
+        "interactions of users who share a list",
+        "Several users went quickly through the same long list.",
+    ),
+    _rule(
+        "core", "interactions outside the core", "The user or the item has too few interactions among those that stay."
+    ),
     Reason(
         "noise:long_term_semantic",
         "dropped",

@@ -33,6 +33,24 @@ class Scores:
     """int8 [N], index of the similarity that is lowest, compared with what is usual for genuine interactions. 0 where
     none is defined: there the head judged from the collaborative side alone."""
 
+    def spread(self, places: np.ndarray) -> "Scores":
+        """Returns the scores of a longer log that holds these N interactions where `places` (bool) is true.
+
+        The others are not scored.
+        """
+        probability = np.zeros(len(places), np.float32)
+        similarities = np.full((len(places), self.similarities.shape[1]), np.nan, np.float32)
+        scored, weakest = np.zeros(len(places), bool), np.zeros(len(places), np.int8)
+        probability[places], similarities[places] = self.noise_probability, self.similarities
+        scored[places], weakest[places] = self.scored, self.weakest
+        return Scores(probability, similarities, scored, weakest)
+
+    def at(self, places: np.ndarray) -> "Scores":
+        """Returns the scores of the interactions for which `places` (bool [N]) is true."""
+        return Scores(
+            self.noise_probability[places], self.similarities[places], self.scored[places], self.weakest[places]
+        )
+
 
 def score_sequences(
     model: IADSR, sequences: Sequences, vectors: ItemVectors, *, cells: int = 1, batch_positions: int = BATCH_POSITIONS

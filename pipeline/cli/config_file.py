@@ -9,12 +9,9 @@ import yaml
 
 from ...models.core.errors import InputError
 from ...models.core.option import Option
+from ...models.core.plain_yaml import MAX_BYTES, load_plain_yaml
 
 BEAM_SECTION = "beam"
-MAX_BYTES = 1 << 16
-
-MAX_DEPTH = 8
-"""Levels of nesting; two are used."""
 
 
 def read_config(
@@ -91,33 +88,8 @@ def read_config(
 
 
 def _load(path: Path) -> Any:
-    """Reads plain values only: no tag builds an object, and no alias makes a small file large in memory."""
     with path.open("rb") as file:
-        content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise ValueError(f"more than {MAX_BYTES:,} bytes")
-    depth = 0
-    for event in yaml.parse(content, yaml.SafeLoader):
-        if isinstance(event, yaml.AliasEvent):
-            raise ValueError("an alias (*name); write the value itself")
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            raise ValueError(f"more than {MAX_DEPTH} levels of nesting")
-    _refuse_repeated(yaml.compose(content, yaml.SafeLoader))
-    return yaml.safe_load(content)
-
-
-def _refuse_repeated(node: Any) -> None:
-    """Refuses a key that is set twice. YAML would silently take the last value."""
-    if not isinstance(node, yaml.MappingNode):
-        return
-    seen = set()
-    for key, value in node.value:
-        name = str(key.value).replace("-", "_")
-        if name in seen:
-            raise ValueError(f"{name} is set twice")
-        seen.add(name)
-        _refuse_repeated(value)
+        return load_plain_yaml(file.read(MAX_BYTES + 1))
 
 
 def _check_value(path: Path, key: str, value: Any, option: Option) -> Any:

@@ -19,6 +19,8 @@ from ...transforms.files import storage
 from ...transforms.files.listing import match_files
 from ...transforms.judge.artifacts import COLLABORATIVE, ModelFacts, check_embeddings, read_model_facts
 from ...transforms.read.input_plan import InputPlan, plan_input
+from ...transforms.rules.rule_set import RuleSet, check_rule_columns, make_rules
+from ...transforms.rules.rules_file import read_rules_file
 from ...transforms.run.manifest import Manifest, ModelOrigin, read_manifest
 from ...transforms.run.output_directory import check_place, locked
 from ...transforms.run.run_facts import RunDescription, RunFacts
@@ -72,15 +74,22 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
     options = dataclasses.replace(options, output=storage.without_trailing_slashes(options.output))
     if not runs_here(beam_options):
         refuse_local_output(options.output, beam_options)
+    columns = options.log.columns
     with progress.task("Checking input"):
+        options = dataclasses.replace(options, rules=read_rules_file(options.rules))
         plan = plan_input(options.log)
-        model = read_model_facts(options.model)
-        item_type = plan.schema.field(options.log.columns.item).type
-        embeddings = check_embeddings(options.embeddings, model, item_type)
+        item_type = plan.schema.field(columns.item).type
+        check_rule_columns(options.rules, plan.schema)
+        rules = make_rules(options.rules, columns.item, item_type)
+        model = embeddings = None
+        if options.model is not None and options.embeddings is not None:
+            model = read_model_facts(options.model)
+            embeddings = check_embeddings(options.embeddings, model, item_type)
     sharding = plan.sharding(options.shards)
-    reads = (*plan.rows_by_file, *(file.path for file in plan.skipped), options.embeddings, options.model)
+    artifacts = filter(None, (options.embeddings, options.model))
+    reads = (*plan.rows_by_file, *(file.path for file in plan.skipped), *artifacts)
     check_place(options.output, options.log.path, reads)
-    identity = _identity(options, plan, model, sharding)
+    identity = _identity(options, plan, rules, model, sharding)
     with locked(options.output):
         store = RunStore.open(options.output, identity, sharding.shards, overwrite=options.overwrite, say=progress.say)
         if store is None:
@@ -88,7 +97,6 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
         facts = RunFacts(
             plan.rows_by_file,
             options.policy,
-            model.noise_reference,
             _describe(options, beam_options, model, embeddings, started),
             inputs=plan.files,
             skipped=plan.skipped,
@@ -96,7 +104,7 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
             columns=options.log.columns,
             report_users=options.report_users,
         )
-        manifest = _run(options, beam_options, progress, plan, facts, sharding, store)
+        manifest = _run(options, beam_options, progress, plan, facts, rules, model, sharding, store)
         return CleanResult(manifest, options.output)
 
 
@@ -106,6 +114,8 @@ def _run(
     progress: Progress,
     plan: InputPlan,
     facts: RunFacts,
+    rules: RuleSet,
+    model: ModelFacts | None,
     sharding: Sharding,
     store: RunStore,
 ) -> Manifest | None:
@@ -115,7 +125,7 @@ def _run(
     shuffle = options.shuffle
     if shuffle == "auto":
         shuffle = "claim-check" if local else "bytes"
-    build_graph(pipeline, options, plan, facts, sharding, shuffle, store)
+    build_graph(pipeline, options, plan, facts, rules, model, sharding, shuffle, store)
     if not local:
         with translated_submission():
             result = pipeline.run()
@@ -124,23 +134,31 @@ def _run(
         with progress.task("Running on " + type(pipeline.runner).__name__), translated_errors():
             result.wait_until_finish()
     else:
+        scoring = () if model is None else (FileStep(store.staging, "scored-", sharding.shards, share=0.8),)
+        rest = 1.0 if model is None else 0.2
         steps = [
-            FileStep(store.staging, "slices-", len(plan.splits), share=0.05),
-            FileStep(store.staging, "scored-", sharding.shards, share=0.85),
-            FileStep(storage.join(options.output, INTERACTIONS), "part-", sharding.shards, share=0.1),
+            FileStep(store.staging, "slices-", len(plan.splits), share=0.3 * rest),
+            FileStep(store.staging, "ruled-", sharding.shards, share=0.2 * rest),
+            *scoring,
+            FileStep(storage.join(options.output, INTERACTIONS), "part-", sharding.shards, share=0.5 * rest),
         ]
         with watch_files(progress, "Cleaning", steps, plan.rows):
             run_in_thread(pipeline)
     return read_manifest(options.output)
 
 
-def _identity(options: CleanOptions, plan: InputPlan, model: ModelFacts, sharding: Sharding) -> dict[str, str]:
+def _identity(
+    options: CleanOptions, plan: InputPlan, rules: RuleSet, model: ModelFacts | None, sharding: Sharding
+) -> dict[str, str]:
     """Fingerprints everything that the bytes of a result depend on. An interrupted run resumes if none has changed."""
-    embeddings = (options.embeddings, storage.join(options.model, COLLABORATIVE))
+    embeddings = ()
+    if options.model is not None and options.embeddings is not None:
+        embeddings = (options.embeddings, storage.join(options.model, COLLABORATIVE))
     parts = {
         "input": [*plan.files, *plan.skipped],
         "options": [options.log.columns, options.policy, options.log.on_bad_file, sharding],
-        "model": [model.fingerprint],
+        "rules": [rules.fingerprint],
+        "model": [model and model.fingerprint],
         "embeddings": [info for path in embeddings for info in match_files(path)],
         "versions": [metadata.version(name) for name in ("iadsr", *_VERSIONED)] + [platform.python_version()],
         # After a crash of the machine, files may be empty that had not reached the disk. Another processor may round
@@ -162,15 +180,15 @@ def _boot() -> str:
 def _describe(
     options: CleanOptions,
     beam_options: PipelineOptions,
-    model: ModelFacts,
-    embeddings: dict[str, Any],
+    model: ModelFacts | None,
+    embeddings: dict[str, Any] | None,
     started: datetime,
 ) -> RunDescription:
     return RunDescription(
         iadsr_version=metadata.version("iadsr"),
         started_at=started.isoformat(timespec="seconds"),
-        model=ModelOrigin(options.model, model.fingerprint, model.backbone, model.metrics),
-        embeddings={"path": options.embeddings, **embeddings},
+        model=None if model is None else ModelOrigin(model.path, model.fingerprint, model.backbone, model.metrics),
+        embeddings=None if embeddings is None else {"path": options.embeddings, **embeddings},
         options={
             **options.recorded(),
             "beam": {

@@ -1,17 +1,21 @@
-"""The Beam graph of the clean command: read, validate, group, join, score, judge, write, finish."""
+"""The Beam graph of the clean command: read, validate, group, rule, join, score, judge, write, finish."""
 
 import apache_beam as beam
 from apache_beam.pvalue import AsList, AsSingleton
 
 from ...transforms.contract.sharding import Sharding
+from ...transforms.items.item_counts import CountItems
+from ...transforms.judge.artifacts import ModelFacts
 from ...transforms.judge.score_log import ScoreLog
 from ...transforms.read.input_plan import InputPlan
 from ...transforms.read.read_splits import ReadSplits
+from ...transforms.rules.rule_log import RuleLog
+from ...transforms.rules.rule_set import RuleSet
 from ...transforms.run.check_rows import CheckRows
 from ...transforms.run.finish_run import FinishRun
 from ...transforms.run.run_facts import RunFacts
 from ...transforms.run.run_store import RunStore
-from ...transforms.shuffle.slices import Shuffle
+from ...transforms.shuffle.slices import Shuffle, SliceByUserShard
 from ...transforms.write.shards import JudgeAndWrite
 from ...transforms.write.summary import MergeSummaries
 from ..report.render import render_report
@@ -23,6 +27,8 @@ def build_graph(
     options: CleanOptions,
     plan: InputPlan,
     facts: RunFacts,
+    rules: RuleSet,
+    model: ModelFacts | None,
     sharding: Sharding,
     shuffle: Shuffle,
     store: RunStore,
@@ -34,6 +40,8 @@ def build_graph(
         options: What is asked for.
         plan: What is read.
         facts: What is known about the run beforehand.
+        rules: The rules.
+        model: What is known of the model; None if rules alone decide.
         sharding: How users are dealt into shards.
         shuffle: How slices of the log travel between workers.
         store: The opened output directory.
@@ -44,24 +52,42 @@ def build_graph(
         | "Splits" >> beam.Create(plan.splits)  # which spreads them over the workers
         | "Read" >> ReadSplits(columns, plan.schema, store, options.log.on_bad_file)
     )
-    checked = read.counts | "Check" >> CheckRows(facts, store)
-    scored = read.valid | "Score" >> ScoreLog(
-        columns,
-        policy,
-        options.model,
-        options.embeddings,
-        facts.noise_reference,
-        sharding,
-        shuffle,
-        None if options.join == "auto" else options.join,
-        store,
-        checked,
+    clock = read.counts | "Check" >> CheckRows(facts, rules, store)
+    ruled = (
+        read.valid
+        | "Slice" >> SliceByUserShard(columns.user, sharding, shuffle, store)
+        | "Group by user shard" >> beam.GroupByKey()
+        | "Rules" >> RuleLog(columns, rules, store, clock)
     )
+    log_rules = AsSingleton(ruled.log_rules)
+    counted = ruled.item_counts | "Popularity" >> CountItems(store)
     # These are None if no row is usable. Only the last step reads them then, and it refuses such a log first.
-    drop_plan, item_counts = AsSingleton(scored.plan, None), AsSingleton(scored.item_counts, None)
+    item_counts, drop_plan, joined_items = AsSingleton(counted, None), None, None
+    shards = ruled.shards
+    if model is not None:
+        assert options.model is not None
+        assert options.embeddings is not None
+        scored = read.valid | "Score" >> ScoreLog(
+            columns,
+            policy,
+            options.model,
+            options.embeddings,
+            model.noise_reference,
+            sharding,
+            shuffle,
+            None if options.join == "auto" else options.join,
+            store,
+            ruled,
+            counted,
+        )
+        shards, drop_plan, joined_items = (
+            scored.shards,
+            AsSingleton(scored.plan, None),
+            AsSingleton(scored.joined_items),
+        )
     summary = (
-        scored.shards
-        | "Write" >> JudgeAndWrite(columns, policy, store, facts.first_rows, drop_plan, item_counts)
+        shards
+        | "Write" >> JudgeAndWrite(columns, policy, store, facts.first_rows, log_rules, item_counts, drop_plan)
         | "Merge summaries" >> beam.CombineGlobally(MergeSummaries()).without_defaults()
     )
     _ = pipeline | "Finish" >> FinishRun(
@@ -70,7 +96,8 @@ def build_graph(
         render_report,
         counts=AsList(read.counts),
         summary=AsSingleton(summary, None),
-        plan=drop_plan,
+        log_rules=log_rules,
         item_counts=item_counts,
-        joined_items=AsSingleton(scored.joined_items),
+        plan=drop_plan,
+        joined_items=joined_items,
     )

@@ -7,12 +7,14 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ...models.core.option import MAX_INT64, MEASURE, PATHS, RUN, check_options, option, shared
+from ...models.core.errors import UsageError
+from ...models.core.option import MAX_INT64, MEASURE, PATHS, RULES, RUN, check_options, option, shared
 from ...models.detector.model_config import BackboneName, HeadName
 from ...models.encoders.packaged import DEFAULT_ENCODER
 from ...transforms.contract.columns import InteractionColumns
 from ...transforms.judge.policy import Policy
 from ...transforms.read.log_source import LogSource
+from ...transforms.rules.rule_options import RuleOptions
 from ...transforms.run.pseudonyms import ReportUsers
 
 MAX_SHARDS = 1 << 16
@@ -52,6 +54,8 @@ class TrainOptions(_Checked):
     embeddings: str = option(help="Item embeddings written by iadsr embed.", panel=PATHS)
     output: str = shared(EmbedOptions, "output")
     overwrite: bool = option(False, help="Replace an earlier result in the output directory.", panel=PATHS)
+    rules: RuleOptions = field(default_factory=RuleOptions)
+    """What rules take from the log. The model learns nothing from it."""
     backbone: BackboneName = option("gru4rec", help="Sequential recommender that the model is built on.", panel=RUN)
     head: HeadName = option(
         "agreement",
@@ -69,10 +73,15 @@ class CleanOptions(_Checked):
 
     log: LogSource
     """Log to clean."""
-    embeddings: str = shared(TrainOptions, "embeddings")
-    model: str = option(help="Model directory written by iadsr train.", panel=PATHS)
     output: str = shared(EmbedOptions, "output")
+    embeddings: str | None = shared(TrainOptions, "embeddings", default=None)
+    model: str | None = option(None, help="Model directory written by iadsr train.", panel=PATHS)
+    rules_only: bool = option(
+        False, help="Clean by the rules alone, without a model: no --model and no --embeddings.", panel=RULES
+    )
     overwrite: bool = shared(TrainOptions, "overwrite")
+    rules: RuleOptions = field(default_factory=RuleOptions)
+    """What is dropped without a model."""
     policy: Policy = field(default_factory=Policy)
     """What is dropped, and what is protected."""
     shards: int | None = option(
@@ -100,6 +109,26 @@ class CleanOptions(_Checked):
         help="Users in the report's examples. hashed: under pseudonyms of this run. plain: under their ids.",
         panel=RUN,
     )
+
+    def __post_init__(self):
+        """Refuses values out of range, and a model where none is asked, or none where one is."""
+        super().__post_init__()
+        for name in ("embeddings", "model"):
+            given = getattr(self, name) is not None
+            if self.rules_only and given:
+                raise UsageError(
+                    f"--rules-only asks no model, so --{name} is of no use",
+                    code="OPTION-RULES-ONLY",
+                    found=f"--{name} {getattr(self, name)}",
+                    fix=f"leave out --{name} or --rules-only",
+                )
+            if not self.rules_only and not given:
+                raise UsageError(
+                    f"--{name} is missing",
+                    code="OPTION-MISSING",
+                    expected="--embeddings and --model, or --rules-only",
+                    fix=f"give --{name}, or clean by the rules alone with --rules-only",
+                )
 
     def recorded(self) -> dict[str, Any]:
         """Returns the options as the manifest records them."""

@@ -53,7 +53,7 @@ def run_demo(options: DemoOptions, beam_options: PipelineOptions, progress: Prog
         encoder=options.encoder,
     )
     train = TrainOptions(log, embeddings, model, overwrite=True, backbone=options.backbone, seed=options.seed)
-    clean = CleanOptions(log, embeddings, model, cleaned, overwrite=True, policy=Policy(drop_rate=DROP_RATE))
+    clean = CleanOptions(log, cleaned, embeddings, model, overwrite=True, policy=Policy(drop_rate=DROP_RATE))
     results = (run_embed(embed, progress), run_train(train, progress), run_clean(clean, beam_options, progress))
     out.print()
     for result in results:

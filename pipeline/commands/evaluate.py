@@ -196,7 +196,7 @@ def _clean_training_part(
         run_train(
             TrainOptions(source, options.embeddings, model, backbone=options.backbone, seed=options.seed), progress
         )
-        manifest = run_clean(CleanOptions(source, options.embeddings, model, cleaned), beam_options, progress).manifest
+        manifest = run_clean(CleanOptions(source, cleaned, options.embeddings, model), beam_options, progress).manifest
         if manifest and (why := manifest.noise_share.unknown_because):
             progress.say(f"The share of noise is not known ({why}): nothing is dropped, and all weights are 1.")
         judged = pq.read_table(os.path.join(cleaned, INTERACTIONS), columns=[_COLUMNS.timestamp, "keep", "weight"])

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ...models.core.printable import printable
-from ...models.core.reasons import REASONS
+from ...models.core.reasons import REASON_BY_CODE, REASONS
 from ...transforms.contract.output_layout import INTERACTIONS, MANIFEST, REJECTED, REPORT, SEQUENCES
 from ...transforms.files.storage import join
 
 if TYPE_CHECKING:
     # Each command loads modules that take seconds, and the other commands do not need them.
     from ...transforms.read.input_plan import SkippedFile
-    from ...transforms.run.manifest import Manifest, NoiseShareEstimate
+    from ...transforms.run.manifest import Manifest, NoiseShareEstimate, RuleFindings
     from ...transforms.run.verification import Verified
     from .doctor import Finding
     from .embed import EmbedSummary
@@ -56,6 +56,7 @@ def describe_training(summary: "TrainSummary", output: str) -> str:
             f"with {counted(metrics['items'], 'item')}.",
             *_without_text(summary.items_without_text),
             *describe_left_out(summary.skipped, summary.rejected, summary.notes),
+            *describe_rules(summary.found),
             f"On held-out users it tells inserted noise from the rest with AUROC {metrics['held_out_auroc']:.3f}.",
             *([] if summary.knows_noise else [_KNOWS_TOO_LITTLE]),
             _place("Model", output),
@@ -67,19 +68,13 @@ def describe_cleaning(manifest: "Manifest | None", output: str) -> str:
     """Says what was dropped, why, and where the result lies."""
     if manifest is None:
         return f"The job template is written. A run of it will write to {printable(output)}."
-    rows, users, policy = manifest.rows, manifest.users, manifest.policy
+    rows, users = manifest.rows, manifest.users
     usable = max(rows.read - rows.rejected, 1)
-    known = manifest.noise_share.estimate is not None
-    rule = {
-        "auto": "what is noise with some certainty" if known else "none, as the share of noise is not known",
-        "drop_rate": f"--drop-rate {policy.drop_rate}",
-        "threshold": f"noise probability at or above {policy.threshold}",
-    }[policy.rule]
     kept = manifest.reasons.kept
     return _text(
         [
-            *_noise_share(manifest.noise_share, policy.rule),
-            f"Dropped {rows.dropped:,} of {counted(usable, 'interaction')} ({rows.dropped / usable:.1%}): {rule}.",
+            *describe_rules(manifest.rules),
+            *_dropped_as_noise(manifest, usable),
             f"Shortened {users.shortened:,} of {counted(users.total, 'user')}"
             + (f"; {users.emptied:,} have nothing left." if users.emptied else "."),
             *_without_text(manifest.items.without_text),
@@ -96,6 +91,34 @@ def describe_cleaning(manifest: "Manifest | None", output: str) -> str:
             _place("Report", join(output, REPORT)),
         ]
     )
+
+
+def describe_rules(findings: "Iterable[RuleFindings]") -> list[str]:
+    """Says what each rule has dropped, and what it has found and left."""
+    lines = []
+    for found in findings:
+        if found.interactions:
+            what = f"{REASON_BY_CODE[found.rule].rule} ({found.rule}): {found.interactions:,} of "
+            what += counted(found.users, "user")
+            lines.append(f"Dropped {what}." if found.drops else f"Found, not dropped: {what}.")
+    return lines
+
+
+def _dropped_as_noise(manifest: "Manifest", usable: int) -> list[str]:
+    rows, policy, share = manifest.rows, manifest.policy, manifest.noise_share
+    by_rules = sum(manifest.reasons.dropped.get(reason.code, 0) for reason in REASONS if reason.rule)
+    if policy is None or share is None:
+        return [f"Dropped {rows.dropped:,} of {counted(usable, 'interaction')} ({rows.dropped / usable:.1%}) by rules."]
+    rule = {
+        "auto": "what is noise with some certainty"
+        if share.estimate is not None
+        else "none, as the share of noise is not known",
+        "drop_rate": f"--drop-rate {policy.drop_rate}",
+        "threshold": f"noise probability at or above {policy.threshold}",
+    }[policy.rule]
+    dropped, judged = rows.dropped - by_rules, max(usable - by_rules, 1)
+    what = f"Dropped {'as noise ' * bool(by_rules)}{dropped:,} of {counted(judged, 'interaction')}"
+    return [*_noise_share(share, policy.rule), f"{what} ({dropped / judged:.1%}): {rule}."]
 
 
 def describe_findings(findings: "Iterable[Finding]") -> Iterator[str]:

@@ -14,16 +14,22 @@ from ...models.detector.model_files import CARD, CONFIG, WEIGHTS, fingerprint_of
 from ...models.noise.share import MIN_REFERENCE
 from ...models.training.train_model import TrainingProgress, TrainingResult, train_model
 from ...models.training.training_config import TrainingConfig
+from ...transforms.contract.columns import InteractionColumns
 from ...transforms.contract.python_values import python_values
 from ...transforms.files import storage
 from ...transforms.items.embedding_files import PART_NAME, read_embeddings, read_kind, write_embeddings
 from ...transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable, align, normalise_item_ids
 from ...transforms.items.embedding_table import fingerprint as embedding_fingerprint
 from ...transforms.judge.artifacts import COLLABORATIVE, check_item_types
+from ...transforms.read.clock import Clock
 from ...transforms.read.input_plan import SkippedFile, plan_input
 from ...transforms.read.ordering import OrderedShard
 from ...transforms.read.read_log import read_log
 from ...transforms.read.time_checks import describe_times
+from ...transforms.rules.rule_log import rule_whole_log
+from ...transforms.rules.rule_set import RuleSet, check_rule_columns, make_rules
+from ...transforms.rules.rules_file import read_rules_file
+from ...transforms.run.manifest import RuleFindings
 from ...transforms.run.output_directory import locked, refuse_foreign, refuse_inside
 from ..engines.progress import Progress
 from .command_options import TrainOptions
@@ -58,6 +64,8 @@ class TrainSummary(Result):
     knows_noise: bool = True
     """Whether enough noise was inserted to know how noise scores. Without that, the share of noise of no log can be
     estimated."""
+    found: tuple[RuleFindings, ...] = ()
+    """What the rules have found. What they drop, the model has not seen."""
 
     def __str__(self) -> str:
         """Says what the model was trained on, how well it detects noise, and where it is."""
@@ -79,14 +87,18 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
     """
     progress, columns = progress or Progress(None), options.log.columns
     with progress.task("Reading the log") as task:
+        rule_options = read_rules_file(options.rules)
         plan = plan_input(options.log)
+        check_rule_columns(rule_options, plan.schema)
         for source in (options.log.path, options.embeddings):
             refuse_inside(options.output, source, (WEIGHTS, CARD, CONFIG, f"{COLLABORATIVE}/part-00000.parquet"))
         check_output(options.output, options.overwrite)
         embeddings = read_embeddings(options.embeddings, kind="semantic")
         item_type = plan.schema.field(columns.item).type
         check_item_types(options.embeddings, embeddings.item_ids.type, item_type)
-        log, rejected, clock = read_log(options.log, plan)
+        whole, rejected, clock = read_log(options.log, plan, rule_options.columns)
+        rules = make_rules(rule_options, columns.item, item_type)
+        log, found = _without_taken(whole, rules, columns, clock)
         item_ids = normalise_item_ids(log.item_ids, file=options.log.path, name=columns.item)
         semantic, has_semantic = _semantic_vectors(item_ids, embeddings, options.embeddings)
         task.note = f"{len(log.items):,} interactions, {len(log.offsets) - 1:,} users, {len(log.item_ids):,} items"
@@ -105,8 +117,42 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
         write_model(options.output, result, item_ids)
     knows_noise = bool(result.model.noise_reference.sum() >= MIN_REFERENCE)
     without_text = int((~has_semantic).sum())
-    notes = tuple(describe_times(clock, columns))
-    return TrainSummary(options.output, result.metrics, dict(rejected), without_text, plan.skipped, notes, knows_noise)
+    return TrainSummary(
+        options.output,
+        result.metrics,
+        dict(rejected),
+        without_text,
+        plan.skipped,
+        tuple(describe_times(clock, columns)),
+        knows_noise,
+        tuple(found),
+    )
+
+
+def _without_taken(
+    log: OrderedShard, rules: RuleSet, columns: InteractionColumns, clock: Clock
+) -> tuple[OrderedShard, list[RuleFindings]]:
+    """Returns the log without what rules take, and what they have found."""
+    ruled = rule_whole_log(log, rules, columns, clock)
+    found = [
+        RuleFindings(
+            rule.code,
+            rule.parameters,
+            rule.takes(clock),
+            int(ruled.found_by(number).sum()),
+            len(np.unique(log.users[ruled.found_by(number)])),
+        )
+        for number, rule in enumerate(rules.rules)
+    ]
+    if not ruled.open.any():
+        raise InputError(
+            "The rules leave nothing of the log",
+            code="TRAIN-RULES",
+            found=", ".join(f"{each.rule} {each.interactions:,}" for each in found if each.drops and each.interactions),
+            expected="interactions to train on",
+            fix="change the rules' options",
+        )
+    return ruled.restricted(), found
 
 
 def _train(

@@ -18,7 +18,13 @@ from markupsafe import Markup
 from ...models.core.reasons import REASON_BY_CODE, REASONS
 
 if TYPE_CHECKING:
-    from ...transforms.run.manifest import AppliedPolicy, Manifest, NoiseShareEstimate, PopularityBucket
+    from ...transforms.run.manifest import (
+        AppliedPolicy,
+        Manifest,
+        NoiseShareEstimate,
+        PopularityBucket,
+        RuleFindings,
+    )
 
 MAX_SHOWN_INTERACTIONS = 400
 """Interactions of an example user that the report shows. It says how many more there are."""
@@ -35,13 +41,16 @@ _YEAR_1990, _YEAR_2100 = 631_152_000, 4_102_444_800  # seconds since 1970
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
-def render_report(manifest: "Manifest", examples: Sequence[Mapping[str, Any]]) -> str:
+def render_report(
+    manifest: "Manifest", examples: Sequence[Mapping[str, Any]], standing_out: Sequence[Mapping[str, Any]] = ()
+) -> str:
     """Renders the report of one run. The same input gives the same bytes.
 
     Args:
         manifest: The run's manifest.
         examples: Users to show, each `{"user_id", "interactions": [{"item_id", "text", "timestamp", "keep", "reason",
             "noise_probability"}, ...]}` in time order.
+        standing_out: Rows of `users/` of those whom a rule names as a whole.
 
     Returns:
         An HTML document that contains its styles and charts, runs no script and makes no request.
@@ -69,8 +78,11 @@ def render_report(manifest: "Manifest", examples: Sequence[Mapping[str, Any]]) -
         not_judged=any(reasons.kept.get(reason.code) for reason in REASONS if not reason.judged),
         protected=any(reasons.kept.get(reason.code) for reason in REASONS if reason.protects),
         adds_up=rows.read == rows.kept + rows.dropped + rows.rejected,
-        rule=describe_policy(policy),
-        noise_share=describe_noise_share(manifest.noise_share),
+        rule=["Rules alone decide, and no model was asked."] if policy is None else describe_policy(policy),
+        noise_share=None if manifest.noise_share is None else describe_noise_share(manifest.noise_share),
+        rules=[_rule_row(found) for found in manifest.rules],
+        standing_out=standing_out,
+        threshold=None if policy is None else policy.threshold,
         dropped=_reason_rows(reasons.dropped, rows.dropped),
         kept=_reason_rows(reasons.kept, rows.kept),
         ordinary=_ordinary_row(rows.kept, reasons.kept),
@@ -79,7 +91,7 @@ def render_report(manifest: "Manifest", examples: Sequence[Mapping[str, Any]]) -
             histogram.edges,
             histogram.kept,
             histogram.dropped,
-            policy.threshold,
+            None if policy is None else policy.threshold,
             f"Histogram of {valid:,} interactions in {len(histogram.kept)} bins from 0 to 1. {rows.kept:,} were "
             f"kept and {rows.dropped:,} dropped. The figures are in the table below the chart.",
         ),
@@ -89,7 +101,7 @@ def render_report(manifest: "Manifest", examples: Sequence[Mapping[str, Any]]) -
             [_range(bucket.label) for bucket in buckets],
             [_drop_rate(bucket) for bucket in buckets],
             [bucket.expected_genuine_drop_rate for bucket in buckets],
-            rows.dropped / valid if valid else None,
+            _overall_rate(buckets),
             "Share of interactions dropped, for items from rare to popular: "
             + "; ".join(f"{bucket.label} times: {_share(bucket.dropped, bucket.interactions)}" for bucket in buckets)
             + ".",
@@ -114,8 +126,10 @@ def render_report(manifest: "Manifest", examples: Sequence[Mapping[str, Any]]) -
         shown_files=manifest.files[:MAX_SHOWN_FILES],
         max_files=MAX_SHOWN_FILES,
         hidden_files=len(manifest.files) - MAX_SHOWN_FILES,
-        metrics=_flatten(manifest.model.metrics, _figure),
-        embeddings=_flatten(dataclasses.asdict(manifest.embeddings), _option),
+        metrics=None if manifest.model is None else _flatten(manifest.model.metrics, _figure),
+        embeddings=(
+            None if manifest.embeddings is None else _flatten(dataclasses.asdict(manifest.embeddings), _option)
+        ),
         options=_flatten(manifest.options, _option),
         versions=sorted(manifest.versions.items()),
         durations=_flatten(manifest.durations_seconds, _seconds),
@@ -191,6 +205,7 @@ def _environment() -> jinja2.Environment:
         "threshold": _threshold,
         "moment": _moment,
         "seconds": _seconds,
+        "resolution": _resolution,
         "plural": lambda count, one, many=None: f"{count:,} {one if count == 1 else many or one + 's'}",
     }
     return environment
@@ -233,6 +248,11 @@ def _seconds(value: float) -> str:
     return f"{hours:,} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s"
 
 
+def _resolution(seconds: float) -> str:
+    names = {1: "the second", 60: "the minute", 3600: "the hour", 86_400: "the day"}
+    return names.get(int(seconds), "a fraction of a second") if seconds >= 1 else "a fraction of a second"
+
+
 def _range(label: str) -> str:
     """Replaces the hyphen of a range such as 3-4 by an en dash."""
     return re.sub(r"(?<=\d)-(?=\d)", "\u2013", label)
@@ -240,6 +260,26 @@ def _range(label: str) -> str:
 
 def _drop_rate(bucket: "PopularityBucket") -> float | None:
     return bucket.dropped / bucket.interactions if bucket.interactions else None
+
+
+def _overall_rate(buckets: "Sequence[PopularityBucket]") -> float | None:
+    interactions = sum(bucket.interactions for bucket in buckets)
+    return sum(bucket.dropped for bucket in buckets) / interactions if interactions else None
+
+
+def _rule_row(found: "RuleFindings") -> dict[str, Any]:
+    return {
+        "code": found.rule,
+        "drops": found.drops,
+        "interactions": found.interactions,
+        "users": found.users,
+        "parameters": ", ".join(
+            f"{name.replace('_', ' ')} {_option(value)}"
+            for name, value in found.parameters.items()
+            if value is not None and name != "mode"
+        ),
+        "meaning": REASON_BY_CODE[found.rule].meaning if found.rule in REASON_BY_CODE else "",
+    }
 
 
 def _reason_rows(counts: Mapping[str, int], total: int) -> list[dict[str, Any]]:
@@ -320,13 +360,13 @@ def _interaction(entry: Mapping[str, Any]) -> dict[str, Any]:
         kind, badge = "kept", None
     # An interaction that was not judged has no probability, which is not the same as a probability of 0.
     judged = reason is None or reason.judged
-    time = read_unix_time(entry["timestamp"])
+    time, probability = read_unix_time(entry["timestamp"]), entry["noise_probability"]
     return {
         **entry,
         "time": time or entry["timestamp"],
         "badge": reason.badge if reason else badge,
         "kind": kind,
-        "probability": min(max(entry["noise_probability"], 0.0), 1.0) if judged else None,
+        "probability": min(max(probability, 0.0), 1.0) if judged and probability is not None else None,
     }
 
 

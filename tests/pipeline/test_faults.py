@@ -100,7 +100,7 @@ def run(world, store, tmp_path):
 
     def run():
         log, *paths = (f"memory://bucket/{name}" for name in ("log", "embeddings", "model"))
-        options = CleanOptions(LogSource(log), *paths, output=OUTPUT, policy=Policy(drop_rate=0.1), shards=2)
+        options = CleanOptions(LogSource(log), OUTPUT, *paths, policy=Policy(drop_rate=0.1), shards=2)
         return run_clean(options, beam_options([])).manifest
 
     return run

@@ -6,6 +6,9 @@ INTERACTIONS = "interactions"
 SEQUENCES = "sequences"
 """Folder of the kept interactions as one sequence per user, one file per shard."""
 
+USERS = "users"
+"""Folder with one row for each user, one file per shard."""
+
 REJECTED = "rejected"
 """Folder of the rows that could not be used."""
 
@@ -18,7 +21,7 @@ REPORT = "report.html"
 STAGING = ".staging"
 """Folder of what a run has not finished yet. A finished run has removed it."""
 
-OUTPUTS = (INTERACTIONS, SEQUENCES, REJECTED, MANIFEST, REPORT, STAGING)
+OUTPUTS = (INTERACTIONS, SEQUENCES, USERS, REJECTED, MANIFEST, REPORT, STAGING)
 """Everything that a run writes into its output directory."""
 
 

@@ -4,6 +4,8 @@ import pyarrow as pa
 
 from .columns import SIMILARITY_COLUMNS
 
+_DECIDED = ("keep", "reason", "weight")
+
 ADDED_FIELDS = (
     pa.field("noise_probability", pa.float32(), nullable=False),
     pa.field("keep", pa.bool_(), nullable=False),
@@ -12,6 +14,29 @@ ADDED_FIELDS = (
     *(pa.field(name, pa.float32()) for name in SIMILARITY_COLUMNS),
 )
 """The columns that cleaning adds to every interaction."""
+
+USER_FIELDS = (
+    pa.field("interactions", pa.int64(), nullable=False),
+    pa.field("kept", pa.int64(), nullable=False),
+    pa.field("span_seconds", pa.float64()),
+    pa.field("active_days", pa.int64()),
+    pa.field("interactions_per_active_day", pa.float64()),
+    pa.field("share_of_repeats", pa.float64(), nullable=False),
+    pa.field("coherence", pa.float64()),
+    pa.field("verdict", pa.string(), nullable=False),
+    pa.field("reason", pa.string()),
+)
+"""The columns of the files of users, after the user's id and the first and last time."""
+
+
+def added_fields(*, scored: bool) -> tuple[pa.Field, ...]:
+    """Returns the columns that cleaning adds to every interaction.
+
+    Args:
+        scored: Whether a model has scored them.
+    """
+    return ADDED_FIELDS if scored else tuple(field for field in ADDED_FIELDS if field.name in _DECIDED)
+
 
 REJECTED_SCHEMA = pa.schema(
     [

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from ..contract.output_layout import INTERACTIONS, MANIFEST, REJECTED, REPORT, SEQUENCES, shard_file
+from ..contract.output_layout import INTERACTIONS, MANIFEST, REJECTED, REPORT, SEQUENCES, USERS, shard_file
 from .storage import join
 
 
@@ -24,6 +24,10 @@ class StagingPaths:
     def vectors(self, item_shard: int) -> str:
         """The vectors that one item shard answers with, cut by user shard."""
         return join(self.staging, f"vectors-{item_shard:05d}.arrow")
+
+    def ruled(self, shard: int) -> str:
+        """One user shard in order, with what the rules have found."""
+        return join(self.staging, f"ruled-{shard:05d}.arrow")
 
     def scored(self, shard: int) -> str:
         """One user shard with its scores."""
@@ -58,6 +62,10 @@ class RunPaths(StagingPaths):
     def sequences(self, shard: int) -> str:
         """The cleaned sequences of one shard's users."""
         return join(self.output, SEQUENCES, shard_file(shard, self.shards))
+
+    def users(self, shard: int) -> str:
+        """What one shard's users are like."""
+        return join(self.output, USERS, shard_file(shard, self.shards))
 
     def rejected(self, split: int) -> str:
         """Rows of one split that could not be used.

@@ -18,7 +18,7 @@ from .hash_index import HashIndex
 
 @dataclasses.dataclass(frozen=True)
 class ItemCounts:
-    """How often each item occurs in the log."""
+    """How often each item occurs in what the rules have left of the log. An item of which nothing is left has 0."""
 
     item_ids: pa.Array
     """Distinct ids [V], ascending."""
@@ -31,7 +31,7 @@ class ItemCounts:
     def of(cls, table: pa.Table) -> "ItemCounts":
         """Returns the counts of a whole log from its one table of `sort_counts`."""
         counts = table["count"].to_numpy()
-        return cls(one_chunk(table["item_id"]), counts, bucket_edges(counts))
+        return cls(one_chunk(table["item_id"]), counts, bucket_edges(counts[counts > 0]))
 
     @cached_property
     def index(self) -> HashIndex:
@@ -51,23 +51,14 @@ class ItemCounts:
 
     def bucket_ranges(self) -> list[tuple[int, int, int]]:
         """Returns (lowest count, highest count, number of items) of each bucket."""
-        bucket = np.searchsorted(self.edges, self.counts)
-        members = [self.counts[bucket == number] for number in range(len(self.edges))]
+        counts = self.counts[self.counts > 0]
+        bucket = np.searchsorted(self.edges, counts)
+        members = [counts[bucket == number] for number in range(len(self.edges))]
         return [(int(m.min()), int(m.max()), len(m)) for m in members]
 
 
-def count_items(item_ids: pa.ChunkedArray) -> pa.Table:
-    """Returns a table of distinct `item_id` and `count`."""
-    return (
-        pa.table({"item_id": item_ids})
-        .group_by("item_id")
-        .aggregate([([], "count_all")])
-        .rename_columns(["item_id", "count"])
-    )
-
-
 def merge_counts(tables: list[pa.Table]) -> pa.Table:
-    """Adds tables of `count_items` up."""
+    """Adds tables of `item_id` and `count` up."""
     merged = pa.concat_tables(tables).group_by("item_id").aggregate([("count", "sum")])
     return merged.rename_columns(["item_id", "count"])
 
@@ -84,16 +75,15 @@ def read_item_counts(path: str) -> ItemCounts:
 
 @dataclasses.dataclass
 class CountItems(beam.PTransform):
-    """(split index, valid table) -> the path of one file with all items' counts, or nothing if there is no table."""
+    """Tables of `item_id` and `count` -> the path of one file with all counts, or nothing if there is no table."""
 
-    item_column: str
     paths: StagingPaths
 
     def expand(self, input_or_inputs):
-        """Applies the count to a PCollection of valid tables."""
+        """Applies the sum to a PCollection of tables."""
         return (
             input_or_inputs
-            | "Count items" >> beam.Map(lambda element: _to_ipc(count_items(element[1][self.item_column])))
+            | "Counts as bytes" >> beam.Map(_to_ipc)
             | "Add counts up" >> beam.CombineGlobally(_MergeCounts()).without_defaults()
             | "Write counts" >> beam.Map(self._write)
         )

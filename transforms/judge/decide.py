@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from ...models.core.reasons import reason_codes
 from ...models.detector.features import SIMILARITIES
+from ..rules.ruled_shard import RuledShard
 from .policy import Policy
 
 if TYPE_CHECKING:
@@ -39,6 +40,30 @@ class Decisions(NamedTuple):
         """Returns the number of interactions for each reason, by code."""
         counts = np.bincount(self.reason.indices.drop_null().to_numpy(), minlength=len(_CODES))
         return Counter(dict(zip(_CODES, counts.tolist(), strict=True)))
+
+
+def add_rules(judged: Decisions | None, ruled: RuledShard, codes: tuple[str, ...]) -> Decisions:
+    """Returns the decisions about all interactions of a shard.
+
+    Args:
+        judged: Decisions about those that no rule has taken, in order. None: all of them are kept.
+        ruled: Which interactions a rule has taken.
+        codes: Reason of each rule, by its number.
+    """
+    if judged is not None and ruled.open.all():
+        return judged
+    reason = np.full(len(ruled.taken), _NO_REASON, np.int8)
+    keep = ruled.open.copy()
+    if judged is not None:
+        keep[ruled.open] = judged.keep
+        reason[ruled.open] = judged.reason.indices.fill_null(_NO_REASON).to_numpy(zero_copy_only=False)
+    index_of_rule = np.array([_INDEX[code] for code in codes], np.int8)
+    reason[~ruled.open] = index_of_rule[ruled.taken[~ruled.open]]
+    return Decisions(keep, _dictionary(reason))
+
+
+def _dictionary(reason: np.ndarray) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(reason, mask=reason == _NO_REASON), pa.array(_CODES))
 
 
 def decide(
@@ -80,8 +105,7 @@ def decide(
     reason[restored] = _INDEX["min_length"]
     reason[dropped] = _INDEX_OF_SIMILARITY[scores.weakest[dropped]]
     reason[dropped & ~has_text] = _INDEX["noise:collaborative_only"]
-    codes = pa.array(reason, mask=reason == _NO_REASON)
-    return Decisions(~dropped, pa.DictionaryArray.from_arrays(codes, pa.array(_CODES)))
+    return Decisions(~dropped, _dictionary(reason))
 
 
 def _restore(

@@ -1,4 +1,4 @@
-"""Scores one shard of users: order, join, score. The scored shard is staged on disk until the drop plan is known."""
+"""Scores one shard of users: join, score. The scored shard is staged on disk until the drop plan is known."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -6,7 +6,6 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import apache_beam as beam
-import pyarrow as pa
 from apache_beam.pvalue import AsSingleton
 
 from ..contract.columns import InteractionColumns
@@ -17,8 +16,9 @@ from ..files.storage import exists
 from ..items.item_counts import ItemCounts, read_item_counts
 from ..items.joined_items import JoinedItems, open_joined_items
 from ..items.shuffle_join import collect_joined_items
-from ..read.ordering import order_interactions
-from ..shuffle.slices import Slice, collect
+from ..rules.rule_log import LogRules, read_ruled_shard
+from ..rules.ruled_shard import RuledShard
+from ..shuffle.slices import Slice
 from .scored_shard import ScoredShard, StagedShard, read_staged_shard, stage_shard
 from .tally import Tally, tally_shard
 
@@ -27,13 +27,18 @@ if TYPE_CHECKING:
 
 
 def score_shard(
-    shard: int, table: pa.Table, columns: InteractionColumns, joined_items: JoinedItems, model: "IADSR", cells: int = 1
+    shard: int,
+    ruled: RuledShard,
+    columns: InteractionColumns,
+    joined_items: JoinedItems,
+    model: "IADSR",
+    cells: int = 1,
 ) -> ScoredShard:
-    """Orders a shard's interactions and scores every one of them.
+    """Scores every interaction of a shard that no rule has taken.
 
     Args:
         shard: Number of the shard.
-        table: Valid rows, as `collect` gives them.
+        ruled: The shard after all rules.
         columns: The part that each column plays.
         joined_items: Items and their vectors.
         model: The detector.
@@ -45,33 +50,37 @@ def score_shard(
     from ...models.detector.scoring import score_sequences
 
     started = perf_counter()
-    ordered = order_interactions(table, columns)
-    ordered_at = perf_counter()
+    ordered = ruled.ordered
     packed = joined_items.take(joined_items.lookup(ordered.item_ids))  # [V', ...], the shard's own items
     vectors = packed.unpack(model.config.collaborative_dimension)
-    scores = score_sequences(model, ordered.sequences(columns), vectors, cells=cells)
+    sequences = ordered.sequences(columns)
+    if ruled.open.all():
+        scores = score_sequences(model, sequences, vectors, cells=cells)
+    else:
+        scores = score_sequences(model, sequences.restrict(ruled.open), vectors, cells=cells).spread(ruled.open)
     known = (vectors.has_collaborative | vectors.has_semantic)[ordered.items]
     has_text = vectors.has_semantic[ordered.items]
-    seconds = {"order": ordered_at - started, "score": perf_counter() - ordered_at}
-    return ScoredShard(shard, ordered, scores, known, has_text, seconds)
+    return ScoredShard(shard, ruled, scores, known, has_text, {"score": perf_counter() - started})
 
 
 @dataclasses.dataclass
 class ScoreShards(beam.PTransform):
-    """Slices of the log, grouped by user shard -> (StagedShard, Tally).
+    """Numbers of ruled shards -> (StagedShard, Tally).
 
     The step writes each scored shard to the staging directory and tallies it. If an earlier start of the run has
     written the shard already, it is read and not scored again. Before this step, stale shards must have been removed
     (`RunStore.discard_work_on_other_rows`).
 
-    The elements are (user shard, {"rows": slices, "vectors": slices}). `vectors` is only there if `FetchVectors` has
-    fetched them; then no worker opens the joined items.
+    The elements are (user shard, vectors): slices that `FetchVectors` has fetched for the shard, or None. With them, no
+    worker opens the joined items.
     """
 
     columns: InteractionColumns
     model_directory: str
     cells: int
     paths: StagingPaths
+    log_rules: AsSingleton
+    """The LogRules."""
     joined_items: AsSingleton
     """Directory of the joined items."""
     item_counts: AsSingleton
@@ -79,8 +88,8 @@ class ScoreShards(beam.PTransform):
 
     def expand(self, input_or_inputs):
         """Applies the scorer to a PCollection of grouped slices."""
-        return input_or_inputs | "Order, join, score" >> beam.ParDo(
-            _ScoreShard(self), self.joined_items, self.item_counts
+        return input_or_inputs | "Join and score" >> beam.ParDo(
+            _ScoreShard(self), self.log_rules, self.joined_items, self.item_counts
         )
 
 
@@ -98,27 +107,31 @@ class _ScoreShard(beam.DoFn):
         torch.set_num_threads(1)
 
     def process(
-        self, element: tuple[int, dict[str, Iterable[Slice]]], joined_items: str, item_counts: str
+        self,
+        element: tuple[int, Iterable[Slice] | None],
+        log_rules: LogRules,
+        joined_items: str,
+        item_counts: str,
     ) -> Iterator[tuple[StagedShard, Tally]]:
-        shard, slices = element
+        shard, vectors = element
         path = self._paths.scored(shard)
         if exists(path):
             scored = read_staged_shard(path, StagedShard(shard, {}))
         else:
-            scored = self._score(shard, slices, joined_items)
+            ruled = log_rules.applied(read_ruled_shard(self._paths, shard), self._columns)
+            scored = self._score(shard, ruled, vectors, joined_items)
             stage_shard(path, scored)
         counts = self._item_counts.get(lambda: read_item_counts(item_counts))
         yield StagedShard(shard, scored.seconds), tally_shard(scored, self._columns, counts)
 
-    def _score(self, shard: int, slices: dict[str, Iterable[Slice]], joined_items: str) -> ScoredShard:
+    def _score(self, shard: int, ruled: RuledShard, vectors: Iterable[Slice] | None, joined_items: str) -> ScoredShard:
         model = self._model.get(self._load_model)
-        table = collect(slices["rows"])
-        if "vectors" in slices:
+        if vectors is not None:
             widths = model.packed_width, model.config.semantic_dimension
-            items = collect_joined_items(slices["vectors"], table[self._columns.item].type, widths)
+            items = collect_joined_items(vectors, ruled.ordered.item_ids.type, widths)
         else:
             items = self._joined_items.get(lambda: open_joined_items(joined_items))
-        return score_shard(shard, table, self._columns, items, model, self._cells)
+        return score_shard(shard, ruled, self._columns, items, model, self._cells)
 
     def _load_model(self) -> "IADSR":
         from ...models.detector.iadsr import IADSR

@@ -6,35 +6,39 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from ..contract.columns import INTERNAL_PREFIX, ROW, SIMILARITY_COLUMNS
+from ..contract.columns import INTERNAL_PREFIX, SIMILARITY_COLUMNS
 from ..files.tables import read_arrow, write_arrow
 from ..read.ordering import OrderedShard
+from ..rules.ruled_shard import RuledShard, ruled_shard_from_table, ruled_shard_to_table
 
 if TYPE_CHECKING:
     from ...models.detector.scoring import Scores
 
-_ITEM, _USER, _SCORED, _WEAKEST, _KNOWN, _HAS_TEXT = (
-    f"{INTERNAL_PREFIX}{name}" for name in ("item", "user", "scored", "weakest", "known", "has_text")
-)
-_INTERNAL = (_ITEM, _USER, ROW, "noise_probability", *SIMILARITY_COLUMNS, _SCORED, _WEAKEST, _KNOWN, _HAS_TEXT)
+_INTERNAL = ("noise_probability", *SIMILARITY_COLUMNS, "scored", "weakest", "known", "has_text")
+"""What the scores add to the table, each under INTERNAL_PREFIX."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ScoredShard:
-    """A shard's interactions in order, with their scores."""
+    """A shard's interactions in order, with what the rules have found and with their scores."""
 
     shard: int
     """Number of the shard."""
-    ordered: OrderedShard
-    """The interactions."""
+    ruled: RuledShard
+    """The interactions, and which of them a rule has taken."""
     scores: "Scores"
-    """Their scores, entry by entry."""
+    """Their scores, entry by entry. What a rule has taken is not scored."""
     known: np.ndarray
     """bool [rows]; the item has a vector in at least one modality."""
     has_text: np.ndarray
     """bool [rows]; the item has a semantic vector."""
     seconds: dict[str, float]
     """Worker seconds spent so far, by step."""
+
+    @property
+    def ordered(self) -> OrderedShard:
+        """The interactions."""
+        return self.ruled.ordered
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,12 +71,8 @@ def read_staged_shard(path: str, staged: StagedShard) -> ScoredShard:
 
 def to_table(scored: ScoredShard) -> pa.Table:
     """Returns a scored shard as one table, for `from_table`."""
-    ordered, scores = scored.ordered, scored.scores
-    lengths = np.diff(ordered.offsets)
+    scores = scored.scores
     internal = (
-        pa.DictionaryArray.from_arrays(pa.array(ordered.items), ordered.item_ids),
-        np.repeat(np.arange(len(lengths)), lengths),
-        ordered.rows,
         scores.noise_probability,
         *scores.similarities.T,
         scores.scored,
@@ -80,10 +80,9 @@ def to_table(scored: ScoredShard) -> pa.Table:
         scored.known,
         scored.has_text,
     )
-    table = ordered.table
+    table = ruled_shard_to_table(scored.ruled)
     for name, values in zip(_INTERNAL, internal, strict=True):
-        array = pa.array(np.ascontiguousarray(values)) if isinstance(values, np.ndarray) else values
-        table = table.append_column(name, array)
+        table = table.append_column(_internal(name), pa.array(np.ascontiguousarray(values)))
     return table.combine_chunks()
 
 
@@ -91,16 +90,16 @@ def from_table(shard: int, table: pa.Table) -> ScoredShard:
     """Returns the scored shard that `to_table` turned into a table, without its seconds."""
     from ...models.detector.scoring import Scores
 
-    column = {name: table[name].combine_chunks() for name in _INTERNAL}
-    values = {name: array.to_numpy(zero_copy_only=False) for name, array in column.items() if name != _ITEM}
-    offsets = np.append(0, np.cumsum(np.bincount(values[_USER]))).astype(np.int64)
-    items = column[_ITEM]
-    data = table.drop_columns(list(_INTERNAL))
-    ordered = OrderedShard(data, offsets, items.dictionary, items.indices.to_numpy(), values[ROW])
+    values = {name: table[_internal(name)].combine_chunks().to_numpy(zero_copy_only=False) for name in _INTERNAL}
     scores = Scores(
         noise_probability=values["noise_probability"],
         similarities=np.stack([values[name] for name in SIMILARITY_COLUMNS], axis=1),
-        scored=values[_SCORED],
-        weakest=values[_WEAKEST],
+        scored=values["scored"],
+        weakest=values["weakest"],
     )
-    return ScoredShard(shard, ordered, scores, values[_KNOWN], values[_HAS_TEXT], {})
+    ruled = ruled_shard_from_table(table.drop_columns([_internal(name) for name in _INTERNAL]))
+    return ScoredShard(shard, ruled, scores, values["known"], values["has_text"], {})
+
+
+def _internal(name: str) -> str:
+    return f"{INTERNAL_PREFIX}{name}"

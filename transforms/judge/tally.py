@@ -27,12 +27,14 @@ class Tally:
 
 def tally_shard(scored: ScoredShard, columns: InteractionColumns, item_counts: ItemCounts) -> Tally:
     """Counts one shard."""
-    offsets, judged = scored.ordered.offsets, scored.scores.scored
-    probability = scored.scores.noise_probability
-    bucket = item_counts.bucket(scored.ordered.item_ids)[scored.ordered.items]
+    ordered, ruled = scored.ordered, scored.ruled
+    # What a rule has taken is no evidence: neither of scores nor of a user's place in time.
+    scores, items, offsets = scored.scores.at(ruled.open), ordered.items[ruled.open], ruled.open_offsets
+    judged, probability = scores.scored, scores.noise_probability
+    bucket = item_counts.bucket(ordered.item_ids)[items]
     buckets = len(item_counts.edges)
     # The shard was chosen by other bits of the same hash.
-    group_of_user = (hash_values(scored.ordered.user_ids(columns)) >> np.uint64(40)).astype(np.int64) % GROUPS
+    group_of_user = (hash_values(ordered.user_ids(columns)) >> np.uint64(40)).astype(np.int64) % GROUPS
     group = np.repeat(group_of_user, np.diff(offsets))
     counts = count_by_group(probability[judged], group[judged], places(offsets)[judged], bucket[judged], buckets)
     return Tally(probability_histogram(probability, judged), counts)

@@ -333,6 +333,21 @@ class Clock:
         whole = time // per_second - self.first // per_second
         return whole + (time % per_second - self.first % per_second) / per_second
 
+    @property
+    def start(self) -> float:
+        """The first time, in seconds since 1970.
+
+        Raises:
+            ValueError: The unit is not known.
+        """
+        if self.unit is None:
+            raise ValueError("the unit of the times is not known")
+        if self.kind == "text":
+            seconds, rest = decode_text(np.array([self.first]))
+            return float(seconds[0] + rest[0] / NANOSECONDS)
+        first = float(decode_float(np.array([self.first]))[0]) if self.kind == "float" else self.first
+        return first / UNITS[self.unit]
+
     def moment(self, time: int) -> str:
         """Returns one time for people: ISO 8601 to the second, or the number itself where the unit is not known."""
         value = decode_float(np.array([time]))[0] if self.kind == "float" else time

@@ -30,6 +30,13 @@ class OrderedShard(NamedTuple):
     """int32 [rows]; the item of each row as an index into item_ids."""
     rows: np.ndarray
     """int64 [rows]; the number of each row in the whole input, or in the given table if that has no row numbers."""
+    time: np.ndarray
+    """int64 [rows]; the time of each row as an integer that sorts like it, see `time_of`."""
+
+    @property
+    def users(self) -> np.ndarray:
+        """The user of each row, int64 [rows]."""
+        return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
 
     def user_ids(self, columns: InteractionColumns) -> pa.Array:
         """Returns the id of each user, [users]."""
@@ -51,11 +58,12 @@ def order_interactions(table: pa.Table, columns: InteractionColumns) -> OrderedS
     items, item_ids = _rank_ids(table[columns.item])
     tie_break = table[columns.position].to_numpy() if columns.position else items
     numbers = table[ROW].to_numpy() if ROW in table.column_names else np.arange(len(table))
-    order = _sorted_order(users, time_of(table, columns), tie_break, numbers)
+    time = time_of(table, columns)
+    order = _sorted_order(users, time, tie_break, numbers)
     offsets = np.zeros(len(user_ids) + 1, np.int64)
     np.cumsum(np.bincount(users, minlength=len(user_ids)), out=offsets[1:])
     data = table.drop_columns([name for name in (ROW, TIME) if name in table.column_names])
-    return OrderedShard(data.take(order), offsets, item_ids, items[order], numbers[order])
+    return OrderedShard(data.take(order), offsets, item_ids, items[order], numbers[order], time[order])
 
 
 def _rank_ids(ids: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:

@@ -7,15 +7,17 @@ from typing import Literal
 
 from ...models.core.reasons import reason_codes
 from ...models.noise.share import NoiseShare
+from ..contract.columns import InteractionColumns
 from ..files.tables import WrittenFile
 from ..items.item_counts import ItemCounts
 from ..items.joined_items import JoinedItems
 from ..judge.drop_plan import DropPlan
 from ..judge.policy import Policy
-from ..read.clock import Clock, merge_facts
+from ..read.clock import Clock
 from ..read.read_splits import SplitCounts
 from ..read.time_checks import describe_times
 from ..read.validation import UNREADABLE
+from ..rules.rule_log import LogRules
 from ..write.summary import HISTOGRAM_BINS, Summary, length_labels
 from .manifest import (
     FORMAT_VERSION,
@@ -23,14 +25,15 @@ from .manifest import (
     EmbeddingsOrigin,
     InputFile,
     ItemTotals,
-    LogTimes,
     Manifest,
     NoiseShareEstimate,
     PopularityBucket,
     ProbabilityHistogram,
     ReasonCounts,
     RowCounts,
+    RuleFindings,
     SequenceLengths,
+    Times,
     UserCounts,
 )
 from .run_facts import RunFacts
@@ -41,9 +44,10 @@ def build_manifest(
     facts: RunFacts,
     counts: list[SplitCounts],
     summary: Summary,
-    plan: DropPlan,
+    plan: DropPlan | None,
     item_counts: ItemCounts,
-    joined_items: JoinedItems,
+    joined_items: JoinedItems | None,
+    log_rules: LogRules,
     store: RunStore,
 ) -> Manifest:
     """Returns the manifest of a run that has written all its files.
@@ -52,9 +56,10 @@ def build_manifest(
         facts: What was known before the run started.
         counts: Of all splits of the input.
         summary: Of all shards.
-        plan: What was decided for the whole log.
+        plan: What was decided for the whole log. None if rules alone decide.
         item_counts: Of the log.
-        joined_items: The items of embeddings and model.
+        joined_items: The items of embeddings and model. None if rules alone decide.
+        log_rules: The rules, and what the log's times mean.
         store: The output directory.
     """
     described = facts.description
@@ -74,7 +79,11 @@ def build_manifest(
         iadsr_version=described.iadsr_version,
         started_at=described.started_at,
         model=described.model,
-        embeddings=EmbeddingsOrigin(**{**described.embeddings, **joined_items.description}),
+        embeddings=(
+            EmbeddingsOrigin(**{**described.embeddings, **joined_items.description})
+            if described.embeddings is not None and joined_items is not None
+            else None
+        ),
         options=described.options,
         versions=described.versions,
         finished_at=finished.isoformat(timespec="seconds"),
@@ -90,14 +99,10 @@ def build_manifest(
             kept={code: summary.reasons[code] for code in reason_codes("kept")},
             rejected=dict(sorted(rejected.items())),
         ),
-        policy=AppliedPolicy(
-            rule=_rule(facts.policy),
-            drop_rate=None if plan.drop_rate is None else round(plan.drop_rate, 6),
-            threshold=None if plan.threshold > 1 else round(plan.threshold, 6),
-            min_length=facts.policy.min_length,
-            keep_last=facts.policy.keep_last,
-        ),
-        noise_share=_describe_share(plan, summary),
+        times=_describe_times(log_rules.clock, facts.columns),
+        rules=_describe_rules(log_rules, summary),
+        policy=None if plan is None else _describe_policy(facts.policy, plan),
+        noise_share=None if plan is None else _describe_share(plan, summary),
         noise_probability_histogram=ProbabilityHistogram(
             edges=tuple(round(edge / HISTOGRAM_BINS, 4) for edge in range(HISTOGRAM_BINS + 1)),
             kept=tuple(summary.histogram[0].tolist()),
@@ -105,7 +110,6 @@ def build_manifest(
         ),
         popularity_buckets=_describe_buckets(item_counts, summary, plan),
         sequence_lengths=_describe_lengths(summary),
-        times=_describe_times(facts, counts),
     )
 
 
@@ -130,17 +134,13 @@ def _count_by_file(facts: RunFacts, counts: list[SplitCounts], summary: Summary)
     )
 
 
-def _describe_times(facts: RunFacts, counts: list[SplitCounts]) -> LogTimes:
-    clock = Clock.of(merge_facts(count.times for count in counts))
-    first, last = clock.moment(clock.first), clock.moment(clock.last)
-    return LogTimes(first, last, clock.unit, clock.resolution, tuple(describe_times(clock, facts.columns)))
-
-
 def _relative(file: WrittenFile, output: str) -> WrittenFile:
     return dataclasses.replace(file, path=file.path[len(output.rstrip("/")) + 1 :])
 
 
-def _count_items(item_counts: ItemCounts, joined_items: JoinedItems) -> ItemTotals:
+def _count_items(item_counts: ItemCounts, joined_items: JoinedItems | None) -> ItemTotals:
+    if joined_items is None:
+        return ItemTotals(total=len(item_counts.item_ids), without_text=0, unknown=0, borrowed=0)
     found = joined_items.lookup(item_counts.item_ids)
     vectors = joined_items.take(found)
     return ItemTotals(
@@ -148,6 +148,28 @@ def _count_items(item_counts: ItemCounts, joined_items: JoinedItems) -> ItemTota
         without_text=int((~vectors.has_semantic & vectors.has_collaborative).sum()),
         unknown=int((~vectors.has_semantic & ~vectors.has_collaborative).sum()),
         borrowed=int(joined_items.borrowed[found[found >= 0]].sum()),
+    )
+
+
+def _describe_times(clock: Clock, columns: InteractionColumns) -> Times:
+    notes = tuple(describe_times(clock, columns))
+    return Times(clock.unit, clock.resolution, clock.moment(clock.first), clock.moment(clock.last), notes)
+
+
+def _describe_rules(log_rules: LogRules, summary: Summary) -> tuple[RuleFindings, ...]:
+    return tuple(
+        RuleFindings(rule.code, rule.parameters, rule.takes(log_rules.clock), interactions, users)
+        for rule, interactions, users in zip(log_rules.rules.rules, *summary.found.tolist(), strict=True)
+    )
+
+
+def _describe_policy(policy: Policy, plan: DropPlan) -> AppliedPolicy:
+    return AppliedPolicy(
+        rule=_rule(policy),
+        drop_rate=None if plan.drop_rate is None else round(plan.drop_rate, 6),
+        threshold=None if plan.threshold > 1 else round(plan.threshold, 6),
+        min_length=policy.min_length,
+        keep_last=policy.keep_last,
     )
 
 
@@ -162,7 +184,8 @@ def _describe_share(plan: DropPlan, summary: Summary) -> NoiseShareEstimate:
 
     The share among the dropped ones is known only if probabilities were recalibrated to this log.
     """
-    share, dropped = plan.share, summary.dropped if plan.recalibration is not None else 0
+    share = plan.share
+    dropped = int(summary.popularity[1].sum()) if plan.recalibration is not None else 0
     if not isinstance(share, NoiseShare):
         return NoiseShareEstimate(None, None, None, unknown_because=share.reason, among_dropped=None)
     return NoiseShareEstimate(
@@ -174,8 +197,8 @@ def _describe_share(plan: DropPlan, summary: Summary) -> NoiseShareEstimate:
     )
 
 
-def _describe_buckets(item_counts: ItemCounts, summary: Summary, plan: DropPlan) -> tuple[PopularityBucket, ...]:
-    known = plan.recalibration is not None
+def _describe_buckets(item_counts: ItemCounts, summary: Summary, plan: DropPlan | None) -> tuple[PopularityBucket, ...]:
+    known = plan is not None and plan.recalibration is not None
     return tuple(
         PopularityBucket(
             label=f"{low}-{high}" if low < high else str(low),

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from ...models.core.errors import ConservationError, InputError
-from ..contract.output_layout import INTERACTIONS, REJECTED, SEQUENCES
+from ..contract.output_layout import INTERACTIONS, REJECTED, SEQUENCES, USERS
 from ..files.tables import WrittenFile
 from ..read.read_splits import SplitCounts
 from ..read.rejected_rows import list_reasons, refuse_too_many
@@ -82,7 +82,12 @@ def check_conservation(facts: RunFacts, counts: list[SplitCounts], summary: Summ
 def _check_files(summary: Summary, rejected: list[WrittenFile], rejected_rows: int) -> None:
     """Checks that the files hold as many rows as were counted before they were written."""
     users, _, emptied = summary.users.tolist()
-    expected = {INTERACTIONS: summary.kept + summary.dropped, SEQUENCES: users - emptied, REJECTED: rejected_rows}
+    expected = {
+        INTERACTIONS: summary.kept + summary.dropped,
+        SEQUENCES: users - emptied,
+        USERS: users,
+        REJECTED: rejected_rows,
+    }
     found: Counter[str] = Counter()
     for file in (*summary.written, *rejected):
         found[file.path.split("/")[-2]] += file.rows

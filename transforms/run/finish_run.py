@@ -22,7 +22,7 @@ from .pseudonyms import name_users
 from .run_facts import RunFacts
 from .run_store import RunStore
 
-RenderReport = Callable[[Manifest, list[dict[str, Any]]], str]
+RenderReport = Callable[[Manifest, list[dict[str, Any]], list[dict[str, Any]]], str]
 
 
 @dataclasses.dataclass
@@ -32,22 +32,25 @@ class FinishRun(beam.PTransform):
     facts: RunFacts
     store: RunStore
     render_report: RenderReport
-    """Makes the report from the manifest and the example users."""
+    """Makes the report from the manifest, the example users, and the users who stand out."""
     counts: AsList
     """Every split's SplitCounts."""
     summary: AsSingleton
     """The Summary of all shards; None if no row is usable."""
-    plan: AsSingleton
-    """The DropPlan; None if no row is usable."""
+    log_rules: AsSingleton
+    """The LogRules."""
     item_counts: AsSingleton
     """Path of the item counts; None if no row is usable."""
-    joined_items: AsSingleton
-    """Directory of the joined items."""
+    plan: AsSingleton | None = None
+    """The DropPlan; None if no row is usable. Not given if rules alone decide."""
+    joined_items: AsSingleton | None = None
+    """Directory of the joined items. Not given if rules alone decide."""
 
     def expand(self, input_or_inputs):
         """Applies the last step to a pipeline."""
         finish = _Finish(self.facts, self.store, self.render_report)
-        side_inputs = (self.counts, self.summary, self.plan, self.item_counts, self.joined_items)
+        scored = () if self.plan is None else (self.plan, self.joined_items)
+        side_inputs = (self.counts, self.summary, self.log_rules, self.item_counts, *scored)
         return (
             input_or_inputs
             | beam.Impulse()
@@ -63,16 +66,23 @@ class _Finish(beam.DoFn):
         self._facts, self._store, self._render = facts, store, render_report
 
     # Without an annotation, Beam reads the bytecode of this and of everything it calls to find the type of the output.
-    def process(self, _, counts, summary, plan, item_counts, joined_items) -> Iterator[tuple[str, None]]:
+    def process(
+        self, _, counts, summary, log_rules, item_counts, plan=None, joined_items=None
+    ) -> Iterator[tuple[str, None]]:
         for info in self._facts.inputs:
             check_unchanged(info)
         check_conservation(self._facts, counts, summary)
         self._store.check_still_ours()
-        items = open_items(joined_items)
-        manifest = build_manifest(self._facts, counts, summary, plan, read_item_counts(item_counts), items, self._store)
-        _refuse_unknown(manifest.items)
-        examples = name_users(describe_examples(summary.examples, items), self._facts.report_users)
-        self._store.write_report(self._render(manifest, examples))
+        items = None if joined_items is None else open_items(joined_items)
+        manifest = build_manifest(
+            self._facts, counts, summary, plan, read_item_counts(item_counts), items, log_rules, self._store
+        )
+        if items is not None:
+            _refuse_unknown(manifest.items)
+        name = name_users(self._facts.report_users)
+        examples = [name(example) for example in describe_examples(summary.examples, items)] if name else []
+        standing_out = [name(user) for user in summary.standing_out] if name else []
+        self._store.write_report(self._render(manifest, examples, standing_out))
         self._store.write_manifest(manifest.to_json() + "\n")
         yield self._store.manifest, None
 

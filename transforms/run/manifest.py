@@ -135,6 +135,38 @@ class ReasonCounts:
 
 
 @dataclasses.dataclass(frozen=True)
+class RuleFindings:
+    """What one rule has found. Rules run before the model, in the order in which they are listed."""
+
+    rule: str
+    """Name of the rule; the reason of what it drops."""
+    parameters: dict[str, Any]
+    """Its parameters."""
+    drops: bool
+    """Whether it drops what it finds. If not, it only counts."""
+    interactions: int
+    """Interactions that it found and no earlier rule had dropped."""
+    users: int
+    """Users of these interactions."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Times:
+    """What the times of the log mean."""
+
+    unit: str | None
+    """Unit of the times: s, ms, us or ns. Null if they are only an order."""
+    resolution_seconds: float | None
+    """Almost all times are multiples of so many seconds. Null if they are only an order."""
+    first: str
+    """The earliest time. Values that mean no time do not count."""
+    last: str
+    """The latest time, likewise."""
+    notes: tuple[str, ...]
+    """What is odd about the times, in sentences."""
+
+
+@dataclasses.dataclass(frozen=True)
 class AppliedPolicy:
     """The rule by which interactions were dropped."""
 
@@ -213,23 +245,6 @@ class SequenceLengths:
 
 
 @dataclasses.dataclass(frozen=True)
-class LogTimes:
-    """The times of the usable rows."""
-
-    first: str
-    """The earliest: ISO 8601, or the number itself if its unit is not known. Values that mean no time do not count."""
-    last: str
-    """The latest, likewise."""
-    unit: str | None
-    """Unit of the times: s, ms, us or ns; null if it is not known."""
-    resolution_seconds: float | None
-    """Seconds of which almost all times are multiples: 86400, 3600, 60 or 1, or 0.001 for anything finer; null if the
-    unit is not known."""
-    notes: tuple[str, ...]
-    """What is odd about the times, in sentences."""
-
-
-@dataclasses.dataclass(frozen=True)
 class Manifest:
     """What a run of `iadsr clean` read, decided and wrote."""
 
@@ -243,10 +258,10 @@ class Manifest:
     """Version of iadsr."""
     started_at: str
     """Time at which the run started, ISO 8601."""
-    model: ModelOrigin
-    """The model that scored the log."""
-    embeddings: EmbeddingsOrigin
-    """The text embeddings of the items."""
+    model: ModelOrigin | None
+    """The model that scored the log. Null if rules alone decided."""
+    embeddings: EmbeddingsOrigin | None
+    """The text embeddings of the items. Null if rules alone decided."""
     options: dict[str, Any]
     """All options of the run."""
     versions: dict[str, str]
@@ -269,18 +284,20 @@ class Manifest:
     """Items of the log."""
     reasons: ReasonCounts
     """Number of rows for each reason."""
-    policy: AppliedPolicy
-    """The rule by which interactions were dropped."""
-    noise_share: NoiseShareEstimate
-    """The share of noise among the interactions that were judged."""
+    times: Times
+    """What the times of the log mean."""
+    rules: tuple[RuleFindings, ...]
+    """What each rule has found."""
+    policy: AppliedPolicy | None
+    """How interactions were dropped as noise. Null if rules alone decided."""
+    noise_share: NoiseShareEstimate | None
+    """The share of noise among the interactions that were judged. Null if rules alone decided."""
     noise_probability_histogram: ProbabilityHistogram
     """Number of judged interactions by noise probability."""
     popularity_buckets: tuple[PopularityBucket, ...]
     """Drop rates by popularity of the items, from the rarest items on."""
     sequence_lengths: SequenceLengths
     """Number of users by number of interactions."""
-    times: LogTimes
-    """The times of the usable rows."""
 
     def __post_init__(self):
         """Checks what the types cannot say.

@@ -2,25 +2,26 @@
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from typing import Any, Literal
 
 ReportUsers = Literal["none", "hashed", "plain"]
 """No examples at all, examples with pseudonyms, or examples with the users' ids."""
 
 
-def name_users(examples: list[dict[str, Any]], users: ReportUsers) -> list[dict[str, Any]]:
-    """Returns the examples as a report may show them.
+def name_users(users: ReportUsers) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
+    """Returns what names a user as a report may. None if the report shows no user.
 
     A pseudonym is a keyed hash of the user's id. The key is drawn at random and forgotten. Without a key, anybody who
     can guess an id could find its pseudonym.
     """
     if users == "none":
-        return []
+        return None
     if users == "plain":
-        return examples
+        return lambda user: user | {"user_id": str(user["user_id"])}
     key = secrets.token_bytes(32)
 
     def pseudonym(user: str) -> str:
         return hashlib.blake2b(user.encode(errors="surrogatepass"), key=key, digest_size=6).hexdigest()
 
-    return [example | {"user_id": pseudonym(example["user_id"])} for example in examples]
+    return lambda user: user | {"user_id": pseudonym(str(user["user_id"]))}

@@ -21,10 +21,11 @@ class RunDescription:
     """Version of iadsr."""
     started_at: str
     """Time at which the run started, ISO 8601."""
-    model: ModelOrigin
-    """The model that scores the log."""
-    embeddings: dict[str, Any]
-    """Path and metadata of the text embeddings. Their fingerprint is known when they have been read."""
+    model: ModelOrigin | None
+    """The model that scores the log. None if rules alone decide."""
+    embeddings: dict[str, Any] | None
+    """Path and metadata of the text embeddings. Their fingerprint is known when they have been read. None if rules
+    alone decide."""
     options: dict[str, Any]
     """All options of the run."""
     versions: dict[str, str]
@@ -39,8 +40,6 @@ class RunFacts:
     """Path to number of rows, as the Parquet footers say. The rows that are counted later must agree with it."""
     policy: Policy
     """What is dropped and what is protected."""
-    noise_reference: np.ndarray
-    """Scores of inserted noise, see `models.training.noise_reference`."""
     description: RunDescription
     """Entries of the manifest that are known already."""
     inputs: tuple[FileInfo, ...] = ()

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Iterable
 
 from ...models.core.errors import InputError
-from ..contract.output_layout import INTERACTIONS, MANIFEST, OUTPUTS, REJECTED, REPORT, SEQUENCES, STAGING
+from ..contract.output_layout import INTERACTIONS, MANIFEST, OUTPUTS, REJECTED, REPORT, SEQUENCES, STAGING, USERS
 from ..files.run_paths import RunPaths
 from ..files.storage import (
     TEMPORARY_PREFIX,
@@ -114,7 +114,7 @@ class RunStore(RunPaths):
         delete(store.manifest)
         stale = [name for name in names if name.startswith(f"{STAGING}/") and name != MARKER]
         temporary = [name for name in names if TEMPORARY_PREFIX in name]
-        store._delete([INTERACTIONS, SEQUENCES, REJECTED, REPORT, *stale, *temporary])
+        store._delete([INTERACTIONS, SEQUENCES, USERS, REJECTED, REPORT, *stale, *temporary])
         write_marker(output, RunMarker(identity, store.token, ready=True))
         return store
 
@@ -136,9 +136,9 @@ class RunStore(RunPaths):
         if exists(note):
             if read_bytes(note) == rows:
                 return
-            scored = [name for name in list_names(self.staging) if name.startswith("scored-")]
-            delete(*(join(self.staging, name) for name in scored))
-            self._delete([INTERACTIONS, SEQUENCES])
+            stale = [name for name in list_names(self.staging) if name.startswith(("ruled-", "scored-"))]
+            delete(*(join(self.staging, name) for name in stale))
+            self._delete([INTERACTIONS, SEQUENCES, USERS])
         write_atomically(note, lambda file: file.write(rows))
 
     def check_still_ours(self) -> None:

@@ -17,8 +17,8 @@ from ...models.core.reasons import reason_codes
 from ..contract.arrow_types import one_chunk
 from ..contract.columns import TIME, InteractionColumns
 from ..contract.hashing import hash_values
-from ..contract.output_layout import INTERACTIONS, REJECTED, SEQUENCES
-from ..contract.output_schemas import ADDED_FIELDS, REJECTED_SCHEMA
+from ..contract.output_layout import INTERACTIONS, REJECTED, SEQUENCES, USERS
+from ..contract.output_schemas import REJECTED_SCHEMA, USER_FIELDS, added_fields
 from ..contract.schemas import check_file_schema
 from ..files.storage import FileInfo, is_unchanged, join, list_names
 from ..files.tables import describe_file, open_parquet
@@ -121,7 +121,7 @@ def _check_count(what: str, found: int, expected: int) -> None:
 
 def _check_files(output: str, manifest: Manifest) -> None:
     listed = {file.path: file for file in manifest.outputs}
-    there = {name for name in list_names(output) if name.split("/")[0] in (INTERACTIONS, SEQUENCES, REJECTED)}
+    there = {name for name in list_names(output) if name.split("/")[0] in (INTERACTIONS, SEQUENCES, USERS, REJECTED)}
     if odd := sorted(there ^ listed.keys()):
         raise ArtifactError(
             f"The files in {output} are not those of the manifest",
@@ -172,7 +172,7 @@ def _check_shards(output: str, manifest: Manifest, columns: InteractionColumns) 
     prefix = f"{INTERACTIONS}/"
     names = [file.path.removeprefix(prefix) for file in manifest.outputs if file.path.startswith(prefix)]
     with open_parquet(join(output, INTERACTIONS, names[0])) as parquet:
-        schema = _check_schema(f"{prefix}{names[0]}", parquet.schema_arrow, columns)
+        schema = _check_schema(f"{prefix}{names[0]}", parquet.schema_arrow, columns, manifest)
     kept = dropped = checksum = 0
     users: list[np.ndarray] = []
     for name in names:
@@ -186,6 +186,7 @@ def _check_shards(output: str, manifest: Manifest, columns: InteractionColumns) 
             row = int((ordered.rows != np.arange(len(table))).argmax())
             raise _broken(path, "the order", f"row {row} out of place", "users together, each in time order")
         _check_sequences(output, name, table, ordered.offsets, columns)
+        _check_users(output, name, table, ordered.offsets, columns)
         users.append(hash_values(ordered.user_ids(columns)))
         kept_here = pc.sum(table["keep"]).as_py() or 0
         kept, dropped = kept + kept_here, dropped + len(table) - kept_here
@@ -198,11 +199,12 @@ def _check_shards(output: str, manifest: Manifest, columns: InteractionColumns) 
     return len(everyone), checksum % 2**64, schema
 
 
-def _check_schema(path: str, schema: pa.Schema, columns: InteractionColumns) -> pa.Schema:
+def _check_schema(path: str, schema: pa.Schema, columns: InteractionColumns, manifest: Manifest) -> pa.Schema:
     """Checks that a file of interactions has the columns of a log, followed by those that cleaning adds."""
-    fields, count = list(schema), len(ADDED_FIELDS)
-    if fields[-count:] != list(ADDED_FIELDS):
-        expected = ", ".join(field.name for field in ADDED_FIELDS)
+    added = added_fields(scored=manifest.model is not None)
+    fields, count = list(schema), len(added)
+    if fields[-count:] != list(added):
+        expected = ", ".join(field.name for field in added)
         raise _broken(path, "the schema", str(schema.names), f"one that ends with {expected}")
     try:
         check_file_schema(pa.schema(fields[:-count]), columns, path)
@@ -223,6 +225,8 @@ def _with_time(path: str, table: pa.Table, columns: InteractionColumns) -> pa.Ta
 def _check_values(path: str, table: pa.Table) -> None:
     keep = table["keep"].to_numpy()
     for name in ("noise_probability", "weight"):
+        if name not in table.column_names:
+            continue
         values = table[name].to_numpy()
         if not ((values >= 0) & (values <= 1)).all():
             raise _broken(path, name, "NaN, or a value out of range", "values in [0, 1]")
@@ -252,6 +256,22 @@ def _check_sequences(output: str, name: str, table: pa.Table, offsets: np.ndarra
         found = lists.value_lengths().to_numpy(zero_copy_only=False)
         if not np.array_equal(found, lengths[lengths > 0]) or not lists.flatten().equals(one_chunk(values)):
             raise _broken(path, column, "other values", f"those of the kept interactions in {INTERACTIONS}/{name}")
+
+
+def _check_users(output: str, name: str, table: pa.Table, offsets: np.ndarray, columns: InteractionColumns) -> None:
+    """Checks that a shard's users are those of its interactions, and how many of these each has and keeps."""
+    path = f"{USERS}/{name}"
+    users = _read(output, path)
+    expected = ["user_id", "first", "last", *(field.name for field in USER_FIELDS)]
+    if users.column_names != expected:
+        raise _broken(path, "the schema", ", ".join(users.column_names), ", ".join(expected))
+    ids = one_chunk(table[columns.user]).take(offsets[:-1])
+    if not one_chunk(users["user_id"]).equals(ids):
+        raise _broken(path, "the users", "others", f"those of {INTERACTIONS}/{name}")
+    kept = np.diff(np.append(0, np.cumsum(table["keep"].to_numpy()))[offsets])
+    for column, counts in (("interactions", np.diff(offsets)), ("kept", kept)):
+        if not np.array_equal(users[column].to_numpy(), counts):
+            raise _broken(path, column, "other numbers", f"those of {INTERACTIONS}/{name}")
 
 
 def _check_inputs(

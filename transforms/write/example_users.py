@@ -1,6 +1,8 @@
 """Chooses the users whom the report shows, and describes what was decided about them."""
 
 import dataclasses
+from collections.abc import Iterator
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -36,7 +38,7 @@ def choose_examples(judged: JudgedShard, columns: InteractionColumns) -> list[Ex
 
     A hash of the id chooses, so every run shows the same users.
     """
-    ordered, keep = judged.scored.ordered, judged.decisions.keep
+    ordered, keep = judged.ruled.ordered, judged.decisions.keep
     offsets = ordered.offsets
     dropped_before = np.append(0, np.cumsum(~keep))
     eligible = np.flatnonzero(np.diff(dropped_before[offsets]) > 0)
@@ -58,14 +60,11 @@ def choose_examples(judged: JudgedShard, columns: InteractionColumns) -> list[Ex
     return examples
 
 
-def describe_examples(examples: list[ExampleUser], joined_items: JoinedItems) -> list[dict[str, Any]]:
-    """Returns examples as the report shows them, with the texts of their items."""
+def describe_examples(examples: list[ExampleUser], joined_items: JoinedItems | None) -> list[dict[str, Any]]:
+    """Returns examples as the report shows them, with the texts of their items if items are known."""
     if not examples:
         return []
-    # One look-up for all examples, because each reads all ids.
-    found = joined_items.lookup(pa.concat_arrays([example.item_ids for example in examples]))
-    texts = joined_items.texts.take(pa.array(np.maximum(found, 0))).to_pylist()
-    captions = iter(text if row >= 0 else None for text, row in zip(texts, found, strict=True))
+    captions = repeat(None) if joined_items is None else _captions(examples, joined_items)
     return [
         {
             "user_id": example.user_id,
@@ -79,6 +78,13 @@ def describe_examples(examples: list[ExampleUser], joined_items: JoinedItems) ->
     ]
 
 
+def _captions(examples: list[ExampleUser], joined_items: JoinedItems) -> Iterator[str | None]:
+    # One look-up for all examples, because each reads all ids.
+    found = joined_items.lookup(pa.concat_arrays([example.item_ids for example in examples]))
+    texts = joined_items.texts.take(pa.array(np.maximum(found, 0))).to_pylist()
+    return iter(text if row >= 0 else None for text, row in zip(texts, found, strict=True))
+
+
 def _describe(
     judged: JudgedShard, columns: InteractionColumns, item_ids: pa.Array, rows: slice
 ) -> list[dict[str, Any]]:
@@ -89,14 +95,14 @@ def _describe(
             "timestamp": str(timestamp),
             "keep": bool(keep),
             "reason": reason,
-            "noise_probability": round(float(probability), 4),
+            "noise_probability": None if probability is None else round(float(probability), 4),
         }
         for item_id, timestamp, keep, reason, probability in zip(
             python_values(item_ids),
-            python_values(judged.scored.ordered.table[columns.timestamp][rows]),
+            python_values(judged.ruled.ordered.table[columns.timestamp][rows]),
             decisions.keep[rows],
             decisions.reason[rows].to_pylist(),
-            judged.scored.scores.noise_probability[rows],
+            judged.scores.noise_probability[rows] if judged.scores is not None else repeat(None, len(item_ids)),
             strict=True,
         )
     ]

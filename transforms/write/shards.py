@@ -1,4 +1,4 @@
-"""Judges and writes one shard: its interactions with their decisions, and its users' cleaned sequences."""
+"""Judges and writes one shard: its interactions with their decisions, its users' cleaned sequences, and its users."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -10,34 +10,37 @@ import pyarrow as pa
 from apache_beam.pvalue import AsSingleton
 
 from ..contract.columns import SIMILARITY_COLUMNS, InteractionColumns
-from ..contract.output_schemas import ADDED_FIELDS
+from ..contract.output_schemas import added_fields
 from ..files.loaded_once import LoadedOnce
 from ..files.run_paths import RunPaths
 from ..files.storage import exists
 from ..files.tables import WrittenFile, describe_file, write_table
 from ..items.item_counts import ItemCounts, read_item_counts
 from ..judge.drop_plan import DropPlan
-from ..judge.judge_shard import JudgedShard, judge_shard
+from ..judge.judge_shard import JudgedShard, judge_by_rules, judge_shard
 from ..judge.policy import Policy
 from ..judge.scored_shard import StagedShard, read_staged_shard
+from ..rules.rule_log import LogRules, read_ruled_shard
 from .summary import Summary, summarise
+from .users import VARIED_USER_COLUMNS, describe_users
 
 
 def cleaned_interactions(judged: JudgedShard) -> pa.Table:
-    """Returns every interaction of the shard with all its columns and the added ones."""
-    scores, decisions = judged.scored.scores, judged.decisions
-    similarities = [pa.array(column, from_pandas=True) for column in scores.similarities.T]  # NaN becomes null
-    decided = [pa.array(decisions.keep), decisions.reason_strings(), pa.array(judged.weight)]
-    added = [pa.array(scores.noise_probability), *decided, *similarities]
-    table = judged.scored.ordered.table
-    for field, values in zip(ADDED_FIELDS, added, strict=True):
+    """Returns every interaction of the shard with all its columns and the added ones, see `added_fields`."""
+    scores, decisions = judged.scores, judged.decisions
+    added = [pa.array(decisions.keep), decisions.reason_strings(), pa.array(judged.weight)]
+    if scores is not None:
+        similarities = [pa.array(column, from_pandas=True) for column in scores.similarities.T]  # NaN becomes null
+        added = [pa.array(scores.noise_probability), *added, *similarities]
+    table = judged.ruled.ordered.table
+    for field, values in zip(added_fields(scored=scores is not None), added, strict=True):
         table = table.append_column(field, values)
     return table
 
 
 def cleaned_sequences(judged: JudgedShard, columns: InteractionColumns) -> pa.Table:
     """Returns `user_id` and lists of every user with a kept interaction: items, times and weights of what is kept."""
-    ordered, keep = judged.scored.ordered, judged.decisions.keep
+    ordered, keep = judged.ruled.ordered, judged.decisions.keep
     kept_before = np.append(0, np.cumsum(keep))  # [rows + 1]
     kept_offsets = kept_before[ordered.offsets]
     users = np.flatnonzero(np.diff(kept_offsets))
@@ -58,19 +61,22 @@ def cleaned_sequences(judged: JudgedShard, columns: InteractionColumns) -> pa.Ta
     )
 
 
-def write_shard(judged: JudgedShard, columns: InteractionColumns, paths: RunPaths) -> list[WrittenFile]:
-    """Writes the two files of a shard, except those that an earlier start of the run has written.
+def write_shard(
+    judged: JudgedShard, users: pa.Table, columns: InteractionColumns, paths: RunPaths
+) -> list[WrittenFile]:
+    """Writes the three files of a shard, except those that an earlier start of the run has written.
 
     A file under its final name is complete, and it belongs to this run.
 
     Raises:
         InputError: A file cannot be written, or cannot be read.
     """
-    shard = judged.scored.shard
+    shard = judged.shard
     varied = (columns.timestamp, "noise_probability", *SIMILARITY_COLUMNS)
     return [
         _write_once(paths.interactions(shard), lambda: cleaned_interactions(judged), varied),
         _write_once(paths.sequences(shard), lambda: cleaned_sequences(judged, columns), ("user_id", "timestamps")),
+        _write_once(paths.users(shard), lambda: users, VARIED_USER_COLUMNS),
     ]
 
 
@@ -80,21 +86,27 @@ def _write_once(path: str, make_table: Callable[[], pa.Table], varied: tuple[str
 
 @dataclasses.dataclass
 class JudgeAndWrite(beam.PTransform):
-    """StagedShard -> Summary. The step also writes the shard's files."""
+    """StagedShard -> Summary. The step also writes the shard's files.
+
+    Without a plan, the elements are the numbers of ruled shards, and the rules alone decide.
+    """
 
     columns: InteractionColumns
     policy: Policy
     paths: RunPaths
     first_rows: np.ndarray
     """int64 [files], ascending: number in the whole input of each file's first row."""
-    plan: AsSingleton
-    """The DropPlan."""
+    log_rules: AsSingleton
+    """The LogRules."""
     item_counts: AsSingleton
     """Path of the item counts."""
+    plan: AsSingleton | None
+    """The DropPlan. None if no model was asked."""
 
     def expand(self, input_or_inputs):
         """Applies the policy and the writers to a PCollection of StagedShard."""
-        return input_or_inputs | "Judge and write" >> beam.ParDo(_JudgeAndWrite(self), self.plan, self.item_counts)
+        side_inputs = (self.log_rules, self.item_counts, *(() if self.plan is None else (self.plan,)))
+        return input_or_inputs | "Judge and write" >> beam.ParDo(_JudgeAndWrite(self), *side_inputs)
 
 
 class _JudgeAndWrite(beam.DoFn):
@@ -103,13 +115,23 @@ class _JudgeAndWrite(beam.DoFn):
         self._first_rows = config.first_rows
         self._item_counts = LoadedOnce[ItemCounts]()
 
-    def process(self, staged: StagedShard, plan: DropPlan, item_counts: str) -> Iterator[Summary]:
-        scored = read_staged_shard(self._paths.scored(staged.shard), staged)
+    def process(
+        self, element: StagedShard | int, log_rules: LogRules, item_counts: str, plan: DropPlan | None = None
+    ) -> Iterator[Summary]:
         started = perf_counter()
+        judged = self._judge(element, log_rules, plan)
         counts = self._item_counts.get(lambda: read_item_counts(item_counts))
-        judged = judge_shard(scored, plan, self._policy)
-        written = write_shard(judged, self._columns, self._paths)
-        bucket = counts.bucket(scored.ordered.item_ids)[scored.ordered.items]
-        summary = summarise(judged, self._columns, bucket, len(counts.edges), self._first_rows, written)
+        users = describe_users(judged, self._columns, log_rules)
+        written = write_shard(judged, users, self._columns, self._paths)
+        summary = summarise(judged, users, self._columns, counts, self._first_rows, log_rules.rules, written)
         seconds = {**summary.seconds, "decide and write": perf_counter() - started}
         yield dataclasses.replace(summary, seconds=seconds)
+
+    def _judge(self, element: StagedShard | int, log_rules: LogRules, plan: DropPlan | None) -> JudgedShard:
+        codes = log_rules.rules.codes
+        if plan is None or isinstance(element, int):
+            assert isinstance(element, int)
+            ruled = log_rules.applied(read_ruled_shard(self._paths, element), self._columns)
+            return judge_by_rules(element, ruled, codes)
+        scored = read_staged_shard(self._paths.scored(element.shard), element)
+        return judge_shard(scored, plan, self._policy, codes)

@@ -11,11 +11,15 @@ import pyarrow as pa
 from ...models.core.reasons import reason_codes
 from ..contract.columns import InteractionColumns
 from ..files.tables import WrittenFile
+from ..items.item_counts import ItemCounts
 from ..judge.judge_shard import JudgedShard
 from ..read.read_splits import row_checksum
+from ..rules.rule_set import RuleSet
 from .example_users import EXAMPLE_USERS, ExampleUser, choose_examples
+from .users import stands_out
 
 HISTOGRAM_BINS = 50
+STANDING_OUT = 20
 _LENGTH_BINS = 40
 
 
@@ -48,6 +52,10 @@ class Summary:
     """Checksum of the row numbers, see `read_splits.row_checksum`."""
     written: list[WrittenFile]
     """The files written."""
+    found: np.ndarray
+    """int64 [2, rules]: interactions that each rule is about, and their users."""
+    standing_out: list[dict]
+    """Up to STANDING_OUT rows of users whom a rule names as a whole, those with most interactions first."""
 
     @property
     def dropped(self) -> int:
@@ -56,54 +64,68 @@ class Summary:
 
 
 def summarise(
-    judged_shard: JudgedShard,
+    judged: JudgedShard,
+    users: pa.Table,
     columns: InteractionColumns,
-    bucket: np.ndarray,
-    buckets: int,
+    item_counts: ItemCounts,
     first_rows: np.ndarray,
+    rules: RuleSet,
     written: list[WrittenFile],
 ) -> Summary:
     """Counts what happened to one shard.
 
     Args:
-        judged_shard: The shard with all that is decided about it.
+        judged: The shard with all that is decided about it.
+        users: What `describe_users` says of it.
         columns: The part that each column plays.
-        bucket: int [rows], popularity bucket of each interaction's item.
-        buckets: Number of popularity buckets.
+        item_counts: Of the whole log, after the rules.
         first_rows: int64 [files], number in the whole input of each file's first row.
+        rules: The rules.
         written: The shard's files.
     """
-    scored, decisions = judged_shard.scored, judged_shard.decisions
-    offsets = scored.ordered.offsets
+    ordered, ruled, decisions = judged.ruled.ordered, judged.ruled, judged.decisions
     dropped = ~decisions.keep
-    lengths = np.diff(offsets)
-    user = np.repeat(np.arange(len(lengths)), lengths)
+    lengths = np.diff(ordered.offsets)
+    user = ordered.users
     after = lengths - np.bincount(user[dropped], minlength=len(lengths))
-    bins = np.minimum((scored.scores.noise_probability * HISTOGRAM_BINS).astype(int), HISTOGRAM_BINS - 1)
-    judged = scored.scores.scored
-    genuine = 1 - scored.scores.noise_probability.astype(np.float64)
-    file = np.searchsorted(first_rows, scored.ordered.rows, side="right") - 1
+    histogram, popularity, genuine = _count_scored(judged, item_counts)
+    file = np.searchsorted(first_rows, ordered.rows, side="right") - 1
+    found = [ruled.found_by(number) for number in range(len(rules.rules))]
     return Summary(
         reasons=decisions.count_reasons(),
         kept=int(decisions.keep.sum()),
         users=np.array([len(lengths), (after < lengths).sum(), (after == 0).sum()]),
-        histogram=np.stack(
-            [np.bincount(bins[judged & rows], minlength=HISTOGRAM_BINS) for rows in (~dropped, dropped)]
-        ),
-        popularity=np.stack([np.bincount(bucket, minlength=buckets), np.bincount(bucket[dropped], minlength=buckets)]),
-        genuine=np.stack(
-            [
-                np.bincount(bucket, genuine, minlength=buckets),
-                np.bincount(bucket[dropped], genuine[dropped], minlength=buckets),
-            ]
-        ),
+        histogram=histogram,
+        popularity=popularity,
+        genuine=genuine,
         lengths=np.stack([_length_histogram(lengths), _length_histogram(after)]),
-        seconds=scored.seconds,
-        examples=choose_examples(judged_shard, columns),
+        seconds=judged.seconds,
+        examples=choose_examples(judged, columns),
         files=np.stack([np.bincount(file[rows], minlength=len(first_rows)) for rows in (~dropped, dropped)]),
-        checksum=row_checksum(pa.array(scored.ordered.rows)),
+        checksum=row_checksum(pa.array(ordered.rows)),
         written=written,
+        found=np.array([[int(rows.sum()), len(np.unique(user[rows]))] for rows in found]).T.reshape(2, len(found)),
+        standing_out=stands_out(users, STANDING_OUT),
     )
+
+
+def _count_scored(judged: JudgedShard, item_counts: ItemCounts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns `histogram`, `popularity` and `genuine` of a Summary. What a rule has taken is in none of them."""
+    ruled, buckets = judged.ruled, len(item_counts.edges)
+    dropped = ~judged.decisions.keep[ruled.open]
+    bucket = item_counts.bucket(ruled.ordered.item_ids)[ruled.ordered.items[ruled.open]]
+    popularity = np.stack([np.bincount(bucket, minlength=buckets), np.bincount(bucket[dropped], minlength=buckets)])
+    if judged.scores is None:
+        return np.zeros((2, HISTOGRAM_BINS), np.int64), popularity, np.zeros((2, buckets))
+    scores = judged.scores.at(ruled.open)
+    bins = np.minimum((scores.noise_probability * HISTOGRAM_BINS).astype(int), HISTOGRAM_BINS - 1)
+    histogram = [np.bincount(bins[scores.scored & rows], minlength=HISTOGRAM_BINS) for rows in (~dropped, dropped)]
+    genuine = 1 - scores.noise_probability.astype(np.float64)
+    expected = (
+        np.bincount(bucket, genuine, minlength=buckets),
+        np.bincount(bucket[dropped], genuine[dropped], minlength=buckets),
+    )
+    return np.stack(histogram), popularity, np.stack(expected)
 
 
 def merge_summaries(summaries: list[Summary]) -> Summary:
@@ -125,6 +147,11 @@ def merge_summaries(summaries: list[Summary]) -> Summary:
         files=np.sum([s.files for s in summaries], axis=0),
         checksum=sum(s.checksum for s in summaries) % 2**64,
         written=[file for s in summaries for file in s.written],
+        found=np.sum([s.found for s in summaries], axis=0),
+        standing_out=sorted(
+            (user for s in summaries for user in s.standing_out),
+            key=lambda user: (-user["interactions"], str(user["user_id"])),
+        )[:STANDING_OUT],
     )
 
 

@@ -27,7 +27,7 @@ from iadsr.transforms.items.embedding_files import write_embeddings
 from iadsr.transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable
 from iadsr.transforms.read.log_source import LogSource
 
-TIMEOUT = 240
+TIMEOUT = 600
 USERS = 800
 """Of the log with noise: enough to know what noise scores."""
 

@@ -1,0 +1,64 @@
+"""The rule `duplicate`: the same event again, as at-least-once delivery and repeated imports write it."""
+
+import dataclasses
+from typing import ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from ..read.clock import Clock
+from .rule import Rule, RuleInput, shows_seconds
+
+
+@dataclasses.dataclass(frozen=True)
+class Duplicates(Rule):
+    """Takes each repetition of the same user, item and time, and of the same event id. The first row stays."""
+
+    code: ClassVar[str] = "duplicate"
+    mode: Literal["auto", "drop", "count"] = "auto"
+    """`auto` drops if the clock shows seconds. In a coarser one, two equal rows may well be two events, such as two
+    lines of one invoice."""
+    event_column: str | None = None
+    """Column of event ids. Two rows of a user with the same id are one event, whatever else they hold."""
+
+    def takes(self, clock: Clock) -> bool:
+        """See `Rule`."""
+        return self.mode == "drop" or (self.mode == "auto" and (self.event_column is not None or shows_seconds(clock)))
+
+    def find(self, shard: RuleInput) -> np.ndarray:
+        """See `Rule`."""
+        found = np.zeros(len(shard.rows), bool)
+        # With a coarse clock, the event ids alone say what is certain.
+        if self.event_column is None or self.mode != "auto" or shows_seconds(shard.clock):
+            found |= _same_moment(shard)
+        if self.event_column is not None:
+            found |= _same_event(shard, self.event_column)
+        return shard.spread(found)
+
+
+def _same_moment(shard: RuleInput) -> np.ndarray:
+    """Returns which open interactions have user, time and item of an earlier one, bool [n]."""
+    users, time, items = shard.users, shard.time, shard.items
+    found = np.zeros(len(items), bool)
+    tied = (users[1:] == users[:-1]) & (time[1:] == time[:-1])
+    rows = np.flatnonzero(np.append(tied, False) | np.append(False, tied))
+    moment = np.cumsum(~np.append(False, tied))[rows]
+    # Within a moment, another column may have decided the order, so equal items need not be neighbours.
+    order = np.lexsort((rows, items[rows], moment))
+    again = (np.diff(moment[order], prepend=-1) == 0) & (np.diff(items[rows][order], prepend=-1) == 0)
+    found[rows[order[again]]] = True
+    return found
+
+
+def _same_event(shard: RuleInput, column: str) -> np.ndarray:
+    """Returns which open interactions have user and event id of an earlier one, bool [n]."""
+    encoded = shard.column(column)
+    if not pa.types.is_dictionary(encoded.type):
+        encoded = encoded.dictionary_encode()
+    event = encoded.indices.fill_null(-1).to_numpy().astype(np.int64)
+    key = shard.users * (len(encoded.dictionary) + 1) + event
+    order = np.argsort(key, kind="stable")
+    again = (np.diff(key[order], prepend=-1) == 0) & (event[order] >= 0)
+    found = np.zeros(len(key), bool)
+    found[order[again]] = True
+    return found

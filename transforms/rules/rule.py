@@ -1,0 +1,114 @@
+"""What a rule is: a name, its parameters, and a pure function over the interactions of one shard."""
+
+import dataclasses
+from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..contract.columns import InteractionColumns
+from ..read.clock import Clock
+from ..read.ordering import OrderedShard
+
+
+@dataclasses.dataclass(frozen=True)
+class RuleInput:
+    """The interactions of one shard, as a rule sees them."""
+
+    ordered: OrderedShard
+    """All interactions, users together and in time order."""
+    columns: InteractionColumns
+    """Names of the log's columns."""
+    clock: Clock
+    """What the times of the whole log mean."""
+    open: np.ndarray
+    """bool [rows]; false for interactions that an earlier rule has taken."""
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """The open interactions, int64 [n], in order."""
+        return np.flatnonzero(self.open)
+
+    @cached_property
+    def users(self) -> np.ndarray:
+        """The user of each open interaction, int64 [n], ascending."""
+        return self._select(self.ordered.users)
+
+    @cached_property
+    def items(self) -> np.ndarray:
+        """The item of each open interaction, int32 [n], as an index into the shard's items."""
+        return self._select(self.ordered.items)
+
+    @cached_property
+    def time(self) -> np.ndarray:
+        """The time of each open interaction, int64 [n], in the unit of the log."""
+        return self._select(self.ordered.time)
+
+    @cached_property
+    def seconds(self) -> np.ndarray:
+        """Seconds of each open interaction since the first time of the log, float64 [n]."""
+        return self.clock.seconds(self.time)
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """int64 [users + 1]; user u has the open interactions offsets[u] to offsets[u + 1]."""
+        return np.append(0, np.cumsum(self.open))[self.ordered.offsets]
+
+    def _select(self, values: np.ndarray) -> np.ndarray:
+        return values if len(self.rows) == len(values) else values[self.rows]
+
+    def column(self, name: str) -> pa.Array:
+        """Returns a column of the open interactions, [n]."""
+        column = self.ordered.table[name]
+        return (column.take(pa.array(self.rows)) if len(self.rows) < len(self.open) else column).combine_chunks()
+
+    def spread(self, found: np.ndarray) -> np.ndarray:
+        """Returns a mark of open interactions, bool [n], as a mark of all interactions, bool [rows]."""
+        marked = np.zeros(len(self.open), bool)
+        marked[self.rows] = found
+        return marked
+
+    def spread_users(self, found: np.ndarray) -> np.ndarray:
+        """Returns a mark of users, bool [users], as a mark of their open interactions, bool [rows]."""
+        return self.spread(found[self.users])
+
+
+def shows_seconds(clock: Clock) -> bool:
+    """Whether a log's times are known to the second or finer."""
+    return clock.resolution is not None and clock.resolution <= 1
+
+
+class Rule(ABC):
+    """A rule. Its fields are its parameters."""
+
+    code: ClassVar[str]
+    """Name of the rule, and code of the reason in `models.core.reasons` that an interaction gets."""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters as the manifest records them."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.repr}
+
+    @abstractmethod
+    def takes(self, clock: Clock) -> bool:
+        """Whether the rule drops what it finds in a log with this clock. Otherwise it only counts and tells."""
+
+    @abstractmethod
+    def find(self, shard: RuleInput) -> np.ndarray:
+        """Returns which interactions the rule is about, bool [rows]. It never finds one that is not open."""
+
+
+def occurs_in(values: pa.Array, wanted: tuple[str, ...]) -> np.ndarray:
+    """Returns which values are among the wanted ones, bool [n]; numbers are compared by value, null is never wanted."""
+    if pa.types.is_boolean(values.type):
+        values = values.cast(pa.string())
+        wanted = tuple(text.lower() for text in wanted)
+    value_set = pa.array(wanted, pa.string())
+    if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+        return np.isin(
+            values.cast(pa.float64()).to_numpy(zero_copy_only=False), value_set.cast(pa.float64()).to_numpy()
+        )
+    return pc.is_in(values.cast(pa.string()), value_set=value_set, skip_nulls=True).to_numpy(zero_copy_only=False)

@@ -1,0 +1,121 @@
+"""A shard in order with what the rules have found in it, and the file in which it waits for the rest of the log."""
+
+import dataclasses
+from collections.abc import Iterable
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+
+from ..contract.columns import INTERNAL_PREFIX, ROW, TIME, InteractionColumns
+from ..read.clock import Clock
+from ..read.ordering import OrderedShard
+from .rule import RuleInput
+from .rule_set import RuleSet
+from .shared_lists import list_fingerprints
+
+_ITEM, _USER, _TAKEN, _COUNTED = (f"{INTERNAL_PREFIX}{name}" for name in ("item", "user", "taken", "counted"))
+_INTERNAL = (_ITEM, _USER, ROW, TIME, _TAKEN, _COUNTED)
+
+_NO_RULE = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class RuledShard:
+    """The interactions of a shard, and what the rules have found among them."""
+
+    ordered: OrderedShard
+    """All interactions in order."""
+    taken: np.ndarray
+    """int8 [rows]; number of the rule that takes the interaction, -1 if none does."""
+    counted: np.ndarray
+    """uint16 [rows]; bit n is set if rule n is about the interaction, and only counts."""
+
+    @classmethod
+    def untouched(cls, ordered: OrderedShard) -> "RuledShard":
+        """Returns a shard on which no rule has been applied."""
+        return cls(ordered, np.full(len(ordered.items), _NO_RULE, np.int8), np.zeros(len(ordered.items), np.uint16))
+
+    @cached_property
+    def open(self) -> np.ndarray:
+        """Bool [rows]; whether no rule has taken the interaction."""
+        return self.taken == _NO_RULE
+
+    @cached_property
+    def open_offsets(self) -> np.ndarray:
+        """int64 [users + 1]; user u has the open interactions offsets[u] to offsets[u + 1]."""
+        return np.append(0, np.cumsum(self.open))[self.ordered.offsets]
+
+    def restricted(self) -> OrderedShard:
+        """Returns the open interactions alone. Users and items without any are left out."""
+        if self.open.all():
+            return self.ordered
+        ordered, rows = self.ordered, np.flatnonzero(self.open)
+        lengths = np.diff(self.open_offsets)
+        occurs = np.bincount(ordered.items[rows], minlength=len(ordered.item_ids)) > 0
+        return OrderedShard(
+            ordered.table.take(pa.array(rows)),
+            np.append(0, np.cumsum(lengths[lengths > 0])),
+            ordered.item_ids.filter(pa.array(occurs)),
+            (np.cumsum(occurs) - 1)[ordered.items[rows]].astype(ordered.items.dtype),
+            ordered.rows[rows],
+            ordered.time[rows],
+        )
+
+    def found_by(self, number: int) -> np.ndarray:
+        """Returns which interactions rule `number` is about, whether it takes them or counts them, bool [rows]."""
+        return (self.taken == number) | (self.counted & np.uint16(1 << number)).astype(bool)
+
+
+def apply_rules(
+    shard: RuledShard, rules: RuleSet, numbers: Iterable[int], columns: InteractionColumns, clock: Clock
+) -> RuledShard:
+    """Applies some of the rules to a shard, one after the other.
+
+    Args:
+        shard: The shard, with what earlier rules have found.
+        rules: All rules.
+        numbers: Which of them to apply, in ascending order.
+        columns: Names of the log's columns.
+        clock: Of the whole log.
+    """
+    taken, counted = shard.taken, shard.counted
+    view = RuleInput(shard.ordered, columns, clock, shard.open)
+    for number in numbers:
+        rule = rules.rules[number]
+        found = rule.find(view)
+        if not found.any():
+            continue
+        if rule.takes(clock):
+            taken = np.where(found, np.int8(number), taken)
+            view = RuleInput(shard.ordered, columns, clock, taken == _NO_RULE)
+        else:
+            counted = counted | (found.astype(np.uint16) << np.uint16(number))
+    return RuledShard(shard.ordered, taken, counted)
+
+
+def long_lists(shard: RuledShard, columns: InteractionColumns, clock: Clock) -> np.ndarray:
+    """Returns a fingerprint for each user with a long list, see `shared_lists`, uint64 [k]."""
+    return list_fingerprints(RuleInput(shard.ordered, columns, clock, shard.open))[1]
+
+
+def ruled_shard_to_table(shard: RuledShard) -> pa.Table:
+    """Returns a shard as one table, for `ruled_shard_from_table`."""
+    ordered = shard.ordered
+    items = pa.DictionaryArray.from_arrays(pa.array(ordered.items), ordered.item_ids)
+    table = ordered.table
+    internal = (items, ordered.users.astype(np.int32), ordered.rows, ordered.time, shard.taken, shard.counted)
+    for name, values in zip(_INTERNAL, internal, strict=True):
+        table = table.append_column(name, values if isinstance(values, pa.Array) else pa.array(values))
+    return table
+
+
+def ruled_shard_from_table(table: pa.Table) -> RuledShard:
+    """Returns the shard that `ruled_shard_to_table` turned into a table. More columns of the table stay in it."""
+    column = {name: table[name].combine_chunks() for name in _INTERNAL}
+    values = {name: array.to_numpy() for name, array in column.items() if name != _ITEM}
+    offsets = np.append(0, np.cumsum(np.bincount(values[_USER]))).astype(np.int64)
+    items = column[_ITEM]
+    data = table.drop_columns(list(_INTERNAL))
+    ordered = OrderedShard(data, offsets, items.dictionary, items.indices.to_numpy(), values[ROW], values[TIME])
+    return RuledShard(ordered, values[_TAKEN], values[_COUNTED])
