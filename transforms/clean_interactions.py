@@ -34,6 +34,7 @@ from .judge.tally import tally_shard
 from .read.clock import Clock, TimeFacts, merge_facts, time_facts
 from .read.input_plan import MIN_SHARDS
 from .read.ordering import order_interactions
+from .read.read_splits import conform
 from .read.time_checks import refuse_wrong_order
 from .read.validation import Validated, validate
 from .rules.rule_log import RuleLog, count_open_items, rule_whole_log
@@ -263,9 +264,10 @@ def _plain_schema(schema: pa.Schema, columns: InteractionColumns) -> pa.Schema:
 def _prepare(table: pa.Table, columns: InteractionColumns, schema: pa.Schema) -> Validated:
     """Validates a table. Instead of a number, each valid row gets the hash of its content."""
     try:
-        if sorted(table.column_names) != sorted(schema.names):
+        if sorted(filter(columns.reads, table.column_names)) != sorted(schema.names):
             raise ValueError(f"columns {', '.join(table.column_names)}")
-        table = table.select(schema.names).cast(schema)
+        conformed = [conform(table[field.name], field.name, field.type, columns) for field in schema]
+        table = pa.table(conformed, names=schema.names)
     except (ValueError, pa.ArrowException) as error:
         # Not the whole message of Arrow, which quotes the value: it may be a user's id.
         found = str(error) if not isinstance(error, pa.ArrowException) else ", ".join(map(str, table.schema))

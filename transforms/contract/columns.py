@@ -62,6 +62,14 @@ class InteractionColumns:
         panel=COLUMNS,
         metavar="ZONE",
     )
+    carried: tuple[str, ...] | None = option(
+        None,
+        name="columns",
+        help="Comma-separated other columns to carry through, or those to leave out, each with a minus: "
+        "--columns=-tags,-geo. Without it: all.",
+        panel=COLUMNS,
+        metavar="NAMES",
+    )
     reject_users: tuple[str, ...] | None = option(
         None,
         help="Comma-separated users whose rows are rejected. nobody: ids that stand for no one, such as nan, None, -1, "
@@ -77,6 +85,14 @@ class InteractionColumns:
             check_format(self.timestamp_format)
         if self.timezone is not None:
             check_timezone(self.timezone)
+        if self.carried and len({name.startswith("-") for name in self.carried}) > 1:
+            raise UsageError(
+                "--columns names columns to carry and columns to leave out",
+                code="OPTION-CARRIED",
+                found=", ".join(self.carried),
+                expected="all with a minus, or none",
+                fix="name either those to carry or those to leave out",
+            )
         doubled = sorted({name for name in self.required if self.required.count(name) > 1})
         if doubled:
             raise UsageError(
@@ -87,6 +103,20 @@ class InteractionColumns:
                 expected="a different column for each role",
                 fix="correct --user-column, --item-column, --timestamp-column or --position-column",
             )
+
+    @property
+    def keeps_only(self) -> bool:
+        """Whether only the columns that are named are carried."""
+        return self.carried is not None and not any(name.startswith("-") for name in self.carried)
+
+    @property
+    def named_carried(self) -> tuple[str, ...]:
+        """The columns that --columns names, to carry or to leave out."""
+        return tuple(name.removeprefix("-") if not self.keeps_only else name for name in self.carried or ())
+
+    def reads(self, name: str) -> bool:
+        """Whether a column is read. What is not read is as if the files did not have it."""
+        return self.carried is None or name in self.required or (name in self.named_carried) == self.keeps_only
 
     @property
     def required(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from ...models.core.errors import InputError
 from ..contract.columns import InteractionColumns
-from ..contract.schemas import check_file_schema, find_minority_schemas, unify_schemas
+from ..contract.schemas import check_file_schema, describe_schemas, find_minority_schemas, unify_schemas
 from ..contract.sharding import Sharding
 from ..files.listing import match_files
 from ..files.storage import FileInfo
@@ -90,6 +90,8 @@ class InputPlan:
     """The files that are read, as they were when the plan was made."""
     skipped: tuple[SkippedFile, ...] = ()
     """The files that are left out."""
+    notes: tuple[str, ...] = ()
+    """What looks wrong or may surprise but can be read, in sentences for the user."""
 
     @property
     def rows(self) -> int:
@@ -140,7 +142,7 @@ def plan_input(log: LogSource) -> InputPlan:
     if log.on_bad_file == "skip":
         rows = {footer.info.path: footer.rows for footer in footers}
         schemas = {footer.info.path: footer.schema for footer in footers if footer.schema is not None}
-        minority = find_minority_schemas(schemas, rows)
+        minority = find_minority_schemas(schemas, rows, log.columns)
         bad = [footer for footer in footers if footer.info.path in minority]
         skipped += [SkippedFile(f.info.path, f.info.size, f.rows, "LOG-MIXED", minority[f.info.path]) for f in bad]
         footers = [footer for footer in footers if footer.info.path not in minority]
@@ -164,7 +166,9 @@ def plan_input(log: LogSource) -> InputPlan:
     schemas = {footer.info.path: footer.schema for footer in footers if footer.schema is not None}
     infos = tuple(footer.info for footer in footers)
     skipped.sort(key=lambda file: file.path)
-    return InputPlan(tuple(splits), unify_schemas(schemas), rows_by_file, total_bytes, infos, tuple(skipped))
+    schema = unify_schemas(schemas, log.columns)
+    notes = tuple(describe_schemas(schemas, log.columns))
+    return InputPlan(tuple(splits), schema, rows_by_file, total_bytes, infos, tuple(skipped), notes=notes)
 
 
 @dataclass(frozen=True)

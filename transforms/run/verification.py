@@ -22,7 +22,9 @@ from ..contract.output_schemas import REJECTED_SCHEMA, USER_FIELDS, added_fields
 from ..contract.schemas import check_file_schema
 from ..files.storage import FileInfo, is_unchanged, join, list_names
 from ..files.tables import describe_file, open_parquet
+from ..read.ids import read_ids
 from ..read.ordering import order_interactions
+from ..read.read_splits import conform
 from ..read.timestamps import parse_time
 from .manifest import InputFile, Manifest, RowCounts, incomplete_manifest, read_manifest
 
@@ -315,7 +317,10 @@ def _read_ids(
     names = columns.required[:3]
     try:
         read = parquet.read_row_group(group, columns=list(names))
-        return pa.table({name: read[name].cast(schema.field(name).type) for name in names})
+        conformed = {name: conform(read[name], name, schema.field(name).type, columns) for name in names}
+        for name in (columns.user, columns.item):
+            conformed[name] = read_ids(conformed[name], name).values.cast(schema.field(name).type)
+        return pa.table(conformed)
     # The file may be anything, so its parser may raise anything.
     except Exception as error:
         raise InputError(
