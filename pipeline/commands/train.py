@@ -142,7 +142,7 @@ def _without_taken(
             expected="interactions to train on",
             fix="change the rules' options",
         )
-    return ruled.restricted(), found
+    return ruled.evidence_alone(), found
 
 
 def _train(
