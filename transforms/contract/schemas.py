@@ -103,8 +103,8 @@ def refuse_taken_names(names: list[str], added: AddedColumns, path: str, *, scor
             code="LOG-ADDED",
             found=f"columns {', '.join(names)}",
             expected="names that differ in more than upper and lower case",
-            fix="if this is the output of an earlier run, clean the original log; otherwise give the added columns other "
-            "names: --added-prefix iadsr_, or one by one --added-names "
+            fix="if this is the output of an earlier run, clean the original log; otherwise give the added "
+            "columns other names: --added-prefix iadsr_, or one by one --added-names "
             + ",".join(f"{column}=iadsr_{column}" for column in taken),
         )
 
