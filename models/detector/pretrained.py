@@ -107,7 +107,7 @@ class Pretrained:
         ]
         if broken:
             raise ArtifactError(
-                f"{path} holds weights that cannot be computed with",
+                f"{path} holds weights that are not usable numbers",
                 code="MODEL-VALUES",
                 found=", ".join(broken[:3]),
                 expected="finite values, and deviations above 0",

@@ -12,6 +12,7 @@ from ...models.core.errors import IadsrError
 from ...models.encoders.coverage import Coverage
 from ...models.encoders.load_encoder import load_encoder
 from ...models.encoders.text_encoder import TextEncoder
+from ...transforms.files.found_files import SkippedFile
 from ...transforms.files.storage import TEMPORARY_PREFIX, delete, join, list_names
 from ...transforms.items.embedding_files import PART_NAME, read_embeddings, read_kind, write_embeddings
 from ...transforms.items.embedding_notes import EmbeddingNotes
@@ -64,6 +65,10 @@ class EmbedSummary(Result):
     """Fingerprint of the embeddings."""
     replaced: str | None
     """Why vectors that were in the output directory could not be used again; None if there were none or they could."""
+    skipped: tuple[SkippedFile, ...]
+    """Files of the catalogue that are left out because they are not Parquet."""
+    reading: tuple[str, ...]
+    """What looks wrong or may surprise in how the files of the catalogue were found."""
     notes: EmbeddingNotes
     """What was left out of the catalogue or changed in it, and how well the encoder knows its language."""
 
@@ -132,6 +137,8 @@ def _embed_and_write(output: str, catalogue: ItemTexts, encoder: TextEncoder, ta
         metadata=metadata,
         fingerprint=fingerprint(table),
         replaced=replaced,
+        skipped=catalogue.skipped,
+        reading=catalogue.reading,
         notes=notes,
     )
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..contract.hashing import hash_values
-from ..files.listing import match_files
+from ..files.found_files import find_files
 from ..files.storage import delete, join, list_names, translating_read_errors, write_atomically
 from ..files.symbolic_links import refuse_links
 from ..files.tables import open_parquet
@@ -164,12 +164,47 @@ def read_embeddings(path: str, *, kind: EmbeddingKind = "semantic") -> Embedding
         )
 
 
+class _OneOpenFile:
+    """Keeps one file of a table open: the one that was read last. A table may have more files than may be open."""
+
+    def __init__(self):
+        self._path, self._stack = "", ExitStack()
+
+    def get(self, path: str) -> pq.ParquetFile:
+        """Opens a file, if it is not open, and closes the one before."""
+        if path != self._path:
+            self.close()
+            self._file = self._stack.enter_context(open_parquet(path))
+            self._path = path
+        return self._file
+
+    def close(self) -> None:
+        self._path = ""
+        self._stack.close()
+
+
+class _File:
+    """A Parquet file that is opened when row groups of it are read. Its footer is there from the start."""
+
+    def __init__(self, path: str, opened: _OneOpenFile):
+        file = opened.get(path)
+        self.metadata, self.schema_arrow, self.num_row_groups = file.metadata, file.schema_arrow, file.num_row_groups
+        self._path, self._opened = path, opened
+
+    def read_row_group(self, number: int, columns: list[str]) -> pa.Table:
+        """Reads columns of one row group."""
+        return self._opened.get(self._path).read_row_group(number, columns=columns)
+
+
 @contextmanager
-def _open_files(path: str) -> Iterator[list[tuple[str, pq.ParquetFile]]]:
-    """Opens all files of a table, as pairs of path and file, for as long as the block runs."""
+def _open_files(path: str) -> Iterator[list[tuple[str, Any]]]:
+    """Gives all files of a table, as pairs of path and file (see `_File`), for as long as the block runs."""
     refuse_links(path)
-    with ExitStack() as stack:
-        yield [(info.path, stack.enter_context(open_parquet(info.path))) for info in match_files(path)]
+    opened = _OneOpenFile()
+    try:
+        yield [(info.path, _File(info.path, opened)) for info in find_files(path).files]
+    finally:
+        opened.close()
 
 
 def read_metadata(path: str, *, kind: EmbeddingKind = "semantic") -> tuple[EmbeddingMetadata, pa.DataType]:
@@ -249,7 +284,7 @@ def read_notes(path: str) -> EmbeddingNotes:
     Raises:
         InputError: There is no such file, or it cannot be read.
     """
-    with open_parquet(match_files(path)[0].path) as file:
+    with open_parquet(find_files(path).files[0].path) as file:
         text = (file.schema_arrow.metadata or {}).get(METADATA_KEY, b"{}")
     with translating_read_errors(path):
         values = json.loads(text)

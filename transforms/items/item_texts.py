@@ -8,7 +8,7 @@ import functools
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ...models.core.errors import IadsrError, InputError
-from ..files.listing import match_files
+from ..files.found_files import FoundFiles, SkippedFile, find_files
+from ..files.partitions import Partitions, add_partitions
 from ..files.tables import open_parquet
 from .item_ids import usable_item_ids
 from .plain_text import plain_texts
@@ -62,6 +63,10 @@ class ItemTexts:
     """How many of the rows left out have another text than the item's first row."""
     notes: CatalogueNotes
     """What was left out or changed."""
+    skipped: tuple[SkippedFile, ...] = ()
+    """Files that are left out because they are not Parquet."""
+    reading: tuple[str, ...] = ()
+    """What looks wrong or may surprise in how the files were found, in sentences."""
 
 
 class _File(NamedTuple):
@@ -70,7 +75,9 @@ class _File(NamedTuple):
     path: str
     """Where it is."""
     schema: pa.Schema
-    """Its columns."""
+    """Its columns, and those in the names of its folders."""
+    partitions: Partitions
+    """The values of the latter."""
 
 
 def read_item_texts(
@@ -95,7 +102,8 @@ def read_item_texts(
         InputError: A column is missing or has an unusable type, no row has an id, or no item has text. Also if so many
             rows repeat an item with another text that this must be an interaction log.
     """
-    files, rows = _list_files(path)
+    found = find_files(path)
+    files, rows = _read_footers(found)
     chosen = TextColumns(text_columns, {}, ()) if text_columns is not None else None
     if chosen is None and files:
         chosen = _choose(files, item_column, path)
@@ -140,16 +148,21 @@ def read_item_texts(
             fix="name the columns that hold text with --text-columns",
         )
     notes = CatalogueNotes(chosen.not_text, chosen.others, dict(left_out), not_utf8, with_html)
-    return _keep_first_rows(path, all_ids, all_texts, chosen.chosen, notes)
+    items = _keep_first_rows(path, all_ids, all_texts, chosen.chosen, notes)
+    return replace(items, skipped=found.left_out, reading=found.notes)
 
 
-def _list_files(path: str) -> tuple[list[_File], int]:
+def _read_footers(found: FoundFiles) -> tuple[list[_File], int]:
     """Returns the files that have rows, and how many rows these are. A file without rows need not have columns."""
     files, rows = [], 0
-    for info in match_files(path):
+    for info in found.files:
         with open_parquet(info.path) as file:
             if file.metadata.num_rows:
-                files.append(_File(info.path, file.schema_arrow))
+                schema = file.schema_arrow
+                partitions = tuple(pair for pair in info.partitions if pair[0] not in schema.names)
+                for name, _ in partitions:
+                    schema = schema.append(found.partitions.field(name))
+                files.append(_File(info.path, schema, partitions))
                 rows += file.metadata.num_rows
     return files, rows
 
@@ -220,8 +233,9 @@ def _choose(files: list[_File], item_column: str, path: str) -> TextColumns:
 
 def _sample(parquet: pq.ParquetFile, file: _File, name: str, enough: int) -> list[str]:
     """Returns the first values of a column in one file, in all its spellings."""
-    values: list[str] = []
+    values = [value for column, value in file.partitions if column == name and value is not None]
     columns = [found for found in _spellings(file.schema, name) if holds_text(file.schema.field(found).type)]
+    columns = [column for column in columns if column not in dict(file.partitions)]
     with _reading(file.path):
         for batch in parquet.iter_batches(_BATCH_ROWS, columns=columns) if columns else ():
             for column in batch.columns:
@@ -253,8 +267,11 @@ def _read(file: _File, item_column: str, text_columns: tuple[str, ...]) -> pa.Ta
     """Reads the ids, as the column `item_id`, and each text column in all its spellings."""
     names = [_item_column(file.schema, item_column) or item_column]
     names += [found for name in text_columns for found in _spellings(file.schema, name)]
+    names = list(dict.fromkeys(names))
     with open_parquet(file.path) as parquet, _reading(file.path):
-        table = parquet.read(columns=list(dict.fromkeys(names)))
+        table = parquet.read(columns=[name for name in names if name not in dict(file.partitions)])
+        table = add_partitions(table, file.partitions, file.schema.remove_metadata())
+        table = table.select(names) if file.partitions else table
         for column in table.columns:
             try:
                 column.validate(full=True)

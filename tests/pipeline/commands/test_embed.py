@@ -122,7 +122,7 @@ def test_another_encoder_embeds_everything_again_and_says_so(options, encoded, t
     assert sorted(encoded) == ["gel", "soap"]
     assert summary.replaced is not None
     assert "tiny-bert" in summary.replaced
-    assert "were not used again" in describe_embedding(summary, options.output)
+    assert "could not be reused" in describe_embedding(summary, options.output)
     assert read_embeddings(options.output).metadata.encoder == "tiny-llama"
 
 

@@ -193,3 +193,15 @@ def test_a_catalogue_in_many_small_files(write, tmp_path):
     items = read_item_texts(str(tmp_path))
     assert len(items.item_ids) == 1100
     assert items.texts[-1].as_py() == "title 1099"
+
+
+def test_columns_in_the_names_of_folders_are_columns_of_the_catalogue(tmp_path):
+    for item, category in (("a", "red shoes"), ("b", "__HIVE_DEFAULT_PARTITION__")):
+        folder = tmp_path / f"item_id={item}" / f"category={category}"
+        folder.mkdir(parents=True)
+        pq.write_table(pa.table({"title": [f"model {item}"], "price": [1]}), folder / "part-0")
+    (tmp_path / "notes.txt").write_text("text")
+    catalogue = read_item_texts(str(tmp_path))
+    assert catalogue.item_ids.to_pylist() == ["a", "b"]
+    assert catalogue.texts.to_pylist() == ["model a, red shoes", "model b"]
+    assert [file.path for file in catalogue.skipped] == [str(tmp_path / "notes.txt")]
