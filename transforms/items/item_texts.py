@@ -300,7 +300,8 @@ def _reading(path: str) -> Iterator[None]:
 
 def _usable_ids(table: pa.Table, path: str, item_column: str, left_out: Counter[str]) -> tuple[pa.Array, pa.Array]:
     """Returns the usable ids [n], and which rows have one, bool [rows]. Counts the others by reason."""
-    ids, problems = usable_item_ids(table.column(0), file=path, name=item_column)
+    (place, *_) = table.schema.get_all_field_indices(_item_column(table.schema, item_column))
+    ids, problems = usable_item_ids(table.column(place), file=path, name=item_column)
     usable = np.ones(len(table), bool)
     for reason, rows in problems.items():
         left_out[reason] += int(rows.sum())
