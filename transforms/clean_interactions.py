@@ -36,6 +36,8 @@ from .judge.tally import tally_shard
 from .read.clock import Clock, TimeFacts, merge_facts, time_facts
 from .read.input_plan import MIN_SHARDS
 from .read.ordering import order_interactions
+from .read.read_splits import conform
+from .read.time_checks import refuse_wrong_order
 from .read.validation import Validated, validate
 from .rules.rule_log import RuleLog, count_open_items, rule_whole_log
 from .rules.rule_options import RuleOptions
@@ -100,8 +102,8 @@ def clean_table(
         added: Names of the columns that are added; None: those of `ADDED_FIELDS`.
 
     Raises:
-        InputError: A column is missing, doubled or of an unusable type, or has the name of an added one. Or a
-            rule cannot be applied.
+        InputError: A column is missing, doubled or of an unusable type, or has the name of an added one. Or the times
+            give no order, or a rule cannot be applied.
         ArtifactError: Item ids in the log and in the joined items have different types.
     """
     added = added or AddedColumns()
@@ -115,6 +117,7 @@ def clean_table(
         )
     rule_set = _make_rules(rules, columns, valid.schema)
     clock = Clock.of(time_facts(valid, columns))
+    refuse_wrong_order(clock, columns)
     ruled = rule_whole_log(order_interactions(valid, columns), rule_set, columns, clock)
     item_counts = ItemCounts.of(sort_counts(count_open_items(ruled)))
     scored = score_shard(0, ruled, columns, joined_items, model, MIN_SHARDS)
@@ -202,7 +205,7 @@ class CleanInteractions(beam.PTransform):
         prepared = tables | "Validate" >> prepare.with_outputs("rejected", "times", main="valid")
         # The same pipeline may run again, as templates do.
         discarded = input_or_inputs.pipeline | beam.Impulse() | "Discard shards" >> beam.Map(_discard, paths)
-        clock = discarded | "Read the clock" >> beam.Map(_read_clock, rules, AsList(prepared.times))
+        clock = discarded | "Read the clock" >> beam.Map(_read_clock, rules, self.columns, AsList(prepared.times))
         ruled = (
             prepared.valid
             | "Slice" >> SliceByUserShard(self.columns.user, sharding, shuffle, paths)
@@ -232,8 +235,9 @@ def _make_rules(options: RuleOptions | None, columns: InteractionColumns, schema
     return make_rules(options, columns.item, schema.field(columns.item).type)
 
 
-def _read_clock(_: bytes, rules: RuleSet, times: list[TimeFacts]) -> Clock:
+def _read_clock(_: bytes, rules: RuleSet, columns: InteractionColumns, times: list[TimeFacts]) -> Clock:
     clock = Clock.of(merge_facts(times))
+    refuse_wrong_order(clock, columns)
     rules.check_clock(clock)
     return clock
 
@@ -272,9 +276,10 @@ def _plain_schema(schema: pa.Schema, columns: InteractionColumns, added: AddedCo
 def _prepare(table: pa.Table, columns: InteractionColumns, schema: pa.Schema) -> Validated:
     """Validates a table. Instead of a number, each valid row gets the hash of its content."""
     try:
-        if sorted(table.column_names) != sorted(schema.names):
+        if sorted(filter(columns.reads, table.column_names)) != sorted(schema.names):
             raise ValueError(f"columns {', '.join(table.column_names)}")
-        table = table.select(schema.names).cast(schema)
+        conformed = [conform(table[field.name], field.name, field.type, columns) for field in schema]
+        table = pa.table(conformed, names=schema.names)
     except (ValueError, pa.ArrowException) as error:
         # Not the whole message of Arrow, which quotes the value: it may be a user's id.
         found = str(error) if not isinstance(error, pa.ArrowException) else ", ".join(map(str, table.schema))

@@ -109,6 +109,7 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
             notes=plan.notes,
             directory=_working_directory(plan),
             max_rejected=options.log.max_rejected,
+            columns=options.log.columns,
             report_users=options.report_users,
         )
         manifest = _run(options, beam_options, progress, plan, facts, rules, model, sharding, store)

@@ -1,6 +1,7 @@
 """The doctor command: checks the installation, and what a long run would read and need, before it starts."""
 
 import dataclasses
+import math
 import os
 import platform
 import shutil
@@ -22,9 +23,11 @@ from ...transforms.items.embedding_files import read_embeddings, read_notes
 from ...transforms.items.embedding_table import EmbeddingTable
 from ...transforms.items.item_texts import read_item_texts
 from ...transforms.judge.artifacts import ModelFacts, changed_vectors, check_embeddings, read_model_facts
+from ...transforms.read.clock import SUB_SECOND, Clock, merge_facts, time_facts
 from ...transforms.read.input_plan import InputPlan, plan_input
 from ...transforms.read.log_source import LogSource
 from ...transforms.read.read_splits import read_split
+from ...transforms.read.time_checks import describe_times, refuse_wrong_order
 from ...transforms.run.output_directory import locked
 from ..engines.runner import usable_cores
 from .command_options import DoctorOptions
@@ -42,6 +45,17 @@ SPLIT_FACTOR = 5
 DISK_FACTOR = 3
 """Bytes written per uncompressed byte of the log: slices, scored shards, and the result before it is compressed."""
 
+MAX_SPLITS = 32
+"""So many parts of a log are looked at for its times."""
+
+_RESOLUTIONS = {
+    86_400: "whole days",
+    3600: "whole hours",
+    60: "whole minutes",
+    1: "whole seconds",
+    SUB_SECOND: "finer than seconds",
+    None: "all odd",
+}
 _DECISION_BYTES = 64  # per row: what is added to each interaction
 
 
@@ -77,6 +91,8 @@ def examine(options: DoctorOptions, workers: int = 1) -> Iterator[Finding]:
     table: list[EmbeddingTable] = []
     if (log := options.log) is not None:
         yield from _check("Log", lambda: _log(log, options.added, plan, first_rows))
+        if plan:
+            yield from _check("Times", lambda: _times(log, plan[0]))
     if options.items is not None:
         items = options.items
         yield from _check("Catalogue", lambda: _catalogue(items, options))
@@ -153,6 +169,24 @@ def _log(log: LogSource, added: AddedColumns, out: list[InputPlan], first_rows: 
     taken = f"; clean needs --added-prefix, as it adds columns of the same names as the log's {own}" if own else ""
     read = f"{plan.rows:,} rows in {counted(len(plan.rows_by_file), 'file')}{skipped}, {types}{first}{taken}"
     return "\n".join([read, *(f"  note:     {note}" for note in plan.notes)])
+
+
+def _times(log: LogSource, plan: InputPlan) -> str:
+    """Looks at the times of the whole log, or of parts from all over it if it is large."""
+    schema = pa.schema([plan.schema.field(name) for name in log.columns.required])
+    step = math.ceil(len(plan.splits) / MAX_SPLITS)
+    facts = [
+        time_facts(read_split(split, log.columns, schema, log.on_bad_file).valid, log.columns)
+        for split in plan.splits[::step]
+    ]
+    clock = Clock.of(merge_facts(facts))
+    refuse_wrong_order(clock, log.columns)
+    if not clock.rows:
+        return "none that can be used"
+    unit = "unit not known" if clock.unit is None else f"in {clock.unit}, {_RESOLUTIONS[clock.resolution]}"
+    of = f" of {clock.rows:,} rows looked at" if step > 1 else ""
+    span = f"{clock.moment(clock.first)} to {clock.moment(clock.last)}{of}, {unit}"
+    return "\n".join([span, *(f"  note:     {note}" for note in describe_times(clock, log.columns))])
 
 
 def _catalogue(path: str, options: DoctorOptions) -> str:

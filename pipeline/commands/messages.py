@@ -129,6 +129,7 @@ def describe_cleaning(manifest: "Manifest | None", output: str) -> str:
             *manifest.notes,
             *_skipped(manifest.skipped_files, f"; see {MANIFEST}"),
             *_rejected(manifest.reasons.rejected, f"see {join(output, REJECTED)}"),
+            *manifest.times.notes,
             _place("Cleaned sequences", join(output, SEQUENCES)),
             _place("Every interaction", join(output, INTERACTIONS)),
             _place("Report", join(output, REPORT)),

@@ -27,6 +27,7 @@ from ...transforms.read.clock import Clock
 from ...transforms.read.input_plan import SkippedFile, plan_input
 from ...transforms.read.ordering import OrderedShard
 from ...transforms.read.read_log import read_log
+from ...transforms.read.time_checks import describe_times
 from ...transforms.rules.rule_log import rule_whole_log
 from ...transforms.rules.rule_set import RuleSet, check_rule_columns, make_rules
 from ...transforms.rules.rules_file import read_rules_file
@@ -125,7 +126,7 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
         dict(rejected),
         without_text,
         plan.skipped,
-        plan.notes,
+        (*plan.notes, *describe_times(clock, columns)),
         knows_noise,
         tuple(found),
     )

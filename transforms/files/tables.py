@@ -55,7 +55,10 @@ def _open_parquet(path: str, stack: ExitStack) -> pq.ParquetFile:
             source = stack.enter_context(_unpacked(path))
         else:
             source = path if is_local(path) else stack.enter_context(_closing(open_binary(path)))
-        parquet = stack.enter_context(pq.ParquetFile(source, page_checksum_verification=True))
+        # Nanoseconds, Arrow's default for INT96, do not hold the years before 1678 and after 2261.
+        parquet = stack.enter_context(
+            pq.ParquetFile(source, page_checksum_verification=True, coerce_int96_timestamp_unit="us")
+        )
         # A name or a time zone that is not UTF-8 must fail here, where the error names the file.
         _ = [(field.name, getattr(field.type, "tz", None)) for field in parquet.schema_arrow]
         footer = parquet.metadata

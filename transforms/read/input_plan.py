@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from ...models.core.errors import InputError
 from ..contract.columns import InteractionColumns
-from ..contract.schemas import check_file_schema, find_minority_schemas, unify_schemas
+from ..contract.schemas import check_file_schema, describe_schemas, find_minority_schemas, unify_schemas
 from ..contract.sharding import Sharding
 from ..files.found_files import FoundFiles, SkippedFile, find_files
 from ..files.partitions import Partitions
@@ -133,7 +133,7 @@ def plan_input(log: LogSource) -> InputPlan:
     if log.on_bad_file == "skip":
         rows = {footer.info.path: footer.rows for footer in footers}
         schemas = {footer.info.path: footer.schema for footer in footers if footer.schema is not None}
-        minority = find_minority_schemas(schemas, rows)
+        minority = find_minority_schemas(schemas, rows, log.columns)
         bad = [footer for footer in footers if footer.info.path in minority]
         skipped += [SkippedFile(f.info.path, f.info.size, f.rows, "LOG-MIXED", minority[f.info.path]) for f in bad]
         footers = [footer for footer in footers if footer.info.path not in minority]
@@ -159,13 +159,13 @@ def plan_input(log: LogSource) -> InputPlan:
     skipped.sort(key=lambda file: file.path)
     return InputPlan(
         tuple(splits),
-        unify_schemas(schemas),
+        unify_schemas(schemas, log.columns),
         rows_by_file,
         total_bytes,
         infos,
         tuple(skipped),
         found.tables,
-        (*found.notes, *_describe_partitions(footers, found)),
+        (*found.notes, *_describe_partitions(footers, found), *describe_schemas(schemas, log.columns)),
     )
 
 

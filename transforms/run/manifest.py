@@ -162,9 +162,11 @@ class Times:
     resolution_seconds: float | None
     """Almost all times are multiples of so many seconds. Null if they are only an order."""
     first: str
-    """The earliest time."""
+    """The earliest time. Values that mean no time do not count."""
     last: str
-    """The latest time."""
+    """The latest time, likewise."""
+    notes: tuple[str, ...]
+    """What is odd about the times, in sentences."""
 
 
 @dataclasses.dataclass(frozen=True)

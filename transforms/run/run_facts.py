@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..contract.columns import InteractionColumns
 from ..files.storage import FileInfo
 from ..files.table_formats import TableVersion
 from ..judge.policy import Policy
@@ -54,6 +55,8 @@ class RunFacts:
     """The working directory, if paths of the input are relative to it."""
     max_rejected: float = 1.0
     """The run stops if a larger share of the rows is rejected."""
+    columns: InteractionColumns = InteractionColumns()
+    """The names of the log's columns, and how they are read."""
     report_users: ReportUsers = "hashed"
     """How the report names the users in its examples."""
 

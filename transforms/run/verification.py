@@ -26,7 +26,9 @@ from ..contract.schemas import check_file_schema
 from ..files.partitions import add_partitions
 from ..files.storage import FileInfo, is_local, is_unchanged, join, list_names
 from ..files.tables import describe_file, open_parquet
+from ..read.ids import read_ids
 from ..read.ordering import order_interactions
+from ..read.read_splits import conform
 from ..read.timestamps import parse_time
 from .manifest import InputFile, Manifest, RowCounts, incomplete_manifest, read_manifest
 
@@ -82,7 +84,8 @@ def _check_manifest(output: str, manifest: Manifest) -> tuple[InteractionColumns
         The columns that it names: those of the log, and those that cleaning has added.
     """
     try:
-        columns = InteractionColumns(**manifest.options["columns"])
+        named = manifest.options["columns"]
+        columns = InteractionColumns(**{k: tuple(v) if isinstance(v, list) else v for k, v in named.items()})
         if not all(isinstance(name, str) for name in columns.required):
             raise TypeError("a column's name is no text")
         added = manifest.options["added_columns"]
@@ -227,7 +230,7 @@ def _check_schema(path: str, schema: pa.Schema, columns: InteractionColumns, add
 
 def _with_time(path: str, table: pa.Table, columns: InteractionColumns) -> pa.Table:
     """Checks that all required columns hold values, and appends the times as integers."""
-    time = parse_time(table[columns.timestamp])
+    time = parse_time(table[columns.timestamp], columns)
     for name, values in (*((name, table[name]) for name in columns.required), (columns.timestamp, time)):
         if values.null_count:
             raise _broken(path, f"column {name!r}", "null, or a value that is no time", "a value in each row")
@@ -354,7 +357,10 @@ def _read_ids(
     try:
         read = parquet.read_row_group(group, columns=[name for name in names if name not in file.partitions])
         read = add_partitions(read, tuple(file.partitions.items()), schema)
-        return pa.table({name: read[name].cast(schema.field(name).type) for name in names})
+        conformed = {name: conform(read[name], name, schema.field(name).type, columns) for name in names}
+        for name in (columns.user, columns.item):
+            conformed[name] = read_ids(conformed[name], name).values.cast(schema.field(name).type)
+        return pa.table(conformed)
     # The file may be anything, so its parser may raise anything.
     except Exception as error:
         raise InputError(
@@ -385,7 +391,7 @@ def _id_checksum(table: pa.Table, columns: InteractionColumns) -> int:
     if not len(table):
         return 0
     hashes = [hash_values(one_chunk(table[name])) for name in (columns.user, columns.item)]
-    hashes.append(hash_values(parse_time(table[columns.timestamp])))
+    hashes.append(hash_values(parse_time(table[columns.timestamp], columns)))
     mixed = sum(values * np.uint64(odd) for values, odd in zip(hashes, (1, 3, 5), strict=True))
     return int(hash_values(pa.array(np.asarray(mixed).view(np.int64))).sum())
 

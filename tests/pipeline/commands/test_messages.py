@@ -43,6 +43,7 @@ def manifest(**changes) -> Manifest:
         "noise_probability_histogram": {"edges": [0, 1], "kept": [900], "dropped": [100]},
         "popularity_buckets": [],
         "sequence_lengths": {"labels": [], "before": [], "after": []},
+        "times": {"first": "1", "last": "9", "unit": None, "resolution_seconds": None, "notes": []},
     }
     for key, change in changes.items():
         values[key] = {**values[key], **change} if isinstance(change, dict) else change

@@ -91,6 +91,7 @@ VALUES = {
     ],
     "noise_share": {"estimate": 0.0412, "lower": 0.03, "upper": 0.05, "unknown_because": None, "among_dropped": 0.7449},
     "sequence_lengths": {"labels": ["0", "1", "2", "3-4"], "before": [0, 3, 10, 22_350], "after": [3, 0, 20, 22_340]},
+    "times": {"first": "1", "last": "9", "unit": None, "resolution_seconds": None, "notes": []},
     "model": {
         "path": "models/beauty",
         "fingerprint": "ab" * 32,

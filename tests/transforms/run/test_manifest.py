@@ -181,6 +181,13 @@ TEXT = """\
       0,
       3
     ]
+  },
+  "times": {
+    "first": "2024-06-10T08:00:00Z",
+    "last": "2024-06-10T09:00:00Z",
+    "unit": "s",
+    "resolution_seconds": 1.0,
+    "notes": []
   }
 }"""
 
