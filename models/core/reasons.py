@@ -108,7 +108,7 @@ REASONS = (
         "kept",
         "Not judged: neither the model nor the item embeddings know the item.",
         badge="not judged: unknown item",
-        message="Kept unjudged, unknown to both embeddings and model",
+        message="Kept without a judgement, unknown to the embeddings and the model",
         judged=False,
     ),
     Reason(

@@ -124,7 +124,7 @@ def measure(
         treatments=_results(treatments, figures, held_out.training, options.seed),
         rejected=dict(rejected),
         skipped=plan.skipped,
-        notes=tuple(describe_times(clock, options.log.columns)),
+        notes=(*plan.notes, *describe_times(clock, options.log.columns)),
     )
 
 
@@ -155,7 +155,7 @@ def _what_forbids(path: Path) -> str | None:
     if path.is_symlink() or (path.exists() and not path.is_file()):
         return f"{path} is a link or a device"
     if not path.parent.is_dir():
-        return f"{path.parent} is no directory"
+        return f"{path.parent} is not a directory"
     with tempfile.TemporaryFile(dir=path.parent):
         return None
 

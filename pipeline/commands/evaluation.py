@@ -21,7 +21,7 @@ _MEANINGS = {
     DROPPED: "without what iadsr clean drops",
     WEIGHTED: "by the weights of iadsr clean, and without what weighs 0",
     ORACLE: "without exactly the inserted noise",
-    RANDOM: "without as many as weigh 0, whichever",
+    RANDOM: "without as many as weigh 0, chosen at random",
 }
 
 
@@ -68,7 +68,7 @@ class Evaluation(Result):
     skipped: tuple[SkippedFile, ...]
     """Files of the log that were left out."""
     notes: tuple[str, ...] = ()
-    """What is odd about the log's times, in sentences."""
+    """What looks wrong or may surprise in how the log was read."""
 
     def __str__(self) -> str:
         """Says how the recommender does on each treatment of the log, and whether cleaning helps."""
@@ -89,9 +89,7 @@ def describe_evaluation(evaluation: Evaluation) -> str:
     inserted = f", {evaluation.inserted:,} of them inserted noise" if evaluation.inserted else ""
     several = evaluation.seeds > 1
     over = (
-        f"users and {evaluation.seeds} trainings"
-        if several
-        else "users; how much trainings differ is not in them, with --seeds 3 it is"
+        f"users and {evaluation.seeds} trainings" if several else "users only; --seeds 3 adds how much trainings differ"
     )
     introduction = [
         f"{evaluation.recommender} trained on {evaluation.training_interactions:,} interactions{inserted}.",

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from ...models.core.errors import InputError
+from .added_columns import AddedColumns, is_cleaned
 from .arrow_types import id_type, is_time_type, plain_type
 from .columns import INTERNAL_PREFIX, InteractionColumns
-from .output_schemas import ADDED_FIELDS
 from .unified_types import unify_types
 
 
@@ -46,19 +46,19 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
                 expected=f"columns {', '.join(columns.required)}",
                 fix="name your columns with --user-column, --item-column, --timestamp-column, --position-column",
             )
-    taken = [field.name for field in ADDED_FIELDS if field.name in schema.names]
-    if taken:
+    if is_cleaned(schema.names):
         raise InputError(
-            f"{path} already has a column {taken[0]!r}, and cleaning would add it",
+            f"{path} is the output of an earlier run, not a log",
             code="LOG-CLEANED",
             found=f"columns {', '.join(schema.names)}",
-            fix="if this is the output of an earlier run, clean the original log instead; otherwise rename the column",
+            fix="name the original log, or leave out the columns that cleaning has added",
         )
     internal = [name for name in schema.names if name.startswith(INTERNAL_PREFIX)]
     if internal:
         raise InputError(
-            f"{path} has a column {internal[0]!r}",
+            f"{path} has a column with a reserved name",
             code="LOG-INTERNAL",
+            found=internal[0],
             expected=f"no column that starts with {INTERNAL_PREFIX}, because cleaning uses such names itself",
             fix="rename the column",
         )
@@ -88,6 +88,31 @@ def _in_unit(data_type: pa.DataType, unit: str) -> pa.DataType:
     if pa.types.is_timestamp(data_type):
         return pa.timestamp(unit, data_type.tz)
     return pa.int64() if pa.types.is_signed_integer(data_type) else data_type
+
+
+def refuse_taken_names(names: list[str], added: AddedColumns, path: str, *, scored: bool) -> None:
+    """Checks that no column of a log has the name of one that cleaning adds.
+
+    Args:
+        names: Names of all columns of the log that are carried through.
+        added: The names of the added columns.
+        path: The log, for messages.
+        scored: Whether a model scores the interactions. Fewer columns are added without one.
+
+    Raises:
+        InputError: A column has such a name, or one that differs only in case.
+    """
+    if taken := added.taken(names, scored=scored):
+        column, own = next(iter(taken.items()))
+        raise InputError(
+            f"{path} has a column {own!r}, and cleaning adds a column {added.written(scored=scored)[column]!r}",
+            code="LOG-ADDED",
+            found=f"columns {', '.join(names)}",
+            expected="names that differ in more than upper and lower case",
+            fix="if this is the output of an earlier run, clean the original log; otherwise give the added "
+            "columns other names: --added-prefix iadsr_, or one by one --added-names "
+            + ",".join(f"{column}=iadsr_{column}" for column in taken),
+        )
 
 
 def _check_type(schema: pa.Schema, name: str, path: str, usable: bool, expected: str) -> None:

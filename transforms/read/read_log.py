@@ -56,7 +56,7 @@ def read_log(log: LogSource, plan: InputPlan, also: tuple[str, ...] = ()) -> Who
             "No row of the log can be used",
             code="TRAIN-EMPTY",
             found=list_reasons(rejected),
-            fix="are the right columns named?",
+            fix="check that the right columns are named",
         )
     clock = Clock.of(merge_facts(times))
     refuse_wrong_order(clock, log.columns)

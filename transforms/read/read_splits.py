@@ -19,6 +19,7 @@ from ..contract import table_coder  # noqa: F401 (registers the coder of tables)
 from ..contract.arrow_types import id_type, one_chunk, plain_type
 from ..contract.columns import ROW, InteractionColumns
 from ..contract.hashing import hash_values
+from ..files.partitions import add_partitions
 from ..files.run_paths import RunPaths
 from ..files.storage import FileInfo, delete, exists, is_unchanged
 from ..files.tables import WrittenFile, open_parquet, write_table
@@ -119,7 +120,7 @@ def _read_row_groups(split: Split, row_groups: tuple[int, ...], schema: pa.Schem
         for column in table.columns:
             if pa.types.is_dictionary(column.type):
                 column.validate(full=True)  # finds indices that lie beyond the dictionary
-        return table
+        return add_partitions(table, split.partitions, schema)
     # The file may hold anything, so the parser may raise anything.
     except Exception as error:
         if not exists(split.path):

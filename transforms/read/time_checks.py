@@ -85,7 +85,7 @@ def describe_times(clock: Clock, columns: InteractionColumns) -> list[str]:
         )
     if facts.float32:
         told.append(f"{name} has been through float32 in {_counted(facts.float32)}: its times are minutes apart")
-    return told
+    return [f"{note}." for note in told]
 
 
 def _listed(names: list[str]) -> str:

@@ -110,6 +110,9 @@ def build_manifest(
         ),
         popularity_buckets=_describe_buckets(item_counts, summary, plan),
         sequence_lengths=_describe_lengths(summary),
+        tables=facts.tables,
+        notes=facts.notes,
+        directory=facts.directory,
     )
 
 
@@ -129,6 +132,7 @@ def _count_by_file(facts: RunFacts, counts: list[SplitCounts], summary: Summary)
             unreadable=unreadable[path],
             bytes=infos[path].size,
             changed_at=infos[path].updated,
+            partitions=dict(infos[path].partitions),
         )
         for (path, rows), kept, dropped in zip(facts.rows_by_file.items(), *summary.files.tolist(), strict=True)
     )

@@ -263,7 +263,7 @@ def test_tables_below_the_charts_hold_their_numbers(page):
 def test_the_share_of_noise_stands_at_the_top_with_its_interval(page):
     assert (
         "Noise in this log. Of the interactions that could be judged, 4.12% are estimated to be noise "
-        "(95% interval 3% to 5%). Of those dropped, 74% are expected to be."
+        "(95% interval 3% to 5%). Of those dropped, 74% are expected to be noise."
     ) in page.texts("p", "rule")
     unknown = {
         "estimate": None,

@@ -2,8 +2,16 @@ import pyarrow as pa
 import pytest
 
 from iadsr.models.core.errors import InputError
+from iadsr.transforms.contract.added_columns import AddedColumns
 from iadsr.transforms.contract.columns import InteractionColumns
-from iadsr.transforms.contract.schemas import check_file_schema, describe_schemas, find_minority_schemas, unify_schemas
+from iadsr.transforms.contract.output_schemas import ADDED_FIELDS
+from iadsr.transforms.contract.schemas import (
+    check_file_schema,
+    describe_schemas,
+    find_minority_schemas,
+    refuse_taken_names,
+    unify_schemas,
+)
 
 COLUMNS = InteractionColumns()
 GOOD = pa.schema([("user_id", pa.string()), ("item_id", pa.int64()), ("timestamp", pa.int64())])
@@ -23,8 +31,8 @@ def with_field(name: str, data_type: pa.DataType) -> pa.Schema:
         (with_field("user_id", pa.list_(pa.int64())), ["'user_id'", "list", "string or integer"]),
         (with_field("timestamp", pa.bool_()), ["'timestamp'", "bool", "number (any unit)"]),
         (GOOD.append(pa.field("user_id", pa.string())), ["two columns named 'user_id'"]),
-        (GOOD.append(pa.field("keep", pa.bool_())), ["'keep'", "earlier run"]),
-        (GOOD.append(pa.field("__iadsr_row", pa.int64())), ["'__iadsr_row'", "rename"]),
+        (pa.schema([*GOOD, *ADDED_FIELDS]), ["earlier run", "original log"]),
+        (GOOD.append(pa.field("__iadsr_row", pa.int64())), ["reserved name", "__iadsr_row", "rename"]),
     ],
 )
 def test_a_broken_contract_is_refused_with_file_column_found_and_expected(schema, words):
@@ -32,6 +40,16 @@ def test_a_broken_contract_is_refused_with_file_column_found_and_expected(schema
         check_file_schema(schema, COLUMNS, "log.parquet")
     for word in ["log.parquet", *words]:
         assert word in str(error.value)
+
+
+def test_a_log_may_have_columns_of_added_names_unless_it_is_to_be_cleaned_with_them():
+    names = check_file_schema(GOOD.append(pa.field("weight", pa.int8())), COLUMNS, "log").names
+    refuse_taken_names(names, AddedColumns(prefix="x_"), "log", scored=True)
+    with pytest.raises(InputError) as error:
+        refuse_taken_names([*names, "Keep"], AddedColumns(), "log", scored=True)
+    assert error.value.code == "LOG-ADDED"
+    assert error.value.what == "log has a column 'Keep', and cleaning adds a column 'keep'"
+    assert "--added-prefix iadsr_, or one by one --added-names keep=iadsr_keep,weight=iadsr_weight" in error.value.fix
 
 
 def test_a_position_column_that_is_named_must_exist():
