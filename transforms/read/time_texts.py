@@ -173,7 +173,7 @@ def read_texts(
             if form is None and re.match(r"0000-?(00|W)", group.form.strip()):
                 seconds[rows], rest[rows], usable[rows], naive[rows] = _read_rare(values, rows)
             continue
-        if layout == "number":
+        if isinstance(layout, str):
             seconds[rows], rest[rows], usable[rows] = _read_numbers(group, unit)
         else:
             seconds[rows], rest[rows], usable[rows] = _read_layout(group.digits, layout)
@@ -188,9 +188,11 @@ def count_zones(values: pa.ChunkedArray, form: str | None = None) -> tuple[int, 
     """Counts the texts that are times without a zone, in UTC, with another zone, and the texts that are numbers."""
     naive = utc = zoned = numbers = 0
     for _, group in _groups(values):
-        layout = None if isinstance(group, np.ndarray) else _layout(group.form, form)
+        if isinstance(group, np.ndarray):
+            continue
+        layout = _layout(group.form, form)
         if not isinstance(layout, _Layout):
-            numbers += len(group.rows) if layout and isinstance(group, _Group) else 0
+            numbers += len(group.rows) if layout else 0
             continue
         if layout.zone in "+-":
             ahead = np.zeros(len(group.rows), bool)
@@ -342,7 +344,8 @@ def _read_one(text: bytes, form: str | None, unit: str | None) -> tuple[int, int
     naive = False
     if len(text) <= 64:
         (group,) = _groups_of_block(pa.array([text], pa.large_binary()).cast(pa.large_string(), safe=False))
-        layout = _layout(group.form, form) if isinstance(group, _Group) else None
+        assert isinstance(group, _Group)
+        layout = _layout(group.form, form)
         if isinstance(layout, _Layout):
             found = _read_layout(group.digits, layout)
             seconds, rest, usable, naive = int(found[0][0]), int(found[1][0]), bool(found[2][0]), layout.zone == "naive"
