@@ -86,7 +86,8 @@ def test_sequences_hold_what_is_kept_and_no_user_of_whom_nothing_is(judged):
 def test_without_a_model_nothing_says_how_likely_noise_is(judged_by_rules):
     table = cleaned_interactions(judged_by_rules, AddedColumns())
     assert table.column_names == ["who", "what", "when", "rating", "keep", "reason", "weight"]
-    assert [table.schema.field(field.name) for field in added_fields(scored=False)] == list(added_fields(scored=False))
+    added = added_fields(AddedColumns().written(scored=False))
+    assert [table.schema.field(field.name) for field in added] == list(added)
     assert table["reason"].to_pylist() == [None, None, "machine", None, None]
     assert table["weight"].to_pylist() == [1, 1, 0, 1, 1]
     assert cleaned_sequences(judged_by_rules, COLUMNS).to_pylist() == [
