@@ -211,7 +211,7 @@ def _describe_buckets(item_counts: ItemCounts, summary: Summary, plan: DropPlan 
             items=items,
             interactions=interactions,
             dropped=dropped,
-            drop_rate=round(dropped / interactions, 6),
+            drop_rate=round(dropped / interactions, 6) if interactions else None,
             expected_genuine_drop_rate=round(lost / genuine, 6) if known and genuine else None,
         )
         for (low, high, items), interactions, dropped, genuine, lost in zip(
