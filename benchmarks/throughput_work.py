@@ -153,6 +153,7 @@ def clean_in_a_loop(paths: Paths) -> None:
     import torch
 
     from iadsr.models.detector.iadsr import IADSR
+    from iadsr.transforms.contract.added_columns import AddedColumns
     from iadsr.transforms.files.run_paths import RunPaths
     from iadsr.transforms.files.tables import write_arrow
     from iadsr.transforms.items.embedding_files import read_embeddings
@@ -216,7 +217,7 @@ def clean_in_a_loop(paths: Paths) -> None:
     for shard in staged:
         scored = read_staged_shard(place.scored(shard.shard), shard)
         judged = judge_shard(scored, drops, policy, rules.codes)
-        write_shard(judged, describe_users(judged, COLUMNS, log_rules), COLUMNS, place)
+        write_shard(judged, describe_users(judged, COLUMNS, log_rules), COLUMNS, AddedColumns(), place)
 
 
 class _Shards:

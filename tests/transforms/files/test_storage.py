@@ -6,7 +6,7 @@ from apache_beam.io.filesystem import BeamIOError
 
 from iadsr.models.core.errors import ArtifactError, InputError
 from iadsr.transforms.files import storage
-from iadsr.transforms.files.listing import match_files
+from iadsr.transforms.files.listing import list_files
 from iadsr.transforms.files.local_copy import local_copy
 
 
@@ -17,7 +17,7 @@ def touch(path, content=b"x"):
 
 
 def test_an_empty_path_does_not_stand_for_the_whole_machine():
-    for find in (match_files, storage.list_names):
+    for find in (list_files, storage.list_names):
         with pytest.raises(InputError, match="the path is empty"):
             find("")
 
@@ -191,7 +191,7 @@ def test_a_local_copy_lasts_as_long_as_its_block(store, tmp_path):
 def test_a_name_that_leads_out_of_a_local_copy_is_refused(store, tmp_path, monkeypatch, name):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     store.files[f"memory://b/m/{name}"] = b"x"
-    with pytest.raises(ArtifactError, match="no path below it") as error, local_copy("memory://b/m"):
+    with pytest.raises(ArtifactError, match="could lead out of the directory") as error, local_copy("memory://b/m"):
         pass
     assert error.value.code == "ARTIFACT-NAME"
     assert list(tmp_path.rglob("*")) == []
@@ -249,7 +249,7 @@ def test_listing_on_a_file_system_that_beam_does_not_know_is_an_error():
 def test_a_local_file_is_unchanged_while_size_and_time_are(tmp_path):
     path = tmp_path / "f.parquet"
     path.write_bytes(b"123")
-    (info,) = match_files(str(path))
+    (info,) = list_files(str(path)).files
     assert storage.is_unchanged(info)
     os.utime(path, (1, 1))
     assert not storage.is_unchanged(info)

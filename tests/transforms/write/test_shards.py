@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from iadsr.models.detector.scoring import Scores
+from iadsr.transforms.contract.added_columns import ADDED_COLUMNS, AddedColumns
 from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.contract.output_schemas import ADDED_FIELDS, added_fields
 from iadsr.transforms.files.run_paths import RunPaths
@@ -47,7 +48,7 @@ def judged_by_rules(judged) -> JudgedShard:
 
 
 def test_interactions_keep_their_columns_and_get_what_was_decided(judged):
-    table = cleaned_interactions(judged)
+    table = cleaned_interactions(judged, AddedColumns())
     assert table.select(["who", "what", "when", "rating"]).equals(judged.ruled.ordered.table)
     assert [table.schema.field(field.name) for field in ADDED_FIELDS] == list(ADDED_FIELDS)
     assert table.slice(1, 1).select([field.name for field in ADDED_FIELDS]).to_pylist() == [
@@ -63,6 +64,16 @@ def test_interactions_keep_their_columns_and_get_what_was_decided(judged):
     ]
 
 
+def test_a_column_of_the_log_stays_beside_an_added_one_of_another_name(judged):
+    table = judged.scored.ordered.table.append_column("weight", pa.array(range(5)))
+    ordered = judged.scored.ordered._replace(table=table)
+    judged = dataclasses.replace(judged, scored=dataclasses.replace(judged.scored, ordered=ordered))
+    cleaned = cleaned_interactions(judged, AddedColumns(prefix="x_"))
+    assert cleaned["weight"].to_pylist() == list(range(5))
+    assert cleaned["x_weight"].to_pylist() == judged.weight.tolist()
+    assert cleaned.column_names[5:] == [f"x_{name}" for name in ADDED_COLUMNS]
+
+
 def test_sequences_hold_what_is_kept_and_no_user_of_whom_nothing_is(judged):
     assert cleaned_sequences(judged, COLUMNS).to_pylist() == [
         {"user_id": 1, "item_ids": ["x"], "timestamps": [1], "weights": [0.5]},
@@ -71,7 +82,7 @@ def test_sequences_hold_what_is_kept_and_no_user_of_whom_nothing_is(judged):
 
 
 def test_without_a_model_nothing_says_how_likely_noise_is(judged_by_rules):
-    table = cleaned_interactions(judged_by_rules)
+    table = cleaned_interactions(judged_by_rules, AddedColumns())
     assert table.column_names == ["who", "what", "when", "rating", "keep", "reason", "weight"]
     assert [table.schema.field(field.name) for field in added_fields(scored=False)] == list(added_fields(scored=False))
     assert table["reason"].to_pylist() == [None, None, "machine", None, None]
@@ -85,7 +96,7 @@ def test_without_a_model_nothing_says_how_likely_noise_is(judged_by_rules):
 def test_a_shards_files_are_written_once(judged, tmp_path):
     paths = RunPaths("staging", str(tmp_path), 8)
     people = describe_users(judged, COLUMNS, LogRules(RuleSet(()), Clock.of(TimeFacts())))
-    written = write_shard(judged, people, COLUMNS, paths)
+    written = write_shard(judged, people, COLUMNS, AddedColumns(), paths)
     interactions, sequences, users = (tmp_path / name for name in ("interactions", "sequences", "users"))
     assert [file.path for file in written] == [
         str(interactions / "part-00003-of-00008.parquet"),
@@ -93,12 +104,12 @@ def test_a_shards_files_are_written_once(judged, tmp_path):
         str(users / "part-00003-of-00008.parquet"),
     ]
     assert [file.rows for file in written] == [5, 2, 3]
-    assert pq.read_table(written[0].path).equals(cleaned_interactions(judged))
+    assert pq.read_table(written[0].path).equals(cleaned_interactions(judged, AddedColumns()))
     assert pq.read_table(written[1].path).equals(cleaned_sequences(judged, COLUMNS))
     assert pq.read_table(written[2].path).equals(people)
 
     pq.write_table(pa.table({"n": [1]}), written[0].path)
     (sequences / "part-00003-of-00008.parquet").unlink()
-    again = write_shard(judged, people, COLUMNS, paths)
+    again = write_shard(judged, people, COLUMNS, AddedColumns(), paths)
     assert again == [describe_file(written[0].path), *written[1:]]
     assert again[0].rows == 1

@@ -1,0 +1,61 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from iadsr.models.core.errors import InputError
+from iadsr.transforms.contract.hashing import hash_values
+from iadsr.transforms.rules.non_item_ids import read_non_items
+from iadsr.transforms.rules.rule_options import RuleOptions
+
+
+def hashes(ids, kind=None) -> list[int]:
+    return np.sort(hash_values(pa.array(ids, kind or pa.string()))).tolist()
+
+
+def read(options: RuleOptions, kind=None):
+    named, catalogue = read_non_items(options, "item_id", kind or pa.string())
+    return named.tolist(), None if catalogue is None else catalogue.tolist()
+
+
+def test_nothing_is_named_by_default():
+    assert read(RuleOptions()) == ([], None)
+
+
+def test_a_text_file_names_one_on_each_line(tmp_path):
+    path = tmp_path / "ids.txt"
+    path.write_text("bag\n\n postage \nbag\n")
+    assert read(RuleOptions(non_items=str(path))) == (hashes(["bag", "postage"]), None)
+
+
+def test_a_parquet_file_names_them_in_the_item_column_and_a_number_is_its_number(tmp_path):
+    path = tmp_path / "ids.parquet"
+    pq.write_table(pa.table({"item_id": [1, 2, None]}), path)
+    assert read(RuleOptions(non_items=str(path)), pa.int64()) == (hashes([1, 2], pa.int64()), None)
+    assert read(RuleOptions(non_items=str(path)), pa.string()) == (hashes(["1", "2"]), None)
+
+
+def test_the_catalogue_says_what_is_none_and_what_there_is(tmp_path):
+    path = tmp_path / "items.parquet"
+    pq.write_table(pa.table({"item_id": ["bag", "book", "pen"], "fee": [1, 0, None]}), path)
+    options = RuleOptions(catalogue=str(path), non_item_column="fee", catalogue_only=True)
+    assert read(options) == (hashes(["bag"]), hashes(["bag", "book", "pen"]))
+    assert read(RuleOptions(catalogue=str(path), catalogue_only=True)) == ([], hashes(["bag", "book", "pen"]))
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "code"),
+    [
+        ({"id": ["a"]}, {"non_items": ""}, "RULE-ITEMS"),
+        ({"item_id": ["a"], "fee": ["perhaps"]}, {"catalogue": "", "non_item_column": "fee"}, "RULE-FLAG"),
+        ({"item_id": ["bag"]}, {"non_items": ""}, "RULE-IDS"),
+    ],
+)
+def test_files_that_cannot_be_used_are_refused_by_name(tmp_path, columns, options, code):
+    path = str(tmp_path / "items.parquet")
+    pq.write_table(pa.table(columns), path)
+    named = {name: value or path for name, value in options.items()}
+    with pytest.raises(InputError) as error:
+        read(RuleOptions(**named), pa.int64())
+    assert error.value.code == code
+    assert path in error.value.what

@@ -1,0 +1,53 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iadsr.transforms.rules.returns import Returns
+from iadsr.transforms.rules.rule import RuleInput
+
+from .conftest import COLUMNS, found, ordered_log
+
+RULE = Returns("event", ("cancel", "return"))
+
+
+def test_a_return_takes_the_latest_interaction_that_is_still_there(shard):
+    rows = [
+        ("u", "a", 0, "buy"),
+        ("u", "a", 1, "buy"),
+        ("u", "b", 2, "buy"),
+        ("u", "a", 3, "cancel"),
+        ("u", "a", 4, "return"),
+        ("u", "a", 5, "return"),
+        ("u", "a", 6, "buy"),
+        ("v", "a", 7, "buy"),
+    ]
+    assert found(RULE, shard(rows, "event")) == [0, 1, 3, 4, 5]
+
+
+def test_no_return_no_effect(shard):
+    assert found(RULE, shard([("u", "a", 0, "buy"), ("u", "a", 1, None)], "event")) == []
+
+
+def test_numbers_and_flags_can_say_it_too(shard):
+    rows = [("u", "a", 0, 1), ("u", "a", 1, -1)]
+    assert found(Returns("event", ("-1",)), shard(rows, "event")) == [0, 1]
+    rows = [("u", "a", 0, False), ("u", "a", 1, True)]
+    assert found(Returns("event", ("true",)), shard(rows, "event")) == [0, 1]
+
+
+@given(st.lists(st.tuples(st.sampled_from("uv"), st.sampled_from("ab"), st.booleans()), min_size=1, max_size=30))
+def test_it_is_the_same_as_one_event_after_the_other(events):
+    rows = [(user, item, second, "return" if back else "buy") for second, (user, item, back) in enumerate(events)]
+    ordered, clock = ordered_log(rows, "event")
+    view = RuleInput(ordered, COLUMNS, clock, np.ones(len(rows), bool))
+    bought: dict[tuple[str, str], list[int]] = {}
+    taken = set()
+    for row, event in enumerate(ordered.table.to_pylist()):
+        stack = bought.setdefault((event["user_id"], event["item_id"]), [])
+        if event["event"] == "buy":
+            stack.append(row)
+        else:
+            taken.add(row)
+            if stack:
+                taken.add(stack.pop())
+    assert found(RULE, view) == sorted(taken)

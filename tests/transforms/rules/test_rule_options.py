@@ -1,0 +1,27 @@
+import pytest
+
+from iadsr.models.core.errors import UsageError
+from iadsr.transforms.rules.rule_options import RuleOptions
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"min_value": 1.0},
+        {"max_value": 1.0},
+        {"returned_values": ("cancel",)},
+        {"returned_column": "event"},
+        {"non_item_column": "fee"},
+        {"catalogue_only": True},
+    ],
+)
+def test_an_option_that_needs_another_one_says_so(options):
+    with pytest.raises(UsageError) as error:
+        RuleOptions(**options)
+    assert error.value.code == "OPTION-NEEDS"
+    assert f"--{next(iter(options)).replace('_', '-')}" in error.value.what
+
+
+def test_columns_are_those_that_rules_read_each_once():
+    options = RuleOptions(event_column="e", returned_column="e", returned_values=("x",), value_column="v")
+    assert options.columns == ("e", "v")

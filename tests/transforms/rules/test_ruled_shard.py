@@ -1,0 +1,79 @@
+import numpy as np
+
+from iadsr.transforms.rules.rule_options import RuleOptions
+from iadsr.transforms.rules.rule_set import make_rules
+from iadsr.transforms.rules.ruled_shard import (
+    RuledShard,
+    apply_rules,
+    ruled_shard_from_table,
+    ruled_shard_to_table,
+)
+
+from .conftest import COLUMNS, ordered_log
+
+ROWS = [("u", "a", 0), ("u", "a", 0), ("u", "a", 5), ("u", "b", 500), ("v", "c", 0), ("v", "c", 0)]
+
+
+def ruled(options: RuleOptions) -> tuple[RuledShard, tuple[str, ...]]:
+    ordered, clock = ordered_log(ROWS)
+    rules = make_rules(options, "item_id", ordered.item_ids.type)
+    return apply_rules(RuledShard.untouched(ordered), rules, rules.of_shard, COLUMNS, clock), rules.codes
+
+
+def test_what_a_rule_drops_the_next_ones_do_not_see():
+    shard, codes = ruled(RuleOptions(repeats="drop"))
+    duplicate, repeat = codes.index("duplicate"), codes.index("repeat")
+    assert shard.taken.tolist() == [-1, duplicate, repeat, -1, -1, duplicate]
+    assert shard.open.tolist() == [True, False, False, True, True, False]
+    assert shard.open_offsets.tolist() == [0, 2, 3]
+
+
+def test_what_a_rule_counts_stays_open_and_is_remembered():
+    shard, codes = ruled(RuleOptions(duplicates="count"))
+    assert shard.open.all()
+    assert np.flatnonzero(shard.found_by(codes.index("duplicate"))).tolist() == [1, 5]
+    assert np.flatnonzero(shard.found_by(codes.index("repeat"))).tolist() == [1, 2, 5]
+    assert not shard.found_by(codes.index("burst")).any()
+
+
+def test_open_interactions_alone_are_a_shard_too():
+    shard, _ = ruled(RuleOptions(value_column=None, first_interactions=1))
+    alone = shard.evidence_alone()
+    assert alone.table.to_pydict()["item_id"] == ["a", "c"]
+    assert alone.item_ids.to_pylist() == ["a", "c"]
+    assert alone.items.tolist() == [0, 1]
+    assert alone.offsets.tolist() == [0, 1, 2]
+    assert alone.rows.tolist() == shard.ordered.rows[shard.open].tolist()
+
+
+def test_copies_that_stay_are_no_evidence_and_have_a_witness():
+    shard, _ = ruled(RuleOptions(duplicates="count"))
+    assert shard.witnesses.tolist() == [0, 0, 2, 3, 4, 4]
+    assert shard.evidence.tolist() == [True, False, True, True, True, False]
+    assert shard.evidence_alone().rows.tolist() == [0, 2, 3, 4]
+    taken = RuledShard(shard.ordered, np.array([0, -1, -1, -1, -1, -1], np.int8), shard.counted)
+    assert taken.witnesses.tolist() == [0, 1, 2, 3, 4, 4]  # what is taken vouches for nothing
+
+
+def test_users_of_whom_nothing_is_left_are_left_out():
+    ordered, _ = ordered_log(ROWS)
+    taken = np.array([0, 0, 0, 0, -1, -1], np.int8)
+    alone = RuledShard(ordered, taken, np.zeros(6, np.uint16)).evidence_alone()
+    assert alone.user_ids(COLUMNS).to_pylist() == ["v"]
+    assert alone.offsets.tolist() == [0, 1]  # the second is a copy of the first
+
+
+def test_a_shard_of_nothing_but_evidence_is_not_copied():
+    ordered, _ = ordered_log([("u", "a", 0), ("u", "b", 0)])
+    assert RuledShard.untouched(ordered).evidence_alone() is ordered
+
+
+def test_a_shard_survives_its_table():
+    shard, _ = ruled(RuleOptions())
+    back = ruled_shard_from_table(ruled_shard_to_table(shard).combine_chunks())
+    assert back.ordered.table.equals(shard.ordered.table)
+    for name in ("offsets", "items", "rows", "time"):
+        assert np.array_equal(getattr(back.ordered, name), getattr(shard.ordered, name))
+    assert back.ordered.item_ids.equals(shard.ordered.item_ids)
+    assert np.array_equal(back.taken, shard.taken)
+    assert np.array_equal(back.counted, shard.counted)

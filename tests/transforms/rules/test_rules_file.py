@@ -1,0 +1,45 @@
+import pytest
+
+from iadsr.models.core.errors import InputError, UsageError
+from iadsr.transforms.rules.rule_options import RuleOptions
+from iadsr.transforms.rules.rules_file import read_rules_file
+
+
+def read(tmp_path, text: str, **options) -> RuleOptions:
+    path = tmp_path / "rules.yaml"
+    path.write_text(text)
+    return read_rules_file(RuleOptions(file=str(path), **options))
+
+
+def test_options_stay_without_a_file():
+    options = RuleOptions(repeats="drop")
+    assert read_rules_file(options) is options
+
+
+def test_values_of_the_file_are_used_and_flags_win(tmp_path):
+    text = "repeats: drop\nmin-user-interactions: 5\nreturned_column: event\nreturned_values: [cancel, return]\n"
+    options = read(tmp_path, text, min_user_interactions=7)
+    assert options == RuleOptions(
+        repeats="drop", min_user_interactions=7, returned_column="event", returned_values=("cancel", "return")
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("- a\n", "RULES-YAML"),
+        ("a: [\n", "RULES-YAML"),
+        ("a: 1\na: 2\n", "RULES-YAML"),
+        ("repeat: drop\n", "RULES-OPTION"),
+        ("rules: other.yaml\n", "RULES-OPTION"),
+    ],
+)
+def test_what_is_not_a_file_of_rules_is_refused(tmp_path, text, code):
+    with pytest.raises(InputError) as error:
+        read(tmp_path, text)
+    assert error.value.code == code
+
+
+def test_a_value_that_the_option_does_not_take_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="--repeats does not take this value"):
+        read(tmp_path, "repeats: perhaps\n")
