@@ -65,9 +65,9 @@ def test_interactions_keep_their_columns_and_get_what_was_decided(judged):
 
 
 def test_a_column_of_the_log_stays_beside_an_added_one_of_another_name(judged):
-    table = judged.scored.ordered.table.append_column("weight", pa.array(range(5)))
-    ordered = judged.scored.ordered._replace(table=table)
-    judged = dataclasses.replace(judged, scored=dataclasses.replace(judged.scored, ordered=ordered))
+    table = judged.ruled.ordered.table.append_column("weight", pa.array(range(5)))
+    ordered = judged.ruled.ordered._replace(table=table)
+    judged = dataclasses.replace(judged, ruled=RuledShard.untouched(ordered))
     cleaned = cleaned_interactions(judged, AddedColumns(prefix="x_"))
     assert cleaned["weight"].to_pylist() == list(range(5))
     assert cleaned["x_weight"].to_pylist() == judged.weight.tolist()
