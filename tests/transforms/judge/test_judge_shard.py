@@ -21,7 +21,12 @@ SCORED = np.array([True, True, True, False, True])
 def scored() -> ScoredShard:
     table = pa.table({"user_id": ["a", "a", "a", "b", "c"], "item_id": list("vwxyz"), "timestamp": [1, 2, 3, 1, 1]})
     ordered = OrderedShard(
-        table, np.array([0, 3, 4, 5]), pa.array(list("vwxyz")), np.arange(5, dtype=np.int32), np.arange(5), table["timestamp"].to_numpy()
+        table,
+        np.array([0, 3, 4, 5]),
+        pa.array(list("vwxyz")),
+        np.arange(5, dtype=np.int32),
+        np.arange(5),
+        table["timestamp"].to_numpy(),
     )
     scores = Scores(PROBABILITY, np.zeros((5, 3), np.float32), SCORED, np.array([0, 1, 2, 0, 0], np.int8))
     return ScoredShard(4, RuledShard.untouched(ordered), scores, np.ones(5, bool), np.ones(5, bool), {"score": 0.5})

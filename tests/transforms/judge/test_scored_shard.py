@@ -13,7 +13,12 @@ def test_a_shard_survives_staging_to_the_bit(tmp_path):
     for name in ADDED_COLUMNS:  # a log may have columns of these names itself
         table = table.append_column(name, pa.array(["own", None, "own"]))
     ordered = OrderedShard(
-        table, np.array([0, 2, 3]), pa.array(["x", "y"]), np.array([1, 0, 0], np.int32), np.arange(3), np.array([1, 2, 1])
+        table,
+        np.array([0, 2, 3]),
+        pa.array(["x", "y"]),
+        np.array([1, 0, 0], np.int32),
+        np.arange(3),
+        np.array([1, 2, 1]),
     )
     scores = Scores(
         noise_probability=np.array([0.1, 0.2, 0.0], np.float32),
@@ -25,7 +30,9 @@ def test_a_shard_survives_staging_to_the_bit(tmp_path):
         4,
         RuledShard(ordered, np.array([-1, 3, -1], np.int8), np.array([0, 0, 6], np.uint16)),
         scores,
-        np.array([True, True, False]), np.array([True, False, False]), {"score": 0.5}
+        np.array([True, True, False]),
+        np.array([True, False, False]),
+        {"score": 0.5},
     )
     path = str(tmp_path / "scored-00004.arrow")
     stage_shard(path, scored)

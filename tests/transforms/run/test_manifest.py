@@ -134,7 +134,8 @@ TEXT = """\
     "unit": "s",
     "resolution_seconds": 0.001,
     "first": "2026-01-01T00:00:00Z",
-    "last": "2026-02-01T00:00:00Z"
+    "last": "2026-02-01T00:00:00Z",
+    "notes": []
   },
   "rules": [
     {
@@ -199,13 +200,6 @@ TEXT = """\
       0,
       3
     ]
-  },
-  "times": {
-    "first": "2024-06-10T08:00:00Z",
-    "last": "2024-06-10T09:00:00Z",
-    "unit": "s",
-    "resolution_seconds": 1.0,
-    "notes": []
   }
 }"""
 

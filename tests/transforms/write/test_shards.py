@@ -31,7 +31,9 @@ def judged() -> JudgedShard:
         {"who": [1, 1, 2, 3, 3], "what": list("xyxzy"), "when": [1, 2, 1, 5, 6], "rating": [1, 2, 3, 4, 5]}
     )
     items = np.array([0, 1, 0, 2, 1], np.int32)
-    ordered = OrderedShard(table, np.array([0, 2, 3, 5]), pa.array(list("xyz")), items, np.arange(5), table["when"].to_numpy())
+    ordered = OrderedShard(
+        table, np.array([0, 2, 3, 5]), pa.array(list("xyz")), items, np.arange(5), table["when"].to_numpy()
+    )
     similarities = np.array([[0.5, np.nan, 1]] * 5, np.float32)
     scores = Scores(np.array([0.25, 0.75, 0.75, 0, 0], np.float32), similarities, np.ones(5, bool), np.zeros(5))
     keep = np.array([True, False, False, True, True])
@@ -67,7 +69,7 @@ def test_interactions_keep_their_columns_and_get_what_was_decided(judged):
 def test_a_column_of_the_log_stays_beside_an_added_one_of_another_name(judged):
     table = judged.ruled.ordered.table.append_column("weight", pa.array(range(5)))
     ordered = judged.ruled.ordered._replace(table=table)
-    judged = dataclasses.replace(judged, ruled=RuledShard.untouched(ordered))
+    judged = dataclasses.replace(judged, ruled=dataclasses.replace(judged.ruled, ordered=ordered))
     cleaned = cleaned_interactions(judged, AddedColumns(prefix="x_"))
     assert cleaned["weight"].to_pylist() == list(range(5))
     assert cleaned["x_weight"].to_pylist() == judged.weight.tolist()
@@ -84,7 +86,8 @@ def test_sequences_hold_what_is_kept_and_no_user_of_whom_nothing_is(judged):
 def test_without_a_model_nothing_says_how_likely_noise_is(judged_by_rules):
     table = cleaned_interactions(judged_by_rules, AddedColumns())
     assert table.column_names == ["who", "what", "when", "rating", "keep", "reason", "weight"]
-    assert [table.schema.field(field.name) for field in added_fields(scored=False)] == list(added_fields(scored=False))
+    added = added_fields(AddedColumns().written(scored=False))
+    assert [table.schema.field(field.name) for field in added] == list(added)
     assert table["reason"].to_pylist() == [None, None, "machine", None, None]
     assert table["weight"].to_pylist() == [1, 1, 0, 1, 1]
     assert cleaned_sequences(judged_by_rules, COLUMNS).to_pylist() == [
