@@ -166,7 +166,7 @@ def _seconds(name: str, text: str | None) -> float | None:
     except ValueError as error:
         raise UsageError(
             f"--{name} is not a date or time",
-            code="RULE-TIME",
+            code="OPTION-TIME",
             found=text,
             expected="such as 2026-01-31 or 2026-01-31T12:00:00+01:00",
             fix=f"correct --{name}",
