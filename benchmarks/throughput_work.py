@@ -152,6 +152,7 @@ def clean_in_a_loop(paths: Paths) -> None:
     import torch
 
     from iadsr.models.detector.iadsr import IADSR
+    from iadsr.transforms.contract.added_columns import AddedColumns
     from iadsr.transforms.files.run_paths import RunPaths
     from iadsr.transforms.items.embedding_files import read_embeddings
     from iadsr.transforms.items.item_counts import ItemCounts, count_items, merge_counts, sort_counts
@@ -194,7 +195,8 @@ def clean_in_a_loop(paths: Paths) -> None:
     policy = Policy()
     drops = plan_drops(merge_tallies(tallies), policy, facts.noise_reference)
     for shard in staged:
-        write_shard(judge_shard(read_staged_shard(place.scored(shard.shard), shard), drops, policy), COLUMNS, place)
+        judged = judge_shard(read_staged_shard(place.scored(shard.shard), shard), drops, policy)
+        write_shard(judged, COLUMNS, AddedColumns(), place)
 
 
 class _Shards:

@@ -14,10 +14,12 @@ from apache_beam.typehints.arrow_type_compatibility import PyarrowBatchConverter
 from apache_beam.typehints.row_type import RowTypeConstraint
 
 from ..models.core.errors import InputError
+from ..models.core.file_urls import to_path
 from .contract import table_coder  # noqa: F401 (registers the coder of tables)
+from .contract.added_columns import AddedColumns
 from .contract.columns import ROW, TIME, InteractionColumns
 from .contract.hashing import hash_rows
-from .contract.schemas import check_file_schema
+from .contract.schemas import check_file_schema, refuse_taken_names
 from .contract.sharding import Sharding
 from .files.run_paths import StagingPaths
 from .files.storage import delete, is_local, join, list_names
@@ -34,6 +36,8 @@ from .judge.tally import tally_shard
 from .read.clock import Clock, TimeFacts, merge_facts, time_facts
 from .read.input_plan import MIN_SHARDS
 from .read.ordering import order_interactions
+from .read.read_splits import conform
+from .read.time_checks import refuse_wrong_order
 from .read.validation import Validated, validate
 from .rules.rule_log import RuleLog, count_open_items, rule_whole_log
 from .rules.rule_options import RuleOptions
@@ -80,6 +84,7 @@ def clean_table(
     columns: InteractionColumns,
     policy: Policy,
     rules: RuleOptions | None = None,
+    added: AddedColumns | None = None,
 ) -> CleanedTable:
     """Cleans a whole log that fits into memory.
 
@@ -94,12 +99,15 @@ def clean_table(
         columns: Names of the log's columns.
         policy: What is dropped as noise, and what is protected.
         rules: What is dropped without a model. None: the defaults.
+        added: Names of the columns that are added; None: those of `ADDED_FIELDS`.
 
     Raises:
-        InputError: A column is missing, doubled or of an unusable type, or a rule cannot be applied.
+        InputError: A column is missing, doubled or of an unusable type, or has the name of an added one. Or the times
+            give no order, or a rule cannot be applied.
         ArtifactError: Item ids in the log and in the joined items have different types.
     """
-    valid, rejected = _prepare(table, columns, _plain_schema(table.schema, columns))
+    added = added or AddedColumns()
+    valid, rejected = _prepare(table, columns, _plain_schema(table.schema, columns, added))
     if not len(valid):
         raise InputError(
             "No row of the table could be used",
@@ -109,11 +117,12 @@ def clean_table(
         )
     rule_set = _make_rules(rules, columns, valid.schema)
     clock = Clock.of(time_facts(valid, columns))
+    refuse_wrong_order(clock, columns)
     ruled = rule_whole_log(order_interactions(valid, columns), rule_set, columns, clock)
     item_counts = ItemCounts.of(sort_counts(count_open_items(ruled)))
     scored = score_shard(0, ruled, columns, joined_items, model, MIN_SHARDS)
     plan = plan_drops(tally_shard(scored, columns, item_counts), policy, noise_reference)
-    return CleanedTable(cleaned_interactions(judge_shard(scored, plan, policy, rule_set.codes)), rejected)
+    return CleanedTable(cleaned_interactions(judge_shard(scored, plan, policy, rule_set.codes), added), rejected)
 
 
 @dataclasses.dataclass
@@ -167,6 +176,8 @@ class CleanInteractions(beam.PTransform):
     """What is dropped as noise, and what is protected."""
     rules: RuleOptions | None = None
     """What is dropped without a model. None: the defaults."""
+    added: AddedColumns = dataclasses.field(default_factory=AddedColumns)
+    """Names of the columns that are added."""
     shards: int = MIN_SHARDS
     """Groups of users, each of which one worker holds in memory. A shard of half a million rows is a good size. Any
     number up to the default gives the same bits of every score."""
@@ -175,10 +186,14 @@ class CleanInteractions(beam.PTransform):
     join: Join | None = None
     """How items meet their vectors; None: by a shuffle if these are too large to be copied to every machine."""
 
+    def __post_init__(self):
+        """Turns file:// URLs into paths."""
+        self.model, self.embeddings, self.staging = map(to_path, (self.model, self.embeddings, self.staging))
+
     def expand(self, input_or_inputs):
         """Applies all steps to a PCollection of tables or rows."""
         tables, schema = _as_tables(input_or_inputs, self.schema)
-        schema = _plain_schema(schema, self.columns)
+        schema = _plain_schema(schema, self.columns, self.added)
         model = read_model_facts(self.model)
         check_embeddings(self.embeddings, model, schema.field(self.columns.item).type)
         # A folder of its own, so that a pipeline does not meet what another one has left.
@@ -190,7 +205,7 @@ class CleanInteractions(beam.PTransform):
         prepared = tables | "Validate" >> prepare.with_outputs("rejected", "times", main="valid")
         # The same pipeline may run again, as templates do.
         discarded = input_or_inputs.pipeline | beam.Impulse() | "Discard shards" >> beam.Map(_discard, paths)
-        clock = discarded | "Read the clock" >> beam.Map(_read_clock, rules, AsList(prepared.times))
+        clock = discarded | "Read the clock" >> beam.Map(_read_clock, rules, self.columns, AsList(prepared.times))
         ruled = (
             prepared.valid
             | "Slice" >> SliceByUserShard(self.columns.user, sharding, shuffle, paths)
@@ -210,7 +225,7 @@ class CleanInteractions(beam.PTransform):
             ruled,
             ruled.item_counts | "Popularity" >> CountItems(paths),
         )
-        judge = beam.ParDo(_Judge(self.policy, rules.codes, paths), AsSingleton(scored.plan, None))
+        judge = beam.ParDo(_Judge(self.policy, rules.codes, self.added, paths), AsSingleton(scored.plan, None))
         return CleanedInteractions(scored.shards | "Judge" >> judge, prepared.rejected)
 
 
@@ -220,8 +235,9 @@ def _make_rules(options: RuleOptions | None, columns: InteractionColumns, schema
     return make_rules(options, columns.item, schema.field(columns.item).type)
 
 
-def _read_clock(_: bytes, rules: RuleSet, times: list[TimeFacts]) -> Clock:
+def _read_clock(_: bytes, rules: RuleSet, columns: InteractionColumns, times: list[TimeFacts]) -> Clock:
     clock = Clock.of(merge_facts(times))
+    refuse_wrong_order(clock, columns)
     rules.check_clock(clock)
     return clock
 
@@ -251,17 +267,19 @@ def _as_tables(collection: PCollection, schema: pa.Schema | None) -> tuple[Any, 
     return collection, schema
 
 
-def _plain_schema(schema: pa.Schema, columns: InteractionColumns) -> pa.Schema:
+def _plain_schema(schema: pa.Schema, columns: InteractionColumns, added: AddedColumns) -> pa.Schema:
     """Checks a schema against the contract; returns it with the types in which rows are carried."""
+    refuse_taken_names(schema.names, added, _INPUT, scored=True)
     return pa.schema([field.with_nullable(True) for field in check_file_schema(schema, columns, _INPUT)])
 
 
 def _prepare(table: pa.Table, columns: InteractionColumns, schema: pa.Schema) -> Validated:
     """Validates a table. Instead of a number, each valid row gets the hash of its content."""
     try:
-        if sorted(table.column_names) != sorted(schema.names):
+        if sorted(filter(columns.reads, table.column_names)) != sorted(schema.names):
             raise ValueError(f"columns {', '.join(table.column_names)}")
-        table = table.select(schema.names).cast(schema)
+        conformed = [conform(table[field.name], field.name, field.type, columns) for field in schema]
+        table = pa.table(conformed, names=schema.names)
     except (ValueError, pa.ArrowException) as error:
         # Not the whole message of Arrow, which quotes the value: it may be a user's id.
         found = str(error) if not isinstance(error, pa.ArrowException) else ", ".join(map(str, table.schema))
@@ -294,12 +312,12 @@ class _Prepare(beam.DoFn):
 
 
 class _Judge(beam.DoFn):
-    def __init__(self, policy: Policy, codes: tuple[str, ...], paths: StagingPaths):
-        self._policy, self._codes, self._paths = policy, codes, paths
+    def __init__(self, policy: Policy, codes: tuple[str, ...], added: AddedColumns, paths: StagingPaths):
+        self._policy, self._codes, self._added, self._paths = policy, codes, added, paths
 
     def process(self, staged: StagedShard, plan: DropPlan) -> Iterator[pa.Table]:
         scored = read_staged_shard(self._paths.scored(staged.shard), staged)
-        yield cleaned_interactions(judge_shard(scored, plan, self._policy, self._codes))
+        yield cleaned_interactions(judge_shard(scored, plan, self._policy, self._codes), self._added)
 
 
 def _discard(element: bytes, paths: StagingPaths) -> bytes:

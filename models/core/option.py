@@ -15,6 +15,7 @@ from numbers import Integral, Real
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from .errors import UsageError
+from .file_urls import to_path
 
 PATHS, COLUMNS, RULES, POLICY, MEASURE, RUN = PANELS = (
     "Input and output",
@@ -185,6 +186,8 @@ def build(cls: type[T], values: Mapping[str, Any]) -> T:
 def check_options(options: Any) -> None:
     """Checks each option of a dataclass. Every dataclass of options calls this from `__post_init__`.
 
+    A file:// URL among the inputs and outputs becomes a path.
+
     Raises:
         UsageError: A value is of the wrong kind or out of range, or two options exclude each other.
     """
@@ -208,6 +211,8 @@ def check_options(options: Any) -> None:
                 expected=str(declared.range),
                 fix=f"correct {declared.flag}",
             )
+        if declared.panel == PATHS and isinstance(value, str):
+            object.__setattr__(options, field_name, to_path(value))
     _refuse_both(options)
 
 

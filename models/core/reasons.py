@@ -27,6 +27,8 @@ class Reason:
     """What `iadsr clean` prints before the number of interactions. Empty if it prints nothing."""
     protects: bool = False
     """Whether the interaction was judged noise, and is kept because an option asks for it."""
+    requested: bool = False
+    """Whether a row is rejected because an option asks for it."""
     judged: bool = True
     """Whether the interaction has a noise probability."""
     rule: str = ""
@@ -106,7 +108,7 @@ REASONS = (
         "kept",
         "Not judged: neither the model nor the item embeddings know the item.",
         badge="not judged: unknown item",
-        message="Kept unjudged, unknown to both embeddings and model",
+        message="Kept without a judgement, unknown to the embeddings and the model",
         judged=False,
     ),
     Reason(
@@ -125,6 +127,15 @@ REASONS = (
     Reason("null {column}", "rejected", "The column holds no value."),
     Reason("empty {column}", "rejected", "The id is an empty text."),
     Reason("{column} beyond int64", "rejected", "The id is larger than the integers that embeddings can hold."),
+    Reason("{column} not a whole number", "rejected", "The id is a number with a fraction, or too large to be exact."),
+    Reason("{column} not UTF-8", "rejected", "The id is bytes that are no text in UTF-8."),
+    Reason(
+        "nobody {column}",
+        "rejected",
+        "The id stands for no one, and --reject-users nobody asks for this.",
+        requested=True,
+    ),
+    Reason("excluded {column}", "rejected", "The id is among those that --reject-users names.", requested=True),
     Reason("unparsable {column}", "rejected", "The value cannot be read as a time."),
     Reason("unreadable", "rejected", "The part of the file that holds the row is damaged."),
 )
@@ -146,3 +157,8 @@ def rejection_code(code: str, column: str = "") -> str:
         column: The column that the row is rejected for.
     """
     return REASON_BY_CODE[code].code.replace("{column}", column)
+
+
+def is_requested(text: str) -> bool:
+    """Whether a row that was rejected with this text was rejected because an option asks for it."""
+    return any(reason.requested and text.startswith(reason.code.split("{")[0]) for reason in REASONS)

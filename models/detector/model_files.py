@@ -142,7 +142,7 @@ def read_noise_reference(directory: str | Path) -> np.ndarray:
     name, expected = "noise_reference", f"float32{[PLACES, BUCKETS, BINS]}"
     if name not in tensors or describe(tensors[name]) != expected:
         raise ArtifactError(
-            f"{path} does not say what noise scores",
+            f"{path} does not hold the scores of inserted noise",
             code="MODEL-REFERENCE",
             found="absent" if name not in tensors else describe(tensors[name]),
             expected=f"{name}: {expected}",

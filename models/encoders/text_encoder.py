@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..core.errors import InputError
+from .coverage import Coverage, measure_coverage
 
 BATCH_TOKENS = {"cpu": 2_048, "cuda": 65_536}
 """Maximum number of tokens in a batch, by device. Larger batches are no faster on a CPU, but a GPU needs them."""
@@ -38,10 +39,20 @@ class TextEncoder:
     """
 
     def __init__(
-        self, model: nn.Module, tokenizer: Any, *, name: str, revision: str, pooling: str, max_tokens: int, device: str
+        self,
+        model: nn.Module,
+        tokenizer: Any,
+        *,
+        name: str,
+        revision: str,
+        pooling: str,
+        max_tokens: int,
+        device: str,
+        prefix: str = "",
     ):
         self.name, self.revision, self.pooling, self.device = name, revision, pooling, device
         self._model, self._tokenizer, self._max_tokens = model, tokenizer, max_tokens
+        self._prefix = prefix
         self.dimension = self._embed(np.array([self._tokenize(["text"])[0]])).shape[1]
 
     def encode(self, texts: Sequence[str], progress: ProgressCallback | None = None) -> np.ndarray:
@@ -82,13 +93,22 @@ class TextEncoder:
             )
         return vectors[[rows[text] for text in texts]]
 
-    def _tokenize(self, texts: list[str]) -> list[list[int]]:
+    def coverage(self, texts: Sequence[str]) -> Coverage:
+        """Measures how well the encoder knows the language of some different texts."""
+        tokens = self._tokenize(list(texts), framed=False)
+        return measure_coverage(texts, tokens, self._tokenizer.unk_token_id)
+
+    def _tokenize(self, texts: list[str], *, framed: bool = True) -> list[list[int]]:
+        """Returns the tokens of each text, with those that the model wants before and after every text if `framed`."""
+        if framed and self._prefix:
+            texts = [self._prefix + text for text in texts]
         tokens: list[list[int]] = []
         for start in range(0, len(texts), _TEXTS_PER_TOKENIZATION):
             encoded = self._tokenizer(
                 texts[start : start + _TEXTS_PER_TOKENIZATION],
                 truncation=True,
                 max_length=self._max_tokens,
+                add_special_tokens=framed,
                 return_attention_mask=False,
                 return_token_type_ids=False,
             )

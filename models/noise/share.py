@@ -99,7 +99,7 @@ def estimate_share(reference: np.ndarray, counts: np.ndarray) -> NoiseShare | No
     if (counts.sum((1, 2, 3)) > 0).sum() < MIN_GROUPS:
         return NoShare("too few users have interactions that can be judged")
     if reference.sum() < MIN_REFERENCE:
-        return NoShare("the model was trained on too few users to know what noise scores")
+        return NoShare("the model was trained on too few users to know how noise scores")
     strata = split_strata(reference, counts)
     rows = np.array([stratum.counts.sum() for stratum in strata])
     weight = rows / rows.sum()
@@ -110,7 +110,7 @@ def estimate_share(reference: np.ndarray, counts: np.ndarray) -> NoiseShare | No
     share, margin = float(weight @ ratio), float(_INTERVAL_ERRORS * np.hypot.reduce(weight * error))
     noise = weight @ [distribution for distribution, _ in expected]
     if _separation(noise, counts.sum((0, 1, 2)) / counts.sum(), share) < MIN_SEPARATION:
-        return NoShare("the model tells noise from this log's interactions too poorly")
+        return NoShare("the model cannot tell noise from this log's genuine interactions well enough")
     return NoiseShare(share, max(share - margin, 0.0), min(share + margin, 1.0), tuple(ratio.tolist()))
 
 

@@ -94,15 +94,16 @@ def _load(path: Path) -> Any:
 
 def _check_value(path: Path, key: str, value: Any, option: Option) -> Any:
     """Returns the value as the command line would give it. A list of names becomes names between commas."""
-    if isinstance(value, list) and any(get_origin(kind) is tuple for kind in option.kinds):
+    takes_list = any(get_origin(kind) is tuple for kind in option.kinds)
+    if isinstance(value, list) and takes_list:
         return ",".join(map(str, value))
     is_flag = bool in option.kinds
     if value is not None and (isinstance(value, (list, dict)) or isinstance(value, bool) != is_flag):
         raise InputError(
-            f"The configuration {path} sets {key} to what it does not take",
+            f"The configuration {path} gives {key} a value of the wrong kind",
             code="CONFIG-VALUE",
             found=f"{str(value)[:100]} ({type(value).__name__})",
-            expected="true or false" if is_flag else "one number or text",
-            fix="put text that YAML reads as something else between quotes",
+            expected="true or false" if is_flag else "a list of texts" if takes_list else "one number or text",
+            fix="put quotes around text that YAML would read as something else",
         )
     return value

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 import platform
 import re
 from collections.abc import Iterator
@@ -14,10 +15,11 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from ...models.core.errors import InputError
 from ...transforms.contract.output_layout import INTERACTIONS
+from ...transforms.contract.schemas import refuse_taken_names
 from ...transforms.contract.sharding import Sharding
 from ...transforms.files import storage
-from ...transforms.files.listing import match_files
-from ...transforms.judge.artifacts import COLLABORATIVE, ModelFacts, check_embeddings, read_model_facts
+from ...transforms.files.found_files import HIDDEN, NOT_PARQUET, find_files
+from ...transforms.judge.artifacts import COLLABORATIVE, ModelFacts, changed_vectors, check_embeddings, read_model_facts
 from ...transforms.read.input_plan import InputPlan, plan_input
 from ...transforms.rules.rule_set import RuleSet, check_rule_columns, make_rules
 from ...transforms.rules.rules_file import read_rules_file
@@ -78,6 +80,7 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
     with progress.task("Checking input"):
         options = dataclasses.replace(options, rules=read_rules_file(options.rules))
         plan = plan_input(options.log)
+        refuse_taken_names(plan.schema.names, options.added, options.log.path, scored=not options.rules_only)
         item_type = plan.schema.field(columns.item).type
         check_rule_columns(options.rules, plan.schema)
         rules = make_rules(options.rules, columns.item, item_type)
@@ -85,6 +88,8 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
         if options.model is not None and options.embeddings is not None:
             model = read_model_facts(options.model)
             embeddings = check_embeddings(options.embeddings, model, item_type)
+            if changed := changed_vectors(options.embeddings, model):
+                progress.say(changed)
     sharding = plan.sharding(options.shards)
     artifacts = filter(None, (options.embeddings, options.model))
     reads = (*plan.rows_by_file, *(file.path for file in plan.skipped), *artifacts)
@@ -100,7 +105,11 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
             _describe(options, beam_options, model, embeddings, started),
             inputs=plan.files,
             skipped=plan.skipped,
+            tables=plan.tables,
+            notes=plan.notes,
+            directory=_working_directory(plan),
             max_rejected=options.log.max_rejected,
+            columns=options.log.columns,
             report_users=options.report_users,
         )
         manifest = _run(options, beam_options, progress, plan, facts, rules, model, sharding, store)
@@ -154,17 +163,23 @@ def _identity(
     if options.model is not None and options.embeddings is not None:
         embeddings = (options.embeddings, storage.join(options.model, COLLABORATIVE))
     parts = {
-        "input": [*plan.files, *plan.skipped],
-        "options": [options.log.columns, options.policy, options.log.on_bad_file, sharding],
+        "input": [*plan.files, *(file for file in plan.skipped if file.code not in (NOT_PARQUET, HIDDEN))],
+        "options": [options.log.columns, options.added, options.policy, options.log.on_bad_file, sharding],
         "rules": [rules.fingerprint],
         "model": [model and model.fingerprint],
-        "embeddings": [info for path in embeddings for info in match_files(path)],
+        "embeddings": [info for path in embeddings for info in find_files(path).files],
         "versions": [metadata.version(name) for name in ("iadsr", *_VERSIONED)] + [platform.python_version()],
         # After a crash of the machine, files may be empty that had not reached the disk. Another processor may round
         # differently.
         "machine": [_boot() if storage.is_local(options.output) else "", platform.machine()],
     }
     return {name: hashlib.sha256(repr(part).encode(errors="replace")).hexdigest() for name, part in parts.items()}
+
+
+def _working_directory(plan: InputPlan) -> str | None:
+    """Returns the working directory if a file of the input is named relative to it."""
+    relative = any(storage.is_local(file.path) and not os.path.isabs(file.path) for file in plan.files)
+    return os.getcwd() if relative else None
 
 
 def _boot() -> str:

@@ -87,7 +87,8 @@ def build_graph(
         )
     summary = (
         shards
-        | "Write" >> JudgeAndWrite(columns, policy, store, facts.first_rows, log_rules, item_counts, drop_plan)
+        | "Write"
+        >> JudgeAndWrite(columns, options.added, policy, store, facts.first_rows, log_rules, item_counts, drop_plan)
         | "Merge summaries" >> beam.CombineGlobally(MergeSummaries()).without_defaults()
     )
     _ = pipeline | "Finish" >> FinishRun(

@@ -11,6 +11,7 @@ from ...models.core.errors import UsageError
 from ...models.core.option import MAX_INT64, MEASURE, PATHS, RULES, RUN, check_options, option, shared
 from ...models.detector.model_config import BackboneName, HeadName
 from ...models.encoders.packaged import DEFAULT_ENCODER
+from ...transforms.contract.added_columns import AddedColumns
 from ...transforms.contract.columns import InteractionColumns
 from ...transforms.judge.policy import Policy
 from ...transforms.read.log_source import LogSource
@@ -41,7 +42,9 @@ class EmbedOptions(_Checked):
     )
     item_column: str = shared(InteractionColumns, "item", panel=PATHS)
     encoder: str = option(
-        DEFAULT_ENCODER, help="minilm, smollm2, or a Hugging Face model name or local path.", panel=RUN
+        DEFAULT_ENCODER,
+        help="minilm, e5 (100 languages), smollm2, or a Hugging Face model name or local path.",
+        panel=RUN,
     )
 
 
@@ -59,7 +62,7 @@ class TrainOptions(_Checked):
     backbone: BackboneName = option("gru4rec", help="Sequential recommender that the model is built on.", panel=RUN)
     head: HeadName = option(
         "agreement",
-        help="What decides: agreement, a network trained on inserted noise, or paper, the paper's sum of similarities.",
+        help="What decides. agreement: a network trained on inserted noise. paper: the paper's sum of similarities.",
         panel=RUN,
     )
     seed: int = option(
@@ -80,6 +83,8 @@ class CleanOptions(_Checked):
         False, help="Clean by the rules alone, without a model: no --model and no --embeddings.", panel=RULES
     )
     overwrite: bool = shared(TrainOptions, "overwrite")
+    added: AddedColumns = field(default_factory=AddedColumns)
+    """Names of the columns that cleaning adds."""
     rules: RuleOptions = field(default_factory=RuleOptions)
     """What is dropped without a model."""
     policy: Policy = field(default_factory=Policy)
@@ -94,8 +99,8 @@ class CleanOptions(_Checked):
     )
     shuffle: Literal["auto", "claim-check", "bytes"] = option(
         "auto",
-        help="How data moves between workers. claim-check: by files in the output directory. auto: claim-check if the "
-        "pipeline runs on this machine, else bytes.",
+        help="How rows move between workers. claim-check: in files in the output directory. bytes: through the runner. "
+        "auto: claim-check if the pipeline runs on this machine, else bytes.",
         panel=RUN,
     )
     join: Literal["auto", "broadcast", "shuffle"] = option(
@@ -106,7 +111,7 @@ class CleanOptions(_Checked):
     )
     report_users: ReportUsers = option(
         "hashed",
-        help="Users in the report's examples. hashed: under pseudonyms of this run. plain: under their ids.",
+        help="How the report names its example users. hashed: by pseudonyms of this run only. plain: by their ids.",
         panel=RUN,
     )
 
@@ -133,11 +138,12 @@ class CleanOptions(_Checked):
     def recorded(self) -> dict[str, Any]:
         """Returns the options as the manifest records them."""
         values = dataclasses.asdict(self)
-        log = values.pop("log")
+        log, _ = values.pop("log"), values.pop("added")
         return {
             **values,
             "interactions": log.pop("path"),
             **log,
+            "added_columns": self.added.written(scored=not self.rules_only),
             **{name: None for name in ("shuffle", "join") if values[name] == "auto"},
         }
 
@@ -189,6 +195,8 @@ class DoctorOptions(_Checked):
     output: str | None = shared(EmbedOptions, "output", default=None, help="Directory that a run would write to.")
     columns: InteractionColumns = field(default_factory=InteractionColumns)
     """Names of the log's columns. The item column of the catalogue has the same name as that of the log."""
+    added: AddedColumns = field(default_factory=AddedColumns)
+    """Names of the columns that cleaning adds."""
     text_columns: tuple[str, ...] | None = shared(EmbedOptions, "text_columns")
     shards: int | None = shared(CleanOptions, "shards")
     on_bad_file: Literal["fail", "skip"] = shared(LogSource, "on_bad_file")
@@ -212,6 +220,8 @@ class DemoOptions(_Checked):
     )
     columns: InteractionColumns = field(default_factory=InteractionColumns)
     """Names of the log's columns. The item column of the catalogue has the same name as that of the log."""
+    added: AddedColumns = field(default_factory=AddedColumns)
+    """Names of the columns that cleaning adds."""
     text_columns: tuple[str, ...] | None = shared(EmbedOptions, "text_columns")
     encoder: str = shared(EmbedOptions, "encoder")
     backbone: BackboneName = shared(TrainOptions, "backbone")

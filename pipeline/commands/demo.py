@@ -53,7 +53,8 @@ def run_demo(options: DemoOptions, beam_options: PipelineOptions, progress: Prog
         encoder=options.encoder,
     )
     train = TrainOptions(log, embeddings, model, overwrite=True, backbone=options.backbone, seed=options.seed)
-    clean = CleanOptions(log, cleaned, embeddings, model, overwrite=True, policy=Policy(drop_rate=DROP_RATE))
+    policy = Policy(drop_rate=DROP_RATE)
+    clean = CleanOptions(log, cleaned, embeddings, model, overwrite=True, added=options.added, policy=policy)
     results = (run_embed(embed, progress), run_train(train, progress), run_clean(clean, beam_options, progress))
     out.print()
     for result in results:
@@ -70,12 +71,12 @@ def _check(options: DemoOptions) -> None:
         raise UsageError(
             "--interactions and --items belong together",
             code="OPTION-PAIR",
-            found="one of them",
+            found="only one of them",
             fix="give both, or neither for MovieLens-100K",
         )
     if options.interactions is None and (options.text_columns or options.columns != InteractionColumns()):
         raise UsageError(
-            "Columns are named for files of your own",
+            "Column options are given, but no files of your own",
             code="OPTION-MOVIELENS",
             found="no --interactions and --items",
             fix="name your files too, or no columns for MovieLens-100K",

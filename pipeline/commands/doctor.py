@@ -1,6 +1,7 @@
 """The doctor command: checks the installation, and what a long run would read and need, before it starts."""
 
 import dataclasses
+import math
 import os
 import platform
 import shutil
@@ -13,20 +14,24 @@ import pyarrow.compute as pc
 from packaging.requirements import Requirement
 
 from ...models.core.errors import IadsrError, InputError
+from ...transforms.contract.added_columns import AddedColumns
 from ...transforms.contract.output_layout import MANIFEST
 from ...transforms.files import storage
+from ...transforms.files.found_files import name_files
 from ...transforms.files.local_copy import local_copy
-from ...transforms.items.embedding_files import read_embeddings
+from ...transforms.items.embedding_files import read_embeddings, read_notes
 from ...transforms.items.embedding_table import EmbeddingTable
 from ...transforms.items.item_texts import read_item_texts
-from ...transforms.judge.artifacts import ModelFacts, check_embeddings, read_model_facts
+from ...transforms.judge.artifacts import ModelFacts, changed_vectors, check_embeddings, read_model_facts
+from ...transforms.read.clock import SUB_SECOND, Clock, merge_facts, time_facts
 from ...transforms.read.input_plan import InputPlan, plan_input
 from ...transforms.read.log_source import LogSource
 from ...transforms.read.read_splits import read_split
+from ...transforms.read.time_checks import describe_times, refuse_wrong_order
 from ...transforms.run.output_directory import locked
 from ..engines.runner import usable_cores
 from .command_options import DoctorOptions
-from .messages import counted
+from .messages import counted, describe_catalogue, describe_coverage, describe_left_out
 
 BASE_BYTES = 700 << 20
 """Memory of a worker process before it holds any data: Python, Beam, Arrow, torch."""
@@ -40,6 +45,17 @@ SPLIT_FACTOR = 5
 DISK_FACTOR = 3
 """Bytes written per uncompressed byte of the log: slices, scored shards, and the result before it is compressed."""
 
+MAX_SPLITS = 32
+"""So many parts of a log are looked at for its times."""
+
+_RESOLUTIONS = {
+    86_400: "whole days",
+    3600: "whole hours",
+    60: "whole minutes",
+    1: "whole seconds",
+    SUB_SECOND: "finer than seconds",
+    None: "all odd",
+}
 _DECISION_BYTES = 64  # per row: what is added to each interaction
 
 
@@ -74,7 +90,9 @@ def examine(options: DoctorOptions, workers: int = 1) -> Iterator[Finding]:
     model: list[ModelFacts] = []
     table: list[EmbeddingTable] = []
     if (log := options.log) is not None:
-        yield from _check("Log", lambda: _log(log, plan, first_rows))
+        yield from _check("Log", lambda: _log(log, options.added, plan, first_rows))
+        if plan:
+            yield from _check("Times", lambda: _times(log, plan[0]))
     if options.items is not None:
         items = options.items
         yield from _check("Catalogue", lambda: _catalogue(items, options))
@@ -139,21 +157,45 @@ def _encoders() -> str:
     return ", ".join(there)
 
 
-def _log(log: LogSource, out: list[InputPlan], first_rows: list[pa.Table]) -> str:
+def _log(log: LogSource, added: AddedColumns, out: list[InputPlan], first_rows: list[pa.Table]) -> str:
     plan = plan_input(log)
     valid, rejected = read_split(plan.splits[0], log.columns, plan.schema, log.on_bad_file)
     out.append(plan)
     first_rows.append(valid)
-    skipped = f", {counted(len(plan.skipped), 'file')} left out" if plan.skipped else ""
+    skipped = f", {counted(len(plan.skipped), 'file')} left out: {name_files(plan.skipped)}" if plan.skipped else ""
     types = ", ".join(f"{name} {plan.schema.field(name).type}" for name in log.columns.required)
     first = f"; of the first {len(valid) + len(rejected):,} rows {len(rejected):,} unusable"
-    return f"{plan.rows:,} rows in {counted(len(plan.rows_by_file), 'file')}{skipped}, {types}{first}"
+    own = ", ".join(added.taken(plan.schema.names, scored=True).values())
+    taken = f"; clean needs --added-prefix, as it adds columns of the same names as the log's {own}" if own else ""
+    read = f"{plan.rows:,} rows in {counted(len(plan.rows_by_file), 'file')}{skipped}, {types}{first}{taken}"
+    return "\n".join([read, *(f"  note:     {note}" for note in plan.notes)])
+
+
+def _times(log: LogSource, plan: InputPlan) -> str:
+    """Looks at the times of the whole log, or of parts from all over it if it is large."""
+    schema = pa.schema([plan.schema.field(name) for name in log.columns.required])
+    step = math.ceil(len(plan.splits) / MAX_SPLITS)
+    facts = [
+        time_facts(read_split(split, log.columns, schema, log.on_bad_file).valid, log.columns)
+        for split in plan.splits[::step]
+    ]
+    clock = Clock.of(merge_facts(facts))
+    refuse_wrong_order(clock, log.columns)
+    if not clock.rows:
+        return "none that can be used"
+    unit = "unit not known" if clock.unit is None else f"in {clock.unit}, {_RESOLUTIONS[clock.resolution]}"
+    of = f" of {clock.rows:,} rows looked at" if step > 1 else ""
+    span = f"{clock.moment(clock.first)} to {clock.moment(clock.last)}{of}, {unit}"
+    return "\n".join([span, *(f"  note:     {note}" for note in describe_times(clock, log.columns))])
 
 
 def _catalogue(path: str, options: DoctorOptions) -> str:
     catalogue = read_item_texts(path, item_column=options.columns.item, text_columns=options.text_columns)
     texts = len(catalogue.texts) - catalogue.texts.null_count
-    return f"{len(catalogue.item_ids):,} items, {texts:,} with text from {', '.join(catalogue.text_columns)}"
+    summary = f"{len(catalogue.item_ids):,} items, {texts:,} with text from {', '.join(catalogue.text_columns)}"
+    return "\n".join(
+        [summary, *describe_left_out(catalogue.skipped, {}, catalogue.reading), *describe_catalogue(catalogue.notes)]
+    )
 
 
 def _model(directory: str, out: list[ModelFacts]) -> str:
@@ -169,12 +211,17 @@ def _model(directory: str, out: list[ModelFacts]) -> str:
 def _embeddings(path: str, out: list[EmbeddingTable]) -> str:
     table = read_embeddings(path, kind="semantic")
     out.append(table)
-    return f"{len(table):,} items, {int(table.present.sum()):,} with a vector, by {table.metadata}"
+    notes = read_notes(path)
+    lines = [f"{len(table):,} items, {int(table.present.sum()):,} with a vector, by {table.metadata}"]
+    lines += describe_catalogue(notes.catalogue)
+    if notes.coverage is not None:
+        lines += describe_coverage(notes.coverage, table.metadata.encoder)
+    return "\n".join(lines)
 
 
 def _fit(path: str, model: ModelFacts, item_type: pa.DataType) -> str:
     check_embeddings(path, model, item_type)
-    return "belong together"
+    return changed_vectors(path, model) or "belong together"
 
 
 def _coverage(item_ids: pa.ChunkedArray, table: EmbeddingTable) -> str:
@@ -197,13 +244,13 @@ def _coverage(item_ids: pa.ChunkedArray, table: EmbeddingTable) -> str:
 
 def _output(output: str) -> str:
     if not storage.is_local(output):
-        return "remote: not tried, and not locked against a second run"
+        return "remote: not checked, and a second run into it would not be refused"
     place = _nearest(output)
     if not os.path.isdir(place) or not os.access(place, os.W_OK | os.X_OK):
         raise InputError(
             f"{output} cannot be written to",
             code="DOCTOR-OUTPUT",
-            found=f"{place} is {'not writable' if os.path.isdir(place) else 'no directory'}",
+            found=f"{place} is {'not writable' if os.path.isdir(place) else 'not a directory'}",
             fix="choose another --output, or ask for the permission",
         )
     if place == os.path.abspath(output):
@@ -251,7 +298,7 @@ def _memory(plan: InputPlan, shards: int, vector_bytes: int, workers: int) -> st
             code="DOCTOR-MEMORY",
             found=f"{_size(available)} available",
             expected=f"about {_size(need)} for {counted(workers, 'worker')} and {counted(shards, 'shard')}",
-            fix="write the log in smaller row groups, which are read whole, or use fewer workers"
+            fix="write the log in smaller row groups (each is read as a whole), or use fewer workers"
             if reading > scoring
             else "use more --shards, so that each is smaller, or fewer workers",
         )

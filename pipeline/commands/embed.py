@@ -9,10 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...models.core.errors import IadsrError
+from ...models.encoders.coverage import Coverage
 from ...models.encoders.load_encoder import load_encoder
 from ...models.encoders.text_encoder import TextEncoder
+from ...transforms.files.found_files import SkippedFile
 from ...transforms.files.storage import TEMPORARY_PREFIX, delete, join, list_names
 from ...transforms.items.embedding_files import PART_NAME, read_embeddings, read_kind, write_embeddings
+from ...transforms.items.embedding_notes import EmbeddingNotes
 from ...transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable, fingerprint
 from ...transforms.items.item_texts import ItemTexts, read_item_texts
 from ...transforms.run.output_directory import locked, refuse_foreign, refuse_inside
@@ -23,6 +26,9 @@ from .results import Result
 
 UNFINISHED = ".unfinished"
 """Folder in the output directory for what a run has embedded so far."""
+
+COVERAGE_TEXTS = 10_000
+"""At most this many texts are looked at to know whether the encoder knows their language."""
 
 CHUNK_TEXTS = 16_384
 """Texts between two saves: enough of every length for full batches, and minutes of work on one core."""
@@ -59,6 +65,12 @@ class EmbedSummary(Result):
     """Fingerprint of the embeddings."""
     replaced: str | None
     """Why vectors that were in the output directory could not be used again; None if there were none or they could."""
+    skipped: tuple[SkippedFile, ...]
+    """Files of the catalogue that are left out because they are not Parquet."""
+    reading: tuple[str, ...]
+    """What looks wrong or may surprise in how the files of the catalogue were found."""
+    notes: EmbeddingNotes
+    """What was left out of the catalogue or changed in it, and how well the encoder knows its language."""
 
     def __str__(self) -> str:
         """Says how many items were embedded, reused, or have no text."""
@@ -108,7 +120,8 @@ def _embed_and_write(output: str, catalogue: ItemTexts, encoder: TextEncoder, ta
     item_vectors = vectors[rows]  # [V, D]
     item_vectors[~present] = 0
     table = EmbeddingTable(catalogue.item_ids, item_vectors, present, catalogue.texts, metadata)
-    write_embeddings(table, output)
+    notes = EmbeddingNotes(catalogue.notes, _measure_coverage(encoder, distinct))
+    write_embeddings(table, output, notes=notes)
     delete(join(output, UNFINISHED))
     return EmbedSummary(
         output=output,
@@ -124,7 +137,16 @@ def _embed_and_write(output: str, catalogue: ItemTexts, encoder: TextEncoder, ta
         metadata=metadata,
         fingerprint=fingerprint(table),
         replaced=replaced,
+        skipped=catalogue.skipped,
+        reading=catalogue.reading,
+        notes=notes,
     )
+
+
+def _measure_coverage(encoder: TextEncoder, texts: pa.Array) -> Coverage:
+    """Measures how well the encoder knows distinct texts, by some of them that lie evenly among all."""
+    step = max(-(-len(texts) // COVERAGE_TEXTS), 1)
+    return encoder.coverage(texts.take(pa.array(np.arange(0, len(texts), step))).to_pylist())
 
 
 def _check_output(output: str) -> None:

@@ -28,6 +28,7 @@ from ...transforms.files.tables import write_table
 from ...transforms.read.input_plan import plan_input
 from ...transforms.read.log_source import LogSource
 from ...transforms.read.read_log import read_log
+from ...transforms.read.time_checks import describe_times
 from ..engines.progress import Progress
 from ..engines.runner import refuse_other_runners
 from .clean import run_clean
@@ -83,7 +84,7 @@ def measure(
     """
     with progress.task("Reading the log") as task:
         plan = plan_input(options.log)
-        ordered, rejected, _ = read_log(options.log, plan)
+        ordered, rejected, clock = read_log(options.log, plan)
         log = Sequences(ordered.items, ordered.offsets)
         HeldOutLog.split(log)  # a log that is too small is refused before anything is inserted
         noisy = insert_noise(
@@ -123,6 +124,7 @@ def measure(
         treatments=_results(treatments, figures, held_out.training, options.seed),
         rejected=dict(rejected),
         skipped=plan.skipped,
+        notes=(*plan.notes, *describe_times(clock, options.log.columns)),
     )
 
 
@@ -153,7 +155,7 @@ def _what_forbids(path: Path) -> str | None:
     if path.is_symlink() or (path.exists() and not path.is_file()):
         return f"{path} is a link or a device"
     if not path.parent.is_dir():
-        return f"{path.parent} is no directory"
+        return f"{path.parent} is not a directory"
     with tempfile.TemporaryFile(dir=path.parent):
         return None
 

@@ -21,7 +21,7 @@ _MEANINGS = {
     DROPPED: "without what iadsr clean drops",
     WEIGHTED: "by the weights of iadsr clean, and without what weighs 0",
     ORACLE: "without exactly the inserted noise",
-    RANDOM: "without as many as weigh 0, whichever",
+    RANDOM: "without as many as weigh 0, chosen at random",
 }
 
 
@@ -67,6 +67,8 @@ class Evaluation(Result):
     """Rows of the log that could not be used, by reason."""
     skipped: tuple[SkippedFile, ...]
     """Files of the log that were left out."""
+    notes: tuple[str, ...] = ()
+    """What looks wrong or may surprise in how the log was read."""
 
     def __str__(self) -> str:
         """Says how the recommender does on each treatment of the log, and whether cleaning helps."""
@@ -87,15 +89,13 @@ def describe_evaluation(evaluation: Evaluation) -> str:
     inserted = f", {evaluation.inserted:,} of them inserted noise" if evaluation.inserted else ""
     several = evaluation.seeds > 1
     over = (
-        f"users and {evaluation.seeds} trainings"
-        if several
-        else "users; how much trainings differ is not in them, with --seeds 3 it is"
+        f"users and {evaluation.seeds} trainings" if several else "users only; --seeds 3 adds how much trainings differ"
     )
     introduction = [
         f"{evaluation.recommender} trained on {evaluation.training_interactions:,} interactions{inserted}.",
         f"{evaluation.users:,} users' last item ranked among all {evaluation.items:,}; items they have {owned}.",
         f"95% intervals over {over}.",
-        *describe_left_out(evaluation.skipped, evaluation.rejected),
+        *describe_left_out(evaluation.skipped, evaluation.rejected, evaluation.notes),
     ]
     table = [f"{row[0]:<8}" + "".join(f"{cell:>15}" for cell in row[1:]) for row in _figures(evaluation)]
     words = [_in_words(result) for result in evaluation.treatments]

@@ -47,8 +47,11 @@ def keyword_function(options: type) -> Callable[[Callable[..., R]], Callable[...
             checked = build(options, given)
             from rich.console import Console
 
+            from ..engines.import_quietly import without_apitools_warning
             from ..engines.progress import Progress
-            from ..engines.runner import start_beam
+
+            with without_apitools_warning():
+                from ..engines.runner import start_beam
 
             return run(checked, start_beam(beam), Progress(Console(stderr=True) if progress else None))
 

@@ -5,17 +5,23 @@ from typing import TYPE_CHECKING
 
 from ...models.core.printable import printable
 from ...models.core.reasons import REASON_BY_CODE, REASONS
+from ...models.encoders.packaged import MULTILINGUAL_ENCODER
 from ...transforms.contract.output_layout import INTERACTIONS, MANIFEST, REJECTED, REPORT, SEQUENCES
 from ...transforms.files.storage import join
 
 if TYPE_CHECKING:
     # Each command loads modules that take seconds, and the other commands do not need them.
+    from ...models.encoders.coverage import Coverage
+    from ...transforms.items.item_texts import CatalogueNotes
     from ...transforms.read.input_plan import SkippedFile
     from ...transforms.run.manifest import Manifest, NoiseShareEstimate, RuleFindings
     from ...transforms.run.verification import Verified
     from .doctor import Finding
     from .embed import EmbedSummary
     from .train import TrainSummary
+
+_NAMED = 3
+"""Files that a message names; it counts the others."""
 
 _KNOWS_TOO_LITTLE = (
     "In a log this small the model has seen too little noise: clean will not estimate how much noise a log holds, "
@@ -33,7 +39,7 @@ def describe_embedding(summary: "EmbedSummary", output: str) -> str:
             f"New or changed: {counted(summary.embedded, 'item')}, {counted(summary.texts, 'distinct text')}{speed}."
         )
     if summary.replaced:
-        lines.append(f"The vectors found in {output} were not used again: {summary.replaced}.")
+        lines.append(f"The vectors found in {output} could not be reused: {summary.replaced}.")
     if summary.reused:
         lines.append(f"Kept from an earlier run: {counted(summary.reused, 'item')}.")
     if summary.removed:
@@ -44,7 +50,44 @@ def describe_embedding(summary: "EmbedSummary", output: str) -> str:
             f"Left out because their item id occurred before: {counted(summary.repeated_rows, 'row')}, "
             f"{summary.conflicting_rows:,} with another text."
         )
+    lines += describe_left_out(summary.skipped, {}, summary.reading)
+    lines += describe_catalogue(summary.notes.catalogue)
+    if summary.notes.coverage is not None:
+        lines += describe_coverage(summary.notes.coverage, summary.metadata.encoder)
     return _text([*lines, _place("Embeddings", output)])
+
+
+def describe_catalogue(notes: "CatalogueNotes") -> list[str]:
+    """Says what was left out of a catalogue, and what was changed in its texts."""
+    lines = []
+    if notes.rows_left_out:
+        listed = ", ".join(f"{reason} {rows:,}" for reason, rows in notes.rows_left_out.items())
+        lines.append(f"Left out, without a usable id: {counted(sum(notes.rows_left_out.values()), 'row')} ({listed}).")
+    if notes.not_utf8:
+        lines.append(f"With text that is not UTF-8, which was left out: {counted(notes.not_utf8, 'row')}.")
+    if notes.with_html:
+        lines.append(f"With HTML in the text, which was removed: {counted(notes.with_html, 'row')}.")
+    if notes.not_text:
+        listed = ", ".join(f"{name} ({kind})" for name, kind in notes.not_text.items())
+        lines.append(f"Columns left out because they hold no text: {listed}.")
+    if notes.other_columns:
+        lines.append(f"Columns not embedded unless --text-columns names them: {', '.join(notes.other_columns)}.")
+    return lines
+
+
+def describe_coverage(coverage: "Coverage", encoder: str) -> list[str]:
+    """Says that an encoder does not know the language of the texts, if that is so."""
+    if not coverage.is_poor:
+        return []
+    signs = {
+        "of all tokens are unknown to it": coverage.unknown_tokens,
+        "of the texts share their vector with another text": coverage.shared_vectors,
+        "of the texts are read letter by letter": coverage.spelled_texts,
+    }
+    told = ", ".join(f"{share:.0%} {what}" for what, share in signs.items() if share >= 0.005)
+    other = MULTILINGUAL_ENCODER
+    advice = f"--encoder {other} knows about 100 languages" if encoder != other else "take a model of that language"
+    return [f"WARNING: the encoder {encoder} does not know the language of these texts ({told}); {advice}."]
 
 
 def describe_training(summary: "TrainSummary", output: str) -> str:
@@ -55,7 +98,7 @@ def describe_training(summary: "TrainSummary", output: str) -> str:
             f"Trained on {counted(metrics['interactions'], 'interaction')} of {counted(metrics['users'], 'user')} "
             f"with {counted(metrics['items'], 'item')}.",
             *_without_text(summary.items_without_text),
-            *describe_left_out(summary.skipped, summary.rejected),
+            *describe_left_out(summary.skipped, summary.rejected, summary.notes),
             *describe_rules(summary.found),
             f"On held-out users it tells inserted noise from the rest with AUROC {metrics['held_out_auroc']:.3f}.",
             *([] if summary.knows_noise else [_KNOWS_TOO_LITTLE]),
@@ -83,8 +126,10 @@ def describe_cleaning(manifest: "Manifest | None", output: str) -> str:
                 for reason in REASONS
                 if reason.message and kept.get(reason.code)
             ),
+            *manifest.notes,
             *_skipped(manifest.skipped_files, f"; see {MANIFEST}"),
             *_rejected(manifest.reasons.rejected, f"see {join(output, REJECTED)}"),
+            *manifest.times.notes,
             _place("Cleaned sequences", join(output, SEQUENCES)),
             _place("Every interaction", join(output, INTERACTIONS)),
             _place("Report", join(output, REPORT)),
@@ -127,9 +172,11 @@ def describe_findings(findings: "Iterable[Finding]") -> Iterator[str]:
         yield _text([f"{'ok' if finding.healthy else 'PROBLEM':<9}{finding.what:<22}{first}", *more])
 
 
-def describe_left_out(skipped: "Iterable[SkippedFile]", rejected: dict[str, int]) -> list[str]:
-    """Says which files and rows of a log a command left out, for commands that write no manifest."""
-    return [printable(line) for line in (*_skipped(tuple(skipped)), *_rejected(rejected, "left out"))]
+def describe_left_out(
+    skipped: "Iterable[SkippedFile]", rejected: dict[str, int], notes: "Iterable[str]" = ()
+) -> list[str]:
+    """Says how a log was read, and which files and rows a command left out, for commands that write no manifest."""
+    return [printable(line) for line in (*notes, *_skipped(tuple(skipped)), *_rejected(rejected, "left out"))]
 
 
 def _text(lines: list[str]) -> str:
@@ -143,14 +190,15 @@ def describe_verification(verified: "Verified", output: str) -> str:
     compared, inputs = verified.inputs_compared, counted(verified.inputs, "input file")
     return _text(
         [
-            f"{output} is whole: {counted(verified.files, 'file')}, unchanged since they were written.",
+            f"{output} is complete: {counted(verified.files, 'file')}, unchanged since they were written.",
             f"{rows.read:,} rows read = {rows.kept:,} kept + {rows.dropped:,} dropped + "
             f"{rows.rejected:,} rejected, in each input file and in total.",
             f"Interactions of {counted(verified.users, 'user')} are in order; the sequences are exactly the kept ones.",
             "Compared with all input files."
             if compared == verified.inputs
-            else f"Compared with {compared:,} of {inputs}; the others are gone, changed or out of reach.",
-            *([f"The run left out {counted(verified.skipped, 'bad file')}."] if verified.skipped else []),
+            else f"Compared with {compared:,} of {inputs}; "
+            "the others no longer exist, have changed or cannot be reached.",
+            *([f"The run left out {counted(verified.skipped, 'file')}."] if verified.skipped else []),
         ]
     )
 
@@ -179,8 +227,9 @@ def _rejected(reasons: dict[str, int], note: str) -> list[str]:
 def _skipped(files: "Sequence[SkippedFile]", note: str = "") -> list[str]:
     if not files:
         return []
-    rest = f", and {len(files) - 1:,} more" if len(files) > 1 else ""
-    return [f"Left out: {files[0].reason} ({files[0].code}){rest}{note}."]
+    named = "; ".join(f"{file.reason} ({file.code})" for file in files[:_NAMED])
+    rest = f"; and {len(files) - _NAMED:,} more" if len(files) > _NAMED else ""
+    return [f"Left out: {counted(len(files), 'file')}: {named}{rest}{note}."]
 
 
 def counted(number: int, noun: str) -> str:

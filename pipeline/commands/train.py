@@ -18,13 +18,16 @@ from ...transforms.contract.columns import InteractionColumns
 from ...transforms.contract.python_values import python_values
 from ...transforms.files import storage
 from ...transforms.items.embedding_files import PART_NAME, read_embeddings, read_kind, write_embeddings
-from ...transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable, align, normalise_item_ids
+from ...transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable, align
 from ...transforms.items.embedding_table import fingerprint as embedding_fingerprint
-from ...transforms.judge.artifacts import COLLABORATIVE, check_item_types
+from ...transforms.items.item_ids import normalise_item_ids
+from ...transforms.items.vector_sample import VectorSample
+from ...transforms.judge.artifacts import COLLABORATIVE, SAMPLE, check_item_types
 from ...transforms.read.clock import Clock
 from ...transforms.read.input_plan import SkippedFile, plan_input
 from ...transforms.read.ordering import OrderedShard
 from ...transforms.read.read_log import read_log
+from ...transforms.read.time_checks import describe_times
 from ...transforms.rules.rule_log import rule_whole_log
 from ...transforms.rules.rule_set import RuleSet, check_rule_columns, make_rules
 from ...transforms.rules.rules_file import read_rules_file
@@ -58,6 +61,8 @@ class TrainSummary(Result):
     """Items of the log that the embeddings have no vector for."""
     skipped: tuple[SkippedFile, ...] = ()
     """Files of the log that were skipped."""
+    notes: tuple[str, ...] = ()
+    """What looks wrong or may surprise in how the log was read."""
     knows_noise: bool = True
     """Whether enough noise was inserted to know how noise scores. Without that, the share of noise of no log can be
     estimated."""
@@ -110,12 +115,20 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
             "backbone": options.backbone,
             "head": options.head,
             "seed": options.seed,
+            SAMPLE: VectorSample.of(item_ids, semantic, has_semantic).to_list(),
         }
         write_model(options.output, result, item_ids)
     knows_noise = bool(result.model.noise_reference.sum() >= MIN_REFERENCE)
     without_text = int((~has_semantic).sum())
     return TrainSummary(
-        options.output, result.metrics, dict(rejected), without_text, plan.skipped, knows_noise, tuple(found)
+        options.output,
+        result.metrics,
+        dict(rejected),
+        without_text,
+        plan.skipped,
+        (*plan.notes, *describe_times(clock, columns)),
+        knows_noise,
+        tuple(found),
     )
 
 
@@ -142,7 +155,7 @@ def _without_taken(
             expected="interactions to train on",
             fix="change the rules' options",
         )
-    return ruled.restricted(), found
+    return ruled.evidence_alone(), found
 
 
 def _train(

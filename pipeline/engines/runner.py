@@ -49,7 +49,7 @@ def refuse_other_runners(command: str, options: PipelineOptions) -> None:
     """
     if not runs_here(options):
         raise UsageError(
-            f"{command} runs on this machine alone",
+            f"{command} runs on this machine only",
             code="BEAM-HERE",
             found=f"--runner={options.view_as(StandardOptions).runner}",
             expected="no other runner: its input has to fit into the memory of this machine",
@@ -96,7 +96,7 @@ def beam_options(flags: list[str], own: Iterable[str] = ()) -> PipelineOptions:
             "Beam's multi_threading mode loses rows and is refused",
             code="BEAM-THREADS",
             found="--direct_running_mode=multi_threading",
-            fix="use --direct_num_workers=N alone: it runs N processes",
+            fix="leave out --direct_running_mode; --direct_num_workers=N runs N processes",
         )
     if direct.direct_num_workers < 0:
         raise UsageError(

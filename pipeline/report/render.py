@@ -172,9 +172,11 @@ def describe_noise_share(share: "NoiseShareEstimate") -> str:
         f"(95% interval {_percent(share.lower)} to {_percent(share.upper)})."
     )
     if not share.lower:
-        return f"{text} None of it is certain, so noise probabilities assume as much noise as training inserted."
+        return (
+            f"{text} No noise in this log is certain, so noise probabilities assume as much noise as training inserted."
+        )
     if share.among_dropped is not None:
-        text += f" Of those dropped, {_percent(round(share.among_dropped, 2))} are expected to be."
+        text += f" Of those dropped, {_percent(round(share.among_dropped, 2))} are expected to be noise."
     return text
 
 

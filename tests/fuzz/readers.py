@@ -247,6 +247,7 @@ def manifest_files(directory: Path) -> list[bytes]:
         noise_probability_histogram=parts.ProbabilityHistogram((0.0, 1.0), (1,), (0,)),
         popularity_buckets=(parts.PopularityBucket("1", 1, 1, 1, 1, 0, 0.0, None),),
         sequence_lengths=parts.SequenceLengths(("0", "1"), (0, 1), (0, 1)),
+        times=parts.Times("s", 1, "2024-06-10T08:00:00Z", "2024-06-10T09:00:00Z", ()),
     )
     return [manifest.to_json().encode()]
 

@@ -19,6 +19,7 @@ from iadsr.models.detector.iadsr import IADSR
 from iadsr.models.detector.model_files import read_noise_reference
 from iadsr.pipeline import clean
 from iadsr.transforms import CleanInteractions, clean_table
+from iadsr.transforms.contract.added_columns import AddedColumns
 from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.items.embedding_files import read_embeddings
 from iadsr.transforms.items.joined_items import join_embedding_tables
@@ -87,6 +88,18 @@ def test_a_whole_table_is_decided_in_memory_likewise(world, cleaned):
     with pytest.raises(InputError) as error:
         clean_table(log.slice(len(log) - 1), model, items, reference, InteractionColumns(), POLICY)
     assert error.value.code == "TABLE-NONE"
+
+
+def test_a_table_with_columns_of_added_names_is_cleaned_under_other_names(world, cleaned, tmp_path):
+    log = world.log().append_column("weight", world.log()["rating"])
+    with pytest.raises(InputError, match="has a column 'weight'") as error:
+        run(world, tmp_path, [log], schema=log.schema)
+    assert error.value.code == "LOG-ADDED"
+    names = AddedColumns(names=("weight=w",))
+    interactions, _ = run(world, tmp_path, [log], schema=log.schema, added=names)
+    assert interactions["weight"].equals(interactions["rating"])
+    assert interactions["w"].equals(cleaned["weight"])
+    assert interactions["keep"].equals(cleaned["keep"])
 
 
 class Interaction(NamedTuple):

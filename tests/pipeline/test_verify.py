@@ -80,7 +80,7 @@ def test_the_manifest_counts_every_row_by_file(finished):
     assert sum(file["dropped"] for file in manifest["files"]) == manifest["rows"]["dropped"] > 0
 
 
-def test_inputs_that_are_gone_or_changed_are_passed_over_and_it_says_so(finished, run, tmp_path):
+def test_inputs_that_are_gone_or_changed_are_passed_over_but_not_all_of_them(finished, run, tmp_path):
     (tmp_path / "log").mkdir()
     shutil.copy(finished / "log" / "a.parquet", tmp_path / "log")  # another time of change
     change_manifest(
@@ -90,9 +90,59 @@ def test_inputs_that_are_gone_or_changed_are_passed_over_and_it_says_so(finished
         table = pq.read_table(folder)
         paths = pc.replace_substring(table["file"], str(finished), str(tmp_path)).combine_chunks()
         rewrite(folder, table.set_column(0, table.schema.field(0), paths))
+    with pytest.raises(InputError, match="none of its input files could be compared") as error:
+        verify_output(str(run))
+    assert error.value.code == "VERIFY-NO-INPUT"
+    times = os.stat(finished / "log" / "a.parquet")
+    os.utime(tmp_path / "log" / "a.parquet", ns=(times.st_atime_ns, times.st_mtime_ns))
     verified = verify_output(str(run))
-    assert verified.inputs_compared == 0
-    assert "Compared with 0 of 2 input files; the others are gone" in describe_verification(verified, str(run))
+    assert verified.inputs_compared == 1
+    assert "Compared with 1 of 2 input files; the others no longer exist" in describe_verification(verified, str(run))
+
+
+def test_relative_inputs_are_found_from_another_directory(world, finished, tmp_path, monkeypatch):
+    for day in ("2026-11-23", "2026-11-24"):
+        (tmp_path / "log" / f"day={day}").mkdir(parents=True)
+        shutil.copy(finished / "log" / "a.parquet", tmp_path / "log" / f"day={day}" / "a.parquet")
+    monkeypatch.chdir(tmp_path)
+    clean(
+        interactions="log",
+        embeddings=f"file://{world.embeddings}",
+        model=world.model,
+        output=f"file://{tmp_path}/out",
+        max_rejected=1.0,
+    )
+    monkeypatch.chdir("/")
+    assert verify_output(str(tmp_path / "out")).inputs_compared == 2
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["directory"] == str(tmp_path)
+    assert manifest["notes"] == ["From the names of folders: day (date32[day])."]
+    assert [file["path"] for file in manifest["files"]] == [f"log/day=2026-11-{day}/a.parquet" for day in (23, 24)]
+    written = pq.read_table(tmp_path / "out" / "interactions", columns=["day"], partitioning=None)
+    assert written["day"].value_counts().field("counts").to_pylist() == [499, 499]
+    (tmp_path / "log").rename(tmp_path / "moved")
+    with pytest.raises(InputError, match="none of its input files"):
+        verify_output(str(tmp_path / "out"))
+
+
+def test_a_run_over_ids_in_the_names_of_folders_is_held_against_them(world, tmp_path):
+    log = world.log()
+    for user in log["user_id"].unique().to_pylist()[:30]:
+        folder = tmp_path / "log" / f"user_id={user}"
+        folder.mkdir(parents=True)
+        rows = log.filter(pc.equal(log["user_id"], user)).drop_columns(["user_id"])
+        pq.write_table(rows, folder / "a.parquet")
+    clean(interactions=tmp_path / "log", embeddings=world.embeddings, model=world.model, output=tmp_path / "out")
+    verified = verify_output(str(tmp_path / "out"))
+    assert (verified.users, verified.inputs, verified.inputs_compared) == (30, 30, 30)
+    moved = next((tmp_path / "log").iterdir())
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    for file in manifest["files"]:
+        if file["path"].startswith(f"{moved}/"):
+            file["partitions"] = {"user_id": "somebody else"}
+    (tmp_path / "out" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ConservationError, match="not those of the input"):
+        verify_output(str(tmp_path / "out"))
 
 
 def test_inputs_that_cannot_be_asked_for_are_passed_over_and_it_says_so(finished, run, monkeypatch):
@@ -106,7 +156,7 @@ def test_inputs_that_cannot_be_asked_for_are_passed_over_and_it_says_so(finished
     monkeypatch.setattr(os, "stat", refuse)
     verified = verify_output(str(run))
     assert verified.inputs_compared == 1
-    assert "Compared with 1 of 2 input files; the others are gone" in describe_verification(verified, str(run))
+    assert "Compared with 1 of 2 input files; the others no longer exist" in describe_verification(verified, str(run))
 
 
 def test_an_unfinished_or_empty_directory_is_told_apart(run, tmp_path):
@@ -129,17 +179,17 @@ def test_missing_added_and_changed_files_are_found(run, folder):
     path = shard(run, folder)
     content = path.read_bytes()
     path.unlink()
-    with pytest.raises(ArtifactError, match="not those of the manifest") as error:
+    with pytest.raises(ArtifactError, match="differ from the manifest") as error:
         verify_output(str(run))
     assert "is missing" in str(error.value)
     path.write_bytes(content[:50] + bytes([content[50] ^ 1]) + content[51:])
-    with pytest.raises(ArtifactError, match="is not the file that was written"):
+    with pytest.raises(ArtifactError, match="has changed since it was written"):
         verify_output(str(run))
     path.write_bytes(content)
     shutil.copy(path, path.with_name("part-99999.parquet"))
-    with pytest.raises(ArtifactError, match="not those of the manifest") as error:
+    with pytest.raises(ArtifactError, match="differ from the manifest") as error:
         verify_output(str(run))
-    assert "is not listed" in str(error.value)
+    assert "is not in the manifest" in str(error.value)
 
 
 def without_a_row(table):
@@ -203,7 +253,7 @@ def test_a_sequence_that_is_not_the_kept_interactions_is_found(run, column):
     values[0], values[1] = values[1], values[0]
     field = table.schema.get_field_index(column)
     rewrite(path, table.set_column(field, table.schema.field(field), pa.array(values, table.schema.field(field).type)))
-    with pytest.raises(ArtifactError, match="breaks the contract"):
+    with pytest.raises(ArtifactError, match="is not as `iadsr clean` writes it"):
         verify_output(str(run))
 
 
@@ -273,6 +323,10 @@ def test_a_path_in_the_manifest_that_leads_outside_is_refused(run):
         (("options", "columns", "position"), {"a": 1}),
         (("options", "columns", "position"), 7),
         (("options", "columns"), None),
+        (("options", "added_columns"), ["weight"]),
+        (("options", "added_columns"), {"weight": "weight"}),
+        (("options", "added_columns", "weight"), 7),
+        (("options", "added_columns", "wait"), "w"),
         (("options",), []),
     ],
 )
@@ -293,6 +347,21 @@ def test_a_manifest_with_an_entry_of_another_type_is_refused(run, place, value):
 def test_a_column_that_the_manifest_names_and_the_output_lacks_is_found(run, part):
     change_manifest(run, lambda m: m["options"]["columns"].update({part: "nobody"}))
     with pytest.raises(ArtifactError, match="has no column 'nobody'") as error:
+        verify_output(str(run))
+    assert error.value.code == "VERIFY-CONTENT"
+
+
+def test_a_column_of_the_log_with_the_name_of_an_added_one_is_found(run):
+    for path in (run / "interactions").iterdir():
+        table = pq.read_table(path)
+        rewrite(path, table.rename_columns(["keep" if name == "rating" else name for name in table.column_names]))
+    with pytest.raises(ArtifactError, match="the schema is not as"):
+        verify_output(str(run))
+
+
+def test_names_of_added_columns_that_the_output_lacks_are_found(run):
+    change_manifest(run, lambda m: m["options"]["added_columns"].update(weight="heft"))
+    with pytest.raises(ArtifactError, match="the schema is not as") as error:
         verify_output(str(run))
     assert error.value.code == "VERIFY-CONTENT"
 
@@ -330,7 +399,7 @@ def test_interactions_without_the_columns_of_a_log_are_found(run, change):
 def test_a_column_of_sequences_of_another_type_is_found(run, column):
     path = shard(run, "sequences")
     rewrite(path, with_column(column, lambda values: pa.array(["x"] * len(values)))(pq.read_table(path)))
-    with pytest.raises(ArtifactError, match=f"{column if column != 'user_id' else 'users'} breaks the contract"):
+    with pytest.raises(ArtifactError, match=f"{column if column != 'user_id' else 'users'} is not as"):
         verify_output(str(run))
 
 
@@ -340,6 +409,6 @@ def test_an_input_that_lacks_a_column_of_the_output_is_an_error_of_ours(finished
         table = pq.read_table(path)
         rewrite(path, table.rename_columns(["customer", *table.column_names[1:]]))
     change_manifest(run, lambda m: m["options"]["columns"].update(user="customer"))
-    with pytest.raises(InputError, match="cannot be read as the log of this output") as error:
+    with pytest.raises(InputError, match="can no longer be read with the columns of this output") as error:
         verify_output(str(run))
     assert error.value.code == "VERIFY-INPUT"

@@ -9,6 +9,7 @@ import pytest
 from pyarrow.parquet import encryption
 
 from iadsr.models.core.errors import InputError
+from iadsr.transforms.contract.added_columns import ADDED_COLUMNS
 from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.read.input_plan import plan_input
 from iadsr.transforms.read.log_source import LogSource
@@ -66,10 +67,13 @@ BAD = {
     "magic": (lambda path: path.write_bytes(b"PAR1" + b"\0" * 50 + b"PAR1"), "FILE-READ"),
     "truncated": (lambda path: cut(path, lambda data: data[:-30]), "FILE-READ"),
     "beheaded": (lambda path: cut(path, lambda data: data[200:-300]), "FILE-READ"),
-    "encrypted": (write_encrypted, "FILE-READ"),
+    "encrypted": (write_encrypted, "FILE-ENCRYPTED"),
     "doubled": (write_doubled, "LOG-DOUBLED"),
     "no user": (lambda path: pq.write_table(good().drop_columns(["user_id"]), path), "LOG-COLUMN"),
-    "cleaned": (lambda path: pq.write_table(good(keep=[True] * ROWS), path), "LOG-CLEANED"),
+    "cleaned": (
+        lambda path: pq.write_table(good(**{name: [0.5] * ROWS for name in ADDED_COLUMNS}), path),
+        "LOG-CLEANED",
+    ),
     "internal": (lambda path: pq.write_table(good(__iadsr_row=range(ROWS)), path), "LOG-INTERNAL"),
     "nested user": (lambda path: pq.write_table(with_type("user_id", pa.array([[1], [2]])), path), "LOG-TYPE"),
     "struct item": (lambda path: pq.write_table(with_type("item_id", pa.array([{"a": 1}])), path), "LOG-TYPE"),
@@ -104,7 +108,7 @@ def test_a_bad_file_stops_the_run_or_is_left_out_and_is_named(tmp_path, name):
     (skipped,) = plan.skipped
     assert (skipped.path, skipped.code) == (str(tmp_path / "bad.parquet"), code)
     assert "bad.parquet" in skipped.reason
-    assert skipped.rows is None if code == "FILE-READ" else skipped.rows is not None
+    assert skipped.rows is None if code.startswith("FILE-") else skipped.rows is not None
     assert plan.rows == 2 * ROWS
 
 

@@ -10,8 +10,26 @@ import pyarrow as pa
 
 
 def is_id_type(data_type: pa.DataType) -> bool:
-    """Whether a column of this type can hold user or item ids."""
+    """Whether ids can travel in this type."""
     return pa.types.is_integer(data_type) or is_string_type(data_type)
+
+
+def id_type(data_type: pa.DataType) -> pa.DataType | None:
+    """Returns the type in which ids of a type travel: integers or strings. None if the type can hold no ids.
+
+    Args:
+        data_type: A plain type, see `plain_type`.
+    """
+    kinds = pa.types
+    if kinds.is_integer(data_type) or is_string_type(data_type) or kinds.is_null(data_type):
+        return data_type
+    if (kinds.is_decimal(data_type) and data_type.scale == 0) or kinds.is_floating(data_type):
+        return pa.int64()
+    if kinds.is_large_binary(data_type):
+        return pa.large_string()
+    if kinds.is_binary(data_type) or kinds.is_fixed_size_binary(data_type):
+        return pa.string()
+    return pa.string() if getattr(data_type, "extension_name", "") == "arrow.uuid" else None
 
 
 def is_string_type(data_type: pa.DataType) -> bool:
@@ -31,6 +49,7 @@ def is_time_type(data_type: pa.DataType) -> bool:
         or pa.types.is_date(data_type)
         or pa.types.is_floating(data_type)
         or is_string_type(data_type)
+        or pa.types.is_null(data_type)
     )
 
 

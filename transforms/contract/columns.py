@@ -4,10 +4,12 @@ You need this whenever you name a column. The command line imports it, so it imp
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ...models.core.errors import UsageError
 from ...models.core.option import COLUMNS, check_options, option
 from ...models.detector.features import SIMILARITIES
+from .time_formats import check_format, check_timezone
 
 INTERNAL_PREFIX = "__iadsr_"
 """Prefix of the internal columns. No column of the user's log may start with it."""
@@ -24,14 +26,14 @@ SIMILARITY_COLUMNS = tuple(f"{name}_similarity" for name in SIMILARITIES)
 
 @dataclass(frozen=True)
 class InteractionColumns:
-    """The names of the user's columns, by the role that each one plays."""
+    """The names of the user's columns, by the role that each one plays, and how their values are read."""
 
     user: str = option("user_id", name="user_column", help="User ids: string or integer.", panel=COLUMNS)
     item: str = option("item_id", name="item_column", help="Item ids: string or integer.", panel=COLUMNS)
     timestamp: str = option(
         "timestamp",
         name="timestamp_column",
-        help="Times: number of any unit, timestamp, date or ISO 8601 string.",
+        help="Times: number of any unit, timestamp, date or text.",
         panel=COLUMNS,
     )
     position: str | None = option(
@@ -41,9 +43,56 @@ class InteractionColumns:
         panel=COLUMNS,
     )
 
+    timestamp_unit: Literal["s", "ms", "us", "ns"] | None = option(
+        None,
+        help="Unit of times that are numbers. Numbers of another unit, as their magnitude shows, are converted to it. "
+        "Without it, a log that mixes units is refused.",
+        panel=COLUMNS,
+    )
+    timestamp_format: str | None = option(
+        None,
+        help="Format of times that are text, as for strptime: '%d/%m/%Y %H:%M'. Without it: ISO 8601 in its usual "
+        "variants, and numbers.",
+        panel=COLUMNS,
+        metavar="FORMAT",
+    )
+    timezone: str | None = option(
+        None,
+        help="Zone of times that do not say theirs, such as Europe/Paris. Without it: UTC.",
+        panel=COLUMNS,
+        metavar="ZONE",
+    )
+    carried: tuple[str, ...] | None = option(
+        None,
+        name="columns",
+        help="Comma-separated other columns to carry through, or those to leave out, each with a minus: "
+        "--columns=-tags,-geo. Without it: all.",
+        panel=COLUMNS,
+        metavar="NAMES",
+    )
+    reject_users: tuple[str, ...] | None = option(
+        None,
+        help="Comma-separated users whose rows are rejected. nobody: ids that stand for no one, such as nan, None, -1, "
+        "or a nil UUID.",
+        panel=COLUMNS,
+        metavar="IDS",
+    )
+
     def __post_init__(self):
-        """Refuses a column that is named for two roles."""
+        """Refuses a column that is named for two roles, and a format or time zone that is none."""
         check_options(self)
+        if self.timestamp_format is not None:
+            check_format(self.timestamp_format)
+        if self.timezone is not None:
+            check_timezone(self.timezone)
+        if self.carried and len({name.startswith("-") for name in self.carried}) > 1:
+            raise UsageError(
+                "--columns names columns to carry and columns to leave out",
+                code="OPTION-CARRIED",
+                found=", ".join(self.carried),
+                expected="all with a minus, or none",
+                fix="name either those to carry or those to leave out",
+            )
         doubled = sorted({name for name in self.required if self.required.count(name) > 1})
         if doubled:
             raise UsageError(
@@ -54,6 +103,20 @@ class InteractionColumns:
                 expected="a different column for each role",
                 fix="correct --user-column, --item-column, --timestamp-column or --position-column",
             )
+
+    @property
+    def keeps_only(self) -> bool:
+        """Whether only the columns that are named are carried."""
+        return self.carried is not None and not any(name.startswith("-") for name in self.carried)
+
+    @property
+    def named_carried(self) -> tuple[str, ...]:
+        """The columns that --columns names, to carry or to leave out."""
+        return tuple(name.removeprefix("-") if not self.keeps_only else name for name in self.carried or ())
+
+    def reads(self, name: str) -> bool:
+        """Whether a column is read. What is not read is as if the files did not have it."""
+        return self.carried is None or name in self.required or (name in self.named_carried) == self.keeps_only
 
     @property
     def required(self) -> tuple[str, ...]:

@@ -1,10 +1,10 @@
 """Arrow types of the columns that cleaning adds, and of rejected rows."""
 
+from collections.abc import Mapping
+
 import pyarrow as pa
 
 from .columns import SIMILARITY_COLUMNS
-
-_DECIDED = ("keep", "reason", "weight")
 
 ADDED_FIELDS = (
     pa.field("noise_probability", pa.float32(), nullable=False),
@@ -13,7 +13,7 @@ ADDED_FIELDS = (
     pa.field("weight", pa.float32(), nullable=False),
     *(pa.field(name, pa.float32()) for name in SIMILARITY_COLUMNS),
 )
-"""The columns that cleaning adds to every interaction."""
+"""The columns that cleaning adds to every interaction, under the names of `ADDED_COLUMNS`."""
 
 USER_FIELDS = (
     pa.field("interactions", pa.int64(), nullable=False),
@@ -29,15 +29,6 @@ USER_FIELDS = (
 """The columns of the files of users, after the user's id and the first and last time."""
 
 
-def added_fields(*, scored: bool) -> tuple[pa.Field, ...]:
-    """Returns the columns that cleaning adds to every interaction.
-
-    Args:
-        scored: Whether a model has scored them.
-    """
-    return ADDED_FIELDS if scored else tuple(field for field in ADDED_FIELDS if field.name in _DECIDED)
-
-
 REJECTED_SCHEMA = pa.schema(
     [
         pa.field("file", pa.string(), nullable=False),
@@ -48,3 +39,12 @@ REJECTED_SCHEMA = pa.schema(
     metadata={"iadsr": "rows that could not be used; row_number counts from 0 in its file; row is JSON"},
 )
 """The columns of the files of rejected rows."""
+
+
+def added_fields(written: Mapping[str, str]) -> tuple[pa.Field, ...]:
+    """Returns the columns that an output has of those that cleaning adds.
+
+    Args:
+        written: Their names in the output by their names in `ADDED_COLUMNS`, see `AddedColumns.written`.
+    """
+    return tuple(field.with_name(written[field.name]) for field in ADDED_FIELDS if field.name in written)

@@ -4,16 +4,21 @@ You need this before any row is read. What a log must have, and which types are 
 else.
 """
 
+from collections.abc import Iterator
+
 import pyarrow as pa
 
 from ...models.core.errors import InputError
-from .arrow_types import is_id_type, is_string_type, is_time_type, plain_type
+from .added_columns import AddedColumns, is_cleaned
+from .arrow_types import id_type, is_time_type, plain_type
 from .columns import INTERNAL_PREFIX, InteractionColumns
-from .output_schemas import ADDED_FIELDS
+from .unified_types import unify_types
 
 
 def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str) -> pa.Schema:
-    """Checks the schema of one file and returns it with plain types (see `plain_type`).
+    """Checks the schema of one file; returns the columns that are read, in the types in which they travel.
+
+    These are plain types (see `plain_type`), and strings or integers for ids (see `id_type`).
 
     Args:
         schema: The file's schema.
@@ -23,6 +28,7 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
     Raises:
         InputError: A column is missing, appears twice, has an unusable type, or has a name that cleaning uses itself.
     """
+    schema = pa.schema([field for field in schema if columns.reads(field.name)])
     doubled = sorted({name for name in schema.names if schema.names.count(name) > 1})
     if doubled:
         raise InputError(
@@ -40,25 +46,30 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
                 expected=f"columns {', '.join(columns.required)}",
                 fix="name your columns with --user-column, --item-column, --timestamp-column, --position-column",
             )
-    taken = [field.name for field in ADDED_FIELDS if field.name in schema.names]
-    if taken:
+    if is_cleaned(schema.names):
         raise InputError(
-            f"{path} already has a column {taken[0]!r}, and cleaning would add it",
+            f"{path} is the output of an earlier run, not a log",
             code="LOG-CLEANED",
             found=f"columns {', '.join(schema.names)}",
-            fix="if this is the output of an earlier run, clean the original log instead; otherwise rename the column",
+            fix="name the original log, or leave out the columns that cleaning has added",
         )
     internal = [name for name in schema.names if name.startswith(INTERNAL_PREFIX)]
     if internal:
         raise InputError(
-            f"{path} has a column {internal[0]!r}",
+            f"{path} has a column with a reserved name",
             code="LOG-INTERNAL",
+            found=internal[0],
             expected=f"no column that starts with {INTERNAL_PREFIX}, because cleaning uses such names itself",
             fix="rename the column",
         )
     plain = pa.schema([field.with_type(plain_type(field.type)) for field in schema]).remove_metadata()
+    if columns.timestamp_unit and pa.types.is_signed_integer(plain.field(columns.timestamp).type):
+        place = plain.get_field_index(columns.timestamp)
+        plain = plain.set(place, plain.field(place).with_type(pa.int64()))  # for numbers converted to a finer unit
     for name in (columns.user, columns.item):
-        _check_type(plain, name, path, is_id_type(plain.field(name).type), "string or integer")
+        place, travels = plain.get_field_index(name), id_type(plain.field(name).type)
+        _check_type(plain, name, path, travels is not None, "string or integer, also as whole numbers, UTF-8 or UUID")
+        plain = plain.set(place, plain.field(place).with_type(travels or pa.null()))
     _check_type(
         plain,
         columns.timestamp,
@@ -67,8 +78,35 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
         "number (any unit), timestamp, date or ISO 8601 string",
     )
     if columns.position:
-        _check_type(plain, columns.position, path, pa.types.is_integer(plain.field(columns.position).type), "integer")
+        position = plain.field(columns.position).type
+        usable = pa.types.is_integer(position) or pa.types.is_null(position)
+        _check_type(plain, columns.position, path, usable, "integer")
     return plain
+
+
+def refuse_taken_names(names: list[str], added: AddedColumns, path: str, *, scored: bool) -> None:
+    """Checks that no column of a log has the name of one that cleaning adds.
+
+    Args:
+        names: Names of all columns of the log that are carried through.
+        added: The names of the added columns.
+        path: The log, for messages.
+        scored: Whether a model scores the interactions. Fewer columns are added without one.
+
+    Raises:
+        InputError: A column has such a name, or one that differs only in case.
+    """
+    if taken := added.taken(names, scored=scored):
+        column, own = next(iter(taken.items()))
+        raise InputError(
+            f"{path} has a column {own!r}, and cleaning adds a column {added.written(scored=scored)[column]!r}",
+            code="LOG-ADDED",
+            found=f"columns {', '.join(names)}",
+            expected="names that differ in more than upper and lower case",
+            fix="if this is the output of an earlier run, clean the original log; otherwise give the added "
+            "columns other names: --added-prefix iadsr_, or one by one --added-names "
+            + ",".join(f"{column}=iadsr_{column}" for column in taken),
+        )
 
 
 def _check_type(schema: pa.Schema, name: str, path: str, usable: bool, expected: str) -> None:
@@ -83,98 +121,137 @@ def _check_type(schema: pa.Schema, name: str, path: str, usable: bool, expected:
         )
 
 
-def unify_schemas(schemas: dict[str, pa.Schema]) -> pa.Schema:
+def unify_schemas(schemas: dict[str, pa.Schema], columns: InteractionColumns | None = None) -> pa.Schema:
     """Returns the one schema in which the rows of all files travel.
 
-    Integers become the widest integer, numbers become floats if one file has floats, and times take the finest unit.
-    Every column may hold nulls, because a file without the column gets nulls there. No other difference is accepted.
+    Each column has a type that holds the values of all files (see `unify_types`). Every column may hold nulls, because
+    a file without the column gets nulls there.
 
     Args:
         schemas: The schema of each file by path, as `check_file_schema` returns it, in input order.
+        columns: The names of the log's columns. None: the default names.
 
     Raises:
-        InputError: Two files have different types for a column, and no type can hold both.
+        InputError: No type can hold a column of two files, two names are equal but for case, or a column that is named
+            is in no file.
     """
-    first_path, unified = next(iter(schemas.items()))
+    columns = columns or InteractionColumns()
+    unified: dict[str, pa.DataType] = {}
     first_path_with: dict[str, str] = {}  # column to the first file that has it
     for path, schema in schemas.items():
         for field in schema:
-            if field.name in unified.names:
-                other_path = first_path_with.setdefault(field.name, path)
-                _check_unifiable(field, unified.field(field.name), path, other_path)
-            first_path_with.setdefault(field.name, path)
-        try:
-            unified = pa.unify_schemas([unified, schema], promote_options="permissive")
-        except pa.ArrowException as error:
-            raise InputError(
-                f"{path} and {first_path} have no schema in common",
-                code="LOG-UNIFY",
-                found=str(error).splitlines()[0],
-                expected="types that one type can hold",
-                fix="write all files with the same types, or clean the files separately",
-            ) from error
-    return pa.schema([field.with_nullable(True) for field in unified])
-
-
-def _check_unifiable(field: pa.Field, unified: pa.Field, path: str, other_path: str) -> None:
-    if not _can_be_unified(field.type, unified.type):
+            before = unified.setdefault(field.name, field.type)
+            other_path = first_path_with.setdefault(field.name, path)
+            both = unify_types(before, field.type, columns.timezone)
+            if both is None:
+                raise _mixed(field, before, path, other_path, columns)
+            unified[field.name] = both
+    _refuse_equal_but_for_case(first_path_with, unified)
+    absent = [name for name in columns.named_carried if columns.keeps_only and name not in unified]
+    if absent:
         raise InputError(
-            f"Column {field.name!r} has different types in {path} and {other_path}",
-            code="LOG-MIXED",
-            found=f"{field.type} and {unified.type}",
-            expected="one type in all files",
-            fix="cast the column in one of them, or clean the files separately",
+            f"No file has the column {absent[0]!r} that --columns names",
+            code="LOG-CARRIED",
+            found=f"columns {', '.join(unified)}",
+            fix="correct --columns",
         )
+    for name in (columns.user, columns.item):
+        if pa.types.is_null(unified[name]):
+            unified[name] = pa.string()
+    return pa.schema(unified.items())
 
 
-def _can_be_unified(one: pa.DataType, other: pa.DataType) -> bool:
-    """Whether one type can hold the values of both. A column of nulls only (Arrow's null type) fits every type."""
-    return pa.types.is_null(one) or pa.types.is_null(other) or _type_family(one) == _type_family(other)
+def _mixed(field: pa.Field, before: pa.DataType, path: str, other_path: str, columns: InteractionColumns) -> InputError:
+    needed = field.name in columns.required
+    zones = pa.types.is_timestamp(before) and pa.types.is_timestamp(field.type)
+    return InputError(
+        f"Column {field.name!r} has different types in {path} and {other_path}",
+        code="LOG-MIXED",
+        found=f"{field.type} and {before}",
+        expected="one type in all files",
+        fix=("name the zone of the times without one with --timezone, " if zones else "")
+        + "cast the column in one of them, or clean the files separately"
+        + ("" if needed else f"; or leave the column out: --columns=-{field.name}"),
+    )
 
 
-def _type_family(data_type: pa.DataType) -> object:
-    """Returns what two types must have in common so that the values of both can travel in one type."""
-    # Integers and floats are one family: pandas turns an integer column into floats if a value is missing, so the files
-    # of one log often differ in this way.
-    if pa.types.is_integer(data_type) or pa.types.is_floating(data_type):
-        return "number"
-    if is_string_type(data_type):
-        return "string"
-    if pa.types.is_binary(data_type) or pa.types.is_large_binary(data_type):
-        return "binary"
-    if pa.types.is_list(data_type) or pa.types.is_large_list(data_type):
-        return "list", _type_family(data_type.value_type)
+def _refuse_equal_but_for_case(first_path_with: dict[str, str], unified: dict[str, pa.DataType]) -> None:
+    """Checks that names differ in more than case, at every depth: Spark and others do not tell them apart."""
+    groups = [("", list(unified))]
+    groups += [(name, names) for name, data_type in unified.items() for names in _names_inside(data_type)]
+    for column, names in groups:
+        seen: dict[str, str] = {}
+        for name in names:
+            other = seen.setdefault(name.lower(), name)
+            if other != name:
+                where = f"Column {column!r} has" if column else "The log has"
+                paths = f", in {first_path_with[other]} and {first_path_with[name]}" if not column else ""
+                raise InputError(
+                    f"{where} {'fields' if column else 'columns'} whose names are equal but for case",
+                    code="LOG-CASE",
+                    found=f"{other!r} and {name!r}{paths}",
+                    expected="names that differ in more than case: Spark and others do not tell such columns apart",
+                    fix="rename one of them in the files, or leave it out: "
+                    f"--columns=-{column or name}" + ("" if column else f" or --columns=-{other}"),
+                )
+
+
+def _names_inside(data_type: pa.DataType) -> Iterator[list[str]]:
+    """Returns the names of the fields of each struct in a type."""
     if pa.types.is_struct(data_type):
-        return "struct", *((field.name, _type_family(field.type)) for field in data_type)
-    if pa.types.is_map(data_type):
-        return "map", _type_family(data_type.key_type), _type_family(data_type.item_type)
-    return ("timestamp", data_type.tz) if pa.types.is_timestamp(data_type) else data_type
+        yield [field.name for field in data_type.fields]
+    for number in range(data_type.num_fields):
+        yield from _names_inside(data_type.field(number).type)
 
 
-def find_minority_schemas(schemas: dict[str, pa.Schema], rows: dict[str, int]) -> dict[str, str]:
+def describe_schemas(schemas: dict[str, pa.Schema], columns: InteractionColumns) -> list[str]:
+    """Says which columns hold times with a zone in some files and without in others, in sentences."""
+    told = []
+    for name in dict.fromkeys(name for schema in schemas.values() for name in schema.names):
+        types = [schema.field(name).type for schema in schemas.values() if name in schema.names]
+        zones = [data_type.tz for data_type in types if pa.types.is_timestamp(data_type)]
+        naive = zones.count(None)
+        if 0 < naive < len(zones):
+            told.append(
+                f"{name} has a time zone in {len(zones) - naive:,} of {len(zones):,} files; in the others it is read "
+                f"as {columns.timezone or 'UTC'}."
+            )
+    return told
+
+
+def find_minority_schemas(
+    schemas: dict[str, pa.Schema], rows: dict[str, int], columns: InteractionColumns | None = None
+) -> dict[str, str]:
     """Finds the files that must be left out so that the others have one schema.
 
-    If files have different types for a column, the type that most rows have wins. Files with another type are left out.
+    If files have types for a column that no type can hold, those that most rows have win. The other files are left out.
 
     Args:
         schemas: The schema of each file by path, as `check_file_schema` returns it, in input order.
         rows: The number of rows of each file by path.
+        columns: The names of the log's columns. None: the default names.
 
     Returns:
         What is wrong with each file to be left out, by path.
     """
-    rows_by_family: dict[str, dict[object, int]] = {}  # column to type family to rows
+    timezone = columns.timezone if columns else None
+    kinds: dict[str, list[tuple[pa.DataType, int]]] = {}  # column to types that hold the same files' values, and rows
     for path, schema in schemas.items():
         for field in schema:
-            if not pa.types.is_null(field.type):
-                families = rows_by_family.setdefault(field.name, {})
-                family = _type_family(field.type)
-                families[family] = families.get(family, 0) + rows[path]
-    majority = {name: max(families, key=families.__getitem__) for name, families in rows_by_family.items()}
+            if pa.types.is_null(field.type):
+                continue
+            known = kinds.setdefault(field.name, [])
+            for place, (before, count) in enumerate(known):
+                if (both := unify_types(before, field.type, timezone)) is not None:
+                    known[place] = both, count + rows[path]
+                    break
+            else:
+                known.append((field.type, rows[path]))
+    majority = {name: max(known, key=lambda each: each[1])[0] for name, known in kinds.items()}
     minority: dict[str, str] = {}
     for path, schema in schemas.items():
         for field in schema:
-            if not pa.types.is_null(field.type) and _type_family(field.type) != majority[field.name]:
+            if field.name in majority and unify_types(majority[field.name], field.type, timezone) is None:
                 what = f"Column {field.name!r} of {path} has the type {field.type}, most rows of the log have another"
                 minority.setdefault(path, what)
     return minority

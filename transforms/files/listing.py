@@ -1,9 +1,10 @@
-"""Finds the files of a path: a file, a directory or a glob, on every file system that Beam knows."""
+"""Lists the files of a path: a file, a directory or a glob, on every file system that Beam knows."""
 
 import os
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from apache_beam.io.filesystem import BeamIOError, FileSystem
 from apache_beam.io.filesystems import FileSystems
@@ -12,58 +13,84 @@ from ...models.core.errors import InputError
 from .storage import FileInfo, cannot_list, is_local, literal, open_binary
 
 
-def match_files(path: str, *, suffix: str = ".parquet") -> list[FileInfo]:
-    """Returns the files of `path` (a file, a directory or a glob), sorted by path.
+@dataclass(frozen=True)
+class Listing:
+    """What lies at a path."""
 
-    A directory means all files below it that end with `suffix`. Names that start with a dot or an underscore are
-    ignored at any depth: they are temporary files and markers of other engines. A glob ignores them after its first
-    wildcard. Links on this machine are followed. A file is listed once, however many links lead to it.
+    folder: str
+    """The folder that was asked for: the directory, that of the file, or that in which the glob begins."""
+    files: tuple[FileInfo, ...]
+    """The files, sorted by path, without those that are hidden."""
+    hidden: tuple[str, ...]
+    """Files and folders whose names begin with a dot or an underscore, sorted. What lies in them is not listed."""
+    is_one_file: bool = False
+    """Whether the path is that of a file."""
+    is_directory: bool = False
+    """Whether the path is that of a directory: all that it holds is listed."""
+
+
+def list_files(path: str) -> Listing:
+    """Lists the files of `path`: a file, all files of a directory at any depth, or those that match a glob.
+
+    Names that start with a dot or an underscore are hidden, at any depth: they are temporary files and markers of other
+    engines. A folder like `_day=2026-11-23` is not: it holds the values of a column. What the user wrote out is not
+    hidden either: in a glob, only what follows the first wildcard can be. Links on this machine are followed. A file is
+    listed once, however many links lead to it.
 
     Raises:
-        InputError: Nothing matches, or the file system does not answer.
+        InputError: Nothing is there, or the file system does not answer.
     """
     try:
         if not path:
             raise ValueError("the path is empty")
         is_glob = any(c in path for c in "*?[") and not FileSystems.exists(path)
-        spelled = re.split(r"[*?[]", path)[0] if is_glob else path.rstrip("/")
-        find = _find_here if is_local(path) else _find_remotely
-        if found := find(path, is_glob, suffix, spelled):
-            return sorted(found, key=lambda file: file.path)
+        found = (_list_here if is_local(path) else _list_remotely)(path, is_glob)
     except (OSError, BeamIOError, ValueError, re.error) as error:
         raise cannot_list(path, error) from error
+    if found.files or found.hidden:
+        return found
     raise InputError(
         f"No file found at {path}",
         code="FILE-NONE",
-        expected=f"a Parquet file, a directory that holds *{suffix} files, or a glob",
+        expected="a Parquet file, a directory that holds some, or a glob",
         fix="check the spelling, and quote a glob so that the shell does not expand it",
     )
 
 
-def _find_here(path: str, is_glob: bool, suffix: str, spelled: str) -> list[FileInfo]:
-    """Finds files on this machine. Beam is not used: it ignores links and folders that it may not read."""
+def _list_here(path: str, is_glob: bool) -> Listing:
+    """Lists files on this machine. Beam is not used: it ignores links and folders that it may not read."""
+    spelled = _spelled(path, is_glob)
     if not is_glob and not os.path.isdir(path):
-        return [_describe(spelled)] if os.path.exists(spelled) else []
+        files = (_describe(spelled),) if os.path.exists(spelled) else ()
+        return Listing(os.path.dirname(spelled), files, (), is_one_file=True)
     folder = os.path.dirname(spelled) if is_glob else spelled or path
     pattern = path + "*" * path.endswith("/")  # as Beam does
-    matches = re.compile(FileSystem.translate_pattern(pattern)).match if is_glob else lambda name: name.endswith(suffix)
+    matches = re.compile(FileSystem.translate_pattern(pattern)).match if is_glob else lambda _: True
     deepest = path.count("/") if is_glob and "**" not in path else sys.maxsize
     names: dict[str, tuple[bool, str]] = {}
-    for name in _walk(folder, spelled, deepest):
+    hidden: list[str] = []
+    for name in _walk(folder, spelled, deepest, hidden):
         if matches(name):
             real = os.path.realpath(name)
             is_link = real != os.path.join(os.path.realpath(folder), os.path.relpath(name, folder or "."))
             names[real] = min(names.get(real, (True, name)), (is_link, name))  # a name that is no link, if there is one
-    return [_describe(name) for _, name in names.values()]
+    files = sorted((_describe(name) for _, name in names.values()), key=lambda file: file.path)
+    return Listing(folder, tuple(files), tuple(sorted(hidden)), is_directory=not is_glob)
 
 
-def _walk(folder: str, spelled: str, deepest: int) -> Iterator[str]:
+def _spelled(path: str, is_glob: bool) -> str:
+    """Returns what the user wrote out of a path: nothing in it is hidden."""
+    return re.split(r"[*?[]", path)[0] if is_glob else path.rstrip("/")
+
+
+def _walk(folder: str, spelled: str, deepest: int, hidden: list[str]) -> Iterator[str]:
     """Yields the paths of all files below a folder. Links are followed, but not back to a folder that holds them.
 
     Args:
         folder: Where to begin.
-        spelled: The part of the path that the user wrote out, for `_is_hidden`.
+        spelled: What the user wrote out of the path, for `_hidden_part`.
         deepest: The largest number of slashes in a path that can match.
+        hidden: The paths of hidden files and folders are appended here.
     """
     pending = [(folder, frozenset[str]())]
     while pending:
@@ -73,7 +100,8 @@ def _walk(folder: str, spelled: str, deepest: int) -> Iterator[str]:
             continue
         for name in os.listdir(real) if os.path.isdir(real) else ():
             path = os.path.join(folder, name)
-            if _is_hidden(path, spelled):
+            if _hidden_part(path, spelled) and (_hidden_part(f"{path}/", spelled) or not os.path.isdir(path)):
+                hidden.append(path)
                 continue
             if os.path.islink(path):
                 os.stat(path)  # fails if the target is missing, for example a folder that is not mounted
@@ -88,17 +116,23 @@ def _describe(path: str) -> FileInfo:
     return FileInfo(path, status.st_size, status.st_mtime)
 
 
-def _find_remotely(path: str, is_glob: bool, suffix: str, spelled: str) -> list[FileInfo]:
-    root = path.rstrip("/")
-    for pattern in [path] if is_glob else [f"{literal(root)}/**{suffix}", literal(path)]:
-        found = [
-            FileInfo(match.path, match.size_in_bytes, match.last_updated_in_seconds or 0.0)
-            for match in FileSystems.match([pattern])[0].metadata_list
-            if (is_glob or match.path.startswith(root)) and not _is_hidden(match.path, spelled)
-        ]
-        if found and not (len(found) == 1 and found[0].path.rstrip("/") == root and _is_directory(root)):
-            return found
-    return []
+def _list_remotely(path: str, is_glob: bool) -> Listing:
+    root, spelled = path.rstrip("/"), _spelled(path, is_glob)
+    folder = spelled.rpartition("/")[0] if is_glob else root
+    for pattern in [path] if is_glob else [f"{literal(root)}/**", literal(path)]:
+        found, hidden = [], set[str]()
+        for match in FileSystems.match([pattern])[0].metadata_list:
+            if is_glob or match.path.rstrip("/") == root or match.path.startswith(f"{root}/"):
+                if part := _hidden_part(match.path, spelled):
+                    hidden.add(part)
+                elif not match.path.endswith("/"):  # some stores have objects that stand for folders
+                    found.append(FileInfo(match.path, match.size_in_bytes, match.last_updated_in_seconds or 0.0))
+        is_one_file = pattern == literal(path) and not is_glob
+        if (found or hidden) and not (len(found) == 1 and found[0].path.rstrip("/") == root and _is_directory(root)):
+            folder = root.rpartition("/")[0] if is_one_file else folder
+            files = tuple(sorted(found, key=lambda file: file.path))
+            return Listing(folder, files, tuple(sorted(hidden)), is_one_file, not is_glob and not is_one_file)
+    return Listing(folder, (), ())
 
 
 def _is_directory(path: str) -> bool:
@@ -109,7 +143,31 @@ def _is_directory(path: str) -> bool:
         return True
 
 
-def _is_hidden(path: str, spelled: str) -> bool:
-    """Returns whether a name in a path starts with a dot or an underscore, after the part that the user wrote out."""
+_HIDDEN = re.compile(r"(?<![^/])(?:\.|_(?![^/]*=[^/]*/))[^/]*")
+
+
+def _hidden_part(path: str, spelled: str) -> str:
+    """Returns a path up to its first hidden name after the part that the user wrote out; empty if there is none."""
     start = len(spelled) if path.startswith(spelled) else path.rfind("/") + 1
-    return re.compile(r"(?<![^/])[._]").search(path, start) is not None
+    match = _HIDDEN.search(path, start)
+    return path[: match.end()] if match else ""
+
+
+def probe(folder: str, pattern: str) -> list[str]:
+    """Returns the paths that match a pattern of one folder, such as `_delta_log/*`; empty if the folder is not there.
+
+    Raises:
+        InputError: The file system does not answer.
+    """
+    try:
+        if is_local(folder):
+            inside, _, name = pattern.rpartition("/")
+            place = os.path.join(folder, inside)
+            matches = re.compile(FileSystem.translate_pattern(name)).match
+            return sorted(os.path.join(place, each) for each in os.listdir(place or ".") if matches(each))
+        found = FileSystems.match([f"{literal(folder)}/{pattern}"])[0].metadata_list
+        return sorted(match.path for match in found if match.path.startswith(f"{folder}/"))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except (OSError, BeamIOError, ValueError) as error:
+        raise cannot_list(folder, error) from error

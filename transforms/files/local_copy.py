@@ -86,7 +86,7 @@ def _refuse_strange_name(directory: str, name: str) -> None:
     """Refuses a name that is no path below the directory. Object stores take any name."""
     if {"", ".", ".."} & set(name.split("/")):
         raise ArtifactError(
-            f"{directory} holds a file whose name is no path below it",
+            f"{directory} holds a file whose name could lead out of the directory",
             code="ARTIFACT-NAME",
             found=name or "an empty name",
             expected="names without empty parts, '.' and '..'",

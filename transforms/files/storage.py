@@ -7,7 +7,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -22,7 +22,7 @@ TEMPORARY_PREFIX = ".tmp-"
 
 @dataclass(frozen=True)
 class FileInfo:
-    """One file found by `listing.match_files`."""
+    """One file found by `listing.list_files`."""
 
     path: str
     """Path or URL, spelled as the file system does."""
@@ -30,6 +30,9 @@ class FileInfo:
     """Bytes."""
     updated: float = 0.0
     """Time of the last change in seconds since 1970, or 0 if the file system does not say."""
+    partitions: tuple[tuple[str, str | None], ...] = ()
+    """Values of all its rows that do not stand in the file but in the names of its folders, or in the log of its table:
+    column and text, None for null."""
 
 
 def is_temporary(name: str) -> bool:
@@ -215,7 +218,8 @@ def is_unchanged(info: FileInfo) -> bool:
             now = _stat(info.path)
             return now is not None and (now.st_size, now.st_mtime) == (info.size, info.updated)
         now = FileSystems.match([literal(info.path)])[0].metadata_list
-    return any((m.path, m.size_in_bytes, m.last_updated_in_seconds or 0.0) == astuple(info) for m in now)
+    then = (info.path, info.size, info.updated)
+    return any((m.path, m.size_in_bytes, m.last_updated_in_seconds or 0.0) == then for m in now)
 
 
 def _stat(path: str) -> os.stat_result | None:

@@ -27,9 +27,9 @@ def refuse_links(directory: str) -> None:
             else:
                 continue
             raise ArtifactError(
-                f"{path} is no file of the directory's own",
+                f"{path} is not a regular file of this directory",
                 code="ARTIFACT-LINK",
                 found=found,
                 expected="files and directories only",
-                fix="copy what it points to into its place, if you trust it",
+                fix="replace it with a copy of what it points to, if you trust that",
             )

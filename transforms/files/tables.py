@@ -1,8 +1,12 @@
 """Tables in files: Parquet for results, Arrow IPC for files that only the same run reads."""
 
+import gzip
 import hashlib
 import io
 import os
+import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -34,6 +38,8 @@ class WrittenFile:
 def open_parquet(path: str) -> Iterator[pq.ParquetFile]:
     """Opens a Parquet file on any file system and closes it after the block.
 
+    If its name ends in `.gz`, the whole file may be compressed with gzip. It is unpacked on this machine each time.
+
     Raises:
         InputError: The file is missing, empty, truncated, encrypted, or not Parquet.
     """
@@ -45,8 +51,14 @@ def _open_parquet(path: str, stack: ExitStack) -> pq.ParquetFile:
     try:
         if is_local(path) and os.path.exists(path) and not os.path.isfile(path):
             raise ValueError("a directory, a pipe or a device")  # opening a pipe could block for ever
-        source = path if is_local(path) else stack.enter_context(_closing(open_binary(path)))
-        parquet = stack.enter_context(pq.ParquetFile(source, page_checksum_verification=True))
+        if is_gzip_name(path):
+            source = stack.enter_context(_unpacked(path))
+        else:
+            source = path if is_local(path) else stack.enter_context(_closing(open_binary(path)))
+        # Nanoseconds, Arrow's default for INT96, do not hold the years before 1678 and after 2261.
+        parquet = stack.enter_context(
+            pq.ParquetFile(source, page_checksum_verification=True, coerce_int96_timestamp_unit="us")
+        )
         # A name or a time zone that is not UTF-8 must fail here, where the error names the file.
         _ = [(field.name, getattr(field.type, "tz", None)) for field in parquet.schema_arrow]
         footer = parquet.metadata
@@ -56,6 +68,14 @@ def _open_parquet(path: str, stack: ExitStack) -> pq.ParquetFile:
         return parquet
     # The parser can raise anything on a file that somebody else wrote.
     except Exception as error:
+        if "encrypt" in str(error) or "decrypt" in str(error):
+            raise InputError(
+                f"{path} is encrypted",
+                code="FILE-ENCRYPTED",
+                found=first_line(error),
+                expected="a Parquet file that can be read without a key",
+                fix="write the file without encryption, or leave it out of the input",
+            ) from error
         raise InputError(
             f"Cannot read {path}",
             code="FILE-READ",
@@ -63,6 +83,22 @@ def _open_parquet(path: str, stack: ExitStack) -> pq.ParquetFile:
             expected="a complete Parquet file",
             fix="write the file again, or leave it out of the input",
         ) from error
+
+
+def is_gzip_name(path: str) -> bool:
+    """Returns whether a file is called like a stream of gzip."""
+    return re.search(r"\.gz(ip)?$", path, re.IGNORECASE) is not None
+
+
+@contextmanager
+def _unpacked(path: str) -> Iterator[BinaryIO]:
+    """Gives the content of a file that gzip has compressed as a whole, if it has, in a temporary file."""
+    with _closing(open_binary(path)) as source, tempfile.TemporaryFile(prefix="iadsr-") as target:
+        is_packed = source.read(2) == b"\x1f\x8b"
+        source.seek(0)
+        shutil.copyfileobj(gzip.GzipFile(fileobj=source) if is_packed else source, target)
+        target.seek(0)
+        yield target
 
 
 @contextmanager

@@ -98,13 +98,15 @@ def _dimension(path: str, file: pq.ParquetFile) -> int | None:
     return None
 
 
-def read_row_groups(path: str, file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.Table]:
-    """Reads some columns of one file, one row group at a time.
+def read_row_groups(
+    path: str, file: pq.ParquetFile, columns: list[str], *, only: int | None = None
+) -> Iterator[pa.Table]:
+    """Reads some columns of one file, one row group at a time; only one of them if `only` is its number.
 
     Raises:
         ArtifactError: A row group cannot be read.
     """
-    for group in range(file.num_row_groups):
+    for group in range(file.num_row_groups) if only is None else (only,):
         try:
             table = file.read_row_group(group, columns=columns)
             table.validate(full=True)

@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..files.listing import match_files
+from ..contract.hashing import hash_values
+from ..files.found_files import find_files
 from ..files.storage import delete, join, list_names, translating_read_errors, write_atomically
 from ..files.symbolic_links import refuse_links
 from ..files.tables import open_parquet
@@ -30,14 +31,15 @@ from .embedding_contract import (
     copy_vectors,
     read_row_groups,
 )
+from .embedding_notes import EmbeddingNotes
 from .embedding_table import (
     EmbeddingKind,
     EmbeddingMetadata,
     EmbeddingTable,
     fingerprint,
-    normalise_item_ids,
     stored_vectors,
 )
+from .item_ids import normalise_item_ids
 
 FORMAT_VERSION = 1
 """Version of the file format. It is written into every file."""
@@ -52,7 +54,17 @@ ROWS_PER_GROUP = 16_384
 """Rows of one row group. A reader holds one of them besides its result: 25 MB with vectors of 384 dimensions."""
 
 
-def write_embeddings(table: EmbeddingTable, directory: str, *, rows_per_file: int = ROWS_PER_FILE) -> list[str]:
+MAX_GROUPS_LOOKED_AT = 16
+"""Row groups whose vectors `read_vectors_of` reads. Files in many small groups are looked at in part."""
+
+
+def write_embeddings(
+    table: EmbeddingTable,
+    directory: str,
+    *,
+    notes: EmbeddingNotes | None = None,
+    rows_per_file: int = ROWS_PER_FILE,
+) -> list[str]:
     """Writes a table as `part-00000.parquet`, `part-00001.parquet` and so on, and removes parts of an earlier table.
 
     A file appears under its name only when it is complete and has reached the disk. Equal tables give equal bytes.
@@ -62,12 +74,15 @@ def write_embeddings(table: EmbeddingTable, directory: str, *, rows_per_file: in
     Args:
         table: What to write.
         directory: Where to write it, on any file system that Beam knows.
+        notes: What somebody should know about the table. Notes are no part of what makes two tables equal.
         rows_per_file: Rows of each file. The last one may have fewer.
 
     Returns:
         The paths written, in row order.
     """
     description = table.metadata.to_dict() | {"format_version": FORMAT_VERSION, "table": fingerprint(table)}
+    if notes is not None and (told := notes.to_dict()):
+        description["notes"] = told
     starts = range(0, max(len(table), 1), rows_per_file)
     paths = []
     for part, start in enumerate(starts):
@@ -149,12 +164,47 @@ def read_embeddings(path: str, *, kind: EmbeddingKind = "semantic") -> Embedding
         )
 
 
+class _OneOpenFile:
+    """Keeps one file of a table open: the one that was read last. A table may have more files than may be open."""
+
+    def __init__(self):
+        self._path, self._stack = "", ExitStack()
+
+    def get(self, path: str) -> pq.ParquetFile:
+        """Opens a file, if it is not open, and closes the one before."""
+        if path != self._path:
+            self.close()
+            self._file = self._stack.enter_context(open_parquet(path))
+            self._path = path
+        return self._file
+
+    def close(self) -> None:
+        self._path = ""
+        self._stack.close()
+
+
+class _File:
+    """A Parquet file that is opened when row groups of it are read. Its footer is there from the start."""
+
+    def __init__(self, path: str, opened: _OneOpenFile):
+        file = opened.get(path)
+        self.metadata, self.schema_arrow, self.num_row_groups = file.metadata, file.schema_arrow, file.num_row_groups
+        self._path, self._opened = path, opened
+
+    def read_row_group(self, number: int, columns: list[str]) -> pa.Table:
+        """Reads columns of one row group."""
+        return self._opened.get(self._path).read_row_group(number, columns=columns)
+
+
 @contextmanager
-def _open_files(path: str) -> Iterator[list[tuple[str, pq.ParquetFile]]]:
-    """Opens all files of a table, as pairs of path and file, for as long as the block runs."""
+def _open_files(path: str) -> Iterator[list[tuple[str, Any]]]:
+    """Gives all files of a table, as pairs of path and file (see `_File`), for as long as the block runs."""
     refuse_links(path)
-    with ExitStack() as stack:
-        yield [(info.path, stack.enter_context(open_parquet(info.path))) for info in match_files(path)]
+    opened = _OneOpenFile()
+    try:
+        yield [(info.path, _File(info.path, opened)) for info in find_files(path).files]
+    finally:
+        opened.close()
 
 
 def read_metadata(path: str, *, kind: EmbeddingKind = "semantic") -> tuple[EmbeddingMetadata, pa.DataType]:
@@ -185,6 +235,60 @@ def read_kind(path: str) -> str | None:
     with translating_read_errors(path):
         values = json.loads(text)
     return values.get("kind") if isinstance(values, dict) else None
+
+
+def read_vectors_of(
+    path: str, hashes: np.ndarray, *, enough: int = MAX_GROUPS_LOOKED_AT
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns vectors of the items that have one of some hashes, as many as a few row groups hold.
+
+    The ids of all items are read, but vectors only from the row groups that hold most of the wanted items.
+
+    Args:
+        path: A Parquet file, a directory or a glob.
+        hashes: Hashes of item ids by `hash_values`, uint64 [n].
+        enough: The number of row groups to read vectors from.
+
+    Returns:
+        The hashes of the items found, uint64 [k], and their vectors, float32 [k, D], zeros if an item has none.
+
+    Raises:
+        InputError: There is no such file, or a file cannot be read.
+        ArtifactError: A file breaks the contract.
+    """
+    with _open_files(path) as files:
+        dimension = common_dimension(path, files)
+        places: list[tuple[int, int, int]] = []  # wanted items, file, row group
+        for number, (file_path, file) in enumerate(files):
+            for group, table in enumerate(read_row_groups(file_path, file, [ITEM_COLUMN])):
+                ids = normalise_item_ids(table[ITEM_COLUMN], file=file_path)
+                if wanted := int(np.isin(hash_values(ids), hashes).sum()):
+                    places.append((-wanted, number, group))
+        found, vectors = [np.zeros(0, np.uint64)], [np.zeros((0, dimension), np.float32)]
+        for _, number, group in sorted(places)[:enough]:
+            file_path, file = files[number]
+            columns = [ITEM_COLUMN, VECTOR_COLUMN]
+            table = next(read_row_groups(file_path, file, columns, only=group))
+            ids = normalise_item_ids(table[ITEM_COLUMN], file=file_path)
+            keep = np.flatnonzero(np.isin(hash_values(ids), hashes))
+            table, ids = table.take(pa.array(keep)), ids.take(pa.array(keep))
+            vectors.append(np.zeros((len(keep), dimension), np.float32))
+            copy_vectors(table[VECTOR_COLUMN].combine_chunks(), ids, file_path, vectors[-1])
+            found.append(hash_values(ids))
+        return np.concatenate(found), np.concatenate(vectors)
+
+
+def read_notes(path: str) -> EmbeddingNotes:
+    """Returns the notes in the first file of a table; empty if it has none.
+
+    Raises:
+        InputError: There is no such file, or it cannot be read.
+    """
+    with open_parquet(find_files(path).files[0].path) as file:
+        text = (file.schema_arrow.metadata or {}).get(METADATA_KEY, b"{}")
+    with translating_read_errors(path):
+        values = json.loads(text)
+    return EmbeddingNotes.from_dict(values.get("notes") if isinstance(values, dict) else None)
 
 
 def vector_bytes(path: str) -> int:

@@ -14,8 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...models.core.errors import ArtifactError, InputError
-from ..contract.arrow_types import is_id_type, is_string_type
+from ...models.core.errors import ArtifactError
 
 UNKNOWN = "unknown"
 """Value of metadata that are not known, because another program made the vectors."""
@@ -155,50 +154,6 @@ def check_fit(expected: EmbeddingMetadata, found: EmbeddingMetadata, *, model: s
             expected=f"{expected.kind} vectors of {expected}, as the model was trained on",
             fix=f"embed the items with --encoder {expected.encoder}, or train a new model on these embeddings",
         )
-
-
-def normalise_item_ids(column: pa.Array | pa.ChunkedArray, *, file: str, name: str = "item_id") -> pa.Array:
-    """Returns item ids as int64 or string. Any type of integers or strings is accepted, and dictionaries of them.
-
-    Args:
-        column: The item ids [n].
-        file: The file that they come from, for messages.
-        name: The name of the column, for messages.
-
-    Raises:
-        InputError: The column has another type, an id does not fit int64, or an id is null.
-    """
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-    if isinstance(column, pa.DictionaryArray):
-        column = column.dictionary_decode()
-    type_ = column.type
-    if not is_id_type(type_):
-        raise InputError(
-            f"{file}: column '{name}' cannot hold item ids",
-            code="IDS-TYPE",
-            found=f"type {type_}",
-            expected="string or integer",
-            fix=f"cast {name} to string or int64 before writing the file",
-        )
-    if column.null_count:
-        row = pc.index(column.is_null(), True).as_py()
-        raise InputError(
-            f"{file}: column '{name}' has {column.null_count:,} null item ids",
-            code="IDS-NULL",
-            found=f"the first in row {row}",
-            expected="an id in every row",
-            fix="remove those rows",
-        )
-    try:
-        return column.cast(pa.string() if is_string_type(type_) else pa.int64())
-    except pa.ArrowInvalid as error:
-        raise InputError(
-            f"{file}: column '{name}' cannot be read as item ids",
-            code="IDS-RANGE",
-            fix="cast the ids to int64 or to strings, here and in the log",
-            found=str(error),
-        ) from error
 
 
 def stored_vectors(table: EmbeddingTable, rows: slice) -> np.ndarray:

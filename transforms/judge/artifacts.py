@@ -13,7 +13,14 @@ from ..files.local_copy import shared_copy
 from ..files.storage import join, list_names
 from ..files.symbolic_links import refuse_links
 from ..items.embedding_files import read_metadata
-from ..items.embedding_table import EmbeddingMetadata, check_fit
+from ..items.embedding_table import UNKNOWN, EmbeddingMetadata, check_fit
+from ..items.vector_sample import Compared, VectorSample
+
+SAMPLE = "vector_sample"
+"""Key of the sample of vectors in a model's provenance."""
+
+MIN_SAME = 0.9
+"""Share of the sampled items that must have the vector of the training, if vectors are not by an encoder of ours."""
 
 COLLABORATIVE = "collaborative"
 """Folder of a model directory with the collaborative item embeddings of stage 1."""
@@ -35,6 +42,8 @@ class ModelFacts:
     """The embeddings that the model was trained on."""
     noise_reference: np.ndarray
     """How inserted noise scores, see `models.noise.share`."""
+    sample: VectorSample | None = None
+    """Vectors of some items that the model was trained with. None: it was trained by an older version."""
 
 
 def read_model_facts(directory: str) -> ModelFacts:
@@ -66,6 +75,17 @@ def read_model_facts(directory: str) -> ModelFacts:
             expected="provenance.embeddings in config.json",
             fix="point --model at a directory written by `iadsr train`",
         ) from error
+    sampled = described["provenance"].get(SAMPLE)
+    try:
+        sample = None if sampled is None else VectorSample.from_list(sampled)
+    except ValueError as error:
+        raise ArtifactError(
+            f"{directory} does not say which vectors it was trained with",
+            code="MODEL-SAMPLE",
+            found=str(error),
+            expected=f"provenance.{SAMPLE} in config.json",
+            fix="point --model at a directory written by `iadsr train`",
+        ) from error
     collaborative, _ = read_metadata(join(directory, COLLABORATIVE), kind="collaborative")
     if collaborative.revision != own:
         raise ArtifactError(
@@ -75,20 +95,65 @@ def read_model_facts(directory: str) -> ModelFacts:
             expected=f"model {own[:12]}",
             fix="copy the whole model directory, or train again",
         )
-    return ModelFacts(directory, own, described["config"]["backbone"], described["metrics"], semantic, reference)
+    return ModelFacts(
+        directory, own, described["config"]["backbone"], described["metrics"], semantic, reference, sample
+    )
 
 
 def check_embeddings(path: str, model: ModelFacts, log_item_type: pa.DataType) -> dict[str, Any]:
     """Checks that embeddings fit the model and the log, and returns their metadata for the manifest.
 
     Raises:
-        ArtifactError: The model was trained on embeddings of another encoder, or the ids are of another type.
+        ArtifactError: The model was trained on embeddings of another encoder or on other vectors, or the ids are of
+            another type.
         InputError: They cannot be read.
     """
     metadata, item_type = read_metadata(path, kind="semantic")
     check_fit(model.semantic, metadata, model=model.path, embeddings=path)
     check_item_types(path, item_type, log_item_type)
+    if metadata.encoder == UNKNOWN and model.sample is not None:
+        refuse_other_vectors(path, model.path, model.sample.compare_files(path))
     return metadata.to_dict()
+
+
+def refuse_other_vectors(path: str, model: str, compared: Compared) -> None:
+    """Checks that vectors of one's own are those that a model was trained with.
+
+    An encoder of ours gives every text the same vector, whatever the catalogue. Nothing is known of other vectors, so
+    the items that the model knows must have the vectors that they had.
+
+    Raises:
+        ArtifactError: They are not, or no item of the training is among them.
+    """
+    if compared.same >= max(MIN_SAME * compared.common, 1):
+        return
+    raise ArtifactError(
+        f"The vectors {path} are not those that the model {model} was trained with",
+        code="MODEL-VECTORS",
+        found=f"{compared.common - compared.same:,} of {compared.common:,} items looked at have another vector"
+        if compared.common
+        else "no vector of any item looked at that the model was trained with",
+        expected="the vectors of the training; vectors of more items may be added",
+        fix="give the vectors that the model was trained with, or train a new model on these",
+    )
+
+
+def changed_vectors(path: str, model: ModelFacts) -> str | None:
+    """Says how many items have another vector than in training, for embeddings by an encoder; None if hardly any has.
+
+    Raises:
+        InputError or ArtifactError: The embeddings cannot be read.
+    """
+    if model.sample is None or model.semantic.encoder == UNKNOWN:
+        return None
+    compared = model.sample.compare_files(path)
+    if compared.common and compared.same < MIN_SAME * compared.common:
+        return (
+            f"{compared.common - compared.same:,} of {compared.common:,} items looked at have another text vector than "
+            "when the model was trained: their texts have changed, or other columns were embedded. Consider training "
+            "again."
+        )
+    return None
 
 
 def check_item_types(path: str, item_type: pa.DataType, log_item_type: pa.DataType) -> None:

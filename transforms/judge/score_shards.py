@@ -54,10 +54,12 @@ def score_shard(
     packed = joined_items.take(joined_items.lookup(ordered.item_ids))  # [V', ...], the shard's own items
     vectors = packed.unpack(model.config.collaborative_dimension)
     sequences = ordered.sequences(columns)
-    if ruled.open.all():
+    evidence = ruled.evidence
+    if evidence.all():
         scores = score_sequences(model, sequences, vectors, cells=cells)
     else:
-        scores = score_sequences(model, sequences.restrict(ruled.open), vectors, cells=cells).spread(ruled.open)
+        scores = score_sequences(model, sequences.restrict(evidence), vectors, cells=cells).spread(evidence)
+        scores = scores.at(ruled.witnesses)
     known = (vectors.has_collaborative | vectors.has_semantic)[ordered.items]
     has_text = vectors.has_semantic[ordered.items]
     return ScoredShard(shard, ruled, scores, known, has_text, {"score": perf_counter() - started})

@@ -8,7 +8,7 @@ these are merged in any order, and `Clock.of` reads the result.
 import time as system_time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -17,25 +17,17 @@ import pyarrow as pa
 
 from ..contract.arrow_types import is_string_type
 from ..contract.columns import InteractionColumns
-from .timestamps import NANOSECONDS, decode_float, decode_text, time_of
+from .time_texts import EARLIEST, LATEST, NANOSECONDS, UNITS, count_zones
+from .timestamps import decode_float, decode_text, time_of
 
 Kind = Literal["timestamp", "integer", "float", "text", "none"]
 """How the integers of `time_of` were made; "none" if there is no row."""
-
-UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": NANOSECONDS}
-"""Units of times, and how many of each make a second."""
 
 RESOLUTIONS = (1, 60, 3600, 86_400)
 """Seconds of which all times of a log may be multiples."""
 
 SUB_SECOND = 0.001
 """Resolution of a log whose times are finer than a second."""
-
-EARLIEST = 631_152_000
-"""1990-01-01 in seconds since 1970. No log of interactions is older, and numbers below it are ranks, years or days."""
-
-LATEST = 4_102_444_800
-"""2100-01-01 in seconds since 1970. A number beyond it is in another unit, or means no time."""
 
 MAX_AHEAD = 86_400
 """Seconds that a time may lie ahead of now: clocks differ, and so do time zones."""
@@ -108,6 +100,8 @@ class TimeFacts:
     """Number of rows whose time is a text that says UTC."""
     zoned: int = 0
     """Number of rows whose time is a text with another zone."""
+    numbers: int = 0
+    """Number of rows whose time is a number written as text."""
 
     @property
     def rows(self) -> int:
@@ -135,6 +129,7 @@ def merge_facts(parts: Iterable[TimeFacts]) -> TimeFacts:
         sum(part.naive for part in merged),
         sum(part.utc for part in merged),
         sum(part.zoned for part in merged),
+        sum(part.numbers for part in merged),
     )
 
 
@@ -143,7 +138,13 @@ def time_facts(valid: pa.Table, columns: InteractionColumns) -> TimeFacts:
     if not len(valid):
         return TimeFacts()
     kind, unit = _kind_of(valid.schema.field(columns.timestamp).type)
-    return _count(time_of(valid, columns), kind, unit)
+    if kind in ("integer", "float"):
+        unit = columns.timestamp_unit
+    facts = _count(time_of(valid, columns), kind, unit)
+    if kind != "text":
+        return facts
+    naive, utc, zoned, numbers = count_zones(valid[columns.timestamp], columns.timestamp_format)
+    return replace(facts, naive=naive, utc=utc, zoned=zoned, numbers=numbers)
 
 
 def _kind_of(data_type: pa.DataType) -> tuple[Kind, str | None]:

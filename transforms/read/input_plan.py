@@ -6,16 +6,18 @@ before a long run starts. The finished run is checked against the row counts of 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from ...models.core.errors import InputError
 from ..contract.columns import InteractionColumns
-from ..contract.schemas import check_file_schema, find_minority_schemas, unify_schemas
+from ..contract.schemas import check_file_schema, describe_schemas, find_minority_schemas, unify_schemas
 from ..contract.sharding import Sharding
-from ..files.listing import match_files
+from ..files.found_files import FoundFiles, SkippedFile, find_files
+from ..files.partitions import Partitions
 from ..files.storage import FileInfo
+from ..files.table_formats import TableVersion
 from ..files.tables import open_parquet
 from .log_source import LogSource
 
@@ -56,22 +58,8 @@ class Split:
     """Rows in the split, according to the footer."""
     uncompressed_bytes: int
     """Uncompressed size of the row groups in bytes, according to the footer."""
-
-
-@dataclass(frozen=True)
-class SkippedFile:
-    """A file of the input that is left out as a whole."""
-
-    path: str
-    """The file."""
-    size: int
-    """Size in bytes."""
-    rows: int | None
-    """Rows according to the footer. None if the footer cannot be read."""
-    code: str
-    """Code of the error that the file would have caused."""
-    reason: str
-    """What is wrong with the file."""
+    partitions: Partitions = ()
+    """Columns of all its rows that do not stand in the file."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +78,10 @@ class InputPlan:
     """The files that are read, as they were when the plan was made."""
     skipped: tuple[SkippedFile, ...] = ()
     """The files that are left out."""
+    tables: tuple[TableVersion, ...] = ()
+    """The tables whose current version is read."""
+    notes: tuple[str, ...] = ()
+    """What looks wrong or may surprise but can be read, in sentences for the user."""
 
     @property
     def rows(self) -> int:
@@ -128,11 +120,12 @@ def plan_input(log: LogSource) -> InputPlan:
     Raises:
         InputError: There is no file, no file has a row, or a file is bad and bad files are not skipped.
     """
+    found = find_files(log.path)
     footers: list[_Footer] = []
-    skipped: list[SkippedFile] = []
-    for info in match_files(log.path):
+    skipped = list(found.left_out)
+    for info in found.files:
         try:
-            footers.append(_read_footer(info, log.columns))
+            footers.append(_read_footer(info, log.columns, found.partitions))
         except InputError as error:
             if log.on_bad_file == "fail":
                 raise
@@ -140,7 +133,7 @@ def plan_input(log: LogSource) -> InputPlan:
     if log.on_bad_file == "skip":
         rows = {footer.info.path: footer.rows for footer in footers}
         schemas = {footer.info.path: footer.schema for footer in footers if footer.schema is not None}
-        minority = find_minority_schemas(schemas, rows)
+        minority = find_minority_schemas(schemas, rows, log.columns)
         bad = [footer for footer in footers if footer.info.path in minority]
         skipped += [SkippedFile(f.info.path, f.info.size, f.rows, "LOG-MIXED", minority[f.info.path]) for f in bad]
         footers = [footer for footer in footers if footer.info.path not in minority]
@@ -148,7 +141,7 @@ def plan_input(log: LogSource) -> InputPlan:
     rows_by_file: dict[str, int] = {}
     total_bytes = total_rows = 0
     for footer in footers:
-        splits += _split_file(footer.info.path, footer.groups, total_rows, len(splits))
+        splits += _split_file(footer.info, footer.groups, total_rows, len(splits))
         rows_by_file[footer.info.path] = footer.rows
         total_rows += footer.rows
         total_bytes += sum(size for _, size in footer.groups)
@@ -164,7 +157,16 @@ def plan_input(log: LogSource) -> InputPlan:
     schemas = {footer.info.path: footer.schema for footer in footers if footer.schema is not None}
     infos = tuple(footer.info for footer in footers)
     skipped.sort(key=lambda file: file.path)
-    return InputPlan(tuple(splits), unify_schemas(schemas), rows_by_file, total_bytes, infos, tuple(skipped))
+    return InputPlan(
+        tuple(splits),
+        unify_schemas(schemas, log.columns),
+        rows_by_file,
+        total_bytes,
+        infos,
+        tuple(skipped),
+        found.tables,
+        (*found.notes, *_describe_partitions(footers, found), *describe_schemas(schemas, log.columns)),
+    )
 
 
 @dataclass(frozen=True)
@@ -174,19 +176,41 @@ class _Footer:
     """None if the file has no rows. Its types do not count then, because its writer could not know them."""
     groups: list[tuple[int, int]]
     """Rows and uncompressed bytes of each row group."""
+    in_both: tuple[str, ...]
+    """Columns that stand in the file and in the names of its folders too."""
 
     @property
     def rows(self) -> int:
         return sum(rows for rows, _ in self.groups)
 
 
-def _read_footer(info: FileInfo, columns: InteractionColumns) -> _Footer:
+def _read_footer(info: FileInfo, columns: InteractionColumns, partitions: pa.Schema) -> _Footer:
     with open_parquet(info.path) as parquet:
-        footer = parquet.metadata
-        schema = check_file_schema(parquet.schema_arrow, columns, info.path) if footer.num_rows else None
+        footer, schema = parquet.metadata, parquet.schema_arrow
+        in_both = tuple(name for name, _ in info.partitions if name in schema.names)
+        info = replace(info, partitions=tuple(pair for pair in info.partitions if pair[0] not in in_both))
+        for name, _ in info.partitions:
+            schema = schema.append(partitions.field(name))
+        checked = check_file_schema(schema, columns, info.path) if footer.num_rows else None
         numbers = range(footer.num_row_groups)
         groups = [(footer.row_group(i).num_rows, footer.row_group(i).total_byte_size) for i in numbers]
-    return _Footer(info, schema, groups)
+    return _Footer(info, checked, groups, in_both)
+
+
+def _describe_partitions(footers: list[_Footer], found: FoundFiles) -> list[str]:
+    """Says which columns are read from the names of folders, and which are not because the files hold them too."""
+    roots = tuple(f"{table.path}/" if table.path else "" for table in found.tables)
+    plain = [footer for footer in footers if not footer.info.path.startswith(roots)]
+    added = dict.fromkeys(name for footer in plain for name, _ in footer.info.partitions)
+    in_both = dict.fromkeys(name for footer in plain for name in footer.in_both)
+    columns = ", ".join(f"{name} ({found.partitions.field(name).type})" for name in added)
+    return [
+        *([f"From the names of folders: {columns}."] if added else []),
+        *(
+            f"The column {name!r} stands in the files and in the names of their folders: that of the files is read."
+            for name in in_both
+        ),
+    ]
 
 
 def _count_rows(path: str) -> int | None:
@@ -197,14 +221,15 @@ def _count_rows(path: str) -> int | None:
         return None
 
 
-def _split_file(path: str, groups: list[tuple[int, int]], file_first_row: int, first_index: int) -> list[Split]:
+def _split_file(info: FileInfo, groups: list[tuple[int, int]], file_first_row: int, first_index: int) -> list[Split]:
     splits: list[Split] = []
     row_groups: list[int] = []
     first_row = rows = size = 0
 
     def end_split() -> None:
         index = first_index + len(splits)
-        splits.append(Split(index, path, tuple(row_groups), first_row, file_first_row, rows, size))
+        numbers = tuple(row_groups)
+        splits.append(Split(index, info.path, numbers, first_row, file_first_row, rows, size, info.partitions))
 
     for number, (group_rows, group_bytes) in enumerate(groups):
         if rows and size + group_bytes > SPLIT_BYTES:

@@ -12,6 +12,7 @@ from .log_source import LogSource
 from .ordering import OrderedShard, order_interactions
 from .read_splits import read_split
 from .rejected_rows import list_reasons, refuse_too_many
+from .time_checks import refuse_wrong_order
 
 
 class WholeLog(NamedTuple):
@@ -34,8 +35,8 @@ def read_log(log: LogSource, plan: InputPlan, also: tuple[str, ...] = ()) -> Who
         also: Names of more columns to read.
 
     Raises:
-        InputError: A file cannot be read, more rows are rejected than the log's `max_rejected` allows, or no row can be
-            used.
+        InputError: A file cannot be read, more rows are rejected than the log's `max_rejected` allows, no row can be
+            used, or the times give no order.
     """
     fields = [plan.schema.field(name) for name in dict.fromkeys((*log.columns.required, *also))]
     # The ids of a whole log may take more than 2 GiB, which one array of Arrow's plain strings cannot hold.
@@ -55,6 +56,8 @@ def read_log(log: LogSource, plan: InputPlan, also: tuple[str, ...] = ()) -> Who
             "No row of the log can be used",
             code="TRAIN-EMPTY",
             found=list_reasons(rejected),
-            fix="are the right columns named?",
+            fix="check that the right columns are named",
         )
-    return WholeLog(order_interactions(table, log.columns), rejected, Clock.of(merge_facts(times)))
+    clock = Clock.of(merge_facts(times))
+    refuse_wrong_order(clock, log.columns)
+    return WholeLog(order_interactions(table, log.columns), rejected, clock)

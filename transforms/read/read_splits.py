@@ -11,13 +11,15 @@ from time import perf_counter
 
 import apache_beam as beam
 import pyarrow as pa
+import pyarrow.compute as pc
 from apache_beam.pvalue import TaggedOutput
 
 from ...models.core.errors import InputError
 from ..contract import table_coder  # noqa: F401 (registers the coder of tables)
-from ..contract.arrow_types import one_chunk
+from ..contract.arrow_types import id_type, one_chunk, plain_type
 from ..contract.columns import ROW, InteractionColumns
 from ..contract.hashing import hash_values
+from ..files.partitions import add_partitions
 from ..files.run_paths import RunPaths
 from ..files.storage import FileInfo, delete, exists, is_unchanged
 from ..files.tables import WrittenFile, open_parquet, write_table
@@ -76,8 +78,26 @@ def read_split(
         return _read_intact_row_groups(split, columns, schema)
     if table.num_rows != split.rows:
         raise _changed(split.path, f"{table.num_rows} rows", f"{split.rows} rows, as its footer said at the start")
-    conformed = _cast_to_schema(table, schema, split.path)
-    return validate(conformed, columns, split.path, split.first_row, split.file_first_row)
+    return _validate(table, columns, schema, split.path, split.first_row, split.file_first_row)
+
+
+def _validate(
+    table: pa.Table, columns: InteractionColumns, schema: pa.Schema, path: str, first_row: int, file_first_row: int
+) -> Validated:
+    conformed = pa.table(
+        {
+            field.name: _cast_column(table[field.name], field, columns, path)
+            if field.name in table.column_names
+            else pa.nulls(len(table), field.type)
+            for field in schema
+        }
+    )
+    valid, rejected = validate(conformed, columns, path, first_row, file_first_row)
+    for name in (columns.user, columns.item):  # ids of other types have become strings or integers only now
+        if not valid[name].type.equals(schema.field(name).type):
+            place = valid.column_names.index(name)
+            valid = valid.set_column(place, schema.field(name), valid[name].cast(schema.field(name).type))
+    return Validated(valid, rejected)
 
 
 def check_unchanged(info: FileInfo) -> None:
@@ -100,7 +120,7 @@ def _read_row_groups(split: Split, row_groups: tuple[int, ...], schema: pa.Schem
         for column in table.columns:
             if pa.types.is_dictionary(column.type):
                 column.validate(full=True)  # finds indices that lie beyond the dictionary
-        return table
+        return add_partitions(table, split.partitions, schema)
     # The file may hold anything, so the parser may raise anything.
     except Exception as error:
         if not exists(split.path):
@@ -147,8 +167,7 @@ def _read_intact_row_groups(split: Split, columns: InteractionColumns, schema: p
         except InputError:
             table = None
         if table is not None and len(table) == count:
-            conformed = _cast_to_schema(table, schema, split.path)
-            parts.append(validate(conformed, columns, split.path, first_row, split.file_first_row))
+            parts.append(_validate(table, columns, schema, split.path, first_row, split.file_first_row))
         else:
             empty = validate(schema.empty_table(), columns, split.path)
             parts.append(Validated(empty.valid, unreadable_rows(split.path, first_row, count)))
@@ -156,19 +175,32 @@ def _read_intact_row_groups(split: Split, columns: InteractionColumns, schema: p
     return Validated(pa.concat_tables(p.valid for p in parts), pa.concat_tables(p.rejected for p in parts))
 
 
-def _cast_to_schema(table: pa.Table, schema: pa.Schema, path: str) -> pa.Table:
-    columns = [
-        _cast_column(table[field.name], field, path)
-        if field.name in table.column_names
-        else pa.nulls(len(table), field.type)
-        for field in schema
-    ]
-    return pa.table(columns, schema=schema)
+def conform(column: pa.ChunkedArray, name: str, data_type: pa.DataType, columns: InteractionColumns) -> pa.ChunkedArray:
+    """Returns a column of a file in the type in which it travels. Ids that are not strings or integers are not cast.
+
+    Args:
+        column: As it was read.
+        name: Its name.
+        data_type: The type in which the rows of all files travel.
+        columns: The names of the log's columns, and how they are read.
+
+    Raises:
+        pa.ArrowException: A value does not fit the type.
+    """
+    if name in (columns.user, columns.item):
+        plain = plain_type(column.type)
+        if not plain.equals(id_type(plain)):
+            return column.cast(plain)
+    naive = pa.types.is_timestamp(column.type) and column.type.tz is None
+    if naive and columns.timezone is not None and getattr(data_type, "tz", None):
+        # Arrow's cast would take them for UTC.
+        column = pc.assume_timezone(column, columns.timezone, ambiguous="earliest", nonexistent="latest")
+    return column.cast(data_type)
 
 
-def _cast_column(column: pa.ChunkedArray, field: pa.Field, path: str) -> pa.ChunkedArray:
+def _cast_column(column: pa.ChunkedArray, field: pa.Field, columns: InteractionColumns, path: str) -> pa.ChunkedArray:
     try:
-        return column.cast(field.type)
+        return conform(column, field.name, field.type, columns)
     except pa.ArrowException as error:
         raise InputError(
             f"Column {field.name!r} of {path} has a value that does not fit the common type of all files",
@@ -176,7 +208,8 @@ def _cast_column(column: pa.ChunkedArray, field: pa.Field, path: str) -> pa.Chun
             # Arrow's own message quotes the value, and that may be a user's id.
             found=f"{column.type} in this file",
             expected=f"{field.type} in all files",
-            fix="write all files with the same type, or clean them separately",
+            fix="write all files with the same type, or clean them separately"
+            + ("" if field.name in columns.required else f"; or leave the column out: --columns=-{field.name}"),
         ) from error
 
 

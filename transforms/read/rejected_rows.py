@@ -3,11 +3,12 @@
 from collections import Counter
 
 from ...models.core.errors import InputError
+from ...models.core.reasons import is_requested
 from ..contract.row_shares import share_of
 
 
 def refuse_too_many(reasons: Counter[str], rows: int, max_rejected: float) -> None:
-    """Checks that no more rows are rejected than the user allows.
+    """Checks that no more rows are rejected than the user allows. Those that the user asked to reject do not count.
 
     Args:
         reasons: Number of rejected rows by reason.
@@ -17,6 +18,9 @@ def refuse_too_many(reasons: Counter[str], rows: int, max_rejected: float) -> No
     Raises:
         InputError: More are rejected.
     """
+    asked_for = Counter({reason: count for reason, count in reasons.items() if is_requested(reason)})
+    reasons = reasons - asked_for
+    rows -= asked_for.total()
     # If no row is left at all, the callers raise an error of their own that says more.
     if share_of(rows, max_rejected) < reasons.total() < rows:
         raise InputError(

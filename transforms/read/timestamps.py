@@ -1,25 +1,17 @@
 """Reads timestamps of every supported type as integers that sort like them.
 
 You need this wherever interactions are compared by time. The integers keep the order of the timestamps. Their unit
-depends on the type of the column, so they say nothing about how long it was between two interactions.
+depends on the type of the column. `Clock` says how long it was between two of them.
 """
-
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..contract.arrow_types import one_chunk
+from ...models.core.errors import InputError
+from ..contract.arrow_types import is_string_type, one_chunk
 from ..contract.columns import TIME, InteractionColumns
-from ..contract.python_values import python_values
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-"""The moment from which microseconds are counted."""
-
-
-NANOSECONDS = 1_000_000_000
-"""In a second."""
+from .time_texts import NANOSECONDS, UNITS, read_texts, unit_of
 
 _FINE_SECONDS = 8_500_000_000
 """Times from texts are nanoseconds up to so many seconds before and after 1970 (1700 to 2239), and microseconds beyond.
@@ -60,34 +52,82 @@ def decode_float(time: np.ndarray) -> np.ndarray:
 
 def time_of(valid: pa.Table, columns: InteractionColumns) -> np.ndarray:
     """Returns the times of valid rows as integers that sort like them, int64 [rows]."""
-    time = valid[TIME] if TIME in valid.column_names else parse_time(valid[columns.timestamp])
+    time = valid[TIME] if TIME in valid.column_names else parse_time(valid[columns.timestamp], columns)
     return time.to_numpy()
 
 
-def parse_time(values: pa.ChunkedArray) -> pa.Array:
+def parse_time(values: pa.ChunkedArray, columns: InteractionColumns | None = None) -> pa.Array:
     """Returns timestamps as int64 that sort like them. A value that is no timestamp becomes null.
 
     - Integers and Arrow timestamps keep their unit. Dates become milliseconds.
     - Finite floats become the integer that their bits stand for. It sorts like the float, fractions included.
-    - ISO 8601 strings become what `encode_text` makes of them. A string without a time zone is read as UTC.
-    - A number written as a string is no timestamp. Its first digits would be taken for a year.
+    - Texts become what `encode_text` makes of them; see `read_texts` for what is a time.
+
+    Args:
+        values: The timestamps.
+        columns: How they are read: their unit, their format and their time zone. None: as without options.
+
+    Raises:
+        InputError: Numbers are finer than the unit that the user names.
     """
+    columns = columns or InteractionColumns()
     data_type = values.type
+    if pa.types.is_null(data_type):
+        return pa.nulls(len(values), pa.int64())
     if pa.types.is_date(data_type):
         values = values.cast(pa.timestamp("ms"))
         data_type = values.type
     if pa.types.is_timestamp(data_type):
         return one_chunk(values.cast(pa.int64()))
+    if is_string_type(data_type):
+        seconds, rest, usable = read_texts(values, columns.timestamp_format, columns.timezone, columns.timestamp_unit)
+        return pa.array(encode_text(seconds, rest), mask=~usable)
+    values = in_unit(values, columns.timestamp_unit)
     if pa.types.is_uint64(data_type):
         return one_chunk(pc.if_else(pc.less(values, pa.scalar(2**63, pa.uint64())), values, None).cast(pa.int64()))
     if pa.types.is_integer(data_type):
         return one_chunk(values.cast(pa.int64()))
-    if pa.types.is_floating(data_type):
-        return _sortable_bits(one_chunk(values.cast(pa.float64())))
-    parsed = [_iso_to_microseconds(text) for text in python_values(values)]
-    missing = np.array([moment is None for moment in parsed], bool)
-    microseconds = np.array([moment or 0 for moment in parsed], np.int64)
-    return pa.array(encode_text(microseconds // 1_000_000, microseconds % 1_000_000 * 1000), mask=missing)
+    return _sortable_bits(one_chunk(values.cast(pa.float64())))
+
+
+def in_unit(values: pa.ChunkedArray, unit: str | None) -> pa.ChunkedArray:
+    """Returns numbers in one unit. Those that are times in another unit by their magnitude are converted.
+
+    Args:
+        values: The numbers. Values that are no numbers are returned as they are.
+        unit: One of UNITS. None: nothing is converted.
+
+    Raises:
+        InputError: A number is finer than the unit. Rounded, it could change places with another.
+    """
+    integers = pa.types.is_integer(values.type)
+    if unit is None or not (integers or pa.types.is_floating(values.type)):
+        return values
+    numbers = values.fill_null(0).to_numpy()
+    units, per_second = unit_of(numbers), list(UNITS.values())
+    wanted = list(UNITS).index(unit)
+    others = [number for number in np.unique(units) if number not in (-1, wanted)]
+    if not others:
+        return values
+    numbers = numbers.copy()
+    for other in others:
+        mine = units == other
+        if other < wanted:
+            numbers[mine] *= per_second[wanted] // per_second[other]
+        else:
+            factor = per_second[other] // per_second[wanted]
+            if integers and (numbers[mine] % factor).any():
+                finer = list(UNITS)[other]
+                raise InputError(
+                    f"The log has times in {finer}, which --timestamp-unit {unit} cannot hold",
+                    code="TIME-FINE",
+                    found=f"{int(mine.sum()):,} of {len(numbers):,} rows, not all of them whole multiples of 1 {unit}",
+                    expected="a unit in which no time is rounded, as order could change with it",
+                    fix=f"use --timestamp-unit {finer}",
+                )
+            numbers[mine] = numbers[mine] // factor if integers else numbers[mine] / factor
+    missing = values.is_null().to_numpy(zero_copy_only=False) if values.null_count else None
+    return pa.chunked_array([pa.array(numbers, values.type, mask=missing)])
 
 
 def _sortable_bits(values: pa.Array) -> pa.Array:
@@ -97,15 +137,3 @@ def _sortable_bits(values: pa.Array) -> pa.Array:
     # The bits of negative floats sort by magnitude, which is the wrong way round. Flip all bits except the sign.
     ordered = np.where(bits < 0, bits ^ np.int64(2**63 - 1), bits)
     return pa.array(ordered, mask=~np.isfinite(numbers))
-
-
-def _iso_to_microseconds(text: str | None) -> int | None:
-    # Eight digits are a date such as 20261125. Any other number of digits alone is not a time.
-    if not text or (text.isdigit() and len(text) != len("20261125")):
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    since_epoch = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
-    return since_epoch // timedelta(microseconds=1)

@@ -12,9 +12,11 @@ import pyarrow.compute as pc
 from ...models.core.reasons import rejection_code
 from ..contract.arrow_types import is_string_type
 from ..contract.columns import ROW, TIME, InteractionColumns
+from ..contract.nobody import NOBODY, is_nobody
 from ..contract.output_schemas import REJECTED_SCHEMA
 from ..contract.python_values import to_json_rows
-from .timestamps import parse_time
+from .ids import read_ids
+from .timestamps import in_unit, parse_time
 
 UNREADABLE = rejection_code("unreadable")
 """Reason for rejecting a row whose row group cannot be read."""
@@ -36,10 +38,11 @@ def validate(
 
     A row is rejected for the first of these reasons:
 
-    1. The user id is null or empty, or the item id is.
-    2. The item id does not fit int64. Embeddings hold no larger ids.
-    3. The timestamp is null, or cannot be read as a time.
-    4. The position is null.
+    1. The user id cannot be an id (see `read_ids`), is one that `reject_users` names, or is null or empty.
+    2. The item id cannot be an id, or is null or empty.
+    3. The item id does not fit int64. Embeddings hold no larger ids.
+    4. The timestamp is null, or cannot be read as a time.
+    5. The position is null.
 
     Args:
         table: Rows whose schema has passed `check_file_schema`.
@@ -47,10 +50,21 @@ def validate(
         path: The file that the rows come from.
         first_row: The number of the first row in its file.
         file_first_row: The number of the file's first row in the whole input.
+
+    Raises:
+        InputError: Times are finer than the unit that the user names.
     """
-    time = parse_time(table[columns.timestamp])
+    given = table
+    table = _in_named_unit(table, columns)
+    time = parse_time(table[columns.timestamp], columns)
     problems: list[tuple[str, np.ndarray]] = []  # reason, and which rows have it, bool [rows]
     for name in (columns.user, columns.item):
+        ids = read_ids(table[name], name)
+        problems += ids.problems
+        if not ids.values.type.equals(table[name].type):
+            table = table.set_column(table.column_names.index(name), name, ids.values)
+        if name == columns.user:
+            problems += _unwanted(columns, ids.values)
         problems += _nulls(rejection_code("null {column}", name), table[name])
         problems += _empty(rejection_code("empty {column}", name), table[name])
     problems += _beyond_int64(rejection_code("{column} beyond int64", columns.item), table[columns.item])
@@ -74,11 +88,20 @@ def validate(
             "file": pa.repeat(pa.scalar(path), len(bad)),
             "row_number": pa.array(first_row + bad),
             "reason": pa.array([problems[i][0] for i in code[bad]], pa.string()),
-            "row": pa.array(to_json_rows(table.take(bad)) if len(bad) else [], pa.string()),
+            "row": pa.array(to_json_rows(given.take(bad)) if len(bad) else [], pa.string()),
         },
         schema=REJECTED_SCHEMA,
     )
     return Validated(valid, rejected)
+
+
+def _in_named_unit(table: pa.Table, columns: InteractionColumns) -> pa.Table:
+    stamps = table[columns.timestamp]
+    converted = in_unit(stamps, columns.timestamp_unit)
+    if converted is stamps:
+        return table
+    place = table.column_names.index(columns.timestamp)
+    return table.set_column(place, table.schema.field(place), converted)
 
 
 def unreadable_rows(path: str, first_row: int, count: int) -> pa.Table:
@@ -100,6 +123,20 @@ def _empty(reason: str, values: pa.ChunkedArray) -> list[tuple[str, np.ndarray]]
     if pc.min(lengths).as_py() != 0:
         return []
     return [(reason, pc.fill_null(pc.equal(lengths, 0), False).to_numpy(zero_copy_only=False))]
+
+
+def _unwanted(columns: InteractionColumns, users: pa.ChunkedArray) -> list[tuple[str, np.ndarray]]:
+    """Returns the reasons and which users are to be rejected because they are nobody, or are named."""
+    if not columns.reject_users:
+        return []
+    found = []
+    names = [name for name in columns.reject_users if name != NOBODY]
+    if len(names) < len(columns.reject_users):
+        found.append((rejection_code("nobody {column}", columns.user), is_nobody(users)))
+    if names:
+        listed = pc.is_in(users.cast(pa.large_string()), value_set=pa.array(names, pa.large_string()))
+        found.append((rejection_code("excluded {column}", columns.user), listed.to_numpy(zero_copy_only=False)))
+    return found
 
 
 def _beyond_int64(reason: str, values: pa.ChunkedArray) -> list[tuple[str, np.ndarray]]:

@@ -30,24 +30,32 @@ class Duplicates(Rule):
         found = np.zeros(len(shard.rows), bool)
         # With a coarse clock, the event ids alone say what is certain.
         if self.event_column is None or self.mode != "auto" or shows_seconds(shard.clock):
-            found |= _same_moment(shard)
+            found |= firsts_of_moments(shard.users, shard.time, shard.items) != np.arange(len(found))
         if self.event_column is not None:
             found |= _same_event(shard, self.event_column)
         return shard.spread(found)
 
 
-def _same_moment(shard: RuleInput) -> np.ndarray:
-    """Returns which open interactions have user, time and item of an earlier one, bool [n]."""
-    users, time, items = shard.users, shard.time, shard.items
-    found = np.zeros(len(items), bool)
+def firsts_of_moments(users: np.ndarray, time: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Returns the first interaction with the same user, time and item as each one, int64 [n], often itself.
+
+    Args:
+        users: int [n], ascending.
+        time: int64 [n], ascending for each user.
+        items: int [n].
+    """
+    first = np.arange(len(items))
     tied = (users[1:] == users[:-1]) & (time[1:] == time[:-1])
     rows = np.flatnonzero(np.append(tied, False) | np.append(False, tied))
+    if not len(rows):
+        return first
     moment = np.cumsum(~np.append(False, tied))[rows]
     # Within a moment, another column may have decided the order, so equal items need not be neighbours.
     order = np.lexsort((rows, items[rows], moment))
-    again = (np.diff(moment[order], prepend=-1) == 0) & (np.diff(items[rows][order], prepend=-1) == 0)
-    found[rows[order[again]]] = True
-    return found
+    new = (np.diff(moment[order], prepend=-1) != 0) | (np.diff(items[rows][order], prepend=-1) != 0)
+    begins = np.flatnonzero(new)
+    first[rows[order]] = np.repeat(rows[order[begins]], np.diff(np.append(begins, len(order))))
+    return first
 
 
 def _same_event(shard: RuleInput, column: str) -> np.ndarray:

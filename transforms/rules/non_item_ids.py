@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 from ...models.core.errors import InputError
 from ..contract.arrow_types import one_chunk, plain_type
 from ..contract.hashing import hash_values
-from ..files.listing import match_files
+from ..files.found_files import find_files
 from ..files.storage import read_bytes
 from ..files.tables import open_parquet
 from .rule_options import RuleOptions
@@ -59,7 +59,7 @@ def _read_ids(path: str, item_column: str) -> pa.ChunkedArray:
 
 def _read_columns(path: str, names: tuple[str, ...]) -> pa.Table:
     tables = []
-    for info in match_files(path):
+    for info in find_files(path).files:
         with open_parquet(info.path) as parquet:
             missing = [name for name in names if name not in parquet.schema_arrow.names]
             if missing:

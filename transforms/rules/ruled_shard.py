@@ -10,6 +10,7 @@ import pyarrow as pa
 from ..contract.columns import INTERNAL_PREFIX, ROW, TIME, InteractionColumns
 from ..read.clock import Clock
 from ..read.ordering import OrderedShard
+from .duplicates import firsts_of_moments
 from .rule import RuleInput
 from .rule_set import RuleSet
 from .shared_lists import list_fingerprints
@@ -46,12 +47,31 @@ class RuledShard:
         """int64 [users + 1]; user u has the open interactions offsets[u] to offsets[u + 1]."""
         return np.append(0, np.cumsum(self.open))[self.ordered.offsets]
 
-    def restricted(self) -> OrderedShard:
-        """Returns the open interactions alone. Users and items without any are left out."""
-        if self.open.all():
+    @cached_property
+    def witnesses(self) -> np.ndarray:
+        """int64 [rows]; for each open interaction the first open one with the same user, time and item.
+
+        Where a clock is too coarse to call equal rows duplicates, they stay. But an event is no evidence for itself, so
+        the detector reads the first of them only, and they share its scores.
+        """
+        rows = np.flatnonzero(self.open)
+        ordered = self.ordered
+        first = np.arange(len(self.open))
+        first[rows] = rows[firsts_of_moments(ordered.users[rows], ordered.time[rows], ordered.items[rows])]
+        return first
+
+    @property
+    def evidence(self) -> np.ndarray:
+        """The open interactions that the detector reads, one of each event, bool [rows]."""
+        return self.open & (self.witnesses == np.arange(len(self.open)))
+
+    def evidence_alone(self) -> OrderedShard:
+        """Returns the interactions of `evidence` alone. Users and items without any are left out."""
+        evidence = self.evidence
+        if evidence.all():
             return self.ordered
-        ordered, rows = self.ordered, np.flatnonzero(self.open)
-        lengths = np.diff(self.open_offsets)
+        ordered, rows = self.ordered, np.flatnonzero(evidence)
+        lengths = np.diff(np.append(0, np.cumsum(evidence))[ordered.offsets])
         occurs = np.bincount(ordered.items[rows], minlength=len(ordered.item_ids)) > 0
         return OrderedShard(
             ordered.table.take(pa.array(rows)),

@@ -7,6 +7,7 @@ from typing import Literal
 
 from ...models.core.reasons import reason_codes
 from ...models.noise.share import NoiseShare
+from ..contract.columns import InteractionColumns
 from ..files.tables import WrittenFile
 from ..items.item_counts import ItemCounts
 from ..items.joined_items import JoinedItems
@@ -14,6 +15,7 @@ from ..judge.drop_plan import DropPlan
 from ..judge.policy import Policy
 from ..read.clock import Clock
 from ..read.read_splits import SplitCounts
+from ..read.time_checks import describe_times
 from ..read.validation import UNREADABLE
 from ..rules.rule_log import LogRules
 from ..write.summary import HISTOGRAM_BINS, Summary, length_labels
@@ -97,7 +99,7 @@ def build_manifest(
             kept={code: summary.reasons[code] for code in reason_codes("kept")},
             rejected=dict(sorted(rejected.items())),
         ),
-        times=_describe_times(log_rules.clock),
+        times=_describe_times(log_rules.clock, facts.columns),
         rules=_describe_rules(log_rules, summary),
         policy=None if plan is None else _describe_policy(facts.policy, plan),
         noise_share=None if plan is None else _describe_share(plan, summary),
@@ -108,6 +110,9 @@ def build_manifest(
         ),
         popularity_buckets=_describe_buckets(item_counts, summary, plan),
         sequence_lengths=_describe_lengths(summary),
+        tables=facts.tables,
+        notes=facts.notes,
+        directory=facts.directory,
     )
 
 
@@ -127,6 +132,7 @@ def _count_by_file(facts: RunFacts, counts: list[SplitCounts], summary: Summary)
             unreadable=unreadable[path],
             bytes=infos[path].size,
             changed_at=infos[path].updated,
+            partitions=dict(infos[path].partitions),
         )
         for (path, rows), kept, dropped in zip(facts.rows_by_file.items(), *summary.files.tolist(), strict=True)
     )
@@ -149,8 +155,9 @@ def _count_items(item_counts: ItemCounts, joined_items: JoinedItems | None) -> I
     )
 
 
-def _describe_times(clock: Clock) -> Times:
-    return Times(clock.unit, clock.resolution, clock.moment(clock.first), clock.moment(clock.last))
+def _describe_times(clock: Clock, columns: InteractionColumns) -> Times:
+    notes = tuple(describe_times(clock, columns))
+    return Times(clock.unit, clock.resolution, clock.moment(clock.first), clock.moment(clock.last), notes)
 
 
 def _describe_rules(log_rules: LogRules, summary: Summary) -> tuple[RuleFindings, ...]:

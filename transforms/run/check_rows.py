@@ -1,4 +1,4 @@
-"""The barrier between reading and scoring: enough rows are valid, and no work on other rows is left."""
+"""The barrier between reading and scoring: rows are valid and their times give an order; no work on others is left."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from apache_beam.pvalue import AsList
 
 from ..read.clock import Clock, merge_facts
 from ..read.read_splits import SplitCounts
+from ..read.time_checks import refuse_wrong_order
 from ..rules.rule_set import RuleSet
 from .conservation import check_rejected
 from .run_facts import RunFacts
@@ -40,7 +41,8 @@ class _CheckRows(beam.DoFn):
 
     def process(self, element: bytes, counts: list[SplitCounts]) -> Iterator[Clock]:
         check_rejected(self._facts, counts)
-        self._store.discard_work_on_other_rows(counts)
         clock = Clock.of(merge_facts(count.times for count in counts))
+        refuse_wrong_order(clock, self._facts.columns)
         self._rules.check_clock(clock)
+        self._store.discard_work_on_other_rows(counts)
         yield clock

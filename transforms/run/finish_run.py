@@ -99,7 +99,7 @@ def _refuse_unknown(items: ItemTotals) -> None:
             code="IDS-UNKNOWN",
             found=f"{items.total:,} items, all of them unknown",
             expected="item ids such as those of the log that the model was trained on",
-            fix="clean with the model and the embeddings that belong to this log; were its ids made in another way?",
+            fix="use the model and the embeddings that belong to this log, and check that all ids were made in one way",
         )
 
 

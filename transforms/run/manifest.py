@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from ...models.core.errors import ArtifactError, InputError
 from ..contract.output_layout import MANIFEST
 from ..files.storage import exists, join, read_bytes
+from ..files.table_formats import TableVersion
 from ..files.tables import WrittenFile
 from ..read.input_plan import SkippedFile
 
@@ -94,6 +95,8 @@ class InputFile:
     """Size of the file when it was read."""
     changed_at: float
     """Time of the file's last change, in seconds since 1970; 0 if the file system does not tell."""
+    partitions: dict[str, str | None]
+    """Columns that do not stand in the file but in the names of its folders or in the log of its table, as text."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,9 +162,11 @@ class Times:
     resolution_seconds: float | None
     """Almost all times are multiples of so many seconds. Null if they are only an order."""
     first: str
-    """The earliest time."""
+    """The earliest time. Values that mean no time do not count."""
     last: str
-    """The latest time."""
+    """The latest time, likewise."""
+    notes: tuple[str, ...]
+    """What is odd about the times, in sentences."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -273,7 +278,13 @@ class Manifest:
     files: tuple[InputFile, ...]
     """The input files, in the order in which they were read."""
     skipped_files: tuple[SkippedFile, ...]
-    """Bad input files that the run left out, as it was told to."""
+    """Input files that the run left out: those that are not Parquet, and bad ones if it was told to."""
+    tables: tuple[TableVersion, ...]
+    """Tables in the input, such as those of Delta Lake, and the version of each that was read."""
+    notes: tuple[str, ...]
+    """What looks wrong or may surprise in how the input was read, in sentences."""
+    directory: str | None
+    """The working directory of the run, if paths of input files are relative to it; else null."""
     outputs: tuple[WrittenFile, ...]
     """The Parquet files of the result, in ascending order of path."""
     users: UserCounts

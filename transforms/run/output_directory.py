@@ -133,7 +133,7 @@ def refuse_inside(output: str, source: str, writes: Iterable[str]) -> None:
         if "**" in source:  # everything below the folder
             inside = inside or f"{place}/".startswith(f"{folder}/")
         else:
-            pattern = f"{storage.literal(folder)}/{rest}" + "*" * rest.endswith("/")  # as `match_files` reads it
+            pattern = f"{storage.literal(folder)}/{rest}" + "*" * rest.endswith("/")  # as `list_files` reads it
             matches = re.compile(FileSystem.translate_pattern(pattern)).match
             is_hidden = re.search(r"/[._]", place.removeprefix(folder))  # globs skip these
             inside = inside or (not is_hidden and any(matches(f"{place}/{name}") for name in writes))

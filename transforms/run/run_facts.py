@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from ..contract.columns import InteractionColumns
 from ..files.storage import FileInfo
+from ..files.table_formats import TableVersion
 from ..judge.policy import Policy
 from ..read.input_plan import SkippedFile
 from .manifest import ModelOrigin
@@ -45,8 +47,16 @@ class RunFacts:
     """The input files as they were when the plan was made."""
     skipped: tuple[SkippedFile, ...] = ()
     """Input files that are not read."""
+    tables: tuple[TableVersion, ...] = ()
+    """Tables in the input whose current version is read."""
+    notes: tuple[str, ...] = ()
+    """What looks wrong or may surprise in how the input is read."""
+    directory: str | None = None
+    """The working directory, if paths of the input are relative to it."""
     max_rejected: float = 1.0
     """The run stops if a larger share of the rows is rejected."""
+    columns: InteractionColumns = InteractionColumns()
+    """The names of the log's columns, and how they are read."""
     report_users: ReportUsers = "hashed"
     """How the report names the users in its examples."""
 

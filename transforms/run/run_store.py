@@ -80,7 +80,7 @@ class RunStore(RunPaths):
         finished = MANIFEST in names
         if finished and mine is not None and read_manifest(output).run == mine.token:
             delete(join(output, STAGING))
-            say(f"{output} holds the finished result of this run already.")
+            say(f"{output} already holds the finished result of this run. Nothing to do.")
             return None
         if finished and not overwrite:
             raise InputError(
@@ -107,7 +107,7 @@ class RunStore(RunPaths):
         if marker is not None and not finished:
             changed = [name for name in identity if marker.identity.get(name) != identity[name]]
             why = f"differs in {', '.join(changed)}" if changed else "had hardly begun"
-            say(f"The unfinished run in {output} {why}: starting afresh.")
+            say(f"Starting from the beginning: the unfinished run in {output} {why}.")
         # The mark is written first, and the manifest is deleted next. If we are stopped in between, the directory is
         # known to be ours, unfinished, and not fit to be resumed.
         write_marker(output, RunMarker(identity, store.token, ready=False))
@@ -154,7 +154,7 @@ class RunStore(RunPaths):
                 code="OUTPUT-TAKEN",
                 found="no mark of a run" if marker is None else "the mark of another run",
                 expected="the mark that this run has set",
-                fix="let one run at a time write into a directory; this run's result is not finished",
+                fix="run again, and let only one run at a time write into a directory; this result is not finished",
             )
 
     def write_report(self, report: str) -> None:

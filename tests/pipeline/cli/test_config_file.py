@@ -24,15 +24,17 @@ def test_names_take_dashes_or_underscores_and_beam_has_its_own_section(tmp_path)
 
 def test_text_columns_may_be_a_list(tmp_path):
     assert read(tmp_path, "embed", "text-columns: [title, category]")[0] == {"text_columns": "title,category"}
+    with pytest.raises(InputError, match="a list of texts"):
+        read(tmp_path, "embed", "text-columns: {title: category}")
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("threshold: yes", "sets threshold"),
-        ("overwrite: 'false'", "sets overwrite"),
-        ("interactions: [a, b]", "sets interactions"),
-        ("min_length: {a: 1}", "sets min_length"),
+        ("threshold: yes", "gives threshold a value"),
+        ("overwrite: 'false'", "gives overwrite a value"),
+        ("interactions: [a, b]", "gives interactions a value"),
+        ("min_length: {a: 1}", "gives min_length a value"),
         ("drop_rat: 0.1", "does not have"),
         ("- a", "is not a mapping"),
         ("beam: x", "is not a mapping"),
@@ -49,6 +51,6 @@ def test_what_an_option_does_not_take_is_refused(tmp_path, text, words):
 def test_a_file_of_another_commands_will_do_and_its_mistakes_are_told_all_the_same(tmp_path):
     values, _ = read(tmp_path, "doctor", "interactions: log\ndrop_rate: 0.1\nshards: 3", written_for="clean")
     assert values == {"interactions": "log", "shards": 3}
-    for text, words in (("drop_rat: 0.1", "does not have"), ("overwrite: 'false'", "sets overwrite")):
+    for text, words in (("drop_rat: 0.1", "does not have"), ("overwrite: 'false'", "gives overwrite a value")):
         with pytest.raises(InputError, match=words):
             read(tmp_path, "doctor", text, written_for="clean")

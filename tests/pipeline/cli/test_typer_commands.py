@@ -15,6 +15,7 @@ from iadsr.pipeline.cli.template_parameters import describe_template
 from iadsr.pipeline.cli.typer_commands import add_command
 from iadsr.pipeline.commands.command_options import CleanOptions, EmbedOptions, VerifyOptions
 from iadsr.pipeline.engines.beam_flags import known_flags
+from iadsr.transforms.contract.added_columns import AddedColumns
 
 COMMANDS: dict[str, Any] = get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
 PARAMETERS = {parameter.name: parameter for parameter in COMMANDS["clean"].params}
@@ -81,6 +82,8 @@ def test_values_are_read_as_their_types(run):
     assert options.policy.drop_rate == "auto"
     embed, _ = run(EmbedOptions, "--items=i", "--output=o", "--text-columns=title, brand")
     assert embed.text_columns == ("title", "brand")
+    options, _ = run(CleanOptions, *PATHS, "--added-prefix=x_", "--added-names=weight=w,keep=k")
+    assert options.added == AddedColumns("x_", ("weight=w", "keep=k"))
     assert run(VerifyOptions, "place")[0] == VerifyOptions("place")
 
 

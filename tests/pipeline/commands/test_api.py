@@ -22,6 +22,21 @@ def test_importing_the_functions_loads_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
+def test_a_call_prints_no_warning_of_beams_and_leaves_the_programs_logging_alone():
+    code = """
+import logging
+from iadsr.models.core.errors import IadsrError
+from iadsr.pipeline import verify
+try:
+    verify("/nowhere")
+except IadsrError:
+    pass
+assert not logging.getLogger().handlers
+logging.getLogger("mine").warning("told")
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr == "told\n"
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_signature_and_docstring_say_what_the_options_declare(function):
     command = command_of(function)
@@ -71,7 +86,7 @@ def test_clean_and_verify_in_a_notebook(world, tmp_path, capfd):
     assert "<pre>" in shown
     verified = verify(tmp_path / "out")
     assert verified.verified.rows.dropped == dropped
-    assert "is whole" in str(verified)
+    assert "is complete" in str(verified)
     assert "<td>3,200</td>" in verified._repr_html_()
 
 

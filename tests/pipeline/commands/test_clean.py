@@ -23,6 +23,8 @@ from iadsr.transforms.run.manifest import ItemTotals
 from iadsr.transforms.run.run_store import RunMarker, write_marker
 from iadsr.transforms.run.verification import verify_output
 
+KEY = [(name, "ascending") for name in ("user_id", "timestamp", "item_id")]
+
 ADDED = [
     "noise_probability",
     "keep",
@@ -225,6 +227,29 @@ def test_by_default_the_logs_own_share_of_noise_goes(world, tmp_path):
     assert rows.dropped == pytest.approx(share.lower * rows.read, rel=0.1)
     probability = read(tmp_path / "out", "interactions")["noise_probability"].to_numpy()
     assert probability.mean() == pytest.approx(share.estimate, rel=0.02)
+
+
+def test_a_log_with_columns_of_added_names_is_cleaned_as_it_is(world, cleaned, tmp_path):
+    plain, _ = cleaned
+    log = world.log()
+    own = {"weight": log["rating"], "keep": log["item_id"], "noise_probability": log["timestamp"]}
+    for name, values in own.items():
+        log = log.append_column(name, values)
+    pq.write_table(log, tmp_path / "log.parquet")
+    settings = {"interactions": str(tmp_path / "log.parquet"), "threshold": 0.4}
+    with pytest.raises(InputError, match="--added-prefix") as error:
+        run(world, tmp_path / "out", **settings)
+    assert error.value.code == "LOG-ADDED"
+    manifest = run(world, tmp_path / "out", added_prefix="iadsr_", added_names=["keep=kept"], **settings)
+    written = {name: f"iadsr_{name}" for name in ADDED} | {"keep": "kept"}
+    assert manifest.options["added_columns"] == written
+    found, expected = (read(output, "interactions").sort_by(KEY) for output in (tmp_path / "out", plain))
+    assert found.column_names == [*log.column_names, *written.values()]
+    assert found.select(log.column_names).equals(log.sort_by(KEY))
+    assert found.select(list(written.values())).equals(expected.select(ADDED).rename_columns(list(written.values())))
+    sequences = [read(output, "sequences").sort_by("user_id") for output in (tmp_path / "out", plain)]
+    assert sequences[0].equals(sequences[1])
+    assert verify_output(str(tmp_path / "out")).inputs_compared == 1
 
 
 def test_a_log_too_small_for_its_share_of_noise_keeps_everything_and_says_why(world, tmp_path):

@@ -13,6 +13,7 @@ from iadsr.pipeline.commands import doctor
 from iadsr.pipeline.commands.command_options import DoctorOptions
 from iadsr.pipeline.commands.doctor import examine
 from iadsr.pipeline.commands.messages import describe_findings
+from iadsr.transforms.contract.added_columns import AddedColumns
 from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.read.input_plan import plan_input
 from iadsr.transforms.read.log_source import LogSource
@@ -59,6 +60,18 @@ def test_a_healthy_set_of_inputs_is_found_so(healthy):
     assert found["Output"].text == "will be created"
     assert "needed" in found["Disk"].text
     assert "needed" in found["Memory"].text
+
+
+def test_columns_that_clean_would_add_are_told_and_are_no_problem(tmp_path):
+    log = pa.table({"user_id": ["a"], "item_id": ["x"], "timestamp": [1], "weight": [1.0], "Keep": [1]})
+    pq.write_table(log, tmp_path / "log.parquet")
+    found = findings(interactions=str(tmp_path / "log.parquet"))["Log"]
+    assert found.healthy
+    assert found.text.endswith(
+        "; clean needs --added-prefix, as it adds columns of the same names as the log's Keep, weight"
+    )
+    renamed = findings(interactions=str(tmp_path / "log.parquet"), added=AddedColumns(prefix="x_"))["Log"]
+    assert "--added-prefix" not in renamed.text
 
 
 def test_what_is_ill_is_told_with_its_code_and_the_rest_is_checked_all_the_same(healthy, tmp_path):

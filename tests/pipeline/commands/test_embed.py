@@ -14,7 +14,7 @@ from iadsr.pipeline.commands.command_options import EmbedOptions
 from iadsr.pipeline.commands.embed import run_embed
 from iadsr.pipeline.commands.messages import describe_embedding
 from iadsr.pipeline.engines.progress import Task
-from iadsr.transforms.items.embedding_files import read_embeddings, write_embeddings
+from iadsr.transforms.items.embedding_files import read_embeddings, read_notes, write_embeddings
 from iadsr.transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable
 from iadsr.transforms.run.output_directory import locked
 
@@ -122,7 +122,7 @@ def test_another_encoder_embeds_everything_again_and_says_so(options, encoded, t
     assert sorted(encoded) == ["gel", "soap"]
     assert summary.replaced is not None
     assert "tiny-bert" in summary.replaced
-    assert "were not used again" in describe_embedding(summary, options.output)
+    assert "could not be reused" in describe_embedding(summary, options.output)
     assert read_embeddings(options.output).metadata.encoder == "tiny-llama"
 
 
@@ -252,3 +252,30 @@ def test_an_output_inside_the_catalogue_is_refused_before_anything_is_read(glob,
     with pytest.raises(InputError, match="lies inside the input"):
         run_embed(EmbedOptions(f"{items}{glob}", str(items / "embeddings")))
     assert not items.exists()
+
+
+def test_a_language_that_the_encoder_does_not_know_is_told_and_noted(options):
+    write_items(options, {1: "刀 红", 2: "刀 蓝", 3: "red dress"})
+    summary = run_embed(options)
+    told = describe_embedding(summary, "place")
+    assert "WARNING: the encoder tiny-bert does not know the language of these texts" in told
+    assert "67% of all tokens are unknown to it, 67% of the texts share their vector with another text" in told
+    assert "--encoder e5" in told
+    assert read_notes(options.output) == summary.notes
+    assert run_embed(options).notes == summary.notes
+
+
+def test_what_was_left_out_of_the_catalogue_is_told_and_noted(options):
+    columns = {
+        "item_id": [1, 2, None],
+        "title": ["<b>red</b> dress", "soap", "gel"],
+        "link": ["http://a", "http://b", ""],
+    }
+    pq.write_table(pa.table(columns), options.items)
+    summary = run_embed(options)
+    assert describe_embedding(summary, "place").splitlines()[2:-1] == [
+        "Left out, without a usable id: 1 row (null item_id 1).",
+        "With HTML in the text, which was removed: 1 row.",
+        "Columns left out because they hold no text: link (addresses).",
+    ]
+    assert read_notes(options.output).catalogue == summary.notes.catalogue

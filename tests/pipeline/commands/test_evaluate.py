@@ -151,7 +151,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(tmp_path):
     check_json_output(tmp_path / "figures.json")
     with pytest.raises(UsageError, match="is a directory"):
         check_json_output(tmp_path)
-    with pytest.raises(UsageError, match="is no directory"):
+    with pytest.raises(UsageError, match="is not a directory"):
         check_json_output(tmp_path / "missing" / "figures.json")
     (tmp_path / "link.json").symlink_to(tmp_path / "figures.json")
     for device in (tmp_path / "link.json", Path(os.devnull)):

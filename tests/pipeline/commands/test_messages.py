@@ -25,6 +25,9 @@ def manifest(**changes) -> Manifest:
         "rows": {"read": 1003, "kept": 900, "dropped": 100, "rejected": 3},
         "files": [],
         "skipped_files": [],
+        "tables": [],
+        "notes": [],
+        "directory": None,
         "outputs": [],
         "users": {"total": 50, "shortened": 20, "emptied": 0},
         "items": {"total": 30, "without_text": 0, "unknown": 0, "borrowed": 0},
@@ -40,6 +43,7 @@ def manifest(**changes) -> Manifest:
         "noise_probability_histogram": {"edges": [0, 1], "kept": [900], "dropped": [100]},
         "popularity_buckets": [],
         "sequence_lengths": {"labels": [], "before": [], "after": []},
+        "times": {"first": "1", "last": "9", "unit": None, "resolution_seconds": None, "notes": []},
     }
     for key, change in changes.items():
         values[key] = {**values[key], **change} if isinstance(change, dict) else change
@@ -74,7 +78,7 @@ def test_protection_emptied_users_and_the_rate_are_told():
     assert "Without text, judged by behaviour alone: 12 items." in text
     assert "Protected by --min-length: 1 interaction." in text
     assert "Protected by --keep-last: 2 interactions." in text
-    assert "unknown to both embeddings and model: 7 interactions." in text
+    assert "unknown to the embeddings and the model: 7 interactions." in text
     assert "Unusable" not in text
 
 
@@ -116,7 +120,7 @@ def test_training_tells_which_files_and_how_many_rows_it_did_without():
         TrainSummary("model", metrics, {"null user_id": 2, "empty item_id": 1}, 0, tuple(skipped)), "model"
     )
     assert text.splitlines()[1:3] == [
-        "Left out: Cannot read a\\n.parquet (FILE-READ), and 1 more.",
+        "Left out: 2 files: Cannot read a\\n.parquet (FILE-READ); Cannot read b\\n.parquet (FILE-READ).",
         "Unusable, left out: 3 rows (null user_id 2, empty item_id 1).",
     ]
 
@@ -124,10 +128,14 @@ def test_training_tells_which_files_and_how_many_rows_it_did_without():
 def test_files_that_clean_left_out_are_told_and_reasons_without_a_message_are_not():
     skipped = {"path": "a.parquet", "size": 10, "rows": None, "code": "FILE-READ", "reason": "Cannot read a.parquet"}
     kept = {"too_short": 5, "collaborative_only": 6, "unknown_item": 1}
-    text = describe_cleaning(manifest(skipped_files=[skipped], reasons={"kept": kept, "rejected": {}}), "out")
-    assert text.splitlines()[3:5] == [
-        "Kept unjudged, unknown to both embeddings and model: 1 interaction.",
-        "Left out: Cannot read a.parquet (FILE-READ); see manifest.json.",
+    text = describe_cleaning(
+        manifest(skipped_files=[skipped] * 5, notes=["log is a table."], reasons={"kept": kept, "rejected": {}}), "out"
+    )
+    assert text.splitlines()[3:6] == [
+        "Kept without a judgement, unknown to the embeddings and the model: 1 interaction.",
+        "log is a table.",
+        "Left out: 5 files: Cannot read a.parquet (FILE-READ); Cannot read a.parquet (FILE-READ); "
+        "Cannot read a.parquet (FILE-READ); and 2 more; see manifest.json.",
     ]
     assert "5 interactions" not in text
     assert "6 interactions" not in text

@@ -172,7 +172,7 @@ def test_the_real_data_equals_an_independent_copy(real):
 
 def test_a_directory_that_cannot_be_made_is_an_error_of_ours(offline_pip, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot be put into") as error:
+    with pytest.raises(InputError, match="cannot be written to") as error:
         movielens.fetch_movielens(tmp_path / "file" / "data")
     assert (error.value.code, error.value.found) == ("DEMO-WRITE", "NotADirectoryError: Not a directory")
     assert offline_pip == []

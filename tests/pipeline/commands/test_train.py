@@ -2,6 +2,8 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from iadsr.models.core.errors import InputError, UsageError
@@ -22,6 +24,18 @@ def test_a_share_of_rejected_rows_that_is_none_is_refused():
     paths = {"interactions": "log", "embeddings": "embeddings", "output": "model"}
     with pytest.raises(UsageError, match="--max-rejected is out of range"):
         build(TrainOptions, {**paths, "max_rejected": 1.5})
+
+
+def test_a_log_with_columns_of_added_names_gives_the_same_model_as_one_without(world, tmp_path):
+    log = pa.concat_tables([pq.read_table(path) for path in sorted(Path(world.interactions).iterdir())])
+    pq.write_table(log, tmp_path / "plain.parquet")
+    pq.write_table(log.append_column("weight", log["rating"]), tmp_path / "weight.parquet")
+    models = []
+    for name in ("plain", "weight"):
+        source = LogSource(str(tmp_path / f"{name}.parquet"))
+        models.append(str(tmp_path / name))
+        run_train(TrainOptions(source, world.embeddings, models[-1]))
+    assert read_model_facts(models[0]).noise_reference.tolist() == read_model_facts(models[1]).noise_reference.tolist()
 
 
 def test_the_model_directory_is_whole_and_its_parts_know_one_another(world):

@@ -91,6 +91,7 @@ VALUES = {
     ],
     "noise_share": {"estimate": 0.0412, "lower": 0.03, "upper": 0.05, "unknown_because": None, "among_dropped": 0.7449},
     "sequence_lengths": {"labels": ["0", "1", "2", "3-4"], "before": [0, 3, 10, 22_350], "after": [3, 0, 20, 22_340]},
+    "times": {"first": "1", "last": "9", "unit": None, "resolution_seconds": None, "notes": []},
     "model": {
         "path": "models/beauty",
         "fingerprint": "ab" * 32,
@@ -262,7 +263,7 @@ def test_tables_below_the_charts_hold_their_numbers(page):
 def test_the_share_of_noise_stands_at_the_top_with_its_interval(page):
     assert (
         "Noise in this log. Of the interactions that could be judged, 4.12% are estimated to be noise "
-        "(95% interval 3% to 5%). Of those dropped, 74% are expected to be."
+        "(95% interval 3% to 5%). Of those dropped, 74% are expected to be noise."
     ) in page.texts("p", "rule")
     unknown = {
         "estimate": None,

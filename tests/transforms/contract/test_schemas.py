@@ -2,8 +2,16 @@ import pyarrow as pa
 import pytest
 
 from iadsr.models.core.errors import InputError
+from iadsr.transforms.contract.added_columns import AddedColumns
 from iadsr.transforms.contract.columns import InteractionColumns
-from iadsr.transforms.contract.schemas import check_file_schema, find_minority_schemas, unify_schemas
+from iadsr.transforms.contract.output_schemas import ADDED_FIELDS
+from iadsr.transforms.contract.schemas import (
+    check_file_schema,
+    describe_schemas,
+    find_minority_schemas,
+    refuse_taken_names,
+    unify_schemas,
+)
 
 COLUMNS = InteractionColumns()
 GOOD = pa.schema([("user_id", pa.string()), ("item_id", pa.int64()), ("timestamp", pa.int64())])
@@ -18,12 +26,13 @@ def with_field(name: str, data_type: pa.DataType) -> pa.Schema:
     ("schema", "words"),
     [
         (GOOD.remove(1), ["no column 'item_id'", "user_id, timestamp", "--item-column"]),
-        (with_field("item_id", pa.float64()), ["'item_id'", "log.parquet", "double", "string or integer"]),
+        (with_field("item_id", pa.bool_()), ["'item_id'", "log.parquet", "bool", "string or integer"]),
+        (with_field("item_id", pa.decimal128(9, 2)), ["'item_id'", "decimal128(9, 2)", "string or integer"]),
         (with_field("user_id", pa.list_(pa.int64())), ["'user_id'", "list", "string or integer"]),
         (with_field("timestamp", pa.bool_()), ["'timestamp'", "bool", "number (any unit)"]),
         (GOOD.append(pa.field("user_id", pa.string())), ["two columns named 'user_id'"]),
-        (GOOD.append(pa.field("keep", pa.bool_())), ["'keep'", "earlier run"]),
-        (GOOD.append(pa.field("__iadsr_row", pa.int64())), ["'__iadsr_row'", "rename"]),
+        (pa.schema([*GOOD, *ADDED_FIELDS]), ["earlier run", "original log"]),
+        (GOOD.append(pa.field("__iadsr_row", pa.int64())), ["reserved name", "__iadsr_row", "rename"]),
     ],
 )
 def test_a_broken_contract_is_refused_with_file_column_found_and_expected(schema, words):
@@ -31,6 +40,16 @@ def test_a_broken_contract_is_refused_with_file_column_found_and_expected(schema
         check_file_schema(schema, COLUMNS, "log.parquet")
     for word in ["log.parquet", *words]:
         assert word in str(error.value)
+
+
+def test_a_log_may_have_columns_of_added_names_unless_it_is_to_be_cleaned_with_them():
+    names = check_file_schema(GOOD.append(pa.field("weight", pa.int8())), COLUMNS, "log").names
+    refuse_taken_names(names, AddedColumns(prefix="x_"), "log", scored=True)
+    with pytest.raises(InputError) as error:
+        refuse_taken_names([*names, "Keep"], AddedColumns(), "log", scored=True)
+    assert error.value.code == "LOG-ADDED"
+    assert error.value.what == "log has a column 'Keep', and cleaning adds a column 'keep'"
+    assert "--added-prefix iadsr_, or one by one --added-names keep=iadsr_keep,weight=iadsr_weight" in error.value.fix
 
 
 def test_a_position_column_that_is_named_must_exist():
@@ -89,11 +108,17 @@ def test_views_become_plain_types():
     assert plain.field("raw").type == pa.large_binary()
 
 
-@pytest.mark.parametrize("zones", [("UTC", None), ("UTC", "Europe/Berlin")])
-def test_files_that_disagree_on_the_time_zone_are_named(zones):
-    one, two = (with_field("timestamp", pa.timestamp("us", zone)) for zone in zones)
-    with pytest.raises(InputError, match=r"'timestamp' has different types in b\.parquet and a\.parquet"):
-        unify_schemas({"a.parquet": one, "b.parquet": two})
+def test_a_zone_other_than_utc_beside_none_is_refused_unless_the_zone_of_those_without_is_named():
+    schemas = {f"{zone}.parquet": with_field("timestamp", pa.timestamp("us", zone)) for zone in ("Europe/Berlin", None)}
+    with pytest.raises(
+        InputError, match=r"'timestamp' has different types in None\.parquet and Europe/Berlin\.parquet"
+    ):
+        unify_schemas(schemas)
+    columns = InteractionColumns(timezone="Europe/Berlin")
+    assert unify_schemas(schemas, columns).field("timestamp").type == pa.timestamp("us", "UTC")
+    assert describe_schemas(schemas, columns) == [
+        "timestamp has a time zone in 1 of 2 files; in the others it is read as Europe/Berlin."
+    ]
 
 
 def test_units_of_time_are_promoted():
@@ -132,3 +157,64 @@ def test_files_whose_type_fewer_rows_have_are_the_minority():
     minority = find_minority_schemas(schemas, {"a": 7, "b": 3, "c": 3, "d": 9, "e": 9})
     assert list(minority) == ["b", "c"]
     assert find_minority_schemas({"b": integers, "c": floats}, {"b": 1, "c": 1}) == {}
+
+
+def test_a_column_that_no_type_can_hold_can_be_left_out():
+    one, two = (GOOD.append(pa.field("tags", kind)) for kind in (pa.list_(pa.string()), pa.string()))
+    with pytest.raises(InputError, match="LOG-MIXED") as error:
+        unify_schemas({"a": one, "b": two})
+    assert "--columns=-tags" in error.value.fix
+    for carried in (("-tags",), ("user_id",), ()):
+        columns = InteractionColumns(carried=carried)
+        schemas = {"a": check_file_schema(one, columns, "a"), "b": check_file_schema(two, columns, "b")}
+        assert unify_schemas(schemas, columns).names == GOOD.names
+
+
+def test_only_the_columns_that_are_named_are_carried():
+    schema = GOOD.append(pa.field("a", pa.int8())).append(pa.field("b", pa.int8())).append(pa.field("b", pa.int16()))
+    assert check_file_schema(schema, InteractionColumns(carried=("a",)), "f").names == [*GOOD.names, "a"]
+    assert check_file_schema(schema, InteractionColumns(carried=("-b",)), "f").names == [*GOOD.names, "a"]
+    with pytest.raises(InputError, match="LOG-DOUBLED"):
+        check_file_schema(schema, COLUMNS, "f")
+
+
+def test_a_column_to_carry_that_no_file_has_is_refused_and_names_with_and_without_minus_do_not_mix():
+    with pytest.raises(InputError, match="LOG-CARRIED"):
+        unify_schemas({"a": GOOD}, InteractionColumns(carried=("geo",)))
+    assert unify_schemas({"a": GOOD}, InteractionColumns(carried=("-geo",))).names == GOOD.names
+    with pytest.raises(InputError, match="OPTION-CARRIED"):
+        InteractionColumns(carried=("a", "-b"))
+
+
+def test_names_equal_but_for_case_are_refused_across_files_and_in_structs():
+    upper, lower = (GOOD.append(pa.field(name, pa.float64())) for name in ("Price", "price"))
+    for schemas in ({"a": upper, "b": lower}, {"a": upper.append(lower.field("price"))}):
+        with pytest.raises(InputError, match="LOG-CASE") as error:
+            unify_schemas(schemas)
+        assert "'price' and 'Price'" in error.value.found or "'Price' and 'price'" in error.value.found
+        assert "--columns=-price or --columns=-Price" in error.value.fix
+    inner = GOOD.append(pa.field("geo", pa.list_(pa.struct([("City", pa.string()), ("city", pa.string())]))))
+    with pytest.raises(InputError, match=r"Column 'geo' has fields whose names are equal but for case"):
+        unify_schemas({"a": inner})
+
+
+def test_ids_travel_as_strings_or_integers():
+    for kind, travels in (
+        (pa.decimal128(38, 0), pa.int64()),
+        (pa.float64(), pa.int64()),
+        (pa.binary(), pa.string()),
+        (pa.large_binary(), pa.large_string()),
+        (pa.binary(16), pa.string()),
+        (pa.uuid(), pa.string()),
+        (pa.dictionary(pa.int8(), pa.binary()), pa.string()),
+        (pa.null(), pa.null()),
+    ):
+        assert check_file_schema(with_field("user_id", kind), COLUMNS, "f").field("user_id").type == travels
+    nobody = {"a": check_file_schema(with_field("user_id", pa.null()), COLUMNS, "a")}
+    assert unify_schemas(nobody).field("user_id").type == pa.string()
+    assert unify_schemas({**nobody, "b": with_field("user_id", pa.int32())}).field("user_id").type == pa.int32()
+
+
+def test_numbers_that_are_converted_to_a_unit_travel_in_64_bits():
+    schema = check_file_schema(with_field("timestamp", pa.int32()), InteractionColumns(timestamp_unit="ms"), "f")
+    assert schema.field("timestamp").type == pa.int64()

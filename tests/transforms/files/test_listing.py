@@ -3,7 +3,7 @@ import os
 import pytest
 
 from iadsr.models.core.errors import InputError
-from iadsr.transforms.files.listing import match_files
+from iadsr.transforms.files.listing import list_files
 from iadsr.transforms.files.storage import FileInfo
 
 
@@ -14,27 +14,35 @@ def touch(path, content=b"x"):
 
 
 def paths(found):
-    return [file.path for file in found]
+    return [file.path for file in found.files]
 
 
-def test_a_directory_stands_for_its_parquet_files_at_any_depth_without_hidden_ones(tmp_path):
-    expected = [touch(tmp_path / "a.parquet"), touch(tmp_path / "day=1" / "b.parquet")]
-    for hidden in ("_SUCCESS", "_temporary/c.parquet", ".staging/d.parquet", ".e.parquet", "notes.txt"):
-        touch(tmp_path / hidden)
-    assert paths(match_files(str(tmp_path))) == expected
-    assert paths(match_files(str(tmp_path) + "/")) == expected
+def test_a_directory_stands_for_its_files_at_any_depth_without_hidden_ones(tmp_path, store):
+    visible = ["_day=2/c.parquet", "a.parquet", "day=1/b.parquet", "notes.txt"]
+    hidden = [".e.parquet", ".staging/d.parquet", "_SUCCESS", "_a=b", "_temporary/0/c.parquet"]
+    for name in (*visible, *hidden):
+        touch(tmp_path / name)
+        store.files[f"memory://b/{name}"] = b"x"
+    for root in (str(tmp_path), "memory://b"):
+        for path in (root, f"{root}/"):
+            found = list_files(path)
+            assert paths(found) == [f"{root}/{name}" for name in visible]
+            assert found.hidden == tuple(f"{root}/{name.split('/')[0]}" for name in hidden)
+            assert (found.folder, found.is_directory, found.is_one_file) == (root, True, False)
 
 
 def test_a_directory_may_be_named_like_a_file(tmp_path):
     inside = touch(tmp_path / "log.parquet" / "part-0.parquet")
-    assert paths(match_files(str(tmp_path / "log.parquet"))) == [inside]
+    assert paths(list_files(str(tmp_path / "log.parquet"))) == [inside]
 
 
 def test_one_file_and_a_glob(tmp_path):
     one, two = touch(tmp_path / "1.parquet", b"12345"), touch(tmp_path / "2.pq")
-    assert match_files(one) == [FileInfo(one, 5, os.stat(one).st_mtime)]
-    assert paths(match_files(two)) == [two]
-    assert paths(match_files(str(tmp_path / "*.p*"))) == [one, two]
+    found = list_files(one)
+    assert found.files == (FileInfo(one, 5, os.stat(one).st_mtime),)
+    assert (found.folder, found.is_directory, found.is_one_file) == (str(tmp_path), False, True)
+    assert paths(list_files(two)) == [two]
+    assert paths(list_files(str(tmp_path / "*.p*"))) == [one, two]
 
 
 def test_links_are_followed_and_each_file_is_listed_once_by_its_own_name(tmp_path):
@@ -47,16 +55,16 @@ def test_links_are_followed_and_each_file_is_listed_once_by_its_own_name(tmp_pat
     (log / "0.parquet").symlink_to(own)
     linked = str(log / "day=2" / "b.parquet")
     for path in (log, log / "**", log / "*" / "*.parquet"):
-        assert paths(match_files(str(path))) == [own, linked]
-    assert match_files(linked)[0].size == 3
-    assert paths(match_files(str(log / "current"))) == [str(log / "current" / "a.parquet")]
+        assert paths(list_files(str(path))) == [own, linked]
+    assert list_files(linked).files[0].size == 3
+    assert paths(list_files(str(log / "current"))) == [str(log / "current" / "a.parquet")]
 
 
 def test_a_link_that_leads_nowhere_and_a_folder_that_cannot_be_read_are_errors(tmp_path, monkeypatch):
     touch(tmp_path / "a.parquet")
     (tmp_path / "day=1").symlink_to(tmp_path / "gone")
     with pytest.raises(InputError, match=r"Cannot list") as error:
-        match_files(str(tmp_path))
+        list_files(str(tmp_path))
     assert "day=1" in str(error.value)
     (tmp_path / "day=1").unlink()
 
@@ -65,7 +73,7 @@ def test_a_link_that_leads_nowhere_and_a_folder_that_cannot_be_read_are_errors(t
 
     monkeypatch.setattr(os, "listdir", refuse)
     with pytest.raises(InputError, match="Cannot list"):
-        match_files(str(tmp_path))
+        list_files(str(tmp_path))
 
 
 def test_a_glob_passes_over_hidden_names_that_it_does_not_spell_out(tmp_path, store):
@@ -77,12 +85,12 @@ def test_a_glob_passes_over_hidden_names_that_it_does_not_spell_out(tmp_path, st
     for root in (str(tmp_path), "memory://b"):
         expected = [f"{root}/part.parquet", f"{root}/x/d.parquet"]
         for pattern in ("**", "**.parquet", "*[!/]**"):
-            assert paths(match_files(f"{root}/{pattern}")) == expected
-        assert paths(match_files(f"{root}/part*")) == expected[:1]
-        assert paths(match_files(f"{root}/[x]/")) == expected[1:]
-        assert paths(match_files(f"{root}/**/*.parquet")) == expected[1:]
-        assert paths(match_files(f"{root}/_temporary/**")) == [f"{root}/_temporary/0/a.parquet"]
-        assert paths(match_files(f"{root}/x/_*")) == [f"{root}/x/_c.parquet"]
+            assert paths(list_files(f"{root}/{pattern}")) == expected
+        assert paths(list_files(f"{root}/part*")) == expected[:1]
+        assert paths(list_files(f"{root}/[x]/")) == expected[1:]
+        assert paths(list_files(f"{root}/**/*.parquet")) == expected[1:]
+        assert paths(list_files(f"{root}/_temporary/**")) == [f"{root}/_temporary/0/a.parquet"]
+        assert paths(list_files(f"{root}/x/_*")) == [f"{root}/x/_c.parquet"]
 
 
 def test_a_glob_looks_no_deeper_than_it_reaches(tmp_path, monkeypatch):
@@ -91,38 +99,38 @@ def test_a_glob_looks_no_deeper_than_it_reaches(tmp_path, monkeypatch):
     (tmp_path / "private" / "broken").symlink_to(tmp_path / "gone")
     seen, original = [], os.listdir
     monkeypatch.setattr(os, "listdir", lambda path: (seen.append(path), original(path))[1])
-    assert paths(match_files(str(tmp_path / "*.parquet"))) == [inside]
+    assert paths(list_files(str(tmp_path / "*.parquet"))) == [inside]
     assert seen == [str(tmp_path)]
 
 
 def test_a_glob_may_be_relative(tmp_path, monkeypatch):
     touch(tmp_path / "a.parquet")
     monkeypatch.chdir(tmp_path)
-    assert paths(match_files("*.parquet")) == ["a.parquet"]
-    assert paths(match_files(".")) == ["./a.parquet"]
+    assert paths(list_files("*.parquet")) == ["a.parquet"]
+    assert paths(list_files(".")) == ["./a.parquet"]
 
 
 @pytest.mark.parametrize("name", ["", "missing.parquet", "*.parquet"])
 def test_nothing_found_is_an_error_that_names_the_path(tmp_path, name):
     with pytest.raises(InputError, match="No file found"):
-        match_files(str(tmp_path / name))
+        list_files(str(tmp_path / name))
 
 
 def test_a_scheme_that_beam_does_not_know_is_an_error(tmp_path):
     with pytest.raises(InputError, match="Cannot list nowhere://bucket/log"):
-        match_files("nowhere://bucket/log")
+        list_files("nowhere://bucket/log")
 
 
 def test_a_path_with_the_characters_of_a_glob_is_taken_as_it_is_where_it_exists(tmp_path):
     odd = tmp_path / "log [2024]"
     inside = touch(odd / "a.parquet")
-    assert paths(match_files(str(odd))) == [inside]
-    assert paths(match_files(inside)) == [inside]
+    assert paths(list_files(str(odd))) == [inside]
+    assert paths(list_files(inside)) == [inside]
     touch(tmp_path / "log (2024)" / "a.parquet")
-    assert paths(match_files(str(odd))) == [inside]
+    assert paths(list_files(str(odd))) == [inside]
 
 
 def test_a_glob_that_makes_no_sense_is_an_error_of_ours(tmp_path):
     (tmp_path / "a.parquet").touch()
     with pytest.raises(InputError, match="Cannot list"):
-        match_files(f"{tmp_path}/[z-a].parquet")
+        list_files(f"{tmp_path}/[z-a].parquet")

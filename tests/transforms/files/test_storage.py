@@ -6,7 +6,7 @@ from apache_beam.io.filesystem import BeamIOError
 
 from iadsr.models.core.errors import ArtifactError, InputError
 from iadsr.transforms.files import storage
-from iadsr.transforms.files.listing import match_files
+from iadsr.transforms.files.listing import list_files
 from iadsr.transforms.files.local_copy import local_copy
 
 
@@ -17,7 +17,7 @@ def touch(path, content=b"x"):
 
 
 def test_an_empty_path_does_not_stand_for_the_whole_machine():
-    for find in (match_files, storage.list_names):
+    for find in (list_files, storage.list_names):
         with pytest.raises(InputError, match="the path is empty"):
             find("")
 
@@ -249,7 +249,7 @@ def test_listing_on_a_file_system_that_beam_does_not_know_is_an_error():
 def test_a_local_file_is_unchanged_while_size_and_time_are(tmp_path):
     path = tmp_path / "f.parquet"
     path.write_bytes(b"123")
-    (info,) = match_files(str(path))
+    (info,) = list_files(str(path)).files
     assert storage.is_unchanged(info)
     os.utime(path, (1, 1))
     assert not storage.is_unchanged(info)

@@ -6,7 +6,7 @@ import pytest
 
 from iadsr.models.core.errors import InputError
 from iadsr.transforms.files import tables as table_files
-from iadsr.transforms.files.listing import match_files
+from iadsr.transforms.files.listing import list_files
 from iadsr.transforms.files.tables import describe_file, open_parquet, write_table
 
 
@@ -21,7 +21,7 @@ def test_what_is_not_parquet_is_named(tmp_path, content):
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "log.parquet")
     for path in (tmp_path, tmp_path / "log.parquet"):
-        (info,) = match_files(str(path))
+        (info,) = list_files(str(path)).files
         with pytest.raises(InputError, match="a pipe or a device"), open_parquet(info.path):
             pass
 

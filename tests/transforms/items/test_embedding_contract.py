@@ -41,7 +41,7 @@ def test_vectors_of_other_programs_are_read(tmp_path, vectors, write_raw):
         ({"item_id": [1, 2], "embedding": [1.0, 2.0]}, "cannot hold vectors"),
         ({"item_id": [1, 2], "embedding": [[1, 2], [3, 4]]}, "cannot hold vectors"),
         ({"item_id": [1.5, 2.5], "embedding": VECTORS}, "cannot hold item ids"),
-        ({"item_id": [1, None], "embedding": VECTORS}, "1 null item ids"),
+        ({"item_id": [1, None], "embedding": VECTORS}, "1 unusable item ids"),
         ({"item_id": [7, 7], "embedding": VECTORS}, "item 7 in 2 rows"),
         ({"item_id": [1, 2], "embedding": [[1.0, 2.0], [3.0]]}, "of item 2 is not a usable vector"),
         ({"item_id": [1, 2], "embedding": [[1.0, 2.0], [3.0, None]]}, "a null among its values"),

@@ -1,5 +1,7 @@
 import hashlib
 import json
+import os
+import resource
 from dataclasses import replace
 
 import numpy as np
@@ -119,3 +121,17 @@ def test_metadata_is_read_without_the_vectors(tmp_path, table_of, write_raw):
     assert (metadata.encoder, metadata.dimension, type_) == ("unknown", 2, pa.string())
     with pytest.raises(ArtifactError, match="holds semantic embeddings"):
         read_metadata(str(tmp_path / "ints"), kind="collaborative")
+
+
+def test_a_table_may_have_more_files_than_may_be_open(tmp_path):
+    vectors = np.arange(1, 121, dtype=np.float32).reshape(60, 2)
+    for number, vector in enumerate(vectors):
+        lists = pa.array([vector.tolist()], pa.list_(pa.float32()))
+        pq.write_table(pa.table({"item_id": [number], "embedding": lists}), tmp_path / f"{number:02d}.parquet")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = max(map(int, os.listdir("/proc/self/fd")), default=0)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 20, limits[1]))
+    try:
+        np.testing.assert_array_equal(read_embeddings(str(tmp_path)).vectors, vectors)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

@@ -5,7 +5,8 @@ import pyarrow as pa
 import pytest
 
 from iadsr.models.core.errors import ArtifactError, InputError
-from iadsr.transforms.items.embedding_table import EmbeddingMetadata, align, check_fit, fingerprint, normalise_item_ids
+from iadsr.transforms.items.embedding_table import EmbeddingMetadata, align, check_fit, fingerprint
+from iadsr.transforms.items.item_ids import normalise_item_ids
 
 METADATA = EmbeddingMetadata("semantic", "minilm", "0.1.0", "mean", 3, ("title",))
 PINNED_FINGERPRINT = "bf4e3221297fca57c5636eaea7bb71b0bf638f2a008fabc821dbf988109475af"

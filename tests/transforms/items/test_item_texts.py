@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iadsr.models.core.errors import InputError
-from iadsr.transforms.items.item_texts import _keep_first_rows, read_item_texts
+from iadsr.transforms.items.item_texts import CatalogueNotes, _keep_first_rows, read_item_texts
 
 
 @pytest.fixture
@@ -82,9 +82,9 @@ def test_the_rows_kept_are_those_that_a_dictionary_keeps(rows):
     ids, texts = pa.array([i for i, _ in rows]), pa.array([t for _, t in rows], pa.large_string())
     if conflicting > len(first):
         with pytest.raises(InputError, match="is not an item catalogue"):
-            _keep_first_rows("items", ids, texts, ("title",))
+            _keep_first_rows("items", ids, texts, ("title",), CatalogueNotes())
         return
-    items = _keep_first_rows("items", ids, texts, ("title",))
+    items = _keep_first_rows("items", ids, texts, ("title",), CatalogueNotes())
     assert items.item_ids.to_pylist() == list(first)
     assert items.texts.to_pylist() == list(first.values())
     assert items.repeated_rows == len(rows) - len(first)
@@ -107,7 +107,8 @@ def test_an_interaction_log_is_not_accepted_as_a_catalogue(write):
         ({"item_id": [1], "year": [1996]}, {}, "has no text column"),
         ({"item_id": [1], "title": [{"en": "a"}]}, {"text_columns": ("title",)}, "cannot be used as text"),
         ({"item_id": [1.5], "title": ["a"]}, {}, "cannot hold item ids"),
-        ({"item_id": [1, None], "title": ["a", "b"]}, {}, "1 null item ids"),
+        ({"item_id": pa.nulls(2), "title": ["a", "b"]}, {}, "No row of .* has a usable item id"),
+        ({"item_id": [1, 2], "image_url": ["http://a/1.png", "http://a/2.png"]}, {}, "image_url holds addresses"),
         ({"item_id": [1, 2], "title": [None, " "]}, {"text_columns": ("title",)}, "has any text"),
         ({"item_id": pa.array([], pa.int64()), "title": pa.array([], pa.string())}, {}, "has any text"),
     ],
@@ -133,3 +134,74 @@ def test_damaged_files_are_refused(write, tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(InputError, match=r"items\.parquet"):
             read_item_texts(str(path))
+
+
+def test_a_column_without_a_value_in_the_first_file_is_used(write, tmp_path):
+    write({"item_id": [1, 2], "title": pa.nulls(2), "category": ["shop"] * 2}, "a.parquet")
+    write({"item_id": [3], "title": ["Kolya"], "category": ["shop"]}, "b.parquet")
+    items = read_item_texts(str(tmp_path))
+    assert items.text_columns == ("title", "category")
+    assert items.texts.to_pylist() == ["shop", "shop", "Kolya, shop"]
+
+
+def test_a_file_without_rows_decides_nothing(write, tmp_path):
+    pq.write_table(pa.table({}), tmp_path / "a.parquet")
+    write({"item_id": pa.nulls(0), "title": pa.nulls(0)}, "b.parquet")
+    write({"item_id": ["x"], "title": ["Kolya"]}, "c.parquet")
+    assert read_item_texts(str(tmp_path)).texts.to_pylist() == ["Kolya"]
+
+
+def test_columns_that_only_some_files_have_are_used(write, tmp_path):
+    write({"item_id": [1], "category": pa.array(["Film"]).dictionary_encode()}, "a.parquet")
+    write({"item_id": [2], "Category": pa.array(["Book"], pa.large_string()), "title": ["Kolya"]}, "b.parquet")
+    items = read_item_texts(str(tmp_path))
+    assert items.text_columns == ("title", "category")
+    assert items.texts.to_pylist() == ["Film", "Kolya, Book"]
+    assert read_item_texts(str(tmp_path), text_columns=("TITLE",)).texts.to_pylist() == [None, "Kolya"]
+
+
+def test_spellings_of_one_name_in_one_file_are_one_column(write):
+    path = write({"item_id": [1, 2], "Title": ["old", "other"], "title": ["new", " "]})
+    assert read_item_texts(path).texts.to_pylist() == ["new", "other"]
+
+
+def test_what_was_left_out_or_changed_is_told(write):
+    titles = pa.Array.from_buffers(pa.string(), 5, pa.array([b"a &amp; b", b"caf\xe9", b"c", b"d", b"e"]).buffers())
+    path = write(
+        {
+            "item_id": ["1", "2", None, "", "5"],
+            "title": titles,
+            "brand": ["Acme", "Bolt", "Acme", "Bolt", "Acme"],
+            "link": [f"http://shop/{n}" for n in range(5)],
+        }
+    )
+    items = read_item_texts(path)
+    assert items.item_ids.to_pylist() == ["1", "2", "5"]
+    assert items.texts.to_pylist() == ["a & b", None, "e"]
+    assert items.notes == CatalogueNotes(
+        not_text={"link": "addresses"},
+        other_columns=("brand",),
+        rows_left_out={"null item_id": 1, "empty item_id": 1},
+        not_utf8=1,
+        with_html=1,
+    )
+
+
+def test_a_catalogue_in_many_small_files(write, tmp_path):
+    for part in range(1100):
+        write({"item_id": [part], "title": [f"title {part}"] if part else pa.nulls(1)}, f"part-{part:05d}.parquet")
+    items = read_item_texts(str(tmp_path))
+    assert len(items.item_ids) == 1100
+    assert items.texts[-1].as_py() == "title 1099"
+
+
+def test_columns_in_the_names_of_folders_are_columns_of_the_catalogue(tmp_path):
+    for item, category in (("a", "red shoes"), ("b", "__HIVE_DEFAULT_PARTITION__")):
+        folder = tmp_path / f"item_id={item}" / f"category={category}"
+        folder.mkdir(parents=True)
+        pq.write_table(pa.table({"title": [f"model {item}"], "price": [1]}), folder / "part-0")
+    (tmp_path / "notes.txt").write_text("text")
+    catalogue = read_item_texts(str(tmp_path))
+    assert catalogue.item_ids.to_pylist() == ["a", "b"]
+    assert catalogue.texts.to_pylist() == ["model a, red shoes", "model b"]
+    assert [file.path for file in catalogue.skipped] == [str(tmp_path / "notes.txt")]

@@ -2,12 +2,15 @@ import numpy as np
 import pyarrow as pa
 
 from iadsr.models.detector.scoring import Scores
+from iadsr.transforms.contract.added_columns import ADDED_COLUMNS
 from iadsr.transforms.judge.scored_shard import ScoredShard, StagedShard, read_staged_shard, stage_shard
 from iadsr.transforms.read.ordering import OrderedShard
 
 
 def test_a_shard_survives_staging_to_the_bit(tmp_path):
     table = pa.table({"user_id": ["a", "a", "b"], "item_id": ["y", "x", "x"], "timestamp": [1, 2, 1]})
+    for name in ADDED_COLUMNS:  # a log may have columns of these names itself
+        table = table.append_column(name, pa.array(["own", None, "own"]))
     ordered = OrderedShard(
         table, np.array([0, 2, 3]), pa.array(["x", "y"]), np.array([1, 0, 0], np.int32), np.arange(3)
     )

@@ -1,3 +1,5 @@
+import datetime
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -6,6 +8,7 @@ from iadsr.models.core.errors import InputError
 from iadsr.transforms.read import input_plan
 from iadsr.transforms.read.input_plan import SHARD_BYTES, InputPlan, plan_input
 from iadsr.transforms.read.log_source import LogSource
+from iadsr.transforms.read.read_splits import read_split
 
 
 def write(path, rows, row_group_size=None):
@@ -53,3 +56,67 @@ def test_no_number_of_shards_up_to_the_default_cuts_a_cell(rows, asked, shards, 
 
 def test_shards_follow_the_bytes():
     assert InputPlan((), pa.schema([]), {"a": 10}, 100 * SHARD_BYTES).default_shards() == 100
+
+
+def rows(log: LogSource) -> list[dict]:
+    plan = plan_input(log)
+    return [row for split in plan.splits for row in read_split(split, log.columns, plan.schema).valid.to_pylist()]
+
+
+def test_columns_in_the_names_of_folders_are_columns_of_the_log(tmp_path):
+    for day, hour in (("2026-11-23", "7"), ("__HIVE_DEFAULT_PARTITION__", "11")):
+        folder = tmp_path / f"day={day}" / f"hour={hour}"
+        folder.mkdir(parents=True)
+        write(folder / "a.parquet", 2, row_group_size=1)
+    write(tmp_path / "b.parquet", 1)
+    log = LogSource(str(tmp_path))
+    plan = plan_input(log)
+    assert plan.schema.names == ["user_id", "item_id", "timestamp", "day", "hour"]
+    assert (plan.schema.field("day").type, plan.schema.field("hour").type) == (pa.date32(), pa.int64())
+    assert plan.notes == ("From the names of folders: day (date32[day]), hour (int64).",)
+    assert [(row["user_id"], row["day"], row["hour"]) for row in rows(log)] == [
+        (0, None, None),
+        (0, datetime.date(2026, 11, 23), 7),
+        (1, datetime.date(2026, 11, 23), 7),
+        (0, None, 11),
+        (1, None, 11),
+    ]
+
+
+@pytest.mark.parametrize("column", ["user_id", "item_id", "timestamp"])
+@pytest.mark.parametrize("value", ["7", "2026-11-23", "__HIVE_DEFAULT_PARTITION__"])
+def test_a_column_that_cleaning_needs_may_stand_in_the_names_of_folders(tmp_path, column, value):
+    folder = tmp_path / f"{column}={value}"
+    folder.mkdir()
+    table = pa.table({"user_id": ["a", "b"], "item_id": ["x", "y"], "timestamp": [1, 2]})
+    pq.write_table(table.drop_columns([column]), folder / "a.parquet")
+    log = LogSource(str(tmp_path))
+    if value == "2026-11-23" and column != "timestamp":
+        with pytest.raises(InputError, match="unusable type"):
+            rows(log)
+    elif value == "__HIVE_DEFAULT_PARTITION__":
+        plan = plan_input(log)
+        rejected = read_split(plan.splits[0], log.columns, plan.schema).rejected
+        assert rejected["reason"].to_pylist() == [f"null {column}"] * 2
+    else:
+        expected = datetime.date(2026, 11, 23) if value == "2026-11-23" else 7
+        assert [row[column] for row in rows(log)] == [expected, expected]
+
+
+def test_a_column_of_the_file_wins_over_the_name_of_its_folder_and_that_is_told(tmp_path):
+    (tmp_path / "user_id=7").mkdir()
+    write(tmp_path / "user_id=7" / "a.parquet", 2)
+    log = LogSource(str(tmp_path))
+    assert [row["user_id"] for row in rows(log)] == [0, 1]
+    assert plan_input(log).notes == (
+        "The column 'user_id' stands in the files and in the names of their folders: that of the files is read.",
+    )
+
+
+def test_files_that_are_not_parquet_are_listed_whatever_happens_to_bad_ones(tmp_path):
+    write(tmp_path / "a.parquet", 2)
+    (tmp_path / "b.csv").write_text("user_id\n")
+    for on_bad_file in ("fail", "skip"):
+        (skipped,) = plan_input(LogSource(str(tmp_path), on_bad_file=on_bad_file)).skipped
+        assert (skipped.path, skipped.size, skipped.rows) == (str(tmp_path / "b.csv"), 8, None)
+        assert (skipped.code, skipped.reason) == ("FILE-OTHER", f"{tmp_path}/b.csv is not a Parquet file: text")

@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iadsr.transforms.read.timestamps import parse_time
+from iadsr.models.core.errors import InputError
+from iadsr.transforms.contract.columns import InteractionColumns
+from iadsr.transforms.read.time_texts import UNITS
+from iadsr.transforms.read.timestamps import in_unit, parse_time
 
 
 @pytest.mark.parametrize(
@@ -38,7 +41,30 @@ def test_floats_keep_their_order_and_values_that_are_no_time_become_null(drawn):
         assert earlier == later if one == other else earlier < later
 
 
-def test_a_number_written_as_a_string_is_no_time():
-    texts = ["1401010112345", "1718000000", "20240610", "2024-06-10"]
-    midnight = 1_717_977_600_000_000_000
-    assert parse_time(pa.chunked_array([texts])).to_pylist() == [None, None, midnight, midnight]
+def test_text_keeps_nanoseconds_and_its_missing_values():
+    texts = ["2024-06-10T08:00:00.000000100Z", None, "2024-06-10T08:00:00.000000099Z", "tomorrow"]
+    parsed = parse_time(pa.chunked_array([texts[:1], texts[1:]])).to_pylist()
+    assert parsed == [1_718_006_400_000_000_100, None, 1_718_006_400_000_000_099, None]
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_numbers_of_every_unit_become_one_unit(unit):
+    per_second = UNITS[unit]
+    stamps = [1_718_006_400 * UNITS[each] for each in UNITS]
+    for values in (pa.array(stamps), pa.array([*map(float, stamps[:3]), None], pa.float64())):
+        converted = in_unit(pa.chunked_array([values]), unit)
+        assert converted.type == values.type
+        assert set(converted.to_pylist()) - {None} == {1_718_006_400 * per_second}
+        assert converted.null_count == values.null_count
+    assert in_unit(pa.chunked_array([[1, 2024]]), unit).to_pylist() == [1, 2024]
+
+
+def test_a_number_that_its_unit_cannot_hold_is_refused():
+    values = pa.chunked_array([[1_718_006_400, 1_718_006_400_500]])
+    with pytest.raises(InputError, match="TIME-FINE"):
+        in_unit(values, "s")
+    assert in_unit(values, "ms").to_pylist() == [1_718_006_400_000, 1_718_006_400_500]
+    assert parse_time(values, InteractionColumns(timestamp_unit="us")).to_pylist() == [
+        1_718_006_400_000_000,
+        1_718_006_400_500_000,
+    ]

@@ -91,3 +91,40 @@ def test_only_strings_travel_with_their_parsed_times():
         assert time_of(valid, COLUMNS).tolist() == parse_time(pa.chunked_array([[stamp]])).to_pylist()
     valid, _ = validate(log(timestamp=["1970-01-01T00:00:01"]), COLUMNS, "f")
     assert valid[TIME].to_pylist() == time_of(valid, COLUMNS).tolist() == [1_000_000_000]
+
+
+def test_ids_of_other_types_are_read_and_what_is_none_is_rejected_with_its_reason():
+    table = log(
+        user_id=pa.array([b"a", b"\xff", None], pa.binary()),
+        item_id=pa.array([1.0, 2.0, 3.5]),
+        timestamp=[1, 2, 3],
+    )
+    valid, rejected = validate(table, COLUMNS, "log.parquet")
+    assert valid.select(["user_id", "item_id"]).to_pylist() == [{"user_id": "a", "item_id": 1}]
+    assert rejected["reason"].to_pylist() == ["user_id not UTF-8", "null user_id"]
+
+
+def test_users_are_rejected_when_asked_for():
+    users = ["nan", "u1", None, "", "u2", "-1", "robot"]
+    table = pa.table({"user_id": users, "item_id": ["i"] * 7, "timestamp": [1] * 7})
+    columns = InteractionColumns(reject_users=("nobody", "u2", "robot"))
+    valid, rejected = validate(table, columns, "f")
+    assert valid["user_id"].to_pylist() == ["u1"]
+    assert rejected["reason"].to_pylist() == [
+        *["nobody user_id"] * 3,
+        "excluded user_id",
+        "nobody user_id",
+        "excluded user_id",
+    ]
+    assert len(validate(table, COLUMNS, "f").valid) == 5
+    numbers = pa.table({"user_id": [7, -1, 0, 8], "item_id": ["i"] * 4, "timestamp": [1] * 4})
+    assert validate(numbers, InteractionColumns(reject_users=("nobody", "8", "x")), "f").valid[
+        "user_id"
+    ].to_pylist() == [7, 0]
+
+
+def test_numbers_in_another_unit_are_written_in_the_one_that_is_named():
+    table = log(user_id=["u"] * 2, item_id=["i"] * 2, timestamp=[1_718_006_400, 1_718_006_400_500])
+    valid, rejected = validate(table, InteractionColumns(timestamp_unit="ms"), "f")
+    assert valid["timestamp"].to_pylist() == [1_718_006_400_000, 1_718_006_400_500]
+    assert len(rejected) == 0

@@ -38,7 +38,7 @@ def test_what_a_rule_counts_stays_open_and_is_remembered():
 
 def test_open_interactions_alone_are_a_shard_too():
     shard, _ = ruled(RuleOptions(value_column=None, first_interactions=1))
-    alone = shard.restricted()
+    alone = shard.evidence_alone()
     assert alone.table.to_pydict()["item_id"] == ["a", "c"]
     assert alone.item_ids.to_pylist() == ["a", "c"]
     assert alone.items.tolist() == [0, 1]
@@ -46,17 +46,26 @@ def test_open_interactions_alone_are_a_shard_too():
     assert alone.rows.tolist() == shard.ordered.rows[shard.open].tolist()
 
 
+def test_copies_that_stay_are_no_evidence_and_have_a_witness():
+    shard, _ = ruled(RuleOptions(duplicates="count"))
+    assert shard.witnesses.tolist() == [0, 0, 2, 3, 4, 4]
+    assert shard.evidence.tolist() == [True, False, True, True, True, False]
+    assert shard.evidence_alone().rows.tolist() == [0, 2, 3, 4]
+    taken = RuledShard(shard.ordered, np.array([0, -1, -1, -1, -1, -1], np.int8), shard.counted)
+    assert taken.witnesses.tolist() == [0, 1, 2, 3, 4, 4]  # what is taken vouches for nothing
+
+
 def test_users_of_whom_nothing_is_left_are_left_out():
     ordered, _ = ordered_log(ROWS)
     taken = np.array([0, 0, 0, 0, -1, -1], np.int8)
-    alone = RuledShard(ordered, taken, np.zeros(6, np.uint16)).restricted()
+    alone = RuledShard(ordered, taken, np.zeros(6, np.uint16)).evidence_alone()
     assert alone.user_ids(COLUMNS).to_pylist() == ["v"]
-    assert alone.offsets.tolist() == [0, 2]
+    assert alone.offsets.tolist() == [0, 1]  # the second is a copy of the first
 
 
-def test_an_untouched_shard_is_not_copied():
-    ordered, _ = ordered_log(ROWS)
-    assert RuledShard.untouched(ordered).restricted() is ordered
+def test_a_shard_of_nothing_but_evidence_is_not_copied():
+    ordered, _ = ordered_log([("u", "a", 0), ("u", "b", 0)])
+    assert RuledShard.untouched(ordered).evidence_alone() is ordered
 
 
 def test_a_shard_survives_its_table():

@@ -73,7 +73,11 @@ TEXT = """\
       "rejected": 1,
       "unreadable": 0,
       "bytes": 4573,
-      "changed_at": 1795827751.1076186
+      "changed_at": 1795827751.1076186,
+      "partitions": {
+        "day": "2026-11-23",
+        "hour": null
+      }
     }
   ],
   "skipped_files": [
@@ -85,6 +89,17 @@ TEXT = """\
       "reason": "Cannot read bad.parquet"
     }
   ],
+  "tables": [
+    {
+      "path": "log",
+      "format": "Delta Lake",
+      "version": "7"
+    }
+  ],
+  "notes": [
+    "log is a table of Delta Lake."
+  ],
+  "directory": "/home/me",
   "outputs": [
     {
       "path": "interactions/part-00000-of-00001.parquet",
@@ -166,6 +181,13 @@ TEXT = """\
       0,
       3
     ]
+  },
+  "times": {
+    "first": "2024-06-10T08:00:00Z",
+    "last": "2024-06-10T09:00:00Z",
+    "unit": "s",
+    "resolution_seconds": 1.0,
+    "notes": []
   }
 }"""
 

@@ -3,7 +3,7 @@ from contextlib import suppress
 import pytest
 
 from iadsr.models.core.errors import InputError
-from iadsr.transforms.files.listing import match_files
+from iadsr.transforms.files.listing import list_files
 from iadsr.transforms.run.output_directory import refuse_inside
 
 WRITES = ["manifest.json", "deep/part-00000.parquet"]
@@ -31,7 +31,7 @@ def test_an_output_that_the_next_run_would_read_is_refused(output, source, tmp_p
     for name in WRITES:
         (tmp_path / output / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / output / name).touch()
-    assert match_files(source)
+    assert list_files(source)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_an_output_beside_the_input_is_not(output, source, tmp_path, monkeypatch
         (tmp_path / output / name).touch()
     found = []
     with suppress(InputError):  # nothing at all
-        found = [file.path for file in match_files(source)]
+        found = [file.path for file in list_files(source).files]
     assert not any(path.startswith(f"{output}/") for path in found)
 
 

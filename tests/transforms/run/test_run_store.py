@@ -78,7 +78,7 @@ def test_a_run_of_the_same_identity_finds_its_work_and_another_run_does_not(tmp_
     assert error.value.code == "OUTPUT-TAKEN"
 
     other, said = open_store(tmp_path, {**IDENTITY, "options": "three"})
-    assert said == [f"The unfinished run in {tmp_path} differs in options: starting afresh."]
+    assert said == [f"Starting from the beginning: the unfinished run in {tmp_path} differs in options."]
     assert other.staging != first.staging
     assert storage.list_names(str(tmp_path)) == [MARKER]
 
@@ -88,7 +88,7 @@ def test_what_was_not_cleared_yet_is_not_resumed(tmp_path):
     touch(tmp_path, store.scored(0).removeprefix(f"{tmp_path}/"))
     write_marker(str(tmp_path), RunMarker(IDENTITY, store.token, ready=False))
     _, said = open_store(tmp_path)
-    assert said == [f"The unfinished run in {tmp_path} had hardly begun: starting afresh."]
+    assert said == [f"Starting from the beginning: the unfinished run in {tmp_path} had hardly begun."]
     assert storage.list_names(str(tmp_path)) == [MARKER]
 
 
