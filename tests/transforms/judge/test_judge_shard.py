@@ -11,6 +11,7 @@ from iadsr.transforms.judge.judge_shard import judge_shard
 from iadsr.transforms.judge.policy import Policy
 from iadsr.transforms.judge.scored_shard import ScoredShard
 from iadsr.transforms.read.ordering import OrderedShard
+from iadsr.transforms.rules.ruled_shard import RuledShard
 
 PROBABILITY = np.array([0.1, 0.6, 0.9, 0.0, 0.7], np.float32)
 SCORED = np.array([True, True, True, False, True])
@@ -20,10 +21,15 @@ SCORED = np.array([True, True, True, False, True])
 def scored() -> ScoredShard:
     table = pa.table({"user_id": ["a", "a", "a", "b", "c"], "item_id": list("vwxyz"), "timestamp": [1, 2, 3, 1, 1]})
     ordered = OrderedShard(
-        table, np.array([0, 3, 4, 5]), pa.array(list("vwxyz")), np.arange(5, dtype=np.int32), np.arange(5)
+        table,
+        np.array([0, 3, 4, 5]),
+        pa.array(list("vwxyz")),
+        np.arange(5, dtype=np.int32),
+        np.arange(5),
+        table["timestamp"].to_numpy(),
     )
     scores = Scores(PROBABILITY, np.zeros((5, 3), np.float32), SCORED, np.array([0, 1, 2, 0, 0], np.int8))
-    return ScoredShard(4, ordered, scores, np.ones(5, bool), np.ones(5, bool), {"score": 0.5})
+    return ScoredShard(4, RuledShard.untouched(ordered), scores, np.ones(5, bool), np.ones(5, bool), {"score": 0.5})
 
 
 def test_a_shard_is_judged_by_the_probabilities_of_the_log(scored):
@@ -33,21 +39,21 @@ def test_a_shard_is_judged_by_the_probabilities_of_the_log(scored):
     odds = np.log(PROBABILITY[SCORED] / (1 - PROBABILITY[SCORED])) - 1
     expected = np.zeros(5)
     expected[SCORED] = 1 / (1 + np.exp(-odds))
-    probability = judged.scored.scores.noise_probability
+    probability = judged.scores.noise_probability
     assert probability == pytest.approx(expected, abs=1e-5)
     assert judged.decisions.keep.tolist() == [True, True, False, True, True]  # 0.04, 0.36, 0.77, not scored, 0.46
     assert judged.decisions.reason.to_pylist()[1:] == [None, "noise:short_term", "too_short", "min_length"]
     assert judged.weight.tolist() == weigh_interactions(probability, SCORED).tolist()
     assert 0 < judged.weight[0] < 1
     assert (judged.weight[2], judged.weight[3]) == (0, 1)
-    assert judged.scored.ordered is scored.ordered
-    assert (judged.scored.shard, judged.scored.seconds) == (4, {"score": 0.5})
+    assert judged.ruled is scored.ruled
+    assert (judged.shard, judged.seconds) == (4, {"score": 0.5})
     assert scored.scores.noise_probability is PROBABILITY
 
 
 def test_while_no_noise_is_certain_probabilities_stay_and_everything_counts_in_full(scored):
     judged = judge_shard(scored, DropPlan(NoShare("too few users"), None, None, threshold=0.65), Policy())
-    assert judged.scored is scored
+    assert (judged.ruled, judged.scores) == (scored.ruled, scored.scores)
     assert judged.decisions.keep.tolist() == [True, True, False, True, True]
     assert judged.weight.tolist() == [1] * 5
     assert judged.weight.dtype == np.float32

@@ -108,8 +108,8 @@ def test_times_before_1990_and_in_the_future_are_told():
     for values in (pa.array(stamps, pa.timestamp("ms")), pa.array([stamp.isoformat() for stamp in stamps])):
         span = "(all: 1989-12-31T00:00:00Z to 2190-01-01T00:00:00Z)."
         assert describe_times(clock_of(values), InteractionColumns()) == [
-            f"timestamp is before 1990 in 1 row {span}.",
-            f"timestamp lies in the future in 2 rows {span}.",
+            f"timestamp is before 1990 in 1 row {span}",
+            f"timestamp lies in the future in 2 rows {span}",
         ]
 
 
