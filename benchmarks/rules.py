@@ -15,7 +15,6 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -74,9 +73,7 @@ def questions(log: pa.Table) -> dict[str, Question]:
             "users, last", (10, 20), {"min_user_interactions": 10, "last_interactions": 20}
         ),
         "duplicates": Question("copy", (), {"duplicates": "drop"}),
-        "item in a row": Question(
-            "in a row", (), {"repeats": "drop", "repeat_in_a_row": True, "repeat_seconds": 0}
-        ),
+        "item in a row": Question("in a row", (), {"repeats": "drop", "repeat_in_a_row": True, "repeat_seconds": 0}),
         "item again in 1 hour": Question("again", (3600,), {"repeats": "drop", "repeat_seconds": 3600}),
         "item again, ever": Question("pair", (), {"repeats": "drop", "repeat_seconds": LONG_AGO}),
         "bursts of 20": Question("burst", (20,), {"bursts": "drop", "burst_size": 20}),

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -75,8 +76,12 @@ def default_rules_with_beam(paths: Paths) -> None:
 
 
 def no_rules_with_beam(paths: Paths) -> None:
-    """Runs `iadsr clean --rules-only` with no rule that can be turned off."""
-    _clean(paths, ["--duplicates", "count", "--machines", "count"])
+    """Runs `iadsr clean --rules-only` without any rule: it reads, orders and writes."""
+    from iadsr.pipeline.commands import clean
+    from iadsr.transforms.rules.rule_set import RuleSet
+
+    with mock.patch.object(clean, "make_rules", return_value=RuleSet(())):
+        _clean(paths)
 
 
 def _clean(paths: Paths, *options: list[str]) -> None:
@@ -118,14 +123,13 @@ def rules_in_duckdb(paths: Paths) -> None:
     os.makedirs(paths.output)
     user, item, time = COLUMNS.user, COLUMNS.item, COLUMNS.timestamp
     run = duckdb.connect(config={"threads": 1}).execute
-    quick = " or ".join(
-        f"{time} - lag({time}, {count - 1}) over by_time <= {seconds}" for count, seconds in PACE
-    )
+    quick = " or ".join(f"{time} - lag({time}, {count - 1}) over by_time <= {seconds}" for count, seconds in PACE)
     run(
         f"""create temp table log as select {user}, {item}, {time} from (
             select distinct {user}, {item}, {time} from '{log_path(paths)}'
-        ) qualify coalesce({time} - lag({time}) over (partition by {user}, {item} order by {time}), {REPEAT_SECONDS + 1})
-            > {REPEAT_SECONDS}"""
+        ) qualify coalesce(
+            {time} - lag({time}) over (partition by {user}, {item} order by {time}) > {REPEAT_SECONDS}, true
+        )"""
     )
     run(
         f"""create temp table machines as select distinct {user} from (

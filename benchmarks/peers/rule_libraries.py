@@ -140,7 +140,7 @@ def _polars(path):
     import polars as pl
 
     log = pl.read_parquet(path)
-    user, item, time = map(pl.col, KEYS)
+    item, time = pl.col("item_id"), pl.col("timestamp")
 
     def kept(*conditions):
         left, before = log, -1
