@@ -153,14 +153,14 @@ def compare(log: pa.Table, ours: np.ndarray, theirs: np.ndarray) -> str:
     differing = np.setxor1d(ours, theirs)
     if not len(differing):
         return "same"
-    # Of rows that are equal in all that a rule sees, it makes no difference which ones stay.
-    seen = log.select([*rule_libraries.KEYS, "value"])
-    sides = [
-        sorted(map(str, seen.take(np.setdiff1d(one, other)).to_pylist()))
+    # An order by time leaves it open which of such rows comes first.
+    seen = rule_libraries.KEYS
+    only_ours, only_theirs = (
+        log.take(np.setdiff1d(one, other)).select(seen).sort_by([(name, "ascending") for name in seen])
         for one, other in ((ours, theirs), (theirs, ours))
-    ]
-    if sides[0] == sides[1]:
-        return "same, but for which of equal rows"
+    )
+    if only_ours.equals(only_theirs):
+        return "same, but for which rows of one user, item and time"
     return f"{len(differing):,} differ ({len(ours):,} and {len(theirs):,} stay)"
 
 
