@@ -74,7 +74,9 @@ def test_a_library_that_is_not_installed_gives_no_answer(monkeypatch):
 def test_differences_are_counted(directory, tmp_path):
     log = rules.write_log(directory, "rating", str(tmp_path / "log.parquet"))
     assert rules.compare(log, np.array([0, 3]), np.array([3, 0])) == "same"
-    assert rules.compare(log, np.array([0, 3]), np.array([1, 3])) == "same, but for which rows of one user, item and time"
+    assert (
+        rules.compare(log, np.array([0, 3]), np.array([1, 3])) == "same, but for which rows of one user, item and time"
+    )
     assert rules.compare(log, np.array([0, 3]), np.array([3, 4, 5])) == "3 differ (2 and 3 stay)"
     table = rules.describe(log, {"x": np.array([0])}, {"replay": {"x": np.array([2])}, "duckdb": {}})
     assert table.splitlines()[-1] == "| x | 1 | 2 differ (1 and 1 stay) |  |"
