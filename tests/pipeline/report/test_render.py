@@ -44,7 +44,7 @@ VALUES = {
     ],
     "skipped_files": [],
     "outputs": [],
-    "users": {"total": 22_363, "shortened": 9_876, "emptied": 3},
+    "users": {"total": 22_363, "shortened": 9_876, "emptied": 3, "lookalikes": 0},
     "items": {"total": 12_101, "without_text": 17, "unknown": 5, "borrowed": 29},
     "reasons": {
         "dropped": {"noise:long_term_semantic": 20_000, "noise:short_term": 14_567, "noise:collaborative_only": 0},
@@ -201,7 +201,7 @@ def empty_manifest() -> Manifest:
     return changed(
         rows={"read": 0, "kept": 0, "dropped": 0, "rejected": 0},
         files=[],
-        users={"total": 0, "shortened": 0, "emptied": 0},
+        users={"total": 0, "shortened": 0, "emptied": 0, "lookalikes": 0},
         reasons={"dropped": {}, "kept": {}, "rejected": {}},
         noise_probability_histogram={"kept": [0] * 50, "dropped": [0] * 50},
         popularity_buckets=[],
@@ -471,7 +471,7 @@ def test_an_empty_run_renders():
 def test_a_run_that_drops_and_rejects_nothing_says_so():
     manifest = changed(
         rows={"read": 1, "kept": 1, "dropped": 0, "rejected": 0},
-        users={"total": 1, "shortened": 0, "emptied": 0},
+        users={"total": 1, "shortened": 0, "emptied": 0, "lookalikes": 0},
         reasons={"dropped": {}, "kept": {}, "rejected": {}},
         noise_probability_histogram={"kept": [1] + [0] * 49, "dropped": [0] * 50},
     )
