@@ -60,6 +60,15 @@ class RuleInput:
     def _select(self, values: np.ndarray) -> np.ndarray:
         return values if len(self.rows) == len(values) else values[self.rows]
 
+    def without(self, found: np.ndarray) -> "RuleInput":
+        """Returns what the next rule sees after this one has taken what it found, bool [rows]."""
+        left = RuleInput(self.ordered, self.columns, self.clock, self.open & ~found)
+        stays = np.flatnonzero(left.open[self.rows])
+        # What has been worked out once is only thinned out.
+        for name in self.__dict__.keys() & {"rows", "users", "items", "time", "seconds"}:
+            left.__dict__[name] = self.__dict__[name][stays]
+        return left
+
     def column(self, name: str) -> pa.Array:
         """Returns a column of the open interactions, [n]."""
         column = self.ordered.table[name]

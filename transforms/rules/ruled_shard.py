@@ -108,7 +108,7 @@ def apply_rules(
             continue
         if rule.takes(clock):
             taken = np.where(found, np.int8(number), taken)
-            view = RuleInput(shard.ordered, columns, clock, taken == _NO_RULE)
+            view = view.without(found)
         else:
             counted = counted | (found.astype(np.uint16) << np.uint16(number))
     return RuledShard(shard.ordered, taken, counted)

@@ -8,6 +8,7 @@ import dataclasses
 import os
 from collections import Counter
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -84,15 +85,16 @@ def _check_manifest(output: str, manifest: Manifest) -> tuple[InteractionColumns
         The columns that it names: those of the log, and those that cleaning has added.
     """
     try:
-        named = manifest.options["columns"]
-        columns = InteractionColumns(**{k: tuple(v) if isinstance(v, list) else v for k, v in named.items()})
+        named = dict(manifest.options["columns"]).items()
+        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in named}
+        columns = InteractionColumns(**values)
         if not all(isinstance(name, str) for name in columns.required):
             raise TypeError("a column's name is no text")
         added = manifest.options["added_columns"]
         expected = ADDED_COLUMNS if manifest.model is not None else DECIDED_COLUMNS
         if list(added) != list(expected) or not all(isinstance(name, str) for name in added.values()):
             raise TypeError("added_columns: not a name for each column")
-    except (KeyError, TypeError, AttributeError, InputError) as error:
+    except (KeyError, TypeError, ValueError, InputError) as error:
         raise incomplete_manifest(output, f"options: {error}") from error
     if not any(file.path.startswith(f"{INTERACTIONS}/") for file in manifest.outputs):
         raise incomplete_manifest(output, f"outputs: no file in {INTERACTIONS}/")

@@ -104,9 +104,14 @@ def summarise(
         files=np.stack([np.bincount(file[rows], minlength=len(first_rows)) for rows in (~dropped, dropped)]),
         checksum=row_checksum(pa.array(ordered.rows)),
         written=written,
-        found=np.array([[int(rows.sum()), len(np.unique(user[rows]))] for rows in found]).T.reshape(2, len(found)),
+        found=np.array([[int(rows.sum()), _count_users(user[rows])] for rows in found]).T.reshape(2, len(found)),
         standing_out=stands_out(users, STANDING_OUT),
     )
+
+
+def _count_users(users: np.ndarray) -> int:
+    """Returns the number of different users among ascending ones."""
+    return int(np.count_nonzero(np.diff(users))) + (len(users) > 0)
 
 
 def _count_scored(judged: JudgedShard, item_counts: ItemCounts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
