@@ -40,8 +40,12 @@ VALUES = {
             "unreadable": 0,
             "bytes": 9_876_543,
             "changed_at": 1_795_827_751.5,
+            "partitions": {},
         }
     ],
+    "tables": [],
+    "notes": [],
+    "directory": None,
     "skipped_files": [],
     "outputs": [],
     "users": {"total": 22_363, "shortened": 9_876, "emptied": 3, "lookalikes": 0},
@@ -92,6 +96,9 @@ VALUES = {
     "noise_share": {"estimate": 0.0412, "lower": 0.03, "upper": 0.05, "unknown_because": None, "among_dropped": 0.7449},
     "sequence_lengths": {"labels": ["0", "1", "2", "3-4"], "before": [0, 3, 10, 22_350], "after": [3, 0, 20, 22_340]},
     "times": {"first": "1", "last": "9", "unit": None, "resolution_seconds": None, "notes": []},
+    "rules": [
+        {"rule": "duplicate", "parameters": {}, "drops": True, "interactions": 0, "users": 0},
+    ],
     "model": {
         "path": "models/beauty",
         "fingerprint": "ab" * 32,
