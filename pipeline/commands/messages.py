@@ -120,6 +120,7 @@ def describe_cleaning(manifest: "Manifest | None", output: str) -> str:
             *_dropped_as_noise(manifest, usable),
             f"Shortened {users.shortened:,} of {counted(users.total, 'user')}"
             + (f"; {users.emptied:,} have nothing left." if users.emptied else "."),
+            *_lookalikes(users.lookalikes),
             *_without_text(manifest.items.without_text),
             *(
                 f"{reason.message}: {counted(kept[reason.code], 'interaction')}."
@@ -134,6 +135,14 @@ def describe_cleaning(manifest: "Manifest | None", output: str) -> str:
             _place("Every interaction", join(output, INTERACTIONS)),
             _place("Report", join(output, REPORT)),
         ]
+    )
+
+
+def _lookalikes(users: int) -> list[str]:
+    return (
+        [f"Perhaps one person twice: about {counted(users, 'user')}, whose ids differ in case, form or zeros only."]
+        if users
+        else []
     )
 
 

@@ -92,7 +92,7 @@ def build_manifest(
         files=_count_by_file(facts, counts, summary),
         skipped_files=facts.skipped,
         outputs=tuple(_relative(file, store.output) for file in sorted(written, key=lambda file: file.path)),
-        users=UserCounts(*summary.users.tolist()),
+        users=UserCounts(*summary.users.tolist(), summary.id_forms.lookalikes(int(summary.users[0]))),
         items=_count_items(item_counts, joined_items),
         reasons=ReasonCounts(
             dropped={code: summary.reasons[code] for code in reason_codes("dropped")},

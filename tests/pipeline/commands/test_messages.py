@@ -24,12 +24,13 @@ def manifest(**changes) -> Manifest:
         "durations_seconds": {"total": 125.25},
         "rows": {"read": 1003, "kept": 900, "dropped": 100, "rejected": 3},
         "files": [],
+        "rules": [],
         "skipped_files": [],
         "tables": [],
         "notes": [],
         "directory": None,
         "outputs": [],
-        "users": {"total": 50, "shortened": 20, "emptied": 0},
+        "users": {"total": 50, "shortened": 20, "emptied": 0, "lookalikes": 0},
         "items": {"total": 30, "without_text": 0, "unknown": 0, "borrowed": 0},
         "reasons": {"dropped": {}, "kept": kept, "rejected": {"null user_id": 3}},
         "policy": {"rule": "threshold", "drop_rate": None, "threshold": 0.5, "min_length": 1, "keep_last": 0},
@@ -66,7 +67,7 @@ def test_protection_emptied_users_and_the_rate_are_told():
     kept = {"min_length": 1, "keep_last": 2, "unknown_item": 7}
     text = describe_cleaning(
         manifest(
-            users={"total": 50, "shortened": 20, "emptied": 4},
+            users={"total": 50, "shortened": 20, "emptied": 4, "lookalikes": 0},
             items={"without_text": 12},
             policy={"rule": "drop_rate", "drop_rate": 0.1, "threshold": None},
             reasons={"kept": kept, "rejected": {}},

@@ -12,6 +12,7 @@ from iadsr.transforms.read.read_splits import SplitCounts, row_checksum
 from iadsr.transforms.run.conservation import check_conservation, check_rejected
 from iadsr.transforms.run.manifest import ModelOrigin
 from iadsr.transforms.run.run_facts import RunDescription, RunFacts
+from iadsr.transforms.write.lookalike_users import id_forms
 from iadsr.transforms.write.summary import Summary, merge_summaries
 
 DESCRIPTION = RunDescription("0.1.0", "2026-11-23T14:10:00+00:00", ModelOrigin("model", "ab", "sasrec", {}), {}, {}, {})
@@ -41,6 +42,7 @@ def summary(kept: tuple[int, int], dropped: tuple[int, int], checksum: int = 0) 
             WrittenFile("out/users/part-0", 1, 0, ""),
         ],
         found=np.zeros((2, 0), int),
+        id_forms=id_forms(pa.array([], pa.string())),
         standing_out=[],
     )
 

@@ -111,7 +111,8 @@ TEXT = """\
   "users": {
     "total": 3,
     "shortened": 1,
-    "emptied": 0
+    "emptied": 0,
+    "lookalikes": 0
   },
   "items": {
     "total": 6,

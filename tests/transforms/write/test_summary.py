@@ -24,6 +24,7 @@ from iadsr.transforms.rules.rule_log import LogRules
 from iadsr.transforms.rules.rule_set import RuleSet
 from iadsr.transforms.rules.ruled_shard import RuledShard
 from iadsr.transforms.write.example_users import ExampleUser
+from iadsr.transforms.write.lookalike_users import id_forms
 from iadsr.transforms.write.summary import (
     HISTOGRAM_BINS,
     STANDING_OUT,
@@ -139,6 +140,7 @@ def part(kept: tuple[int, int], dropped: tuple[int, int]) -> Summary:
         checksum=2**64 - 1,
         written=WRITTEN,
         found=np.array([[sum(dropped), 0], [1, 0]]),
+        id_forms=id_forms(pa.array([], pa.string())),
         standing_out=[],
     )
 
