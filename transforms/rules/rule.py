@@ -76,13 +76,15 @@ class RuleInput:
 
     def spread(self, found: np.ndarray) -> np.ndarray:
         """Returns a mark of open interactions, bool [n], as a mark of all interactions, bool [rows]."""
+        if len(self.rows) == len(self.open):
+            return found
         marked = np.zeros(len(self.open), bool)
         marked[self.rows] = found
         return marked
 
     def spread_users(self, found: np.ndarray) -> np.ndarray:
         """Returns a mark of users, bool [users], as a mark of their open interactions, bool [rows]."""
-        return self.spread(found[self.users])
+        return self.spread(found[self.users]) if found.any() else np.zeros(len(self.open), bool)
 
 
 def shows_seconds(clock: Clock) -> bool:
