@@ -24,7 +24,6 @@ def manifest(**changes) -> Manifest:
         "durations_seconds": {"total": 125.25},
         "rows": {"read": 1003, "kept": 900, "dropped": 100, "rejected": 3},
         "files": [],
-        "rules": [],
         "skipped_files": [],
         "tables": [],
         "notes": [],
