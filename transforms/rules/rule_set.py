@@ -51,6 +51,13 @@ class RuleSet:
         """The rule `core`, if it is among them."""
         return next((rule for rule in self.rules if isinstance(rule, Core)), None)
 
+    @property
+    def any_shared_list(self) -> bool:
+        """Whether users of the log share a list, as far as `knowing` has told."""
+        return any(
+            isinstance(rule, SharedLists) and rule.shared is not None and len(rule.shared) for rule in self.rules
+        )
+
     def knowing(self, shared: np.ndarray, core_items: np.ndarray | None) -> "RuleSet":
         """Returns the same rules, with what has been found out over all shards."""
 
