@@ -292,15 +292,19 @@ def _check_users(
     columns: InteractionColumns,
     added: dict[str, str],
 ) -> None:
-    """Checks that a shard's users are those of its interactions, and how many of these each has and keeps."""
+    """Checks that a shard's users are those of its interactions, with their times and numbers of interactions."""
     path = f"{USERS}/{name}"
     users = _read(output, path)
     expected = ["user_id", "first", "last", *(field.name for field in USER_FIELDS)]
-    if users.column_names != expected:
+    if users.column_names != expected or list(users.schema)[3:] != list(USER_FIELDS):
         raise _broken(path, "the schema", ", ".join(users.column_names), ", ".join(expected))
     ids = one_chunk(table[columns.user]).take(offsets[:-1])
     if not one_chunk(users["user_id"]).equals(ids):
         raise _broken(path, "the list of users", "others", f"those of {INTERACTIONS}/{name}")
+    times = one_chunk(table[columns.timestamp])
+    for column, rows in (("first", offsets[:-1]), ("last", offsets[1:] - 1)):
+        if not one_chunk(users[column]).equals(times.take(rows)):
+            raise _broken(path, column, "other times", f"those of {INTERACTIONS}/{name}")
     kept = np.diff(np.append(0, np.cumsum(table[added["keep"]].to_numpy()))[offsets])
     for column, counts in (("interactions", np.diff(offsets)), ("kept", kept)):
         if not np.array_equal(users[column].to_numpy(), counts):

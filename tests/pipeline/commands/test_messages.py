@@ -5,7 +5,7 @@ import pytest
 from iadsr.pipeline.commands.messages import describe_cleaning, describe_training
 from iadsr.pipeline.commands.train import TrainSummary
 from iadsr.transforms.read.input_plan import SkippedFile
-from iadsr.transforms.run.manifest import Manifest
+from iadsr.transforms.run.manifest import Manifest, RuleFindings
 
 
 def manifest(**changes) -> Manifest:
@@ -24,7 +24,6 @@ def manifest(**changes) -> Manifest:
         "durations_seconds": {"total": 125.25},
         "rows": {"read": 1003, "kept": 900, "dropped": 100, "rejected": 3},
         "files": [],
-        "rules": [],
         "skipped_files": [],
         "tables": [],
         "notes": [],
@@ -45,6 +44,7 @@ def manifest(**changes) -> Manifest:
         "popularity_buckets": [],
         "sequence_lengths": {"labels": [], "before": [], "after": []},
         "times": {"first": "1", "last": "9", "unit": None, "resolution_seconds": None, "notes": []},
+        "rules": [],
     }
     for key, change in changes.items():
         values[key] = {**values[key], **change} if isinstance(change, dict) else change
@@ -61,6 +61,34 @@ def test_a_plain_run_says_what_went_and_where_the_rest_lies():
         "  Every interaction  out/interactions",
         "  Report             out/report.html",
     ]
+
+
+def found(rule: str, drops: bool, interactions: int, users: int) -> dict:
+    return {"rule": rule, "parameters": {}, "drops": drops, "interactions": interactions, "users": users}
+
+
+def test_what_rules_found_comes_first_and_what_they_dropped_is_no_noise():
+    rules = [found("nobody", False, 7, 1), found("duplicate", True, 40, 5), found("machine", True, 0, 0)]
+    dropped = {"duplicate": 40, "noise:short_term": 60}
+    assert describe_cleaning(manifest(rules=rules, reasons={"dropped": dropped}), "out").splitlines()[:5] == [
+        "Found, not dropped: interactions of nobody (nobody): 7 of 1 user.",
+        "Dropped duplicates (duplicate): 40 of 5 users.",
+        "Noise in the log: 12.3% of what could be judged (95% interval 10.1% to 14.6%).",
+        "Dropped as noise 60 of 960 interactions (6.2%): noise probability at or above 0.5.",
+        "Shortened 20 of 50 users.",
+    ]
+
+
+def test_rules_alone_tell_of_no_noise():
+    alone = {"model": None, "embeddings": None, "policy": None, "noise_share": None}
+    rules = [found("machine", True, 100, 2)]
+    text = describe_cleaning(manifest(rules=rules, reasons={"dropped": {"machine": 100}}, **alone), "out")
+    assert text.splitlines()[:3] == [
+        "Dropped interactions of machines (machine): 100 of 2 users.",
+        "Dropped 100 of 1,000 interactions (10.0%) by rules.",
+        "Shortened 20 of 50 users.",
+    ]
+    assert "oise" not in text
 
 
 def test_protection_emptied_users_and_the_rate_are_told():
@@ -112,6 +140,13 @@ def test_training_tells_counts_and_detection(items, words):
         TrainSummary("model", metrics, {}, items, knows_noise=False), "model"
     )
     assert "eft out" not in text
+
+
+def test_training_tells_what_rules_took_from_the_model():
+    metrics = {"interactions": 1000, "users": 9, "items": 20, "held_out_auroc": 0.9}
+    rules = RuleFindings("core", {"min_user_interactions": 5}, True, 30, 12)
+    text = describe_training(TrainSummary("model", metrics, {}, 0, found=(rules,)), "model")
+    assert text.splitlines()[1] == "Dropped interactions outside the core (core): 30 of 12 users."
 
 
 def test_training_tells_which_files_and_how_many_rows_it_did_without():

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -43,17 +45,40 @@ def test_a_shard_is_judged_by_the_probabilities_of_the_log(scored):
     assert probability == pytest.approx(expected, abs=1e-5)
     assert judged.decisions.keep.tolist() == [True, True, False, True, True]  # 0.04, 0.36, 0.77, not scored, 0.46
     assert judged.decisions.reason.to_pylist()[1:] == [None, "noise:short_term", "too_short", "min_length"]
-    assert judged.weight.tolist() == weigh_interactions(probability, SCORED).tolist()
-    assert 0 < judged.weight[0] < 1
-    assert (judged.weight[2], judged.weight[3]) == (0, 1)
+    # What it weighs follows from the model's own probabilities, and what is dropped weighs nothing.
+    assert judged.weight == pytest.approx([0.6, 0, 0, 1, 0])
+    assert judged.weight.tolist() == weigh_interactions(PROBABILITY, SCORED).tolist()
     assert judged.ruled is scored.ruled
     assert (judged.shard, judged.seconds) == (4, {"score": 0.5})
     assert scored.scores.noise_probability is PROBABILITY
 
 
-def test_while_no_noise_is_certain_probabilities_stay_and_everything_counts_in_full(scored):
+def test_while_the_share_is_not_known_probabilities_stay_and_what_is_kept_counts_in_full(scored):
     judged = judge_shard(scored, DropPlan(NoShare("too few users"), None, None, threshold=0.65), Policy())
     assert (judged.ruled, judged.scores) == (scored.ruled, scored.scores)
     assert judged.decisions.keep.tolist() == [True, True, False, True, True]
-    assert judged.weight.tolist() == [1] * 5
+    assert judged.weight.tolist() == [1, 1, 0, 1, 1]
     assert judged.weight.dtype == np.float32
+
+
+def test_if_no_noise_is_certain_weights_still_help(scored):
+    share = NoiseShare(0.02, 0.0, 0.1, (0.0, 0.0))
+    judged = judge_shard(scored, DropPlan(share, None, None, threshold=2.0), Policy())
+    assert judged.decisions.keep.all()
+    assert judged.weight == pytest.approx([0.6, 0, 0, 1, 0])
+
+
+def test_the_last_interactions_that_are_protected_count_in_full(scored):
+    share = NoiseShare(0.02, 0.0, 0.1, (0.0, 0.0))
+    judged = judge_shard(scored, DropPlan(share, None, None, threshold=0.5), Policy(min_length=0, keep_last=1))
+    assert judged.decisions.keep.tolist() == [True, False, True, True, True]
+    assert judged.weight == pytest.approx([0.6, 0, 1, 1, 1])
+
+
+def test_what_a_rule_takes_weighs_nothing_and_is_none_of_the_last(scored):
+    ruled = RuledShard(scored.ordered, np.array([-1, -1, 0, -1, -1], np.int8), np.zeros(5, np.uint16))
+    share = NoiseShare(0.02, 0.0, 0.1, (0.0, 0.0))
+    plan = DropPlan(share, None, None, threshold=0.5)
+    judged = judge_shard(dataclasses.replace(scored, ruled=ruled), plan, Policy(keep_last=1), ("machine",))
+    assert judged.decisions.reason.to_pylist()[:3] == [None, "keep_last", "machine"]
+    assert judged.weight == pytest.approx([0.6, 1, 0, 1, 1])
