@@ -123,6 +123,7 @@ def rules_in_duckdb(paths: Paths) -> None:
     os.makedirs(paths.output)
     user, item, time = COLUMNS.user, COLUMNS.item, COLUMNS.timestamp
     run = duckdb.connect(config={"threads": 1}).execute
+    run("set enable_progress_bar = false")
     quick = " or ".join(f"{time} - lag({time}, {count - 1}) over by_time <= {seconds}" for count, seconds in PACE)
     run(
         f"""create temp table log as select {user}, {item}, {time} from (

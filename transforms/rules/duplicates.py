@@ -49,7 +49,7 @@ def firsts_of_moments(users: np.ndarray, time: np.ndarray, items: np.ndarray) ->
     rows = np.flatnonzero(np.append(tied, False) | np.append(False, tied))
     if not len(rows):
         return first
-    moment = np.cumsum(~np.append(False, tied))[rows]
+    moment = np.cumsum(np.append(True, ~tied[rows[1:] - 1]))
     # Within a moment, another column may have decided the order, so equal items need not be neighbours.
     order = np.lexsort((rows, items[rows], moment))
     new = (np.diff(moment[order], prepend=-1) != 0) | (np.diff(items[rows][order], prepend=-1) != 0)
