@@ -436,6 +436,7 @@ def test_an_object_store_serves_for_input_model_and_output(world, store):
             "report.html",
             "interactions/part-00000-of-00001.parquet",
             "sequences/part-00000-of-00001.parquet",
+            "users/part-00000-of-00001.parquet",
         }
     with pytest.raises(InputError, match="already holds a finished run"):
         run(world, "memory://bucket/out", **settings)
@@ -447,6 +448,7 @@ def test_an_output_with_slashes_at_its_end_is_the_same_directory(world, tmp_path
     assert [file.path for file in manifest.outputs] == [
         "interactions/part-00000-of-00001.parquet",
         "sequences/part-00000-of-00001.parquet",
+        "users/part-00000-of-00001.parquet",
     ]
     verify_output(f"{tmp_path}/out{slashes}")
 
@@ -480,6 +482,7 @@ def test_a_bundle_that_is_run_twice_leaves_the_same_result(world, cleaned, tmp_p
         "manifest.json",
         "report.html",
         "sequences",
+        "users",
     ]
     assert contents(tmp_path / "again") == contents(output)
 
