@@ -150,7 +150,8 @@ def test_rows_that_a_run_rejected_and_its_rerun_does_not_are_not_left_behind(wor
 
 
 @pytest.mark.parametrize(
-    ("module", "name", "calls"), [(rule_log, "write_arrow", 4), (staging, "write_arrow", 4), (writing, "write_table", 5)]
+    ("module", "name", "calls"),
+    [(rule_log, "write_arrow", 4), (staging, "write_arrow", 4), (writing, "write_table", 5)],
 )
 def test_nothing_is_kept_of_a_run_that_could_read_fewer_rows(world, tmp_path, module, name, calls):
     log = tmp_path / "log.parquet"

@@ -35,6 +35,10 @@ def test_values_are_found_among_texts_numbers_and_flags():
     assert occurs_in(pa.array([1, None, 2]), ("2.0",)).tolist() == [False, False, True]
     assert occurs_in(pa.array([True, None, False]), ("True",)).tolist() == [True, False, False]
     assert occurs_in(pa.array(["a", "b"]).dictionary_encode(), ("a",)).tolist() == [True, False]
+    assert occurs_in(pa.array([True, None, False]), ("1",)).tolist() == [True, False, False]
+    prices = pa.array(["1.00", None, "2.50"]).cast(pa.decimal128(5, 2))
+    assert occurs_in(prices, ("2.5", "1")).tolist() == [True, False, True]
+    assert occurs_in(pa.array([b"cancel", None, b"\xff"]), ("cancel",)).tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize("worked_out", [(), ("users", "items", "time", "seconds"), ("seconds",)])
