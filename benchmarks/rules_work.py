@@ -98,17 +98,17 @@ def rules_in_polars(paths: Paths) -> None:
 
     os.makedirs(paths.output)
     user, item, time = COLUMNS.user, COLUMNS.item, COLUMNS.timestamp
-    kept = pl.scan_parquet(log_path(paths)).unique([user, item, time]).sort(user, item, time)
-    soon = (pl.col(time).diff() <= REPEAT_SECONDS) & (pl.col(user) == pl.col(user).shift())
-    soon = (soon & (pl.col(item) == pl.col(item).shift())).fill_null(False)
-    log = kept.filter(~soon).sort(user, time, item).collect()
+    log = pl.scan_parquet(log_path(paths)).unique([user, item, time]).sort(user, time, item).collect()
     moments = log.lazy().unique([user, time], keep="first", maintain_order=True)
     quick = pl.any_horizontal(
         (pl.col(time) - pl.col(time).shift(count - 1) <= seconds) & (pl.col(user) == pl.col(user).shift(count - 1))
         for count, seconds in PACE
     )
     machines = moments.filter(quick).select(pl.col(user).unique())
-    log = log.lazy().join(machines, on=user, how="anti", maintain_order="left").filter(pl.col(time) >= AFTER).collect()
+    soon = (pl.col(time).diff() <= REPEAT_SECONDS) & (pl.col(user) == pl.col(user).shift())
+    soon = (soon & (pl.col(item) == pl.col(item).shift())).fill_null(False)
+    people = log.lazy().join(machines, on=user, how="anti").sort(user, item, time).filter(~soon)
+    log = people.filter(pl.col(time) >= AFTER).sort(user, time, item).collect()
     before = -1
     while before != len(log):
         before = len(log)
@@ -123,21 +123,24 @@ def rules_in_duckdb(paths: Paths) -> None:
     os.makedirs(paths.output)
     user, item, time = COLUMNS.user, COLUMNS.item, COLUMNS.timestamp
     run = duckdb.connect(config={"threads": 1}).execute
+    run("set enable_progress_bar = false")
     quick = " or ".join(f"{time} - lag({time}, {count - 1}) over by_time <= {seconds}" for count, seconds in PACE)
     run(
-        f"""create temp table log as select {user}, {item}, {time} from (
-            select distinct {user}, {item}, {time} from '{log_path(paths)}'
-        ) qualify coalesce(
-            {time} - lag({time}) over (partition by {user}, {item} order by {time}) > {REPEAT_SECONDS}, true
-        )"""
+        f"""create temp table events as
+            select distinct {user}, {item}, {time} from '{log_path(paths)}'"""
     )
     run(
         f"""create temp table machines as select distinct {user} from (
-            select {user}, {quick} as quick from (select distinct {user}, {time} from log)
+            select {user}, {quick} as quick from (select distinct {user}, {time} from events)
             window by_time as (partition by {user} order by {time})
         ) where quick"""
     )
-    run(f"delete from log where {time} < {AFTER} or {user} in (from machines)")
+    run(
+        f"""create temp table log as select * from events where {user} not in (from machines) qualify coalesce(
+            {time} - lag({time}) over (partition by {user}, {item} order by {time}) > {REPEAT_SECONDS}, true
+        )"""
+    )
+    run(f"delete from log where {time} < {AFTER}")
     changed = True
     while changed:
         changed = False

@@ -87,6 +87,8 @@ def measure(name: str, options: argparse.Namespace, rows: int | None = None) -> 
     output = os.path.join(options.work, "output")
     shutil.rmtree(output, ignore_errors=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    # An installed package is compiled once, not at every start.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-m", "benchmarks.throughput", "--work", options.work, "--child", name]
     command += ["--rows", str(rows), "--items", str(options.items), *["--skew"] * options.skew]
     process = os.posix_spawn(sys.executable, command, environment)

@@ -112,14 +112,32 @@ class Rule(ABC):
         """Returns which interactions the rule is about, bool [rows]. It never finds one that is not open."""
 
 
+def is_number(kind: pa.DataType) -> bool:
+    """Whether values of a type are numbers."""
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+
+
+def as_number(text: str) -> float | None:
+    """Returns the number that a text writes, None if it writes none."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
 def occurs_in(values: pa.Array, wanted: tuple[str, ...]) -> np.ndarray:
     """Returns which values are among the wanted ones, bool [n]; numbers are compared by value, null is never wanted."""
-    if pa.types.is_boolean(values.type):
-        values = values.cast(pa.string())
-        wanted = tuple(text.lower() for text in wanted)
-    value_set = pa.array(wanted, pa.string())
-    if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
-        return np.isin(
-            values.cast(pa.float64()).to_numpy(zero_copy_only=False), value_set.cast(pa.float64()).to_numpy()
-        )
-    return pc.is_in(values.cast(pa.string()), value_set=value_set, skip_nulls=True).to_numpy(zero_copy_only=False)
+    kind = values.type
+    if is_number(kind):
+        numbers = [number for number in map(as_number, wanted) if number is not None]
+        return np.isin(values.cast(pa.float64()).to_numpy(zero_copy_only=False), np.array(numbers, np.float64))
+    if pa.types.is_boolean(kind):
+        wanted = tuple(_BOOLEANS.get(text.lower(), text.lower()) for text in wanted)
+    # Bytes need not be UTF-8.
+    kind = pa.large_binary() if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) else pa.large_string()
+    value_set = pa.array(wanted, pa.large_string()).cast(kind)
+    return pc.is_in(values.cast(kind), value_set=value_set, skip_nulls=True).to_numpy(zero_copy_only=False)
+
+
+_BOOLEANS = {"1": "true", "0": "false", "yes": "true", "no": "false"}
+"""Other ways to write the values of a boolean column."""

@@ -59,3 +59,26 @@ def test_files_that_cannot_be_used_are_refused_by_name(tmp_path, columns, option
         read(RuleOptions(**named), pa.int64())
     assert error.value.code == code
     assert path in error.value.what
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "bag\r\npostage\r\n",
+        "\ufeffitem_id\r\nbag\r\npostage\r\n",
+        'item_id,why\n"bag","plastic, large"\npostage,fee\n',
+        "why\titem_id\nplastic\tbag\nfee\tpostage\n",
+    ],
+)
+@pytest.mark.parametrize("name", ["ids", "ids.csv"])
+def test_text_is_known_by_its_content_and_may_have_a_header(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content.encode())
+    assert read(RuleOptions(non_items=str(path))) == (hashes(["bag", "postage"]), None)
+
+
+def test_files_of_one_folder_may_hold_ids_of_several_types(tmp_path):
+    pq.write_table(pa.table({"item_id": [1]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"item_id": ["2"]}), tmp_path / "b.parquet")
+    options = RuleOptions(catalogue=str(tmp_path), catalogue_only=True)
+    assert read(options, pa.int64()) == ([], hashes([1, 2], pa.int64()))
