@@ -9,11 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...models.core.errors import InputError
-from ..contract.arrow_types import one_chunk, plain_type
+from ..contract.arrow_types import id_type, one_chunk, plain_type
 from ..contract.hashing import hash_values
 from ..files.found_files import find_files
 from ..files.storage import first_line, open_binary, read_bytes, translating_read_errors
 from ..files.tables import open_parquet
+from ..read.ids import read_ids
 from .rule_options import RuleOptions
 
 
@@ -91,14 +92,17 @@ def _read_columns(path: str, names: tuple[str, ...]) -> Iterator[pa.Table]:
 
 def _hashed(item_ids: pa.ChunkedArray, item_type: pa.DataType, path: str) -> np.ndarray:
     """Returns the hashes of ids, as they have them in the log. An id that the log's type cannot hold is not in it."""
-    ids = one_chunk(item_ids.cast(plain_type(item_ids.type))).drop_null()
+    plain = item_ids.cast(plain_type(item_ids.type))
     try:
+        if id_type(plain.type) is None:
+            raise pa.ArrowTypeError("no type of ids")
+        ids = one_chunk(read_ids(plain, "item_id").values).drop_null()
         return hash_values(ids.cast(pa.int64() if pa.types.is_integer(item_type) else pa.large_string()))
     except pa.ArrowException as error:
         raise InputError(
             f"{path} holds ids of another kind than the log",
             code="RULE-IDS",
-            found=f"{ids.type}: {first_line(error)}",
+            found=f"{item_ids.type}: {first_line(error)}",
             expected=str(item_type),
             fix="write the ids as they are in the log",
         ) from error

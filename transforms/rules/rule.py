@@ -92,6 +92,7 @@ def shows_seconds(clock: Clock) -> bool:
     return clock.resolution is not None and clock.resolution <= 1
 
 
+@dataclasses.dataclass(frozen=True)
 class Rule(ABC):
     """A rule. Its fields are its parameters."""
 

@@ -1,7 +1,7 @@
 """Applies the rules to a whole log: shard by shard first, then with what only all shards together show."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -78,7 +78,7 @@ def count_open_items(shard: RuledShard) -> pa.Table:
 
 
 def learn(
-    shards: Sequence["partial[RuledShard]"],
+    shards: Sequence[Callable[[], RuledShard]],
     fingerprints: list[np.ndarray],
     rules: RuleSet,
     columns: InteractionColumns,
@@ -99,7 +99,7 @@ def learn(
         return LogRules(rules, clock)
     before = [number for number in rules.of_log if not isinstance(rules.rules[number], Core)]
 
-    def edges(shard: "partial[RuledShard]") -> Edges:
+    def edges(shard: Callable[[], RuledShard]) -> Edges:
         ruled = apply_rules(shard(), rules, before, columns, clock)
         ordered = ruled.ordered
         return Edges(ordered.users[ruled.open], ordered.items[ruled.open], hash_values(ordered.item_ids))

@@ -92,7 +92,7 @@ def build_manifest(
         files=_count_by_file(facts, counts, summary),
         skipped_files=facts.skipped,
         outputs=tuple(_relative(file, store.output) for file in sorted(written, key=lambda file: file.path)),
-        users=UserCounts(*summary.users.tolist(), summary.id_forms.lookalikes(int(summary.users[0]))),
+        users=_count_users(summary),
         items=_count_items(item_counts, joined_items),
         reasons=ReasonCounts(
             dropped={code: summary.reasons[code] for code in reason_codes("dropped")},
@@ -153,6 +153,11 @@ def _count_items(item_counts: ItemCounts, joined_items: JoinedItems | None) -> I
         unknown=int((~vectors.has_semantic & ~vectors.has_collaborative).sum()),
         borrowed=int(joined_items.borrowed[found[found >= 0]].sum()),
     )
+
+
+def _count_users(summary: Summary) -> UserCounts:
+    total, shortened, emptied = summary.users.tolist()
+    return UserCounts(total, shortened, emptied, summary.id_forms.lookalikes(total))
 
 
 def _describe_times(clock: Clock, columns: InteractionColumns) -> Times:

@@ -539,3 +539,22 @@ def test_a_run_that_keeps_nothing_renders():
 def test_the_rule_is_stated_in_plain_words(policy, expected):
     assert " ".join(describe_policy(AppliedPolicy(**policy))) == expected
     render_report(changed(policy=policy), [])
+
+
+def test_rules_alone_show_nothing_of_a_model():
+    alone = changed(
+        model=None,
+        embeddings=None,
+        policy=None,
+        noise_share=None,
+        reasons={"dropped": {"machine": 34_567}, "kept": {}, "rejected": {}},
+    )
+    entry = {"item_id": "i1", "text": None, "timestamp": "3", "reason": None, "noise_probability": None}
+    interactions = [{**entry, "keep": True}, {**entry, "keep": False, "reason": "machine"}]
+    html = render_report(alone, [{"user_id": "u1", "interactions": interactions}])
+    shown = html.partition("</style>")[2].partition('id="provenance"')[0]
+    for word in ("oise probability", "no text", "hreshold", "behaviour", "opularity", "not judged"):
+        assert word not in shown, word
+    assert "<bdi>i1</bdi>" in shown
+    assert "<del><bdi>i1</bdi></del>" in shown
+    assert "None: no rule names what it keeps." in shown
