@@ -104,6 +104,14 @@ REASONS = (
         protects=True,
     ),
     Reason(
+        "held_out",
+        "kept",
+        "Not judged: --hold-out sets the user's last interactions aside to test recommenders.",
+        badge="held out",
+        message="Held out to test recommenders",
+        judged=False,
+    ),
+    Reason(
         "unknown_item",
         "kept",
         "Not judged: neither the model nor the item embeddings know the item.",

@@ -173,7 +173,7 @@ def _dropped_as_noise(manifest: "Manifest", usable: int) -> list[str]:
         "drop_rate": f"--drop-rate {policy.drop_rate}",
         "threshold": f"noise probability at or above {policy.threshold}",
     }[policy.rule]
-    dropped, judged = rows.dropped - by_rules, usable - by_rules
+    dropped, judged = rows.dropped - by_rules, usable - by_rules - manifest.reasons.kept.get("held_out", 0)
     if by_rules and not judged:
         return ["The rules leave nothing to judge."]
     what = f"Dropped {'as noise ' * bool(by_rules)}{dropped:,} of {counted(judged, 'interaction')}"

@@ -53,12 +53,14 @@ def add_rules(judged: Decisions | None, ruled: RuledShard, codes: tuple[str, ...
     if judged is not None and ruled.open.all():
         return judged
     reason = np.full(len(ruled.taken), _NO_REASON, np.int8)
-    keep = ruled.open.copy()
+    keep = ruled.open | ruled.held_out
     if judged is not None:
         keep[ruled.open] = judged.keep
         reason[ruled.open] = judged.reason.indices.fill_null(_NO_REASON).to_numpy(zero_copy_only=False)
+    reason[ruled.held_out] = _INDEX["held_out"]
+    by_rule = ruled.taken >= 0
     index_of_rule = np.array([_INDEX[code] for code in codes], np.int8)
-    reason[~ruled.open] = index_of_rule[ruled.taken[~ruled.open]]
+    reason[by_rule] = index_of_rule[ruled.taken[by_rule]]
     return Decisions(keep, _dictionary(reason))
 
 

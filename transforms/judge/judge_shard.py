@@ -44,7 +44,8 @@ def judge_by_rules(shard: int, ruled: RuledShard, codes: tuple[str, ...]) -> Jud
         ruled: The shard after all rules.
         codes: Reason of each rule, by its number.
     """
-    return JudgedShard(shard, ruled, None, add_rules(None, ruled, codes), ruled.open.astype(np.float32), {})
+    decisions = add_rules(None, ruled, codes)
+    return JudgedShard(shard, ruled, None, decisions, decisions.keep.astype(np.float32), {})
 
 
 def judge_shard(scored: ScoredShard, plan: DropPlan, policy: Policy, codes: tuple[str, ...] = ()) -> JudgedShard:
