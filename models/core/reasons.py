@@ -132,6 +132,13 @@ REASONS = (
         "Judged genuine from behaviour alone: the item has no text.",
         badge="kept: judged without text",
     ),
+    Reason(
+        "weightless",
+        "kept",
+        "Perhaps noise, and not surely: a recommender learns better without it, so it weighs 0.",
+        badge="kept, weighs 0",
+        message="Kept, but better left out of training (weight 0)",
+    ),
     Reason("null {column}", "rejected", "The column holds no value."),
     Reason("empty {column}", "rejected", "The id is an empty text."),
     Reason("{column} beyond int64", "rejected", "The id is larger than the integers that embeddings can hold."),

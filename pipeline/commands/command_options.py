@@ -133,9 +133,10 @@ class CleanOptions(_Checked):
         """Refuses values out of range, a model or its options where none is asked, and none where one is."""
         super().__post_init__()
         models = {name: getattr(self, name) for name in ("embeddings", "model")}
-        policy = {each.name: getattr(self.policy, each.name) for each in dataclasses.fields(Policy)}
         useless = {name: value for name, value in models.items() if value is not None}
-        useless |= {name: value for name, value in policy.items() if value != getattr(Policy(), name)}
+        for each in dataclasses.fields(Policy):
+            if (value := getattr(self.policy, each.name)) != each.default:
+                useless["policy" if each.name == "file" else each.name] = value
         if self.rules_only and useless:
             name, value = next(iter(useless.items()))
             flag = f"--{name.replace('_', '-')}"

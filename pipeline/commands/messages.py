@@ -171,6 +171,7 @@ def _dropped_as_noise(manifest: "Manifest", usable: int) -> list[str]:
         if share.estimate is not None
         else "none, as the share of noise is not known",
         "drop_rate": f"--drop-rate {policy.drop_rate}",
+        "weightless": "what weighs 0 in training",
         "threshold": f"noise probability at or above {policy.threshold}",
     }[policy.rule]
     dropped, judged = rows.dropped - by_rules, usable - by_rules - manifest.reasons.kept.get("held_out", 0)
@@ -220,7 +221,11 @@ def describe_verification(verified: "Verified", output: str) -> str:
 
 def _noise_share(share: "NoiseShareEstimate", rule: str) -> list[str]:
     if share.estimate is None:
-        hint = "; nothing is dropped as noise without --drop-rate R or --threshold P" if rule == "auto" else ""
+        hint = (
+            "; nothing is dropped as noise without --drop-rate R or --threshold P"
+            if rule in ("auto", "weightless")
+            else ""
+        )
         return [f"The log's share of noise is not known: {share.unknown_because}{hint}."]
     return [
         f"Noise in the log: {share.estimate:.1%} of what could be judged "

@@ -76,6 +76,7 @@ def decide(
     *,
     known: np.ndarray,
     has_text: np.ndarray,
+    weightless: np.ndarray,
 ) -> Decisions:
     """Applies the policy to the scored sequences of one shard.
 
@@ -86,6 +87,7 @@ def decide(
         threshold: Drop at or above this noise probability.
         known: bool [rows]; the item has a vector in at least one modality.
         has_text: bool [rows]; the item has a semantic vector.
+        weightless: bool [rows]; the interaction weighs 0 in training, whether it is kept or not.
     """
     rows, lengths = len(scores.scored), np.diff(offsets)
     user = np.repeat(np.arange(len(lengths)), lengths)
@@ -102,6 +104,7 @@ def decide(
     reason[scores.scored & ~has_text] = _INDEX["collaborative_only"]
     reason[~scores.scored] = _INDEX["too_short"]
     reason[~known] = _INDEX["unknown_item"]
+    reason[weightless] = _INDEX["weightless"]
     reason[protected_last] = _INDEX["keep_last"]
     reason[restored] = _INDEX["min_length"]
     reason[dropped] = _INDEX_OF_SIMILARITY[scores.weakest[dropped]]
