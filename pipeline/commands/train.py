@@ -98,7 +98,7 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
         check_item_types(options.embeddings, embeddings.item_ids.type, item_type)
         whole, rejected, clock = read_log(options.log, plan, options.rules.columns)
         rules = make_rules(options.rules, columns.item, item_type)
-        log, found = _without_taken(whole, rules, columns, clock)
+        log, found = without_taken(whole, rules, columns, clock)
         item_ids = normalise_item_ids(log.item_ids, file=options.log.path, name=columns.item)
         semantic, has_semantic = _semantic_vectors(item_ids, embeddings, options.embeddings)
         task.note = f"{len(log.items):,} interactions, {len(log.offsets) - 1:,} users, {len(log.item_ids):,} items"
@@ -130,10 +130,14 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
     )
 
 
-def _without_taken(
+def without_taken(
     log: OrderedShard, rules: RuleSet, columns: InteractionColumns, clock: Clock
 ) -> tuple[OrderedShard, list[RuleFindings]]:
-    """Returns the log without what rules take, and what they have found."""
+    """Returns the log without what rules take and without copies of an event, and what the rules have found.
+
+    Raises:
+        InputError: The rules leave nothing, or name times where the log's are only an order.
+    """
     ruled = rule_whole_log(log, rules, columns, clock)
     found = [
         RuleFindings(
