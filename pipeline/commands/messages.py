@@ -7,6 +7,7 @@ from ...models.core.printable import printable
 from ...models.core.reasons import REASON_BY_CODE, REASONS
 from ...models.encoders.packaged import MULTILINGUAL_ENCODER
 from ...transforms.contract.output_layout import INTERACTIONS, MANIFEST, REJECTED, REPORT, SEQUENCES
+from ...transforms.files.found_files import find_files
 from ...transforms.files.storage import join
 
 if TYPE_CHECKING:
@@ -193,6 +194,16 @@ def describe_left_out(
 ) -> list[str]:
     """Says how a log was read, and which files and rows a command left out, for commands that write no manifest."""
     return [printable(line) for line in (*notes, *_skipped(tuple(skipped)), *_rejected(rejected, "left out"))]
+
+
+def describe_vector_files(path: str) -> list[str]:
+    """Says how a directory of embeddings was read, and which files of it were left out.
+
+    Raises:
+        InputError: Nothing is there, or the file system does not answer.
+    """
+    found = find_files(path)
+    return describe_left_out(found.left_out, {}, found.notes)
 
 
 def _text(lines: list[str]) -> str:

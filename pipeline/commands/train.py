@@ -34,7 +34,7 @@ from ...transforms.run.manifest import RuleFindings
 from ...transforms.run.output_directory import locked, refuse_foreign, refuse_inside
 from ..engines.progress import Progress
 from .command_options import TrainOptions
-from .messages import describe_training
+from .messages import describe_training, describe_vector_files
 from .results import Result, Table
 
 _STAGES = {
@@ -124,7 +124,7 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
         dict(rejected),
         without_text,
         plan.skipped,
-        (*plan.notes, *describe_times(clock, columns)),
+        (*plan.notes, *describe_vector_files(options.embeddings), *describe_times(clock, columns)),
         knows_noise,
         tuple(found),
     )
