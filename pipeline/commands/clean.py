@@ -32,7 +32,7 @@ from ..engines.runner import is_template, make_runner, runs_here
 from ..engines.watch_files import FileStep, watch_files
 from .clean_graph import build_graph
 from .command_options import CleanOptions
-from .messages import describe_cleaning
+from .messages import describe_cleaning, describe_vector_files
 from .results import Result, Table
 
 _SECRET = re.compile("secret|password|token|credential|key|connection_string")
@@ -82,12 +82,14 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
         item_type = plan.schema.field(columns.item).type
         check_rule_columns(options.rules, plan.schema)
         rules = make_rules(options.rules, columns.item, item_type)
-        model = embeddings = None
+        model, embeddings, notes = None, None, list(plan.notes)
         if options.model is not None and options.embeddings is not None:
             model = read_model_facts(options.model)
             embeddings = check_embeddings(options.embeddings, model, item_type)
+            notes += describe_vector_files(options.embeddings)
             if changed := changed_vectors(options.embeddings, model):
-                progress.say(changed)
+                notes.append(changed)
+                progress.say(changed)  # before the work, which may take hours
     sharding = plan.sharding(options.shards)
     artifacts = filter(None, (options.embeddings, options.model))
     reads = (*plan.rows_by_file, *(file.path for file in plan.skipped), *artifacts)
@@ -104,7 +106,7 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
             inputs=plan.files,
             skipped=plan.skipped,
             tables=plan.tables,
-            notes=(*plan.notes, *_seen_by_model(options, model)),
+            notes=(*notes, *_seen_by_model(options, model)),
             directory=_working_directory(plan),
             max_rejected=options.log.max_rejected,
             columns=options.log.columns,

@@ -181,6 +181,8 @@ class EvaluateOptions(_Checked):
     """Log to evaluate on."""
     embeddings: str = shared(TrainOptions, "embeddings")
     output: str | None = option(None, help="JSON file to write all figures to.", panel=PATHS)
+    rules: RuleOptions = field(default_factory=RuleOptions)
+    """What rules take from the log before anything is compared."""
     recommender: BackboneName = option("sasrec", help="Recommender whose gain is measured.", panel=MEASURE)
     inject: float | None = option(
         None,

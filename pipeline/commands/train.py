@@ -34,7 +34,7 @@ from ...transforms.run.manifest import RuleFindings
 from ...transforms.run.output_directory import locked, refuse_foreign, refuse_inside
 from ..engines.progress import Progress
 from .command_options import TrainOptions
-from .messages import describe_training
+from .messages import describe_training, describe_vector_files
 from .results import Result, Table
 
 _STAGES = {
@@ -98,7 +98,7 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
         check_item_types(options.embeddings, embeddings.item_ids.type, item_type)
         whole, rejected, clock = read_log(options.log, plan, options.rules.columns)
         rules = make_rules(options.rules, columns.item, item_type)
-        log, found = _without_taken(whole, rules, columns, clock, options.hold_out)
+        log, found = without_taken(whole, rules, columns, clock, options.hold_out)
         item_ids = normalise_item_ids(log.item_ids, file=options.log.path, name=columns.item)
         semantic, has_semantic = _semantic_vectors(item_ids, embeddings, options.embeddings)
         task.note = f"{len(log.items):,} interactions, {len(log.offsets) - 1:,} users, {len(log.item_ids):,} items"
@@ -125,16 +125,20 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
         dict(rejected),
         without_text,
         plan.skipped,
-        (*plan.notes, *describe_times(clock, columns)),
+        (*plan.notes, *describe_vector_files(options.embeddings), *describe_times(clock, columns)),
         knows_noise,
         tuple(found),
     )
 
 
-def _without_taken(
-    log: OrderedShard, rules: RuleSet, columns: InteractionColumns, clock: Clock, hold_out: int
+def without_taken(
+    log: OrderedShard, rules: RuleSet, columns: InteractionColumns, clock: Clock, hold_out: int = 0
 ) -> tuple[OrderedShard, list[RuleFindings]]:
-    """Returns the log without what is held out and what rules take, and what they have found."""
+    """Returns the log without what is held out, what rules take and copies of an event, and what the rules have found.
+
+    Raises:
+        InputError: The rules leave nothing, or name times where the log's are only an order.
+    """
     ruled = rule_whole_log(log, rules, columns, clock, hold_out)
     found = [
         RuleFindings(

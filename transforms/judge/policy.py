@@ -15,8 +15,8 @@ class Policy:
     file: str | None = option(
         None,
         name="policy",
-        help="YAML file with a policy, as iadsr tune writes it: drop_rate, weight_strength and the like. Flags win over "
-        "it.",
+        help="YAML file with a policy, as iadsr tune writes it: drop_rate, weight_strength and the like. Flags win "
+        "over it.",
         panel=POLICY,
         metavar="FILE",
     )

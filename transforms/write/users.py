@@ -16,7 +16,6 @@ WHOLE_USER_RULES = ("nobody", "machine", "shared_list")
 """Rules that are about a user, not about single interactions."""
 
 _VERDICTS = pa.array(["kept", "dropped", "suspect", "shortened"])
-_DAY = 86_400
 
 
 def describe_users(judged: JudgedShard, columns: InteractionColumns, log_rules: LogRules) -> pa.Table:
@@ -76,8 +75,7 @@ def _spans(judged: JudgedShard, log_rules: LogRules) -> tuple[np.ndarray | None,
     ordered, clock = judged.ruled.ordered, log_rules.clock
     if clock.resolution is None:
         return None, None
-    seconds = clock.seconds(ordered.time)
-    day = np.floor((seconds + clock.start) / _DAY)
+    seconds, day = clock.seconds(ordered.time), clock.days(ordered.time)
     begins, ends = ordered.offsets[:-1], ordered.offsets[1:]
     new_day = np.append(True, np.diff(day) != 0)
     new_day[begins] = True

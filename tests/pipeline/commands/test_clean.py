@@ -497,7 +497,10 @@ def test_a_log_of_which_rules_leave_nothing_is_dropped_as_a_whole(world, tmp_pat
     assert (manifest.rows.kept, manifest.rows.dropped, manifest.users.emptied) == (0, 3200, 400)
     assert +Counter(manifest.reasons.dropped) == {"window" if "before" in rule else "core": 3200}
     assert (manifest.policy is None) if alone else (manifest.policy.drop_rate == 0)
-    assert sum(manifest.noise_probability_histogram.kept + manifest.noise_probability_histogram.dropped) == 0
+    histogram = manifest.noise_probability_histogram
+    assert (histogram is None) if alone else (sum(histogram.kept + histogram.dropped) == 0)
+    assert manifest.items.unknown is None if alone else manifest.items.unknown >= 0
+    assert all(bucket.drop_rate is None for bucket in manifest.popularity_buckets)
     verify_output(str(tmp_path / "out"))
 
 

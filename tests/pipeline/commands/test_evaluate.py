@@ -126,6 +126,25 @@ def test_without_inserted_noise_there_is_no_oracle_and_what_was_left_out_is_told
     assert "Unusable, left out: 1 row (null user_id 1).\n" in words
 
 
+def test_what_rules_drop_is_in_no_treatment(world, tmp_path):
+    log = pq.read_table(world.interactions)
+    first = log.slice(0, 400)
+    crawler = first.set_column(0, "user_id", pa.array(["crawler"] * len(first), log.schema.field("user_id").type))
+    path = str(tmp_path / "log.parquet")
+    pq.write_table(pa.concat_tables([log, crawler]), path)
+    values = {"interactions": path, "embeddings": world.embeddings, "recommender": "gru4rec", "seeds": 1}
+    options = build(EvaluateOptions, {**values, "last_interactions": 8})
+    evaluation = measure(options, beam_options([]), Progress(None), DownstreamConfig(epochs=1))
+    assert [(each.rule, each.interactions, each.users) for each in evaluation.found if each.interactions] == [
+        ("window", 392, 1)
+    ]
+    assert evaluation.users == 401
+    assert evaluation.training_interactions == 2400 + 6
+    words = describe_evaluation(evaluation)
+    assert "Dropped interactions outside the window (window): 392 by 1 user.\n" in words
+    assert "raw: the log as the rules leave it\n" in words
+
+
 def test_more_unusable_rows_than_allowed_stop_it_before_the_work(world, tmp_path):
     log = LogSource(world.with_bad_input(tmp_path / "log"), on_bad_file="skip", max_rejected=0.0)
     options = EvaluateOptions(log, world.embeddings)

@@ -60,7 +60,7 @@ def test_weightless_drops_from_the_probability_on_at_which_nothing_is_left_of_th
     assert plan.recalibration is not None
     assert plan.threshold == plan.recalibration.apply(np.array([0.2], np.float32))[0]
     assert plan.drop_rate is None
-    unknown = plan_drops(make_tally(0.1, rows=20), policy, REFERENCE)
+    unknown = plan_drops(make_tally(0.1), policy, np.zeros_like(REFERENCE))
     assert isinstance(unknown.share, NoShare)
     assert unknown.threshold == NOTHING
 
