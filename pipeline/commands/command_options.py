@@ -205,6 +205,33 @@ class EvaluateOptions(_Checked):
 
 
 @dataclass(frozen=True)
+class TuneOptions(_Checked):
+    """What `iadsr tune` is asked to do."""
+
+    log: LogSource
+    """Log to tune for."""
+    embeddings: str = shared(TrainOptions, "embeddings")
+    output: str = option("policy.yaml", help="YAML file to write the policy to.", panel=PATHS)
+    rules: RuleOptions = field(default_factory=RuleOptions)
+    """What rules take from the training part of the log."""
+    recommender: BackboneName = shared(EvaluateOptions, "recommender", help="Recommender that the policy is to help.")
+    seeds: int = shared(
+        EvaluateOptions,
+        "seeds",
+        help="Number of times that the recommender is trained on the log as it is and on each of the best policies.",
+    )
+    max_users: int = option(
+        50_000,
+        help="If the log has more users, tune on so many of them, chosen by a hash of their ids.",
+        panel=MEASURE,
+        minimum=1,
+        metavar="N",
+    )
+    backbone: BackboneName = shared(TrainOptions, "backbone")
+    seed: int = shared(TrainOptions, "seed")
+
+
+@dataclass(frozen=True)
 class VerifyOptions(_Checked):
     """What `iadsr verify` is asked to check."""
 

@@ -100,7 +100,7 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
         rules = make_rules(options.rules, columns.item, item_type)
         log, found = without_taken(whole, rules, columns, clock, options.hold_out)
         item_ids = normalise_item_ids(log.item_ids, file=options.log.path, name=columns.item)
-        semantic, has_semantic = _semantic_vectors(item_ids, embeddings, options.embeddings)
+        semantic, has_semantic = semantic_vectors(item_ids, embeddings, options.embeddings)
         task.note = f"{len(log.items):,} interactions, {len(log.offsets) - 1:,} users, {len(log.item_ids):,} items"
 
     with locked(options.output):
@@ -234,7 +234,7 @@ def write_model(output: str, result: TrainingResult, item_ids: pa.Array) -> None
         )
 
 
-def _semantic_vectors(item_ids: pa.Array, embeddings: EmbeddingTable, path: str) -> tuple[np.ndarray, np.ndarray]:
+def semantic_vectors(item_ids: pa.Array, embeddings: EmbeddingTable, path: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns the vectors of the log's items, float32 [V, D], and which items have one, bool [V]."""
     vectors, present = align(embeddings, item_ids)
     if not present.any():
