@@ -109,7 +109,7 @@ def make_rules(options: RuleOptions, item_column: str, item_type: pa.DataType) -
     """
     rules: list[Rule] = [NobodyUsers(options.nobody)]
     named, catalogue = read_non_items(options, item_column, item_type)
-    if len(named) or catalogue is not None:
+    if options.non_items is not None or options.catalogue is not None:
         rules.append(NonItems(named, catalogue))
     rules += [
         Duplicates(options.duplicates, options.event_column),
@@ -137,8 +137,14 @@ def make_rules(options: RuleOptions, item_column: str, item_type: pa.DataType) -
     if window != Window():
         rules.append(window)
     rules.append(SharedLists(options.machines))
-    if options.min_user_interactions is not None or options.min_item_interactions is not None:
-        rules.append(Core(options.min_user_interactions or 1, options.min_item_interactions or 1))
+    core = Core(
+        options.min_user_interactions or 1,
+        options.min_item_interactions or 1,
+        options.max_user_interactions,
+        options.max_item_interactions,
+    )
+    if core != Core() or options.min_user_interactions is not None or options.min_item_interactions is not None:
+        rules.append(core)
     return RuleSet(tuple(rules))
 
 

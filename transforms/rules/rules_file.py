@@ -1,5 +1,6 @@
 """Reads the options of the rules from a file, so that training and cleaning can share them."""
 
+import difflib
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -58,11 +59,14 @@ def _read(path: str) -> dict[str, Any]:
     named = {str(key).replace("-", "_"): value for key, value in values.items()}
     for name in named:
         if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
             raise InputError(
                 f"The rules {path} set an option that rules do not have",
                 code="RULES-OPTION",
-                found=name,
-                expected="one of " + ", ".join(sorted(known)),
-                fix="correct the name; `iadsr clean --help` lists the options of the rules",
+                found=name.replace("_", "-"),
+                expected="one of " + ", ".join(sorted(each.replace("_", "-") for each in known)),
+                fix=f"did you mean {close[0].replace('_', '-')}?"
+                if close
+                else "correct the name; `iadsr clean --help` lists the options of the rules",
             )
     return named

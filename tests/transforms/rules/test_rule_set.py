@@ -93,6 +93,18 @@ def test_columns_of_rules_must_hold_what_can_be_compared(kind, options, code):
     check_rule_columns(RuleOptions(**options), pa.schema([("event", pa.string())]))
 
 
+def test_a_file_of_non_items_that_names_none_is_a_rule_that_finds_nothing(tmp_path):
+    (tmp_path / "ids.txt").write_text("")
+    assert "non_item" in rules(RuleOptions(non_items=str(tmp_path / "ids.txt"))).codes
+    assert "non_item" not in rules(RuleOptions()).codes
+
+
+@pytest.mark.parametrize("bound", ["min_user_interactions", "max_user_interactions", "max_item_interactions"])
+def test_each_bound_of_the_core_asks_for_it(bound):
+    core = rules(RuleOptions(**{bound: 1})).core
+    assert getattr(core, bound) == 1
+
+
 def test_the_fingerprint_depends_on_parameters_and_on_named_items(tmp_path):
     path = tmp_path / "ids.txt"
     path.write_text("a\n")
