@@ -165,9 +165,10 @@ def check_rule_columns(options: RuleOptions, schema: pa.Schema) -> None:
             )
     for name in filter(None, (options.event_column, options.returned_column)):
         kind = schema.field(name).type
-        if pa.types.is_nested(kind):
+        if pa.types.is_nested(kind) or pa.types.is_interval(kind):
+            held = "intervals" if pa.types.is_interval(kind) else "lists or structs"
             raise InputError(
-                f"Column {name!r} holds lists or structs, which rules do not read",
+                f"Column {name!r} holds {held}, which rules do not read",
                 code="RULE-NESTED",
                 found=str(kind),
                 expected="text, numbers, or true and false",

@@ -83,6 +83,7 @@ def test_columns_of_rules_must_be_there_and_hold_numbers():
     [
         (pa.list_(pa.string()), {"event_column": "event"}, "RULE-NESTED"),
         (pa.struct([("a", pa.int8())]), {"returned_column": "event", "returned_values": ("1",)}, "RULE-NESTED"),
+        (pa.month_day_nano_interval(), {"event_column": "event"}, "RULE-NESTED"),
         (pa.int8(), {"returned_column": "event", "returned_values": ("1", "cancel")}, "RULE-RETURNED"),
     ],
 )
