@@ -78,7 +78,7 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
     columns = options.log.columns
     with progress.task("Checking input"):
         plan = plan_input(options.log)
-        refuse_taken_names(plan.schema.names, options.added, options.log.path, scored=not options.rules_only)
+        refuse_taken_names(plan.schema.names, options.added, options.log.path, **options.adds)
         item_type = plan.schema.field(columns.item).type
         check_rule_columns(options.rules, plan.schema)
         rules = make_rules(options.rules, columns.item, item_type)
@@ -106,7 +106,7 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
             inputs=plan.files,
             skipped=plan.skipped,
             tables=plan.tables,
-            notes=tuple(notes),
+            notes=(*notes, *_seen_by_model(options, model)),
             directory=_working_directory(plan),
             max_rejected=options.log.max_rejected,
             columns=options.log.columns,
@@ -164,7 +164,14 @@ def _identity(
         embeddings = (options.embeddings, storage.join(options.model, COLLABORATIVE))
     parts = {
         "input": [*plan.files, *(file for file in plan.skipped if file.code not in (NOT_PARQUET, HIDDEN))],
-        "options": [options.log.columns, options.added, options.policy, options.log.on_bad_file, sharding],
+        "options": [
+            options.log.columns,
+            options.added,
+            options.policy,
+            options.log.on_bad_file,
+            sharding,
+            options.hold_out,
+        ],
         "rules": [rules.fingerprint],
         "model": [model and model.fingerprint],
         "embeddings": [info for path in embeddings for info in find_files(path).files],
@@ -174,6 +181,16 @@ def _identity(
         "machine": [_boot() if storage.is_local(options.output) else "", platform.machine()],
     }
     return {name: hashlib.sha256(repr(part).encode(errors="replace")).hexdigest() for name, part in parts.items()}
+
+
+def _seen_by_model(options: CleanOptions, model: ModelFacts | None) -> list[str]:
+    """Says if the model may have learned from what is held out."""
+    if model is None or model.hold_out >= options.hold_out:
+        return []
+    return [
+        f"The model was trained with --hold-out {model.hold_out}: if it was trained on this log, it has seen what "
+        f"--hold-out {options.hold_out} sets aside. For a fair test, train it with --hold-out {options.hold_out} too."
+    ]
 
 
 def _working_directory(plan: InputPlan) -> str | None:

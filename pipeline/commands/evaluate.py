@@ -59,7 +59,7 @@ def run_evaluate(
     refuse_other_runners("evaluate", beam_options)
     path = Path(options.output) if options.output is not None else None
     if path:
-        check_json_output(path)
+        check_output_file(path, "JSON")
     evaluation = measure(options, beam_options, progress or Progress(None))
     if path:
         try:
@@ -116,7 +116,7 @@ def measure(
     config = dataclasses.replace(downstream or DownstreamConfig(), recommender=options.recommender)
     seeds = [options.seed + number for number in range(options.seeds)]
     with progress.task(f"Training {options.recommender}", total=1.0) as task:
-        figures = compare_treatments(held_out, treatments, config, seeds, task.update)
+        figures = compare_treatments(held_out, treatments, config, seeds, task.update).test
         task.note = f"{len(treatments)} logs, {options.seeds} time{'s' * (options.seeds > 1)} each"
     return Evaluation(
         recommender=options.recommender,
@@ -134,8 +134,8 @@ def measure(
     )
 
 
-def check_json_output(path: Path) -> None:
-    """Checks that figures can be written to a file. This runs before the work begins.
+def check_output_file(path: Path, kind: str) -> None:
+    """Checks that a file of a kind, such as JSON, can be written. This runs before the work begins.
 
     Raises:
         UsageError: It is a directory, a link or a device, or its directory is missing or cannot be written to.
@@ -148,9 +148,9 @@ def check_json_output(path: Path) -> None:
         raise UsageError(
             "--output cannot be written",
             code="OPTION-OUTPUT",
-            fix="name a JSON file in a directory that exists and may be written to",
+            fix=f"name a {kind} file in a directory that exists and may be written to",
             found=found,
-            expected="a JSON file in an existing directory",
+            expected=f"a {kind} file in an existing directory",
         )
 
 

@@ -125,11 +125,12 @@ def _in_words(result: TreatmentResult, *, ruled: bool) -> str:
     if result.name == RAW:
         return f"{RAW}: {'the log as the rules leave it' if ruled else _MEANINGS[RAW]}"
     line = f"{result.name}: {_MEANINGS[result.name]}"
-    line += f"\n  {result.verdict}: {MAIN_METRIC} {_percent(result.lifts[MAIN_METRIC], signed=True)} against raw"
-    return line + (f", {_percent(result.recovered)} of what the oracle gains" if result.recovered else "")
+    line += f"\n  {result.verdict}: {MAIN_METRIC} {percent(result.lifts[MAIN_METRIC], signed=True)} against raw"
+    return line + (f", {percent(result.recovered)} of what the oracle gains" if result.recovered else "")
 
 
-def _percent(estimate: Estimate, *, signed: bool = False) -> str:
+def percent(estimate: Estimate, *, signed: bool = False) -> str:
+    """Writes an estimate and its interval as percentages."""
     if math.isnan(estimate.value):
         return "not defined"
     style = "+z.1%" if signed else "z.1%"  # z: no minus before a zero

@@ -173,9 +173,10 @@ def _dropped_as_noise(manifest: "Manifest", usable: int) -> list[str]:
         if share.estimate is not None
         else "none, as the share of noise is not known",
         "drop_rate": f"--drop-rate {policy.drop_rate}",
+        "weightless": "what weighs 0 in training",
         "threshold": f"noise probability at or above {policy.threshold}",
     }[policy.rule]
-    dropped, judged = rows.dropped - by_rules, usable - by_rules
+    dropped, judged = rows.dropped - by_rules, usable - by_rules - manifest.reasons.kept.get("held_out", 0)
     if not judged:
         return ["The rules leave nothing to judge." if by_rules else "There is nothing to judge."]
     what = f"Dropped {'as noise ' * bool(by_rules)}{dropped:,} of {counted(judged, 'interaction')}"
@@ -232,7 +233,11 @@ def describe_verification(verified: "Verified", output: str) -> str:
 
 def _noise_share(share: "NoiseShareEstimate", rule: str) -> list[str]:
     if share.estimate is None:
-        hint = "; nothing is dropped as noise without --drop-rate R or --threshold P" if rule == "auto" else ""
+        hint = (
+            "; nothing is dropped as noise without --drop-rate R or --threshold P"
+            if rule in ("auto", "weightless")
+            else ""
+        )
         return [f"The log's share of noise is not known: {share.unknown_because}{hint}."]
     return [
         f"Noise in the log: {share.estimate:.1%} of what could be judged "

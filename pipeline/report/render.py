@@ -141,6 +141,8 @@ def describe_policy(policy: "AppliedPolicy") -> list[str]:
     """States the rule in plain sentences: the rule itself first, then its exceptions."""
     if policy.rule == "threshold":
         sentences = [f"An interaction is dropped when its noise probability is {_threshold(policy.threshold)} or more."]
+    elif policy.rule == "weightless":
+        sentences = ["An interaction is dropped when it weighs 0 in training."]
     elif not policy.drop_rate:
         sentences = ["Nothing was to be dropped."]
         if policy.rule == "auto":

@@ -174,15 +174,17 @@ def _describe_policy(policy: Policy, plan: DropPlan) -> AppliedPolicy:
         rule=_rule(policy),
         drop_rate=None if plan.drop_rate is None else round(plan.drop_rate, 6),
         threshold=None if plan.threshold > 1 else round(plan.threshold, 6),
+        weight_strength=policy.weight_strength,
+        min_weight=policy.min_weight,
         min_length=policy.min_length,
         keep_last=policy.keep_last,
     )
 
 
-def _rule(policy: Policy) -> Literal["auto", "drop_rate", "threshold"]:
+def _rule(policy: Policy) -> Literal["auto", "drop_rate", "threshold", "weightless"]:
     if policy.threshold is not None:
         return "threshold"
-    return "auto" if policy.drop_rate == "auto" else "drop_rate"
+    return policy.drop_rate if isinstance(policy.drop_rate, str) else "drop_rate"
 
 
 def _describe_share(plan: DropPlan, summary: Summary) -> NoiseShareEstimate:

@@ -175,12 +175,17 @@ class Times:
 class AppliedPolicy:
     """The rule by which interactions were dropped."""
 
-    rule: Literal["auto", "drop_rate", "threshold"]
-    """What the rule follows: the log's certain share of noise, a share of interactions, or a noise probability."""
+    rule: Literal["auto", "drop_rate", "threshold", "weightless"]
+    """What the rule follows: the log's certain share of noise, a share of interactions, a noise probability, or the
+    weights."""
     drop_rate: float | None
-    """Share of all interactions that were to be dropped; null if the rule is a threshold."""
+    """Share of all interactions that were to be dropped; null if the rule names none."""
     threshold: float | None
     """Lowest noise probability of dropped interactions; null if none was to be dropped."""
+    weight_strength: float
+    """An interaction that is kept weighs 1 - weight_strength * p, p being the model's own noise probability."""
+    min_weight: float
+    """Nothing that is kept weighs less."""
     min_length: int
     """No user is shortened below this number of interactions."""
     keep_last: int

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from ...models.core.errors import ArtifactError, ConservationError, InputError
 from ...models.core.reasons import REASONS, reason_codes
-from ..contract.added_columns import ADDED_COLUMNS, DECIDED_COLUMNS
+from ..contract.added_columns import SPLITS, added_columns
 from ..contract.arrow_types import one_chunk
 from ..contract.columns import TIME, InteractionColumns
 from ..contract.hashing import hash_values
@@ -93,7 +93,10 @@ def _check_manifest(output: str, manifest: Manifest) -> tuple[InteractionColumns
         if not all(isinstance(name, str) for name in columns.required):
             raise TypeError("a column's name is no text")
         added = manifest.options["added_columns"]
-        expected = ADDED_COLUMNS if manifest.model is not None else DECIDED_COLUMNS
+        hold_out = manifest.options["hold_out"]
+        if type(hold_out) is not int:
+            raise TypeError("hold_out: no number")
+        expected = added_columns(scored=manifest.model is not None, split=hold_out > 0)
         if list(added) != list(expected) or not all(isinstance(name, str) for name in added.values()):
             raise TypeError("added_columns: not a name for each column")
     except (KeyError, TypeError, ValueError, InputError) as error:
@@ -205,6 +208,8 @@ def _check_shards(
         if not np.array_equal(ordered.rows, np.arange(len(table))):
             row = int((ordered.rows != np.arange(len(table))).argmax())
             raise _broken(path, "the order", f"row {row} out of place", "users together, each in time order")
+        if "split" in added:
+            _check_split(path, table, ordered.offsets, manifest.options["hold_out"], added)
         _check_sequences(output, name, table, ordered.offsets, columns, added)
         _check_users(output, name, table, ordered, columns, added, manifest)
         users.append(hash_values(ordered.user_ids(columns)))
@@ -253,6 +258,19 @@ def _check_values(path: str, table: pa.Table, added: dict[str, str]) -> None:
         raise _broken(path, "a reason", "one that does not go with keep", "a reason to drop only if keep is false")
 
 
+def _check_split(path: str, table: pa.Table, offsets: np.ndarray, hold_out: int, added: dict[str, str]) -> None:
+    """Checks that the last interactions of each user are held out, and kept with full weight."""
+    lengths = np.diff(offsets)
+    from_end = np.repeat(offsets[1:], lengths) - np.arange(len(table))
+    held_out = (from_end <= hold_out) & np.repeat(lengths > hold_out, lengths)
+    expected = pa.array(SPLITS).take(pa.array(np.where(held_out, np.where(from_end == 1, 2, 1), 0)))
+    if not one_chunk(table[added["split"]]).equals(expected):
+        raise _broken(path, added["split"], "other parts", f"the last {hold_out} of each user for validation and test")
+    weight = table[added["weight"]].to_numpy()
+    if not (table[added["keep"]].to_numpy()[held_out].all() and (weight[held_out] == 1).all()):
+        raise _broken(path, "what is held out", "dropped, or of less weight", "kept, with a weight of 1")
+
+
 def _check_sequences(
     output: str,
     name: str,
@@ -272,6 +290,8 @@ def _check_sequences(
         "timestamps": kept[columns.timestamp],
         "weights": kept[added["weight"]],
     }
+    if "split" in added:
+        expected["splits"] = kept[added["split"]]
     if sequences.column_names != ["user_id", *expected]:
         raise _broken(path, "the schema", ", ".join(sequences.column_names), ", ".join(["user_id", *expected]))
     users = one_chunk(table[columns.user]).take(offsets[:-1][lengths > 0])
@@ -375,7 +395,10 @@ def _check_verdicts(
             raise _broken(path, "reason", str(reason), expected)
     suspect = np.array([reason is not None and not drops[reason] for reason in named], bool)
     kept, length = users["kept"].to_numpy(), users["interactions"].to_numpy()
-    expected = np.select([kept == 0, suspect, kept < length], ["dropped", "suspect", "shortened"], "kept")
+    held_out = np.bincount(
+        ordered.users[pc.equal(reasons, "held_out").fill_null(False).to_numpy()], minlength=len(users)
+    )
+    expected = np.select([kept == held_out, suspect, kept < length], ["dropped", "suspect", "shortened"], "kept")
     if users["verdict"].to_pylist() != expected.tolist():
         raise _broken(path, "verdict", "another one", "one that goes with reason, interactions and kept")
 

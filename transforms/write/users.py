@@ -24,8 +24,8 @@ def describe_users(judged: JudgedShard, columns: InteractionColumns, log_rules: 
     - `span_seconds`, `active_days` and `interactions_per_active_day` are null if the log's times are only an order.
     - `share_of_repeats` is the share of interactions with an item that the user has interacted with before.
     - `coherence` is the mean of 1 - noise probability over what was judged; null if nothing was.
-    - `verdict` is `dropped` if nothing is left of the user, `suspect` if a rule that only counts names the user,
-      `shortened`, or `kept`.
+    - `verdict` is `dropped` if nothing is left of the user but what is held out, `suspect` if a rule that only counts
+      names the user, `shortened`, or `kept`.
     - `reason` is the rule that is about the user as a whole.
     """
     ordered, keep = judged.ruled.ordered, judged.decisions.keep
@@ -34,7 +34,8 @@ def describe_users(judged: JudgedShard, columns: InteractionColumns, log_rules: 
     kept = np.diff(np.append(0, np.cumsum(keep))[ordered.offsets])
     times = ordered.table[columns.timestamp]
     reason, suspect = _whole_user_rules(judged, log_rules.rules.codes)
-    verdict = _VERDICTS.take(pa.array(np.select([kept == 0, suspect, kept < length], [1, 2, 3], 0)))
+    judged_kept = np.diff(np.append(0, np.cumsum(keep & ~judged.ruled.held_out))[ordered.offsets])
+    verdict = _VERDICTS.take(pa.array(np.select([judged_kept == 0, suspect, kept < length], [1, 2, 3], 0)))
     span, days = _spans(judged, log_rules)
     values = (
         length,

@@ -19,7 +19,7 @@ from iadsr.models.evaluation.bootstrap import Estimate
 from iadsr.models.evaluation.downstream_recommender import DownstreamConfig
 from iadsr.models.evaluation.ranking import METRICS
 from iadsr.pipeline.commands.command_options import EvaluateOptions
-from iadsr.pipeline.commands.evaluate import check_json_output, measure, run_evaluate, write_json
+from iadsr.pipeline.commands.evaluate import check_output_file, measure, run_evaluate, write_json
 from iadsr.pipeline.commands.evaluation import Evaluation, TreatmentResult, _percent, describe_evaluation
 from iadsr.pipeline.engines.progress import Progress
 from iadsr.pipeline.engines.runner import beam_options
@@ -167,17 +167,17 @@ def test_values_out_of_range_are_refused(values, words):
 
 
 def test_a_file_that_cannot_be_written_is_refused_before_the_work(tmp_path):
-    check_json_output(tmp_path / "figures.json")
+    check_output_file(tmp_path / "figures.json", "JSON")
     with pytest.raises(UsageError, match="is a directory"):
-        check_json_output(tmp_path)
+        check_output_file(tmp_path, "JSON")
     with pytest.raises(UsageError, match="is not a directory"):
-        check_json_output(tmp_path / "missing" / "figures.json")
+        check_output_file(tmp_path / "missing" / "figures.json", "JSON")
     (tmp_path / "link.json").symlink_to(tmp_path / "figures.json")
     for device in (tmp_path / "link.json", Path(os.devnull)):
         with pytest.raises(UsageError, match="is a link or a device"):
-            check_json_output(device)
+            check_output_file(device, "JSON")
     with pytest.raises(UsageError, match="File name too long"):
-        check_json_output(tmp_path / ("x" * 300))
+        check_output_file(tmp_path / ("x" * 300), "JSON")
     assert [path.name for path in tmp_path.iterdir()] == ["link.json"]
 
 
@@ -187,7 +187,7 @@ def test_a_directory_that_may_not_be_written_to_is_refused_before_the_work(tmp_p
 
     monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
     with pytest.raises(UsageError, match="Read-only file system"):
-        check_json_output(tmp_path / "figures.json")
+        check_output_file(tmp_path / "figures.json", "JSON")
 
 
 def test_figures_that_cannot_be_written_after_the_work_are_an_error_of_ours_and_leave_the_old_ones(
