@@ -251,6 +251,7 @@ class DoctorOptions(_Checked):
     """Names of the log's columns. The item column of the catalogue has the same name as that of the log."""
     added: AddedColumns = field(default_factory=AddedColumns)
     """Names of the columns that cleaning adds."""
+    rules_only: bool = shared(CleanOptions, "rules_only", help="Look at what a run of the rules alone would do.")
     rules: RuleOptions = field(default_factory=RuleOptions)
     """Rules that a run would apply."""
     text_columns: tuple[str, ...] | None = shared(EmbedOptions, "text_columns")
