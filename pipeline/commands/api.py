@@ -10,6 +10,7 @@ from .command_options import (
     CleanOptions,
     EmbedOptions,
     EvaluateOptions,
+    PublishOptions,
     TrainOptions,
     TuneOptions,
     VerifyOptions,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .clean import CleanResult
     from .embed import EmbedSummary
     from .evaluation import Evaluation
+    from .publish import PublishResult
     from .train import TrainSummary
     from .tuning import Tuning
     from .verify import VerifyResult
@@ -108,3 +110,15 @@ def check(options: CheckOptions, beam_options: "PipelineOptions", progress: "Pro
     from .check import run_check
 
     return run_check(options)
+
+
+@keyword_function(PublishOptions)
+def publish(options: PublishOptions, beam_options: "PipelineOptions", progress: "Progress | None") -> "PublishResult":
+    """Let readers take a finished run, if it passes its gates: moves the pointer LATEST beside it to it.
+
+    The run is compared with the one that is published now. If a gate fails, the pointer stays, and the command exits
+    with 5.
+    """
+    from .publish import run_publish
+
+    return run_publish(options)

@@ -251,6 +251,21 @@ class CheckOptions(_Checked):
 
 
 @dataclass(frozen=True)
+class PublishOptions(_Checked):
+    """What `iadsr publish` is asked to do."""
+
+    run: str = shared(CheckOptions, "run", help="Run in a dataset directory, such as dataset/run=2026-11-28.")
+    gates: str | None = shared(CheckOptions, "gates")
+    keep_runs: int | None = option(
+        None,
+        help="Delete older published runs, so that N are left. Runs that were not published stay.",
+        panel=RUN,
+        minimum=1,
+        metavar="N",
+    )
+
+
+@dataclass(frozen=True)
 class DoctorOptions(_Checked):
     """What `iadsr doctor` is asked to look at; what is None is not looked at."""
 

@@ -1,10 +1,11 @@
 import json
+import shutil
 
 import pytest
 from typer.testing import CliRunner
 
 from iadsr.models.core.errors import InputError, UsageError
-from iadsr.pipeline import check, clean
+from iadsr.pipeline import check, clean, publish, verify
 from iadsr.pipeline.cli.app import app
 
 
@@ -43,3 +44,22 @@ def test_a_run_that_is_not_finished_and_a_place_that_cannot_be_written_to_are_re
         check(str(tmp_path))
     with pytest.raises(UsageError, match="--output cannot be written"):
         check(str(runs / "monday"), output=tmp_path / "none" / "result.json")
+
+
+def test_only_a_run_that_passes_is_published(runs, tmp_path):
+    dataset = tmp_path / "dataset"
+    shutil.copytree(runs / "monday", dataset / "run=1")
+    shutil.copytree(runs / "broken", dataset / "run=2")
+    shutil.copytree(runs / "monday", dataset / "run=3")
+    first = CliRunner().invoke(app, ["publish", str(dataset / "run=1")])
+    assert first.exit_code == 0
+    assert f"Published: {dataset / 'LATEST'} is run=1." in first.stdout
+    second = CliRunner().invoke(app, ["publish", str(dataset / "run=2"), "--keep-runs", "1"])
+    assert second.exit_code == 5
+    assert "Not published: LATEST stays at run=1." in second.stdout
+    assert (dataset / "LATEST").read_text() == "run=1\n"
+    third = publish(str(dataset / "run=3"), keep_runs=1)
+    assert third.passed
+    assert third.published.deleted == ("run=1",)
+    assert sorted(path.name for path in dataset.iterdir()) == ["LATEST", "run=2", "run=3"]
+    verify(str(dataset / "run=3"))
