@@ -16,9 +16,10 @@ from ..core.windows import cut_windows
 from ..detector.iadsr import IADSR
 from ..detector.item_tensors import ItemTensors
 from ..detector.model_config import IADSRConfig
-from ..noise.insertion import NoisyLog, insert_noise
+from ..noise.insertion import NoiseMix, NoisyLog, insert_noise
 from ..noise.share import MIN_REFERENCE
 from ..vectors.co_occurrence import fit_out_of_fold_vectors
+from ..vectors.neighbours import nearest_texts
 from ..vectors.plda import agreeing_vectors, fit_text_components
 from .augmentation import collect_augmented_examples
 from .fit_alignment import fit_alignment
@@ -131,13 +132,24 @@ def _train(
     training = replace(training, batch_positions=batch_positions)
     tell, history = _reporter(training, progress)
     streams = np.random.SeedSequence(training.seed).spawn(6)
-    log = insert_noise(sequences, training.noise_rate, uniform_share=training.uniform_share, seed=streams[0])
+    counts = np.bincount(sequences.items, minlength=len(semantic))
+    has_semantic = has_semantic.astype(bool)
+    log = insert_noise(
+        sequences,
+        training.noise_rate,
+        uniform_share=training.uniform_share,
+        seed=streams[0],
+        mix=NoiseMix(
+            run_share=training.run_share,
+            text_share=training.text_share,
+            nearest=nearest_texts(semantic, has_semantic & (counts > 0)),
+            folds=config.folds,
+        ),
+    )
     splitting, batching, augmenting = (np.random.default_rng(stream) for stream in streams[1:4])
     windows = cut_windows(log.sequences, config.max_length)
     part_of_user = _split_users(sequences, training.held_out_share, splitting)
     part = part_of_user[windows.users]
-    counts = np.bincount(sequences.items, minlength=len(semantic))
-    has_semantic = has_semantic.astype(bool)
 
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed: that would seed a GPU's generator too, which nothing here uses or puts back.

@@ -16,7 +16,16 @@ class TrainingConfig:
     this share: it answers "inserted or genuine?" in a log of which this share was inserted."""
 
     uniform_share: float = 0.2
-    """Share of the inserted noise that is drawn uniformly over items. The rest follows popularity."""
+    """Share of the single items among the inserted noise that is drawn uniformly over items. The rest follows
+    popularity."""
+
+    run_share: float = 0.35
+    """Share of the inserted noise that comes in runs: consecutive interactions of one other user, as when two people
+    share an account. Without runs, the head learns that items which go together vouch for each other."""
+
+    text_share: float = 0.15
+    """Share of the inserted noise that is near in text to an interaction beside it. Without it, the head learns that
+    whatever reads like the rest is genuine."""
 
     held_out_share: float = 0.1
     """Share of users that are held out, twice: some from stage 1, to decide when it stops; and as many others, which

@@ -13,6 +13,9 @@ SHARPNESS = 4
 """A neighbour's weight is this power of its similarity. Held-out items come nearer to their true vectors with it than
 with a power of 1."""
 
+NEAREST_TEXTS = 30
+"""Items that count as near in text to an item."""
+
 _CELLS_SEARCHED = 32
 _QUERY_ROWS = 256
 _ADD_ROWS = 65_536
@@ -64,6 +67,33 @@ def borrow_collaborative(
         vectors = collaborative_known[nearest[: len(rows)]].astype(np.float32, copy=False)  # [m, k, n]
         borrowed[start : start + len(rows)] = (weights * vectors).sum(axis=1) / weights.sum(axis=1)
     return borrowed
+
+
+def nearest_texts(semantic: np.ndarray, wanted: np.ndarray, *, k: int = NEAREST_TEXTS, seed: int = 0) -> np.ndarray:
+    """Finds for each wanted item the k wanted items that are nearest in text, itself left out.
+
+    Args:
+        semantic: float [V, D], text vectors of any length.
+        wanted: bool [V].
+        k: Neighbours per item.
+        seed: As in `borrow_collaborative`.
+
+    Returns:
+        int32 [V, k]; -1 for items that are not wanted, and where there are fewer neighbours.
+    """
+    nearest = np.full((len(semantic), k), -1, np.int32)
+    items = np.flatnonzero(wanted)
+    if not len(items):
+        return nearest
+    vectors = semantic[items]
+    index = _build_index(vectors, seed)
+    for start in range(0, len(items), _QUERY_ROWS):
+        own = np.arange(start, min(start + _QUERY_ROWS, len(items)))
+        _, found = index.search(_normalised(vectors[own]), k + 1)
+        other = found != own[:, None]
+        other[other.all(1), -1] = False  # among items of one text, the item itself may not be found
+        nearest[items[own]] = np.where(found >= 0, items[found], -1)[other].reshape(-1, k)
+    return nearest
 
 
 def _build_index(vectors: np.ndarray, seed: int) -> faiss.Index:
