@@ -141,13 +141,14 @@ def _train(
         seed=streams[0],
         mix=NoiseMix(
             run_share=training.run_share,
+            import_share=training.import_share,
             text_share=training.text_share,
             nearest=nearest_texts(semantic, has_semantic & (counts > 0)),
             folds=config.folds,
         ),
     )
     splitting, batching, augmenting = (np.random.default_rng(stream) for stream in streams[1:4])
-    windows = cut_windows(log.sequences, config.max_length)
+    windows, unchanged = (cut_windows(of, config.max_length) for of in (log.sequences, sequences))
     part_of_user = _split_users(sequences, training.held_out_share, splitting)
     part = part_of_user[windows.users]
 
@@ -155,11 +156,13 @@ def _train(
         # Not torch.manual_seed: that would seed a GPU's generator too, which nothing here uses or puts back.
         torch.default_generator.manual_seed(int(streams[4].generate_state(1)[0]))
         # Stage 1 sees the users that stage 2 holds out: the collaborative vectors must know the held-out noise exactly
-        # as they will know the noise of a log to be cleaned. To know when to stop, stage 1 holds out other users.
+        # as they will know the noise of a log to be cleaned. To know when to stop, stage 1 holds out other users. Their
+        # noise is left out: runs that were inserted into them are known from the users they come from.
         recommended = fit_recommender(
             log.sequences,
             windows.select(part != _HELD_OUT_1),
-            windows.select(part == _HELD_OUT_1),
+            sequences,
+            unchanged.select(part_of_user[unchanged.users] == _HELD_OUT_1),
             len(semantic),
             config,
             training,

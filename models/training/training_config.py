@@ -19,9 +19,12 @@ class TrainingConfig:
     """Share of the single items among the inserted noise that is drawn uniformly over items. The rest follows
     popularity."""
 
-    run_share: float = 0.35
+    run_share: float = 0.2
     """Share of the inserted noise that comes in runs: consecutive interactions of one other user, as when two people
     share an account. Without runs, the head learns that items which go together vouch for each other."""
+
+    import_share: float = 0.1
+    """Share of the inserted noise that comes in blocks of unrelated items, as from a faulty import."""
 
     text_share: float = 0.15
     """Share of the inserted noise that is near in text to an interaction beside it. Without it, the head learns that
