@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from iadsr.models.core.sequences import Sequences
 from iadsr.models.detector.model_config import IADSRConfig
 from iadsr.models.detector.scoring import score_sequences
 from iadsr.models.noise.share import NoiseShare
@@ -106,8 +105,11 @@ def rows_of(title: str, kinds: tuple[str, ...], noisy: KindsOfNoise, scored: Sco
     for name, noise in wanted:
         measured = genuine | noise
         label, value = noise[measured], scored.scores[measured]
-        found = measure_dropping(label, np.bincount(noisy.sequences.items)[noisy.sequences.items[measured]],
-                                 drop_worst(value, int(label.sum())))
+        found = measure_dropping(
+            label,
+            np.bincount(noisy.sequences.items)[noisy.sequences.items[measured]],
+            drop_worst(value, int(label.sum())),
+        )
         cells = [
             f"{roc_auc_score(label, value):.3f}",
             f"{average_precision_score(label, value):.3f}",
@@ -119,9 +121,9 @@ def rows_of(title: str, kinds: tuple[str, ...], noisy: KindsOfNoise, scored: Sco
     if len(kinds) > 1:
         yield f"| {title} | mean of kinds without bots | {np.mean(aurocs):.3f} | | | | |"
     if noisy.bots.any():
-        by_user = np.bincount(
-            noisy.sequences.users, scored.scores * noisy.measured, len(noisy.bots)
-        ) / np.maximum(np.bincount(noisy.sequences.users, noisy.measured, len(noisy.bots)), 1)
+        by_user = np.bincount(noisy.sequences.users, scored.scores * noisy.measured, len(noisy.bots)) / np.maximum(
+            np.bincount(noisy.sequences.users, noisy.measured, len(noisy.bots)), 1
+        )
         yield f"| {title} | bots, by user | {roc_auc_score(noisy.bots, by_user):.3f} | | | | |"
 
 
@@ -130,7 +132,9 @@ def default_of(noisy: KindsOfNoise, scored: Scored) -> str:
     assert scored.drops is not None
     noise = noisy.kind >= 0
     precise = f", {noise[scored.drops].mean():.1%} of it noise" if scored.drops.any() else ""
-    return f"Inserted {noise.mean():.1%}, estimated {scored.share}; the default drops {scored.drops.mean():.1%}{precise}."
+    return (
+        f"Inserted {noise.mean():.1%}, estimated {scored.share}; the default drops {scored.drops.mean():.1%}{precise}."
+    )
 
 
 def _auroc(scores: np.ndarray, noise: np.ndarray, genuine: np.ndarray) -> float:

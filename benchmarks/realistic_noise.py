@@ -1,7 +1,7 @@
 """Noise as real logs have it, put into a log: shared accounts, gifts, misclicks, trends, imports, bots and others.
 
-This code shares nothing with the noise that training inserts. Noise that people are exposed to is drawn from what others
-interact with at about the same time. Nothing is inserted into or after a user's last PROTECTED interactions.
+This code shares nothing with the noise that training inserts. Noise that people are exposed to is drawn from what
+others interact with at about the same time. Nothing is inserted into or after a user's last PROTECTED interactions.
 """
 
 from collections.abc import Callable

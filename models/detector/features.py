@@ -6,10 +6,11 @@ AGREEMENTS = ("mean", "maximum", "near_mean", "near_maximum", "rest", "away", "c
 - to the rest of the user's history: the mean, and the maximum within the window;
 - to the items near in time: the mean and the maximum;
 - how similar the rest of the history is among itself;
-- to the history that is not near in time: the mean. Items of a run from somebody else do not vouch for each other there;
+- to the history that is not near in time: the mean. There, items of a run from somebody else do not vouch for each
+  other;
 - to a random interaction of the log: mean and standard deviation.
 
-The last three tell whether a mean is low for this user and for this item."""
+The rest among itself and chance tell whether a mean is low for this user and for this item."""
 
 SIMILARITIES = ("long_term_semantic", "long_term_collaborative", "short_term")
 """The paper's three similarities: cos(S, c_t), cos(C, s_t), cos(c_t, s_t)."""
@@ -30,8 +31,8 @@ NEIGHBOURHOOD = (
     "expected",
     *(f"{view}_{name}" for name in ("mean", "away", "chance_mean") for view in VIEWS),
 )
-"""Features whose means over the items near in time are read too. Noise often comes in blocks: an item among items that do
-not fit is itself more probably noise."""
+"""Features whose means over the items near in time are read too. Noise often comes in blocks: an item among items that
+do not fit is itself more probably noise."""
 
 FEATURES = (
     *SIMILARITIES,

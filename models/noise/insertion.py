@@ -6,7 +6,7 @@ overwrites interactions and keeps the lengths.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -59,6 +59,8 @@ class NoiseMix:
     """Users are dealt into so many folds, and a run comes from a user of the same fold. The vectors that judge a user
     are learned from the other folds. They would have seen the run in the sequence that it comes from, and its items
     would go together better than a user's own."""
+    lenders: np.ndarray | None = None
+    """Users that runs come from, bool [U]; None: all."""
 
 
 SINGLES = NoiseMix()
@@ -113,7 +115,7 @@ def insert_noise(
         return user, sequences.offsets[user] + gap - first_gap[user]
 
     def draw_runs(number: int) -> _Drawn:
-        return _draw_runs(sequences, *draw_places(-(-number // MEAN_RUN)), mix.folds, generator)
+        return _draw_runs(sequences, *draw_places(-(-number // MEAN_RUN)), mix, generator)
 
     def draw_imports(number: int) -> _Drawn:
         user, before = draw_places(-(-number // MEAN_RUN))
@@ -174,18 +176,17 @@ class _Drawn:
     @classmethod
     def join(cls, parts: list["_Drawn"]) -> "_Drawn":
         """Returns all rows, with blocks numbered through."""
-        blocks = np.cumsum([0, *(int(part.block.max(initial=-1)) + 1 for part in parts)])
-        user, before, items = (np.concatenate(column) for column in list(zip(*(p.columns for p in parts)))[:3])
-        return cls(user, before, items, np.concatenate([p.block + at for p, at in zip(parts, blocks)]))
+        sizes = [int(part.block.max(initial=-1)) + 1 for part in parts]
+        starts = np.cumsum(sizes) - sizes
+        numbered = [replace(part, block=part.block + start) for part, start in zip(parts, starts, strict=True)]
+        return cls(*(np.concatenate(column) for column in zip(*(part.columns for part in numbered), strict=True)))
 
     def select(self, keep: np.ndarray) -> "_Drawn":
         """Returns some rows."""
         return _Drawn(*(column[keep] for column in self.columns))
 
 
-def _draw_unowned(
-    draw: Callable[[int], _Drawn], count: int, owned: np.ndarray, size: int
-) -> tuple[_Drawn, np.ndarray]:
+def _draw_unowned(draw: Callable[[int], _Drawn], count: int, owned: np.ndarray, size: int) -> tuple[_Drawn, np.ndarray]:
     """Draws until `count` items are found that their users do not have, or too few come.
 
     Returns:
@@ -208,12 +209,15 @@ def _draw_unowned(
 
 
 def _draw_runs(
-    sequences: Sequences, user: np.ndarray, before: np.ndarray, folds: int, generator: np.random.Generator
+    sequences: Sequences, user: np.ndarray, before: np.ndarray, mix: NoiseMix, generator: np.random.Generator
 ) -> _Drawn:
     """Draws a run for each place: consecutive interactions of another user of the same fold."""
-    fold = sequences.folds(folds)
-    fold_of_row = fold[sequences.users]
-    by_fold, rows = np.argsort(fold_of_row, kind="stable"), np.bincount(fold_of_row, minlength=folds)
+    fold = sequences.folds(mix.folds)
+    lent = fold if mix.lenders is None else np.where(mix.lenders, fold, mix.folds)
+    of_row = lent[sequences.users]
+    by_fold, rows = np.argsort(of_row, kind="stable"), np.bincount(of_row, minlength=mix.folds)
+    possible = rows[fold[user]] > 0  # a small log may have no lender in a fold
+    user, before = user[possible], before[possible]
     drawn = (generator.random(len(user)) * rows[fold[user]]).astype(np.int64)
     # An interaction of the run, so that a user lends in proportion to their length.
     some = by_fold[(np.cumsum(rows) - rows)[fold[user]] + drawn]

@@ -134,6 +134,8 @@ def _train(
     streams = np.random.SeedSequence(training.seed).spawn(6)
     counts = np.bincount(sequences.items, minlength=len(semantic))
     has_semantic = has_semantic.astype(bool)
+    splitting, batching, augmenting = (np.random.default_rng(stream) for stream in streams[1:4])
+    part_of_user = _split_users(sequences, training.held_out_share, splitting)
     log = insert_noise(
         sequences,
         training.noise_rate,
@@ -145,11 +147,10 @@ def _train(
             text_share=training.text_share,
             nearest=nearest_texts(semantic, has_semantic & (counts > 0)),
             folds=config.folds,
+            lenders=part_of_user != _HELD_OUT_1,  # stage 1 would see parts of these users
         ),
     )
-    splitting, batching, augmenting = (np.random.default_rng(stream) for stream in streams[1:4])
     windows, unchanged = (cut_windows(of, config.max_length) for of in (log.sequences, sequences))
-    part_of_user = _split_users(sequences, training.held_out_share, splitting)
     part = part_of_user[windows.users]
 
     with torch.random.fork_rng(devices=[]):

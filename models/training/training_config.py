@@ -26,7 +26,7 @@ class TrainingConfig:
     import_share: float = 0.1
     """Share of the inserted noise that comes in blocks of unrelated items, as from a faulty import."""
 
-    text_share: float = 0.15
+    text_share: float = 0.2
     """Share of the inserted noise that is near in text to an interaction beside it. Without it, the head learns that
     whatever reads like the rest is genuine."""
 

@@ -85,7 +85,7 @@ def test_times_stay_in_order_and_in_the_steps_of_the_log(log):
 
 def test_a_shared_account_holds_runs_of_one_donor(log):
     noisy, _, _ = added(log, "shared")
-    donors = {tuple(log.donors.items[a:b]) for a, b in zip(log.donors.offsets[:-1], log.donors.offsets[1:])}
+    donors = {tuple(items) for items in np.split(log.donors.items, log.donors.offsets[1:-1])}
     flags = np.flatnonzero(np.diff(np.concatenate([[-1], noisy.kind, [-1]])))
     lengths = flags[1::2] - flags[::2]
     assert np.median(lengths) >= 3

@@ -190,6 +190,18 @@ def test_a_run_is_a_part_of_another_sequence_of_the_same_fold():
     assert np.mean(sizes) == pytest.approx((MIN_RUN + MAX_RUN) / 2, abs=0.3)
 
 
+def test_runs_come_from_lenders_only():
+    log = Sequences.from_lengths(np.arange(6000), np.full(400, 15))
+    lenders = np.arange(400) % 3 == 0
+    noisy = mixed(log, 0.2, run_share=1.0, folds=5, lenders=lenders)
+    owners = log.users[noisy.sequences.items[noisy.inserted]]
+    assert set(owners) <= set(np.flatnonzero(lenders))
+    assert len(set(owners)) > 100
+    nobody = mixed(log, 0.2, run_share=1.0, folds=5, lenders=np.zeros(400, bool))
+    assert nobody.inserted.mean() == pytest.approx(0.2, abs=1e-3)
+    assert (np.unique(nobody.block[nobody.inserted], return_counts=True)[1] == 1).all()
+
+
 def test_an_import_is_a_block_of_items_of_many_users():
     log = Sequences.from_lengths(np.arange(6000), np.full(400, 15))
     noisy = mixed(log, 0.3, import_share=1.0)
