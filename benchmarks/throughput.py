@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from . import rules_work
 from . import throughput_work as work
 
 TITLES = {
@@ -28,6 +29,11 @@ TITLES = {
     "sequences-bare": "the same in a bare pyarrow loop, hash-sharded, without checking rows",
     "sequences-polars": "group, order, write in Polars",
     "sequences-duckdb": "group, order, write in DuckDB",
+    "rules": "iadsr clean --rules-only, with repeats, window and core",
+    "rules-polars": "the same rules in Polars",
+    "rules-duckdb": "the same rules in DuckDB",
+    "rules-defaults": "iadsr clean --rules-only",
+    "rules-none": "the same without any rule",
     "score": "scoring alone, sequences in memory",
     "score-paper": "scoring alone with the paper's head",
     "score-per-item": "scoring user by user and position by position, as the published code does",
@@ -35,6 +41,8 @@ TITLES = {
 PEERS = {
     "clean": ("clean-bare",),
     "sequences": ("sequences-bare", "sequences-polars", "sequences-duckdb"),
+    "rules": ("rules-polars", "rules-duckdb"),
+    "rules-defaults": ("rules-none",),
     "score": ("score-paper", "score-per-item"),
     "score-paper": ("score-per-item",),
 }
@@ -43,6 +51,9 @@ TARGETS = {
     "sequences-bare": 0.95,
     "sequences-polars": 1.0,
     "sequences-duckdb": 1.0,
+    "rules-polars": 1.0,
+    "rules-duckdb": 1.0,
+    "rules-none": 1 / 1.1,
     "score-paper": 1 / 1.5,
     "score-per-item": 100.0,
 }
@@ -76,6 +87,8 @@ def measure(name: str, options: argparse.Namespace, rows: int | None = None) -> 
     output = os.path.join(options.work, "output")
     shutil.rmtree(output, ignore_errors=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    # An installed package is compiled once, not at every start.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-m", "benchmarks.throughput", "--work", options.work, "--child", name]
     command += ["--rows", str(rows), "--items", str(options.items), *["--skew"] * options.skew]
     process = os.posix_spawn(sys.executable, command, environment)
@@ -109,6 +122,13 @@ def run_child(options: argparse.Namespace) -> None:
             json.dump(told, file)
 
 
+def prepare(paths: work.Paths, *, scores: bool, rules: bool) -> None:
+    """Makes what the pieces of work read."""
+    work.prepare(paths, scores=scores)
+    if rules:
+        rules_work.prepare(paths)
+
+
 CHILDREN: dict[str, Callable[[work.Paths], dict[str, float] | None]] = {
     "clean": work.clean_with_beam,
     "clean-bare": work.clean_in_a_loop,
@@ -116,6 +136,11 @@ CHILDREN: dict[str, Callable[[work.Paths], dict[str, float] | None]] = {
     "sequences-bare": work.sequences_in_a_loop,
     "sequences-polars": work.sequences_in_polars,
     "sequences-duckdb": work.sequences_in_duckdb,
+    "rules": rules_work.rules_with_beam,
+    "rules-polars": rules_work.rules_in_polars,
+    "rules-duckdb": rules_work.rules_in_duckdb,
+    "rules-defaults": rules_work.default_rules_with_beam,
+    "rules-none": rules_work.no_rules_with_beam,
     "score": work.score,
     "score-paper": work.score_as_in_the_paper,
     "score-per-item": work.score_per_item,
@@ -175,13 +200,14 @@ def main() -> None:
         run_child(options)
         return
     started = time.perf_counter()
-    scores = any(not name.startswith("sequences") for name in options.only)
+    rules = any(name.startswith("rules") for name in options.only)
+    scores = any(not name.startswith(("sequences", "rules")) for name in options.only)
     quarter = options.rows // 4
     for rows in (options.rows, quarter) if options.growth else (options.rows,):
         # In a process of its own, because the peak memory of a child includes what its parent had taken.
         paths = work.Paths(options.work, rows, options.items, options.skew)
         maker = multiprocessing.get_context("spawn").Process(
-            target=work.prepare, args=(paths,), kwargs={"scores": scores}
+            target=prepare, args=(paths,), kwargs={"scores": scores, "rules": rules}
         )
         maker.start()
         maker.join()

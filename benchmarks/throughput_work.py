@@ -4,6 +4,7 @@ import dataclasses
 import os
 import sys
 import time
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -154,8 +155,9 @@ def clean_in_a_loop(paths: Paths) -> None:
     from iadsr.models.detector.iadsr import IADSR
     from iadsr.transforms.contract.added_columns import AddedColumns
     from iadsr.transforms.files.run_paths import RunPaths
+    from iadsr.transforms.files.tables import write_arrow
     from iadsr.transforms.items.embedding_files import read_embeddings
-    from iadsr.transforms.items.item_counts import ItemCounts, count_items, merge_counts, sort_counts
+    from iadsr.transforms.items.item_counts import ItemCounts, merge_counts, sort_counts
     from iadsr.transforms.items.joined_items import join_embedding_tables, open_joined_items, write_joined_items
     from iadsr.transforms.judge.artifacts import COLLABORATIVE, read_model_facts
     from iadsr.transforms.judge.drop_plan import plan_drops
@@ -164,10 +166,17 @@ def clean_in_a_loop(paths: Paths) -> None:
     from iadsr.transforms.judge.score_shards import score_shard
     from iadsr.transforms.judge.scored_shard import StagedShard, read_staged_shard, stage_shard
     from iadsr.transforms.judge.tally import merge_tallies, tally_shard
+    from iadsr.transforms.read.clock import Clock, merge_facts, time_facts
     from iadsr.transforms.read.input_plan import plan_input
     from iadsr.transforms.read.log_source import LogSource
+    from iadsr.transforms.read.ordering import order_interactions
     from iadsr.transforms.read.read_splits import read_split
+    from iadsr.transforms.rules.rule_log import count_open_items, learn, read_ruled_shard, rule_shard
+    from iadsr.transforms.rules.rule_options import RuleOptions
+    from iadsr.transforms.rules.rule_set import make_rules
+    from iadsr.transforms.rules.ruled_shard import long_lists, ruled_shard_to_table
     from iadsr.transforms.write.shards import write_shard
+    from iadsr.transforms.write.users import describe_users
 
     torch.set_num_threads(1)
     plan, facts = plan_input(LogSource(paths.log, COLUMNS)), read_model_facts(paths.model)
@@ -178,25 +187,37 @@ def clean_in_a_loop(paths: Paths) -> None:
     write_joined_items(
         join_embedding_tables(read_embeddings(paths.embeddings), collaborative), place.joined_items(None)
     )
-    shards, counted = _Shards(place.staging, sharding), []
+    shards, times = _Shards(place.staging, sharding), []
     for split in plan.splits:
         valid, _ = read_split(split, COLUMNS, plan.schema)
-        counted.append(count_items(valid[COLUMNS.item]))
+        times.append(time_facts(valid, COLUMNS))
         shards.add(valid)
+
+    clock = Clock.of(merge_facts(times))
+    rules = make_rules(RuleOptions(), COLUMNS.item, plan.schema.field(COLUMNS.item).type)
+    counted, lists = [], {}
+    for shard, table in shards.tables():
+        ruled = rule_shard(order_interactions(table, COLUMNS), rules, COLUMNS, clock)
+        write_arrow(place.ruled(shard), ruled_shard_to_table(ruled).combine_chunks())
+        counted.append(count_open_items(ruled))
+        lists[shard] = long_lists(ruled, COLUMNS, clock)
     item_counts = ItemCounts.of(sort_counts(merge_counts(counted)))
+    readers = [partial(read_ruled_shard, place, shard) for shard in lists]
+    log_rules = learn(readers, list(lists.values()), rules, COLUMNS, clock)
 
     model, joined_items = IADSR.from_pretrained(paths.model), open_joined_items(place.joined_items(None))
     tallies, staged = [], []
-    for shard, table in shards.tables():
-        scored = score_shard(shard, table, COLUMNS, joined_items, model, sharding.cells)
+    for shard, read in zip(lists, readers, strict=True):
+        scored = score_shard(shard, log_rules.applied(read(), COLUMNS), COLUMNS, joined_items, model, sharding.cells)
         stage_shard(place.scored(shard), scored)
         tallies.append(tally_shard(scored, COLUMNS, item_counts))
         staged.append(StagedShard(shard, scored.seconds))
     policy = Policy()
     drops = plan_drops(merge_tallies(tallies), policy, facts.noise_reference)
     for shard in staged:
-        judged = judge_shard(read_staged_shard(place.scored(shard.shard), shard), drops, policy)
-        write_shard(judged, COLUMNS, AddedColumns(), place)
+        scored = read_staged_shard(place.scored(shard.shard), shard)
+        judged = judge_shard(scored, drops, policy, rules.codes)
+        write_shard(judged, describe_users(judged, COLUMNS, log_rules), COLUMNS, AddedColumns(), place)
 
 
 class _Shards:

@@ -7,6 +7,7 @@ A field whose type is itself a dataclass of options brings all of those along: u
 """
 
 import dataclasses
+import datetime
 import os
 import types
 from collections.abc import Mapping
@@ -168,7 +169,8 @@ def options_of(cls: type) -> Mapping[str, Option]:
 def build(cls: type[T], values: Mapping[str, Any]) -> T:
     """Makes an instance from values by their names for users; options that are not among them get their defaults.
 
-    A list stands for a tuple, and a path object for its text.
+    Values may have the forms that YAML and Python give them: paths, dates and times stand for their text. Where a list
+    of names is taken, text with commas stands for one, as on the command line, and numbers and booleans are names.
 
     Raises:
         UsageError: A value is none that its option takes.
@@ -178,8 +180,7 @@ def build(cls: type[T], values: Mapping[str, Any]) -> T:
         if declared is None:
             arguments[field_name] = build(inner, values)
         elif declared.name in values:
-            value = values[declared.name]
-            arguments[field_name] = tuple(value) if isinstance(value, list) else _path_as_text(value)
+            arguments[field_name] = _as_declared(values[declared.name], declared)
     return cls(**arguments)
 
 
@@ -208,7 +209,7 @@ def check_options(options: Any) -> None:
                 f"{declared.flag} is out of range",
                 code="OPTION-RANGE",
                 found=f"{value:.15g}" if isinstance(value, float) else str(value),
-                expected=str(declared.range),
+                expected=str(declared.range) or _in_words(declared.kinds),
                 fix=f"correct {declared.flag}",
             )
         if declared.panel == PATHS and isinstance(value, str):
@@ -273,5 +274,19 @@ def _in_words(kinds: tuple[Any, ...]) -> str:
     return " or ".join([*([", ".join(named[:-1])] if named[1:] else []), named[-1]])
 
 
-def _path_as_text(value: Any) -> Any:
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
+def _as_declared(value: Any, declared: Option) -> Any:
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if any(get_origin(kind) is tuple for kind in declared.kinds):
+        if isinstance(value, str):
+            return tuple(name.strip() for name in value.split(",") if name.strip()) or None
+        if isinstance(value, Real):
+            return (_name(value),)
+        return tuple(map(_name, value)) if isinstance(value, (list, tuple)) else value
+    return value.isoformat() if isinstance(value, datetime.date) else value
+
+
+def _name(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, (Real, datetime.date)) else value

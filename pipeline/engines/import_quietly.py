@@ -1,4 +1,4 @@
-"""Keeps Beam quiet about a library that is missing on purpose, while Beam is imported into somebody's own program."""
+"""Keeps the logging of somebody's own program as it is while Beam is imported and used in it."""
 
 import logging
 from collections.abc import Iterator
@@ -11,14 +11,18 @@ def without_apitools_warning() -> Iterator[None]:
 
     Only Beam's sources and sinks for Google Cloud need apitools.
     """
-    root, handler = logging.getLogger(), logging.NullHandler()
+    root = logging.getLogger()
     root.addFilter(_is_other)
-    # A warning to a logger without a handler would install one that prints all later warnings as well.
-    root.addHandler(handler)
+    # Where the program has no handler, Beam's options and each warning to the root would install one that stays.
+    # This one prints as Python does without any.
+    handler = None if root.handlers else logging.lastResort
+    if handler is not None:
+        root.addHandler(handler)
     try:
         yield
     finally:
-        root.removeHandler(handler)
+        if handler is not None:
+            root.removeHandler(handler)
         root.removeFilter(_is_other)
 
 

@@ -67,6 +67,7 @@ def render_report(
         manifest.sequence_lengths,
         manifest.popularity_buckets,
     )
+    overall_rate = _overall_rate(buckets)
     genuine_known = any(bucket.expected_genuine_drop_rate is not None for bucket in buckets)
     return template.render(
         manifest=manifest,
@@ -83,6 +84,7 @@ def render_report(
         rules=[_rule_row(found) for found in manifest.rules],
         standing_out=standing_out,
         threshold=None if policy is None else policy.threshold,
+        overall_rate=overall_rate,
         dropped=_reason_rows(reasons.dropped, rows.dropped),
         kept=_reason_rows(reasons.kept, rows.kept),
         ordinary=_ordinary_row(rows.kept, reasons.kept),
@@ -101,7 +103,7 @@ def render_report(
             [_range(bucket.label) for bucket in buckets],
             [_drop_rate(bucket) for bucket in buckets],
             [bucket.expected_genuine_drop_rate for bucket in buckets],
-            _overall_rate(buckets),
+            overall_rate,
             "Share of interactions dropped, for items from rare to popular: "
             + "; ".join(f"{bucket.label} times: {_share(bucket.dropped, bucket.interactions)}" for bucket in buckets)
             + ".",

@@ -3,6 +3,7 @@
 import pickle
 import shutil
 import textwrap
+from collections import Counter
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -25,6 +26,7 @@ from iadsr.transforms.items.embedding_files import read_embeddings
 from iadsr.transforms.items.joined_items import join_embedding_tables
 from iadsr.transforms.judge.artifacts import COLLABORATIVE
 from iadsr.transforms.judge.policy import Policy
+from iadsr.transforms.rules.rule_options import RuleOptions
 
 KEY = [(name, "ascending") for name in ("user_id", "timestamp", "item_id", "rating")]
 POLICY = Policy(drop_rate=0.1, min_length=3)
@@ -88,6 +90,20 @@ def test_a_whole_table_is_decided_in_memory_likewise(world, cleaned):
     with pytest.raises(InputError) as error:
         clean_table(log.slice(len(log) - 1), model, items, reference, InteractionColumns(), POLICY)
     assert error.value.code == "TABLE-NONE"
+
+
+def test_rules_of_the_whole_log_decide_alike_in_memory_and_over_shards(world, tmp_path):
+    collaborative = read_embeddings(f"{world.model}/{COLLABORATIVE}", kind="collaborative")
+    items = join_embedding_tables(read_embeddings(world.embeddings), collaborative)
+    model, reference = IADSR.from_pretrained(world.model), read_noise_reference(world.model)
+    log, rules = world.log(), RuleOptions(last_interactions=6, min_item_interactions=60)
+    found = clean_table(log, model, items, reference, InteractionColumns(), POLICY, rules)
+    interactions, _ = run(world, tmp_path, pieces(log, 0, 1000), schema=log.schema, rules=rules, shards=3)
+    assert found.interactions.sort_by(KEY).equals(interactions)
+    dropped = Counter(found.interactions["reason"].to_pylist())
+    assert dropped["window"] == 800
+    assert 0 < dropped["core"] < 2400
+    assert any(str(reason).startswith("noise:") for reason in dropped)
 
 
 def test_a_table_with_columns_of_added_names_is_cleaned_under_other_names(world, cleaned, tmp_path):

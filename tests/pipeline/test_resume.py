@@ -20,6 +20,7 @@ from iadsr.pipeline.engines.progress import Progress
 from iadsr.pipeline.engines.runner import beam_options
 from iadsr.transforms.judge import score_shards as scoring
 from iadsr.transforms.judge import scored_shard as staging
+from iadsr.transforms.rules import rule_log
 from iadsr.transforms.run import run_store
 from iadsr.transforms.run.output_directory import locked
 from iadsr.transforms.run.run_store import MARKER, RunMarker, RunStore, read_marker, write_marker
@@ -86,6 +87,25 @@ def test_a_rerun_scores_only_the_shards_that_were_not_scored(world, undisturbed,
     assert contents(tmp_path / "out") == undisturbed
 
 
+def test_a_rerun_rules_only_the_shards_that_were_not_ruled(world, undisturbed, tmp_path, monkeypatch):
+    cut_off(world, tmp_path / "out", rule_log, "write_arrow", 4)
+    ruled = stop_after(monkeypatch, rule_log, "rule_shard", 99)
+    run(world, tmp_path / "out")
+    assert len(ruled) == SHARDS - 4
+    assert contents(tmp_path / "out") == undisturbed
+
+
+def test_a_rerun_of_rules_alone_goes_on_too(world, tmp_path, monkeypatch):
+    alone = {"embeddings": None, "model": None, "rules_only": True, "last_interactions": 4}
+    run(world, tmp_path / "fresh", **alone)
+    cut_off(world, tmp_path / "out", writing, "write_table", 5, **alone)
+    ruled = stop_after(monkeypatch, rule_log, "rule_shard", 99)
+    manifest = run(world, tmp_path / "out", **alone)
+    assert len(ruled) == 0
+    assert (manifest.rows.dropped, manifest.model) == (1600, None)
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
 def test_a_rerun_writes_only_the_files_that_were_not_written(world, undisturbed, tmp_path, monkeypatch):
     cut_off(world, tmp_path / "out", writing, "write_table", 5)
     before = {path: path.stat().st_ino for path in (tmp_path / "out").rglob("part-*.parquet")}
@@ -93,7 +113,7 @@ def test_a_rerun_writes_only_the_files_that_were_not_written(world, undisturbed,
     written = stop_after(monkeypatch, writing, "write_table", 99)
     run(world, tmp_path / "out")
     assert len(before) == 5
-    assert (len(scored), len(written)) == (0, 2 * SHARDS - 5)
+    assert (len(scored), len(written)) == (0, 3 * SHARDS - 5)
     assert {path: path.stat().st_ino for path in before} == before
     assert contents(tmp_path / "out") == undisturbed
     verify_output(str(tmp_path / "out"))
@@ -129,7 +149,10 @@ def test_rows_that_a_run_rejected_and_its_rerun_does_not_are_not_left_behind(wor
     verify_output(str(tmp_path / "out"))
 
 
-@pytest.mark.parametrize(("module", "name", "calls"), [(staging, "write_arrow", 4), (writing, "write_table", 5)])
+@pytest.mark.parametrize(
+    ("module", "name", "calls"),
+    [(rule_log, "write_arrow", 4), (staging, "write_arrow", 4), (writing, "write_table", 5)],
+)
 def test_nothing_is_kept_of_a_run_that_could_read_fewer_rows(world, tmp_path, module, name, calls):
     log = tmp_path / "log.parquet"
     whole = write_log_with_a_damaged_row_group(world, log)
@@ -156,7 +179,7 @@ def test_a_run_is_gone_on_with_whichever_way_items_met_their_vectors(world, undi
     verify_output(str(tmp_path / "out"))
 
 
-@pytest.mark.parametrize("changes", [{"drop_rate": 0.2}, {"shards": 5}, {"interactions": "other"}])
+@pytest.mark.parametrize("changes", [{"drop_rate": 0.2}, {"shards": 5}, {"repeats": "drop"}, {"interactions": "other"}])
 def test_a_rerun_with_other_arguments_or_input_starts_afresh_and_says_so(world, tmp_path, monkeypatch, capsys, changes):
     cut_off(world, tmp_path / "out", writing, "write_table", 3)
     if "interactions" in changes:
@@ -166,7 +189,7 @@ def test_a_rerun_with_other_arguments_or_input_starts_afresh_and_says_so(world, 
     run(world, tmp_path / "out", Console(stderr=True, width=200), **changes)
     run(world, tmp_path / "fresh", **changes)
     assert len(scored) == 2 * changes.get("shards", SHARDS)
-    name = "input" if "interactions" in changes else "options"
+    name = "input" if "interactions" in changes else "rules" if "repeats" in changes else "options"
     assert f"the unfinished run in {tmp_path / 'out'} differs in {name}." in capsys.readouterr().err
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
 

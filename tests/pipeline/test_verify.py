@@ -65,7 +65,7 @@ def test_a_finished_run_is_found_whole_and_held_against_its_input(finished):
     verified = verify_output(str(finished / "out"))
     assert verified.rows.read == 3200
     assert verified.rows.rejected == 3
-    assert verified.files == 8  # three shards of two kinds, two files of rejected rows
+    assert verified.files == 11  # three shards of three kinds, two files of rejected rows
     assert (verified.users, verified.inputs, verified.inputs_compared) == (400, 2, 2)
     text = describe_verification(verified, "out")
     assert "3,200 rows read" in text
@@ -174,7 +174,7 @@ def test_a_damaged_manifest_is_an_error_of_ours(run, text):
         verify_output(str(run))
 
 
-@pytest.mark.parametrize("folder", ["interactions", "sequences", "rejected"])
+@pytest.mark.parametrize("folder", ["interactions", "sequences", "users", "rejected"])
 def test_missing_added_and_changed_files_are_found(run, folder):
     path = shard(run, folder)
     content = path.read_bytes()
@@ -255,6 +255,51 @@ def test_a_sequence_that_is_not_the_kept_interactions_is_found(run, column):
     rewrite(path, table.set_column(field, table.schema.field(field), pa.array(values, table.schema.field(field).type)))
     with pytest.raises(ArtifactError, match="is not as `iadsr clean` writes it"):
         verify_output(str(run))
+
+
+@pytest.mark.parametrize("change", [without_a_row, with_a_row_twice, in_another_order])
+def test_users_that_are_not_those_of_the_interactions_are_found(run, change):
+    path = shard(run, "users")
+    rewrite(path, change(pq.read_table(path)))
+    with pytest.raises(ArtifactError, match="the list of users") as error:
+        verify_output(str(run))
+    assert error.value.code == "VERIFY-CONTENT"
+
+
+@pytest.mark.parametrize("column", ["user_id", "first", "last", "interactions", "kept"])
+def test_a_user_that_is_not_described_as_the_interactions_say_is_found(run, column):
+    path = shard(run, "users")
+    table = pq.read_table(path)
+    field = table.schema.field(column)
+    values = table[column].to_pylist()
+    values[2] = f"{values[2]}x" if column == "user_id" else values[2] + 1
+    rewrite(path, table.set_column(table.schema.get_field_index(column), field, pa.array(values, field.type)))
+    with pytest.raises(ArtifactError, match="is not as `iadsr clean` writes it") as error:
+        verify_output(str(run))
+    assert error.value.code == "VERIFY-CONTENT"
+
+
+def test_users_without_a_column_or_with_one_of_another_type_are_found(run):
+    path = shard(run, "users")
+    table = pq.read_table(path)
+    rewrite(path, table.drop_columns(["verdict"]))
+    with pytest.raises(ArtifactError, match="the schema"):
+        verify_output(str(run))
+    rewrite(path, table.set_column(table.schema.get_field_index("kept"), "kept", table["kept"].cast(pa.string())))
+    with pytest.raises(ArtifactError, match="the schema"):
+        verify_output(str(run))
+
+
+def test_a_run_of_rules_alone_is_whole_and_held_to_what_such_a_run_writes(world, tmp_path):
+    output = tmp_path / "out"
+    clean(interactions=world.interactions, rules_only=True, output=output, last_interactions=4, shards=3)
+    verified = verify_output(str(output))
+    assert (verified.rows.read, verified.rows.kept, verified.users) == (3200, 1600, 400)
+    path = shard(output)
+    table = pq.read_table(path)
+    rewrite(path, table.append_column("noise_probability", pa.array([0.5] * len(table), pa.float32())))
+    with pytest.raises(ArtifactError, match="the schema"):
+        verify_output(str(output))
 
 
 def test_an_item_exchanged_everywhere_is_found_by_the_input_alone(run):

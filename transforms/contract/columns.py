@@ -28,8 +28,8 @@ SIMILARITY_COLUMNS = tuple(f"{name}_similarity" for name in SIMILARITIES)
 class InteractionColumns:
     """The names of the user's columns, by the role that each one plays, and how their values are read."""
 
-    user: str = option("user_id", name="user_column", help="User ids: string or integer.", panel=COLUMNS)
-    item: str = option("item_id", name="item_column", help="Item ids: string or integer.", panel=COLUMNS)
+    user: str = option("user_id", name="user_column", help="User ids: string, integer or UUID.", panel=COLUMNS)
+    item: str = option("item_id", name="item_column", help="Item ids: string, integer or UUID.", panel=COLUMNS)
     timestamp: str = option(
         "timestamp",
         name="timestamp_column",
@@ -45,8 +45,8 @@ class InteractionColumns:
 
     timestamp_unit: Literal["s", "ms", "us", "ns"] | None = option(
         None,
-        help="Unit of times that are numbers. Numbers of another unit, as their magnitude shows, are converted to it. "
-        "Without it, a log that mixes units is refused.",
+        help="Unit of times that are numbers or timestamps. Those of another unit are converted to it; numbers show "
+        "theirs by their magnitude. Without it, a log that mixes units is refused.",
         panel=COLUMNS,
     )
     timestamp_format: str | None = option(

@@ -63,9 +63,9 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
             fix="rename the column",
         )
     plain = pa.schema([field.with_type(plain_type(field.type)) for field in schema]).remove_metadata()
-    if columns.timestamp_unit and pa.types.is_signed_integer(plain.field(columns.timestamp).type):
-        place = plain.get_field_index(columns.timestamp)
-        plain = plain.set(place, plain.field(place).with_type(pa.int64()))  # for numbers converted to a finer unit
+    if columns.timestamp_unit is not None:
+        place, before = plain.get_field_index(columns.timestamp), plain.field(columns.timestamp).type
+        plain = plain.set(place, plain.field(place).with_type(_in_unit(before, columns.timestamp_unit)))
     for name in (columns.user, columns.item):
         place, travels = plain.get_field_index(name), id_type(plain.field(name).type)
         _check_type(plain, name, path, travels is not None, "string or integer, also as whole numbers, UTF-8 or UUID")
@@ -82,6 +82,12 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
         usable = pa.types.is_integer(position) or pa.types.is_null(position)
         _check_type(plain, columns.position, path, usable, "integer")
     return plain
+
+
+def _in_unit(data_type: pa.DataType, unit: str) -> pa.DataType:
+    if pa.types.is_timestamp(data_type):
+        return pa.timestamp(unit, data_type.tz)
+    return pa.int64() if pa.types.is_signed_integer(data_type) else data_type
 
 
 def refuse_taken_names(names: list[str], added: AddedColumns, path: str, *, scored: bool) -> None:
@@ -205,7 +211,7 @@ def _names_inside(data_type: pa.DataType) -> Iterator[list[str]]:
 
 
 def describe_schemas(schemas: dict[str, pa.Schema], columns: InteractionColumns) -> list[str]:
-    """Says which columns hold times with a zone in some files and without in others, in sentences."""
+    """Says which columns have times with and without a zone, or times that not every program reads, in sentences."""
     told = []
     for name in dict.fromkeys(name for schema in schemas.values() for name in schema.names):
         types = [schema.field(name).type for schema in schemas.values() if name in schema.names]
@@ -216,6 +222,9 @@ def describe_schemas(schemas: dict[str, pa.Schema], columns: InteractionColumns)
                 f"{name} has a time zone in {len(zones) - naive:,} of {len(zones):,} files; in the others it is read "
                 f"as {columns.timezone or 'UTC'}."
             )
+        if any(pa.types.is_timestamp(data_type) and data_type.unit == "ns" for data_type in types):
+            cure = "; --timestamp-unit us writes microseconds" if name == columns.timestamp else ""
+            told.append(f"{name} holds nanoseconds, which Spark does not read{cure}.")
     return told
 
 

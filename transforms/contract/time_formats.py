@@ -45,9 +45,6 @@ LAYOUTS = (
 NUMBER = r"(?P<whole>0{9,19})(\.(?P<part>0*))?"
 """Pattern of numbers that may be times."""
 
-SCIENTIFIC = r"0(\.0+)?e\+?00?"
-"""Pattern of the same numbers in scientific notation."""
-
 _DIRECTIVES = {
     "Y": r"(?P<Y>0000)",
     "y": r"(?P<y>00)",

@@ -252,8 +252,7 @@ def _nothing(path: str, left_out: list[SkippedFile], tables: list[Snapshot]) -> 
 def name_files(files: Iterable[SkippedFile]) -> str:
     """Returns the names of the first files, each with what is wrong with it in a few words, and counts the others."""
     files = list(files)
-    named = [
-        f"{os.path.basename(file.path)} ({file.reason.removeprefix(file.path).strip()})" for file in files[:_NAMED]
-    ]
+    wrong = [file.reason.rpartition(": ")[2] if file.code == NOT_PARQUET else file.code for file in files[:_NAMED]]
+    named = [f"{os.path.basename(file.path)} ({what})" for file, what in zip(files, wrong, strict=False)]
     more = [f"and {len(files) - _NAMED:,} more"] if len(files) > _NAMED else []
     return ", ".join([*named, *more])

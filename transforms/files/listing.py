@@ -75,7 +75,15 @@ def _list_here(path: str, is_glob: bool) -> Listing:
             is_link = real != os.path.join(os.path.realpath(folder), os.path.relpath(name, folder or "."))
             names[real] = min(names.get(real, (True, name)), (is_link, name))  # a name that is no link, if there is one
     files = sorted((_describe(name) for _, name in names.values()), key=lambda file: file.path)
+    if is_glob:
+        hidden = [name for name in hidden if _leads_into(pattern, name)]
     return Listing(folder, tuple(files), tuple(sorted(hidden)), is_directory=not is_glob)
+
+
+def _leads_into(pattern: str, hidden: str) -> bool:
+    """Whether a pattern could match a hidden file, or something in a hidden folder."""
+    beginning = "/".join(pattern.split("/")[: hidden.count("/") + 1])
+    return "**" in beginning or re.compile(FileSystem.translate_pattern(beginning)).match(hidden) is not None
 
 
 def _spelled(path: str, is_glob: bool) -> str:

@@ -68,7 +68,12 @@ def common_dimension(path: str, files: list[tuple[str, pq.ParquetFile]]) -> int:
 
 
 def _dimension(path: str, file: pq.ParquetFile) -> int | None:
-    """Checks the columns of one file, and returns the length of its vectors. None if no row has a vector."""
+    """Checks the columns of one file, and returns the length of its vectors. None if no row has a vector.
+
+    A file without rows need not have the columns: pandas writes an empty frame without their types.
+    """
+    if not file.metadata.num_rows:
+        return None
     schema = file.schema_arrow
     for name in (ITEM_COLUMN, VECTOR_COLUMN):
         if name not in schema.names:
@@ -91,7 +96,7 @@ def _dimension(path: str, file: pq.ParquetFile) -> int | None:
             fix=f"cast {VECTOR_COLUMN} to a list of float32",
         )
     if is_fixed_size:
-        return data_type.list_size if file.metadata.num_rows else None
+        return data_type.list_size
     for group in read_row_groups(path, file, [VECTOR_COLUMN]):
         if lengths := group[VECTOR_COLUMN].combine_chunks().value_lengths().drop_null():
             return lengths[0].as_py()
@@ -107,6 +112,8 @@ def read_row_groups(
         ArtifactError: A row group cannot be read.
     """
     for group in range(file.num_row_groups) if only is None else (only,):
+        if not file.metadata.row_group(group).num_rows:
+            continue
         try:
             table = file.read_row_group(group, columns=columns)
             table.validate(full=True)
@@ -292,15 +299,16 @@ def concatenate_ids(path: str, ids: list[pa.Array]) -> pa.Array:
     Raises:
         ArtifactError: Files have different types of ids, or an id occurs more than once.
     """
-    if len({chunk.type for chunk in ids}) > 1:
+    filled = [chunk for chunk in ids if len(chunk)]
+    if len({chunk.type for chunk in filled}) > 1:
         raise ArtifactError(
             f"{path}: column '{ITEM_COLUMN}' has different types in different files",
             code="VECTORS-IDS",
-            found=" and ".join(sorted({str(chunk.type) for chunk in ids})),
+            found=" and ".join(sorted({str(chunk.type) for chunk in filled})),
             expected="one type, the same as in the interactions",
             fix="write all files with the same type of item ids",
         )
-    joined = pa.concat_arrays(ids)
+    joined = pa.concat_arrays(filled or ids[:1])
     counts = joined.value_counts()
     repeated = counts.filter(pa.array(np.asarray(counts.field("counts")) > 1))
     if len(repeated):

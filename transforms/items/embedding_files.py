@@ -220,7 +220,7 @@ def read_metadata(path: str, *, kind: EmbeddingKind = "semantic") -> tuple[Embed
     """
     with _open_files(path) as files:
         metadata = common_metadata(files, kind, common_dimension(path, files))
-        first_path, first = files[0]
+        first_path, first = next((pair for pair in files if pair[1].metadata.num_rows), files[0])
         return metadata, normalise_item_ids(first.schema_arrow.empty_table()[ITEM_COLUMN], file=first_path).type
 
 

@@ -44,6 +44,7 @@ class EmbeddingNotes:
         if "other_columns" in known:
             known["other_columns"] = tuple(known["other_columns"])
         shares, names = values.get("coverage"), [field.name for field in dataclasses.fields(Coverage)]
-        complete = isinstance(shares, dict) and all(isinstance(shares.get(name), (int, float)) for name in names)
-        coverage = Coverage(**{name: float(shares[name]) for name in names}) if complete else None
+        coverage = None
+        if isinstance(shares, dict) and all(isinstance(shares.get(name), (int, float)) for name in names):
+            coverage = Coverage(**{name: float(shares[name]) for name in names})
         return cls(CatalogueNotes(**known), coverage)

@@ -50,8 +50,9 @@ def usable_item_ids(
 ) -> tuple[pa.Array, dict[str, np.ndarray]]:
     """Returns the item ids that can be used, as int64 or string, and which rows have none.
 
-    Accepted are strings and integers of any type, strings written as bytes, decimals without a fraction, UUIDs, floats
-    that are whole numbers (pandas makes floats of integers if one is missing), and dictionaries of these.
+    Accepted are strings and integers of any type, strings written as bytes, decimals without a fraction, UUIDs (also as
+    16 bytes without the name), floats that are whole numbers (pandas makes floats of integers if one is missing), and
+    dictionaries of these.
 
     Args:
         column: The item ids [n]. Its strings need not have been checked.
@@ -91,14 +92,17 @@ def usable_item_ids(
 def _holds_strings(data_type: pa.DataType) -> bool:
     kinds = pa.types
     is_bytes = kinds.is_binary(data_type) or kinds.is_large_binary(data_type) or kinds.is_binary_view(data_type)
+    is_bytes |= kinds.is_fixed_size_binary(data_type)
     return is_string_type(data_type) or is_bytes or isinstance(data_type, pa.UuidType)
 
 
 def _as_strings(array: Any) -> pa.Array:
     """Returns strings, null where bytes are not UTF-8."""
     if isinstance(array.type, pa.UuidType):
+        array = array.storage
+    if array.type.equals(pa.binary(16)):  # a UUID, as in logs
         return pa.array(
-            [None if value is None else str(uuid.UUID(bytes=value)) for value in array.storage.to_pylist()], pa.string()
+            [None if value is None else str(uuid.UUID(bytes=value)) for value in array.to_pylist()], pa.string()
         )
     as_bytes = array.cast(pa.large_binary())
     try:

@@ -206,8 +206,9 @@ def _choose(files: list[_File], item_column: str, path: str) -> TextColumns:
     for file in files:
         for column in file.schema:
             if column.name.casefold() != item_column.casefold() and holds_text(column.type):
-                key = column.name.casefold()
-                names[key] = column.name if column.name == key else names.get(key, column.name)
+                name = str(column.name)
+                key = name.casefold()
+                names[key] = name if name == key else names.get(key, name)
     samples: dict[str, list[str]] = {name: [] for name in names.values()}
     enough = max(SAMPLED_VALUES // max(len(files), 1), 20)
     for file in files:
@@ -299,7 +300,8 @@ def _reading(path: str) -> Iterator[None]:
 
 def _usable_ids(table: pa.Table, path: str, item_column: str, left_out: Counter[str]) -> tuple[pa.Array, pa.Array]:
     """Returns the usable ids [n], and which rows have one, bool [rows]. Counts the others by reason."""
-    ids, problems = usable_item_ids(table.column(0), file=path, name=item_column)
+    (place, *_) = table.schema.get_all_field_indices(_item_column(table.schema, item_column))
+    ids, problems = usable_item_ids(table.column(place), file=path, name=item_column)
     usable = np.ones(len(table), bool)
     for reason, rows in problems.items():
         left_out[reason] += int(rows.sum())

@@ -85,12 +85,11 @@ def decide(
         known: bool [rows]; the item has a vector in at least one modality.
         has_text: bool [rows]; the item has a semantic vector.
     """
-    rows = len(scores.scored)
-    lengths = np.diff(offsets)
+    rows, lengths = len(scores.scored), np.diff(offsets)
     user = np.repeat(np.arange(len(lengths)), lengths)
     noisy = scores.scored & (scores.noise_probability >= np.float32(threshold))
 
-    last = np.arange(rows) >= np.repeat(offsets[1:], lengths) - policy.keep_last
+    last = last_interactions(offsets, policy.keep_last)
     protected_last = noisy & last
     dropped = noisy & ~last
     restored = _restore(dropped, scores.noise_probability, user, lengths, policy.min_length)
@@ -106,6 +105,11 @@ def decide(
     reason[dropped] = _INDEX_OF_SIMILARITY[scores.weakest[dropped]]
     reason[dropped & ~has_text] = _INDEX["noise:collaborative_only"]
     return Decisions(~dropped, _dictionary(reason))
+
+
+def last_interactions(offsets: np.ndarray, count: int) -> np.ndarray:
+    """Returns which interactions are among the last `count` of their user, bool [rows]."""
+    return np.arange(offsets[-1]) >= np.repeat(offsets[1:], np.diff(offsets)) - count
 
 
 def _restore(

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...models.noise.recalibration import Recalibration
+from ...models.noise.share import NoiseShare
 from ...models.noise.weights import weigh_interactions
 from ..rules.ruled_shard import RuledShard
-from .decide import Decisions, add_rules, decide
+from .decide import Decisions, add_rules, decide, last_interactions
 from .drop_plan import DropPlan
 from .policy import Policy
 from .scored_shard import ScoredShard
@@ -30,7 +31,7 @@ class JudgedShard:
     decisions: Decisions
     """Which of them are kept, and why."""
     weight: np.ndarray
-    """float32 [rows], how much each should count in training. 0 for what a rule has taken."""
+    """float32 [rows], how much each should count in training. 0 for what is dropped."""
     seconds: dict[str, float]
     """Worker seconds spent so far, by step."""
 
@@ -56,10 +57,8 @@ def judge_shard(scored: ScoredShard, plan: DropPlan, policy: Policy, codes: tupl
         codes: Reason of each rule, by its number.
     """
     ruled, scores = scored.ruled, scored.scores
-    weight = ruled.open.astype(np.float32)  # everything counts in full while no noise is certain
     if plan.recalibration is not None:
         scores = _recalibrate(scores, plan.recalibration)
-        weight *= weigh_interactions(scores.noise_probability, scores.scored)
     judged = decide(
         scores.at(ruled.open),
         ruled.open_offsets,
@@ -68,7 +67,23 @@ def judge_shard(scored: ScoredShard, plan: DropPlan, policy: Policy, codes: tupl
         known=scored.known[ruled.open],
         has_text=scored.has_text[ruled.open],
     )
-    return JudgedShard(scored.shard, ruled, scores, add_rules(judged, ruled, codes), weight, scored.seconds)
+    decisions = add_rules(judged, ruled, codes)
+    weight = _weigh(scored, plan, policy, decisions.keep)
+    return JudgedShard(scored.shard, ruled, scores, decisions, weight, scored.seconds)
+
+
+def _weigh(scored: ScoredShard, plan: DropPlan, policy: Policy, keep: np.ndarray) -> np.ndarray:
+    """Returns how much each interaction should count in training, float32 [rows].
+
+    The model's own probabilities decide, not those of the log: how much noise is certain is another question than what
+    a recommender learns best from. Where the model cannot tell noise from this log's interactions, all count in full.
+    """
+    weight = np.ones(len(keep), np.float32)
+    if isinstance(plan.share, NoiseShare):
+        weight = weigh_interactions(scored.scores.noise_probability, scored.scores.scored)
+    ruled = scored.ruled
+    weight[np.flatnonzero(ruled.open)[last_interactions(ruled.open_offsets, policy.keep_last)]] = 1
+    return np.where(keep, weight, np.float32(0))
 
 
 def _recalibrate(scores: "Scores", recalibration: Recalibration) -> "Scores":

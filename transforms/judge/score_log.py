@@ -4,7 +4,7 @@ The graph of `clean` and the composite for other people's pipelines share these 
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -74,7 +74,7 @@ class ScoreLog(beam.PTransform):
             fetch = FetchVectors(self.columns, self.sharding, item_shards, self.shuffle, self.paths, items_directory)
             vectors = input_or_inputs | "Fetch vectors" >> fetch
             shards = {"shard": shards, "vectors": vectors} | beam.CoGroupByKey() | "With vectors" >> beam.Map(_vectors)
-        scored = shards | "Score" >> ScoreShards(
+        scored: Any = shards | "Score" >> ScoreShards(
             self.columns,
             self.model_directory,
             self.sharding.cells,

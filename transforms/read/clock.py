@@ -329,9 +329,11 @@ class Clock:
         per_second = UNITS[self.unit]
         if self.kind == "float":
             return (decode_float(time) - decode_float(first)) / per_second
+        if per_second == 1:  # a division would take longer than all else here
+            return (time - self.first).astype(np.float64)
         # Not the difference of the integers, which a sentinel may lead out of their range.
-        whole = time // per_second - self.first // per_second
-        return whole + (time % per_second - self.first % per_second) / per_second
+        (whole, rest), (first_whole, first_rest) = np.divmod(time, per_second), divmod(self.first, per_second)
+        return (whole - first_whole) + (rest - first_rest) / per_second
 
     @property
     def start(self) -> float:

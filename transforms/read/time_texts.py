@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..contract.time_formats import LAYOUTS, MONTHS, NUMBER, SCIENTIFIC, format_pattern
+from ..contract.time_formats import LAYOUTS, MONTHS, NUMBER, format_pattern
 
 NANOSECONDS = 1_000_000_000
 """In a second."""
@@ -63,7 +63,7 @@ class _Group(NamedTuple):
 
 @cache
 def _layout(form: str, user_format: str | None) -> _Layout | str | None:
-    """Returns the layout of a form, "number" or "scientific" for numbers, or None if texts of the form are no times."""
+    """Returns the layout of a form, "number" for numbers, or None if texts of the form are no times."""
     text = form.strip()
     start = len(form) - len(form.lstrip())
     if user_format is not None:
@@ -72,8 +72,6 @@ def _layout(form: str, user_format: str | None) -> _Layout | str | None:
         match = next((m for layout in LAYOUTS if (m := re.fullmatch(layout, text, re.IGNORECASE | re.ASCII))), None)
         if match is None and re.fullmatch(NUMBER, text):
             return "number"
-        if match is None and re.fullmatch(SCIENTIFIC, text, re.IGNORECASE):
-            return "scientific"
     if match is None:
         return None
     groups = {name: value for name, value in match.groupdict().items() if value is not None}
@@ -175,11 +173,8 @@ def read_texts(
             if form is None and re.match(r"0000-?(00|W)", group.form.strip()):
                 seconds[rows], rest[rows], usable[rows], naive[rows] = _read_rare(values, rows)
             continue
-        if layout == "number":
+        if isinstance(layout, str):
             seconds[rows], rest[rows], usable[rows] = _read_numbers(group, unit)
-        elif layout == "scientific":
-            numbers = values.take(pa.array(rows)).cast(pa.float64()).combine_chunks().to_numpy()
-            seconds[rows], rest[rows], usable[rows] = _from_floats(numbers, unit)
         else:
             seconds[rows], rest[rows], usable[rows] = _read_layout(group.digits, layout)
             naive[rows] = layout.zone == "naive"
@@ -193,9 +188,11 @@ def count_zones(values: pa.ChunkedArray, form: str | None = None) -> tuple[int, 
     """Counts the texts that are times without a zone, in UTC, with another zone, and the texts that are numbers."""
     naive = utc = zoned = numbers = 0
     for _, group in _groups(values):
-        layout = None if isinstance(group, np.ndarray) else _layout(group.form, form)
+        if isinstance(group, np.ndarray):
+            continue
+        layout = _layout(group.form, form)
         if not isinstance(layout, _Layout):
-            numbers += len(group.rows) if layout and isinstance(group, _Group) else 0
+            numbers += len(group.rows) if layout else 0
             continue
         if layout.zone in "+-":
             ahead = np.zeros(len(group.rows), bool)
@@ -290,8 +287,8 @@ def _read_layout(digits: np.ndarray, layout: _Layout) -> tuple[np.ndarray, np.nd
     return seconds, rest, usable & (seconds >= first) & (seconds <= last)
 
 
-_ENDS = (-62_135_596_800, 253_402_300_799)
-"""The first second of year 1 and the last of year 9999: the years that a timestamp can show."""
+_ENDS = (-62_135_596_800 - 86_400, 253_402_300_799 + 86_400)
+"""The first second of year 1 and the last of year 9999, in any time zone."""
 
 
 def unit_of(whole: np.ndarray) -> np.ndarray:
@@ -321,16 +318,6 @@ def _read_numbers(group: _Group, unit: str | None) -> tuple[np.ndarray, np.ndarr
     return seconds, rest, (units >= 0) & (whole >= 0)  # the largest numbers of 19 digits have become negative
 
 
-def _from_floats(numbers: np.ndarray, unit: str | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    units = unit_of(numbers)
-    if unit is not None:
-        units[units < 0] = list(UNITS).index(unit)
-    per_second = np.array([*UNITS.values(), 1])[units]  # -1 finds the last
-    moments = np.where(units >= 0, numbers / per_second, 0)
-    seconds = np.floor(moments)
-    return seconds.astype(np.int64), np.rint((moments - seconds) * 1e6).astype(np.int64) * 1000, units >= 0
-
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -357,7 +344,8 @@ def _read_one(text: bytes, form: str | None, unit: str | None) -> tuple[int, int
     naive = False
     if len(text) <= 64:
         (group,) = _groups_of_block(pa.array([text], pa.large_binary()).cast(pa.large_string(), safe=False))
-        layout = _layout(group.form, form) if isinstance(group, _Group) else None
+        assert isinstance(group, _Group)
+        layout = _layout(group.form, form)
         if isinstance(layout, _Layout):
             found = _read_layout(group.digits, layout)
             seconds, rest, usable, naive = int(found[0][0]), int(found[1][0]), bool(found[2][0]), layout.zone == "naive"

@@ -67,10 +67,10 @@ def core_items(
         counts = np.zeros(len(known), np.int64)
         for shard in shards:
             users, items, item_hashes = shard()
-            item = np.searchsorted(known, item_hashes)[items]
-            inside = alive[item]
+            place = np.searchsorted(known, item_hashes)
+            inside = alive[place][items]
             enough = np.bincount(users[inside], minlength=int(users.max(initial=-1)) + 1) >= min_user_interactions
-            counts += np.bincount(item[inside & enough[users]], minlength=len(known))
+            np.add.at(counts, place, np.bincount(items[inside & enough[users]], minlength=len(place)))
         still = alive & (counts >= max(min_item_interactions, 1))
         if (still == alive).all():
             return known[alive]

@@ -5,7 +5,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from ..contract.nobody import is_nobody
 from ..read.clock import Clock
 from .rule import Rule, RuleInput, shows_seconds
 
@@ -49,7 +51,7 @@ def firsts_of_moments(users: np.ndarray, time: np.ndarray, items: np.ndarray) ->
     rows = np.flatnonzero(np.append(tied, False) | np.append(False, tied))
     if not len(rows):
         return first
-    moment = np.cumsum(~np.append(False, tied))[rows]
+    moment = np.cumsum(np.append(True, ~tied[rows[1:] - 1]))
     # Within a moment, another column may have decided the order, so equal items need not be neighbours.
     order = np.lexsort((rows, items[rows], moment))
     new = (np.diff(moment[order], prepend=-1) != 0) | (np.diff(items[rows][order], prepend=-1) != 0)
@@ -59,11 +61,16 @@ def firsts_of_moments(users: np.ndarray, time: np.ndarray, items: np.ndarray) ->
 
 
 def _same_event(shard: RuleInput, column: str) -> np.ndarray:
-    """Returns which open interactions have user and event id of an earlier one, bool [n]."""
-    encoded = shard.column(column)
-    if not pa.types.is_dictionary(encoded.type):
-        encoded = encoded.dictionary_encode()
+    """Returns which open interactions have user and event id of an earlier one, bool [n].
+
+    What stands for a missing id, such as null, blank text or NaN, is none.
+    """
+    values = shard.column(column)
+    if pa.types.is_floating(values.type):
+        values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+    encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
     event = encoded.indices.fill_null(-1).to_numpy().astype(np.int64)
+    event = np.append(np.where(is_nobody(encoded.dictionary), -1, np.arange(len(encoded.dictionary))), -1)[event]
     key = shard.users * (len(encoded.dictionary) + 1) + event
     order = np.argsort(key, kind="stable")
     again = (np.diff(key[order], prepend=-1) == 0) & (event[order] >= 0)

@@ -41,8 +41,8 @@ class Repeats(Rule):
         users, items, seconds = shard.users, shard.items, shard.seconds
         found = np.zeros(len(items), bool)
         # Only interactions with another one of the same user soon before them can be repeats. Most are not.
-        near = np.append(False, (users[1:] == users[:-1]) & (np.diff(seconds) <= self.within_seconds))
-        rows = np.flatnonzero(near | np.append(near[1:], False))
+        near = (users[1:] == users[:-1]) & (np.diff(seconds) <= self.within_seconds)
+        rows = np.flatnonzero(np.append(near, False) | np.append(False, near))
         if len(rows):
             key = users[rows] * (int(items.max()) + 1) + items[rows]
             order = np.argsort(key, kind="stable")

@@ -60,6 +60,15 @@ class RuleInput:
     def _select(self, values: np.ndarray) -> np.ndarray:
         return values if len(self.rows) == len(values) else values[self.rows]
 
+    def without(self, found: np.ndarray) -> "RuleInput":
+        """Returns what the next rule sees after this one has taken what it found, bool [rows]."""
+        left = RuleInput(self.ordered, self.columns, self.clock, self.open & ~found)
+        stays = np.flatnonzero(left.open[self.rows])
+        # What has been worked out once is only thinned out.
+        for name in self.__dict__.keys() & {"rows", "users", "items", "time", "seconds"}:
+            left.__dict__[name] = self.__dict__[name][stays]
+        return left
+
     def column(self, name: str) -> pa.Array:
         """Returns a column of the open interactions, [n]."""
         column = self.ordered.table[name]
@@ -67,13 +76,15 @@ class RuleInput:
 
     def spread(self, found: np.ndarray) -> np.ndarray:
         """Returns a mark of open interactions, bool [n], as a mark of all interactions, bool [rows]."""
+        if len(self.rows) == len(self.open):
+            return found
         marked = np.zeros(len(self.open), bool)
         marked[self.rows] = found
         return marked
 
     def spread_users(self, found: np.ndarray) -> np.ndarray:
         """Returns a mark of users, bool [users], as a mark of their open interactions, bool [rows]."""
-        return self.spread(found[self.users])
+        return self.spread(found[self.users]) if found.any() else np.zeros(len(self.open), bool)
 
 
 def shows_seconds(clock: Clock) -> bool:
@@ -81,6 +92,7 @@ def shows_seconds(clock: Clock) -> bool:
     return clock.resolution is not None and clock.resolution <= 1
 
 
+@dataclasses.dataclass(frozen=True)
 class Rule(ABC):
     """A rule. Its fields are its parameters."""
 
@@ -101,14 +113,32 @@ class Rule(ABC):
         """Returns which interactions the rule is about, bool [rows]. It never finds one that is not open."""
 
 
+def is_number(kind: pa.DataType) -> bool:
+    """Whether values of a type are numbers."""
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+
+
+def as_number(text: str) -> float | None:
+    """Returns the number that a text writes, None if it writes none."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
 def occurs_in(values: pa.Array, wanted: tuple[str, ...]) -> np.ndarray:
     """Returns which values are among the wanted ones, bool [n]; numbers are compared by value, null is never wanted."""
-    if pa.types.is_boolean(values.type):
-        values = values.cast(pa.string())
-        wanted = tuple(text.lower() for text in wanted)
-    value_set = pa.array(wanted, pa.string())
-    if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
-        return np.isin(
-            values.cast(pa.float64()).to_numpy(zero_copy_only=False), value_set.cast(pa.float64()).to_numpy()
-        )
-    return pc.is_in(values.cast(pa.string()), value_set=value_set, skip_nulls=True).to_numpy(zero_copy_only=False)
+    kind = values.type
+    if is_number(kind):
+        numbers = [number for number in map(as_number, wanted) if number is not None]
+        return np.isin(values.cast(pa.float64()).to_numpy(zero_copy_only=False), np.array(numbers, np.float64))
+    if pa.types.is_boolean(kind):
+        wanted = tuple(_BOOLEANS.get(text.lower(), text.lower()) for text in wanted)
+    # Bytes need not be UTF-8.
+    kind = pa.large_binary() if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) else pa.large_string()
+    value_set = pa.array(wanted, pa.large_string()).cast(kind)
+    return pc.is_in(values.cast(kind), value_set=value_set, skip_nulls=True).to_numpy(zero_copy_only=False)
+
+
+_BOOLEANS = {"1": "true", "0": "false", "yes": "true", "no": "false"}
+"""Other ways to write the values of a boolean column."""

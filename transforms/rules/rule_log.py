@@ -1,7 +1,7 @@
 """Applies the rules to a whole log: shard by shard first, then with what only all shards together show."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -36,6 +36,11 @@ class LogRules(NamedTuple):
     def applied(self, shard: RuledShard, columns: InteractionColumns) -> RuledShard:
         """Returns a shard after the rules of the log. Those of a shard must have been applied."""
         return apply_rules(shard, self.rules, self.rules.of_log, columns, self.clock)
+
+    @property
+    def take_more(self) -> bool:
+        """Whether the rules of the log may take something from a shard."""
+        return self.rules.core is not None or self.rules.any_shared_list
 
 
 class RuledLog(NamedTuple):
@@ -73,7 +78,7 @@ def count_open_items(shard: RuledShard) -> pa.Table:
 
 
 def learn(
-    shards: Sequence["partial[RuledShard]"],
+    shards: Sequence[Callable[[], RuledShard]],
     fingerprints: list[np.ndarray],
     rules: RuleSet,
     columns: InteractionColumns,
@@ -94,7 +99,7 @@ def learn(
         return LogRules(rules, clock)
     before = [number for number in rules.of_log if not isinstance(rules.rules[number], Core)]
 
-    def edges(shard: "partial[RuledShard]") -> Edges:
+    def edges(shard: Callable[[], RuledShard]) -> Edges:
         ruled = apply_rules(shard(), rules, before, columns, clock)
         ordered = ruled.ordered
         return Edges(ordered.users[ruled.open], ordered.items[ruled.open], hash_values(ordered.item_ids))
@@ -131,7 +136,8 @@ class RuleLog(beam.PTransform):
         )
         # Without the shuffle, shards would stay with their worker.
         numbers = ruled.shards | "Ruled shards" >> beam.Keys() | "Spread ruled shards" >> beam.Reshuffle()
-        return RuledLog(numbers, ruled.item_counts, log_rules)
+        item_counts = ruled.item_counts | "Count items" >> beam.ParDo(_CountItems(self), AsSingleton(log_rules))
+        return RuledLog(numbers, item_counts, log_rules)
 
 
 def read_ruled_shard(paths: StagingPaths, shard: int) -> RuledShard:
@@ -155,8 +161,21 @@ class _RuleShard(beam.DoFn):
             ordered = order_interactions(collect(slices), self._columns)
             ruled = rule_shard(ordered, self._rules, self._columns, clock)
             write_arrow(self._paths.ruled(shard), ruled_shard_to_table(ruled).combine_chunks())
-        yield TaggedOutput("item_counts", count_open_items(ruled))
+        yield TaggedOutput("item_counts", (shard, count_open_items(ruled)))
         yield shard, long_lists(ruled, self._columns, clock)
+
+
+class _CountItems(beam.DoFn):
+    """Counts again where the rules of the log take more than those of the shard had."""
+
+    def __init__(self, config: RuleLog):
+        self._columns, self._paths = config.columns, config.paths
+
+    def process(self, element: tuple[int, pa.Table], log_rules: LogRules) -> Iterator[pa.Table]:
+        shard, counts = element
+        if log_rules.take_more:
+            counts = count_open_items(log_rules.applied(read_ruled_shard(self._paths, shard), self._columns))
+        yield counts
 
 
 class _Learn(beam.DoFn):

@@ -70,7 +70,7 @@ class RuleOptions:
     )
     non_items: str | None = option(
         None,
-        help="Ids that are no items: a text file with one on each line, or a Parquet file with the item column.",
+        help="Ids that are no items: a text file with one on each line, or a Parquet or CSV file with the item column.",
         panel=RULES,
         metavar="FILE",
     )
@@ -148,15 +148,36 @@ class RuleOptions:
         for name, needed in needs:
             if getattr(self, name) not in (None, False) and getattr(self, needed) is None:
                 flag, other = (f"--{each.replace('_', '-')}" for each in (name, needed))
-                raise UsageError(
-                    f"{flag} needs {other}",
-                    code="OPTION-NEEDS",
-                    found=f"{flag} alone",
-                    fix=f"give {other} too, or leave {flag} out",
-                )
+                raise _alone(flag, other)
+        if self.value_column is not None and self.min_value is None and self.max_value is None:
+            raise _alone("--value-column", "--min-value or --max-value")
+        if self.catalogue is not None and self.non_item_column is None and not self.catalogue_only:
+            raise _alone("--catalogue", "--non-item-column or --catalogue-only")
+        if self.min_value is not None and self.max_value is not None and self.min_value > self.max_value:
+            raise nothing_between("--min-value", self.min_value, "--max-value", self.max_value)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the log that the rules read, beside those that every command reads."""
         named = (self.event_column, self.returned_column, self.value_column)
         return tuple(dict.fromkeys(name for name in named if name is not None))
+
+
+def nothing_between(low: str, least: object, high: str, most: object) -> UsageError:
+    """Returns the error about two bounds between which nothing lies."""
+    return UsageError(
+        f"Nothing lies between {low} and {high}",
+        code="OPTION-BOUNDS",
+        found=f"{low} {least} and {high} {most}",
+        expected=f"{low} below {high}",
+        fix="exchange or correct the two",
+    )
+
+
+def _alone(flag: str, other: str) -> UsageError:
+    return UsageError(
+        f"{flag} needs {other}",
+        code="OPTION-NEEDS",
+        found=f"{flag} alone",
+        fix=f"give {other} too, or leave {flag} out",
+    )

@@ -18,8 +18,8 @@ from .non_item_ids import read_non_items
 from .non_items import NonItems
 from .repeats import Repeats
 from .returns import Returns
-from .rule import Rule
-from .rule_options import RuleOptions
+from .rule import Rule, as_number, is_number
+from .rule_options import RuleOptions, nothing_between
 from .shared_lists import SharedLists
 from .value_bounds import ValueBounds
 from .window import Window
@@ -50,6 +50,13 @@ class RuleSet:
     def core(self) -> Core | None:
         """The rule `core`, if it is among them."""
         return next((rule for rule in self.rules if isinstance(rule, Core)), None)
+
+    @property
+    def any_shared_list(self) -> bool:
+        """Whether users of the log share a list, as far as `knowing` has told."""
+        return any(
+            isinstance(rule, SharedLists) and rule.shared is not None and len(rule.shared) for rule in self.rules
+        )
 
     def knowing(self, shared: np.ndarray, core_items: np.ndarray | None) -> "RuleSet":
         """Returns the same rules, with what has been found out over all shards."""
@@ -97,7 +104,7 @@ def make_rules(options: RuleOptions, item_column: str, item_type: pa.DataType) -
         item_type: Type of the log's item ids.
 
     Raises:
-        UsageError: A time is none.
+        UsageError: A time is none, or nothing lies between two of them.
         InputError: A file of ids or the catalogue cannot be used.
     """
     rules: list[Rule] = [NobodyUsers(options.nobody)]
@@ -106,6 +113,8 @@ def make_rules(options: RuleOptions, item_column: str, item_type: pa.DataType) -
         rules.append(NonItems(named, catalogue))
     rules += [
         Duplicates(options.duplicates, options.event_column),
+        # Before rules that thin out what a machine does, and with it the machine's pace.
+        Machines(options.machines, options.machine_pace, options.machine_per_day),
         Repeats(options.repeats, options.repeat_seconds, options.repeat_in_a_row),
     ]
     if options.returned_column is not None and options.returned_values is not None:
@@ -114,11 +123,13 @@ def make_rules(options: RuleOptions, item_column: str, item_type: pa.DataType) -
         rules.append(ValueBounds(options.value_column, options.min_value, options.max_value))
     rules += [
         Bursts(options.bursts, options.burst_size),
-        Machines(options.machines, options.machine_pace, options.machine_per_day),
     ]
+    after, before = _seconds("after", options.after), _seconds("before", options.before)
+    if after is not None and before is not None and after >= before:
+        raise nothing_between("--after", options.after, "--before", options.before)
     window = Window(
-        _seconds("after", options.after),
-        _seconds("before", options.before),
+        after,
+        before,
         options.last_days,
         options.first_interactions,
         options.last_interactions,
@@ -135,7 +146,8 @@ def check_rule_columns(options: RuleOptions, schema: pa.Schema) -> None:
     """Checks that the log has the columns that the rules read.
 
     Raises:
-        InputError: It lacks one, or the column of values holds no numbers.
+        InputError: It lacks one, the column of values holds no numbers, or another one holds what cannot be compared
+            with what the options name.
     """
     for name in options.columns:
         if name not in schema.names:
@@ -143,11 +155,31 @@ def check_rule_columns(options: RuleOptions, schema: pa.Schema) -> None:
                 f"The log has no column {name!r}, which a rule reads",
                 code="RULE-COLUMN",
                 found=f"columns {', '.join(schema.names)}",
-                fix="correct --event-column, --returned-column or --value-column",
+                fix="correct --event-column, --returned-column or --value-column, or carry the column with --columns",
             )
+    for name in filter(None, (options.event_column, options.returned_column)):
+        kind = schema.field(name).type
+        if pa.types.is_nested(kind):
+            raise InputError(
+                f"Column {name!r} holds lists or structs, which rules do not read",
+                code="RULE-NESTED",
+                found=str(kind),
+                expected="text, numbers, or true and false",
+                fix="name another column with --event-column or --returned-column",
+            )
+    if options.returned_column is not None and is_number(schema.field(options.returned_column).type):
+        for text in options.returned_values or ():
+            if as_number(text) is None:
+                raise InputError(
+                    f"Column {options.returned_column!r} holds numbers, and --returned-values names text",
+                    code="RULE-RETURNED",
+                    found=text,
+                    expected=f"numbers, as {schema.field(options.returned_column).type}",
+                    fix="correct --returned-values, or name another column with --returned-column",
+                )
     if options.value_column is not None:
         kind = schema.field(options.value_column).type
-        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+        if not is_number(kind):
             raise InputError(
                 f"Column {options.value_column!r} holds no numbers",
                 code="RULE-VALUE",
@@ -166,7 +198,7 @@ def _seconds(name: str, text: str | None) -> float | None:
     except ValueError as error:
         raise UsageError(
             f"--{name} is not a date or time",
-            code="RULE-TIME",
+            code="OPTION-TIME",
             found=text,
             expected="such as 2026-01-31 or 2026-01-31T12:00:00+01:00",
             fix=f"correct --{name}",

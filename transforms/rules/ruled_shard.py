@@ -100,15 +100,16 @@ def apply_rules(
         clock: Of the whole log.
     """
     taken, counted = shard.taken, shard.counted
-    view = RuleInput(shard.ordered, columns, clock, shard.open)
+    view, gone = RuleInput(shard.ordered, columns, clock, shard.open), None
     for number in numbers:
+        view, gone = view if gone is None else view.without(gone), None
         rule = rules.rules[number]
         found = rule.find(view)
         if not found.any():
             continue
         if rule.takes(clock):
             taken = np.where(found, np.int8(number), taken)
-            view = RuleInput(shard.ordered, columns, clock, taken == _NO_RULE)
+            gone = found
         else:
             counted = counted | (found.astype(np.uint16) << np.uint16(number))
     return RuledShard(shard.ordered, taken, counted)

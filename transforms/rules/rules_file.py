@@ -25,6 +25,7 @@ def read_rules_file(options: RuleOptions) -> RuleOptions:
         return options
     try:
         values = load_plain_yaml(read_bytes(options.file))
+        values = {} if values is None else values
         if not isinstance(values, dict):
             raise ValueError(f"{type(values).__name__} instead of lines of option: value")
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -57,7 +57,7 @@ def list_fingerprints(shard: RuleInput) -> tuple[np.ndarray, np.ndarray]:
     if not len(long):
         return nobody
     begins, ends = shard.offsets[long], shard.offsets[long + 1]
-    span = shard.seconds[ends - 1] - shard.seconds[begins]
+    span = shard.clock.seconds(shard.time[ends - 1]) - shard.clock.seconds(shard.time[begins])
     long = long[span <= CRAWL_PACE * (lengths[long] - 1)]
     chosen = np.isin(shard.users, long)
     width = int(shard.items.max()) + 1

@@ -12,7 +12,7 @@ from .rule import Rule, RuleInput
 
 @dataclasses.dataclass(frozen=True)
 class ValueBounds(Rule):
-    """Takes interactions whose value lies outside the bounds. A null lies nowhere, and is not taken."""
+    """Takes interactions whose value does not lie within the bounds. A null or NaN does not, as in other libraries."""
 
     code: ClassVar[str] = "value"
     column: str
@@ -31,7 +31,7 @@ class ValueBounds(Rule):
         values = shard.column(self.column).cast(pa.float64()).to_numpy(zero_copy_only=False)
         found = np.zeros(len(values), bool)
         if self.minimum is not None:
-            found |= values < self.minimum
+            found |= ~(values >= self.minimum)
         if self.maximum is not None:
-            found |= values > self.maximum
+            found |= ~(values <= self.maximum)
         return shard.spread(found)

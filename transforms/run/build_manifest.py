@@ -92,7 +92,7 @@ def build_manifest(
         files=_count_by_file(facts, counts, summary),
         skipped_files=facts.skipped,
         outputs=tuple(_relative(file, store.output) for file in sorted(written, key=lambda file: file.path)),
-        users=UserCounts(*summary.users.tolist()),
+        users=_count_users(summary),
         items=_count_items(item_counts, joined_items),
         reasons=ReasonCounts(
             dropped={code: summary.reasons[code] for code in reason_codes("dropped")},
@@ -155,9 +155,15 @@ def _count_items(item_counts: ItemCounts, joined_items: JoinedItems | None) -> I
     )
 
 
+def _count_users(summary: Summary) -> UserCounts:
+    total, shortened, emptied = summary.users.tolist()
+    return UserCounts(total, shortened, emptied, summary.id_forms.lookalikes(total))
+
+
 def _describe_times(clock: Clock, columns: InteractionColumns) -> Times:
     notes = tuple(describe_times(clock, columns))
-    return Times(clock.unit, clock.resolution, clock.moment(clock.first), clock.moment(clock.last), notes)
+    resolution = None if clock.resolution is None else float(clock.resolution)
+    return Times(clock.unit, resolution, clock.moment(clock.first), clock.moment(clock.last), notes)
 
 
 def _describe_rules(log_rules: LogRules, summary: Summary) -> tuple[RuleFindings, ...]:
@@ -211,7 +217,7 @@ def _describe_buckets(item_counts: ItemCounts, summary: Summary, plan: DropPlan 
             items=items,
             interactions=interactions,
             dropped=dropped,
-            drop_rate=round(dropped / interactions, 6),
+            drop_rate=round(dropped / interactions, 6) if interactions else None,
             expected_genuine_drop_rate=round(lost / genuine, 6) if known and genuine else None,
         )
         for (low, high, items), interactions, dropped, genuine, lost in zip(

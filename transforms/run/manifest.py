@@ -109,6 +109,8 @@ class UserCounts:
     """Users who lost at least one interaction."""
     emptied: int
     """Users who lost all their interactions."""
+    lookalikes: int
+    """About how many users have an id that is another spelling of somebody's: in case, Unicode form, space or zeros."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ import dataclasses
 import os
 from collections import Counter
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -84,15 +85,16 @@ def _check_manifest(output: str, manifest: Manifest) -> tuple[InteractionColumns
         The columns that it names: those of the log, and those that cleaning has added.
     """
     try:
-        named = manifest.options["columns"]
-        columns = InteractionColumns(**{k: tuple(v) if isinstance(v, list) else v for k, v in named.items()})
+        named = dict(manifest.options["columns"]).items()
+        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in named}
+        columns = InteractionColumns(**values)
         if not all(isinstance(name, str) for name in columns.required):
             raise TypeError("a column's name is no text")
         added = manifest.options["added_columns"]
         expected = ADDED_COLUMNS if manifest.model is not None else DECIDED_COLUMNS
         if list(added) != list(expected) or not all(isinstance(name, str) for name in added.values()):
             raise TypeError("added_columns: not a name for each column")
-    except (KeyError, TypeError, AttributeError, InputError) as error:
+    except (KeyError, TypeError, ValueError, InputError) as error:
         raise incomplete_manifest(output, f"options: {error}") from error
     if not any(file.path.startswith(f"{INTERACTIONS}/") for file in manifest.outputs):
         raise incomplete_manifest(output, f"outputs: no file in {INTERACTIONS}/")
@@ -290,15 +292,19 @@ def _check_users(
     columns: InteractionColumns,
     added: dict[str, str],
 ) -> None:
-    """Checks that a shard's users are those of its interactions, and how many of these each has and keeps."""
+    """Checks that a shard's users are those of its interactions, with their times and numbers of interactions."""
     path = f"{USERS}/{name}"
     users = _read(output, path)
     expected = ["user_id", "first", "last", *(field.name for field in USER_FIELDS)]
-    if users.column_names != expected:
+    if users.column_names != expected or list(users.schema)[3:] != list(USER_FIELDS):
         raise _broken(path, "the schema", ", ".join(users.column_names), ", ".join(expected))
     ids = one_chunk(table[columns.user]).take(offsets[:-1])
     if not one_chunk(users["user_id"]).equals(ids):
         raise _broken(path, "the list of users", "others", f"those of {INTERACTIONS}/{name}")
+    times = one_chunk(table[columns.timestamp])
+    for column, rows in (("first", offsets[:-1]), ("last", offsets[1:] - 1)):
+        if not one_chunk(users[column]).equals(times.take(rows)):
+            raise _broken(path, column, "other times", f"those of {INTERACTIONS}/{name}")
     kept = np.diff(np.append(0, np.cumsum(table[added["keep"]].to_numpy()))[offsets])
     for column, counts in (("interactions", np.diff(offsets)), ("kept", kept)):
         if not np.array_equal(users[column].to_numpy(), counts):

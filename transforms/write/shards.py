@@ -47,7 +47,7 @@ def cleaned_sequences(judged: JudgedShard, columns: InteractionColumns) -> pa.Ta
     kept_offsets = kept_before[ordered.offsets]
     users = np.flatnonzero(np.diff(kept_offsets))
     list_offsets = pa.array(np.append(kept_offsets[users], kept_offsets[-1]).astype(np.int32))
-    kept = ordered.table.filter(pa.array(keep))
+    kept = ordered.table.select([columns.item, columns.timestamp]).filter(pa.array(keep))
     weights = pa.array(judged.weight[keep])
 
     def lists(name: str) -> pa.Array:

@@ -16,6 +16,7 @@ from ..judge.judge_shard import JudgedShard
 from ..read.read_splits import row_checksum
 from ..rules.rule_set import RuleSet
 from .example_users import EXAMPLE_USERS, ExampleUser, choose_examples
+from .lookalike_users import IdForms, id_forms
 from .users import stands_out
 
 HISTOGRAM_BINS = 50
@@ -54,6 +55,8 @@ class Summary:
     """The files written."""
     found: np.ndarray
     """int64 [2, rules]: interactions that each rule is about, and their users."""
+    id_forms: IdForms
+    """How the ids of the users are spelled."""
     standing_out: list[dict]
     """Up to STANDING_OUT rows of users whom a rule names as a whole, those with most interactions first."""
 
@@ -104,9 +107,15 @@ def summarise(
         files=np.stack([np.bincount(file[rows], minlength=len(first_rows)) for rows in (~dropped, dropped)]),
         checksum=row_checksum(pa.array(ordered.rows)),
         written=written,
-        found=np.array([[int(rows.sum()), len(np.unique(user[rows]))] for rows in found]).T.reshape(2, len(found)),
+        found=np.array([[int(rows.sum()), _count_users(user[rows])] for rows in found]).T.reshape(2, len(found)),
+        id_forms=id_forms(users["user_id"].combine_chunks()),
         standing_out=stands_out(users, STANDING_OUT),
     )
+
+
+def _count_users(users: np.ndarray) -> int:
+    """Returns the number of different users among ascending ones."""
+    return int(np.count_nonzero(np.diff(users))) + (len(users) > 0)
 
 
 def _count_scored(judged: JudgedShard, item_counts: ItemCounts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -148,6 +157,7 @@ def merge_summaries(summaries: list[Summary]) -> Summary:
         checksum=sum(s.checksum for s in summaries) % 2**64,
         written=[file for s in summaries for file in s.written],
         found=np.sum([s.found for s in summaries], axis=0),
+        id_forms=sum((s.id_forms for s in summaries[1:]), summaries[0].id_forms),
         standing_out=sorted(
             (user for s in summaries for user in s.standing_out),
             key=lambda user: (-user["interactions"], str(user["user_id"])),

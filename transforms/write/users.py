@@ -15,6 +15,7 @@ VARIED_USER_COLUMNS = ("user_id", "first", "last", "span_seconds", "interactions
 WHOLE_USER_RULES = ("nobody", "machine", "shared_list")
 """Rules that are about a user, not about single interactions."""
 
+_VERDICTS = pa.array(["kept", "dropped", "suspect", "shortened"])
 _DAY = 86_400
 
 
@@ -34,7 +35,7 @@ def describe_users(judged: JudgedShard, columns: InteractionColumns, log_rules: 
     kept = np.diff(np.append(0, np.cumsum(keep))[ordered.offsets])
     times = ordered.table[columns.timestamp]
     reason, suspect = _whole_user_rules(judged, log_rules.rules.codes)
-    verdict = np.select([kept == 0, suspect, kept < length], ["dropped", "suspect", "shortened"], "kept")
+    verdict = _VERDICTS.take(pa.array(np.select([kept == 0, suspect, kept < length], [1, 2, 3], 0)))
     span, days = _spans(judged, log_rules)
     values = (
         length,
@@ -44,31 +45,29 @@ def describe_users(judged: JudgedShard, columns: InteractionColumns, log_rules: 
         None if days is None else length / days,
         1 - _distinct_items(ordered.users, ordered.items, len(length)) / length,
         _coherence(judged),
-        verdict,
-        reason,
     )
     fields = [pa.field("first", times.type), pa.field("last", times.type), *USER_FIELDS]
     described = [
         pa.nulls(len(length), field.type) if column is None else pa.array(column, field.type, from_pandas=True)
-        for field, column in zip(USER_FIELDS, values, strict=True)
+        for field, column in zip(USER_FIELDS[: len(values)], values, strict=True)
     ]
     ids = ordered.user_ids(columns)
-    arrays = [ids, times.take(pa.array(begins)), times.take(pa.array(ends - 1)), *described]
+    arrays = [ids, times.take(pa.array(begins)), times.take(pa.array(ends - 1)), *described, verdict, reason]
     return pa.table(arrays, schema=pa.schema([pa.field("user_id", ids.type), *fields]))
 
 
-def _whole_user_rules(judged: JudgedShard, codes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the first rule that is about each user, object [users], and whether it only counts, bool [users]."""
+def _whole_user_rules(judged: JudgedShard, codes: tuple[str, ...]) -> tuple[pa.Array, np.ndarray]:
+    """Returns the first rule that is about each user, string [users], and whether it only counts, bool [users]."""
     ruled = judged.ruled
-    reason, suspect = np.full(len(ruled.ordered.offsets) - 1, None), np.zeros(len(ruled.ordered.offsets) - 1, bool)
+    first, suspect = np.full(len(ruled.ordered.offsets) - 1, -1), np.zeros(len(ruled.ordered.offsets) - 1, bool)
     users = ruled.ordered.users
     for number, code in enumerate(codes):
         if code in WHOLE_USER_RULES and (found := ruled.found_by(number)).any():
             named = np.unique(users[found])
-            named = named[reason[named] == None]  # noqa: E711 (compares each entry)
-            reason[named] = code
+            named = named[first[named] < 0]
+            first[named] = number
             suspect[named] = np.isin(named, users[found & (ruled.taken != number)])
-    return reason, suspect
+    return pa.array(codes, pa.string()).take(pa.array(first, mask=first < 0)), suspect
 
 
 def _spans(judged: JudgedShard, log_rules: LogRules) -> tuple[np.ndarray | None, np.ndarray | None]:

@@ -1,4 +1,5 @@
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +26,7 @@ class Outer:
     names: tuple[str, ...] | None = option(None, help="Names.", panel=PATHS)
     count: int = option(1, help="Count.", panel=RUN, minimum=1)
     fast: bool = option(False, help="Fast.", panel=RUN)
+    weight: float | None = option(None, help="Weight.", panel=RUN)
     log_of: str | None = shared(Inner, "limit", default=None, help="Other.", panel=RUN)
 
     def __post_init__(self):
@@ -33,7 +35,7 @@ class Outer:
 
 def test_options_are_listed_under_their_names_by_panel_and_those_of_inner_dataclasses_too():
     options = options_of(Outer)
-    assert list(options) == ["log", "names", "speed", "limit", "note", "count", "fast", "log_of"]
+    assert list(options) == ["log", "names", "speed", "limit", "note", "count", "fast", "weight", "log_of"]
     assert options["log"].required
     assert options["log"].flag == "--log"
     assert (options["speed"].default, options["speed"].kinds) == ("auto", (float, "auto"))
@@ -45,6 +47,25 @@ def test_values_by_name_become_nested_dataclasses_and_the_rest_gets_its_default(
     assert built == Outer("a/b", None, Inner(3), ("x", "y"))
     with pytest.raises(TypeError, match="path"):
         build(Outer, {})
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("a, b,", ("a", "b")),
+        ("a", ("a",)),
+        ("", None),
+        ([1, "a", True, -1.5], ("1", "a", "true", "-1.5")),
+        (3, ("3",)),
+    ],
+)
+def test_a_list_of_names_may_be_written_as_yaml_and_python_would(given, taken):
+    assert build(Outer, {"log": "x", "names": given}).names == taken
+
+
+def test_a_date_stands_for_its_text():
+    assert build(Outer, {"log": "x", "note": date(2026, 1, 31)}).note == "2026-01-31"
+    assert build(Outer, {"log": "x", "note": datetime(2026, 1, 31, 12, tzinfo=UTC)}).note == "2026-01-31T12:00:00+00:00"
 
 
 @pytest.mark.parametrize(
@@ -60,8 +81,9 @@ def test_values_by_name_become_nested_dataclasses_and_the_rest_gets_its_default(
         ({"count": 0}, "OPTION-RANGE", "x>=1"),
         ({"count": 1.5}, "OPTION-VALUE", "a whole number"),
         ({"fast": 1}, "OPTION-VALUE", "True or False"),
-        ({"names": ("a", 1)}, "OPTION-VALUE", "a list of names or nothing"),
-        ({"names": "a"}, "OPTION-VALUE", "a list of names or nothing"),
+        ({"names": ("a", None)}, "OPTION-VALUE", "a list of names or nothing"),
+        ({"names": {"a": "b"}}, "OPTION-VALUE", "a list of names or nothing"),
+        ({"weight": float("nan")}, "OPTION-RANGE", "a number or nothing"),
         ({"log": 7}, "OPTION-VALUE", "text"),
         ({"speed": 1, "limit": 0.5}, "OPTION-BOTH", None),
     ],

@@ -9,6 +9,17 @@ from iadsr.models.detector.features import SIMILARITIES
 
 def test_the_codes_that_stand_in_finished_outputs_are_as_they_always_were():
     assert reason_codes("dropped") == (
+        "nobody",
+        "non_item",
+        "duplicate",
+        "repeat",
+        "returned",
+        "value",
+        "burst",
+        "machine",
+        "window",
+        "shared_list",
+        "core",
         "noise:long_term_semantic",
         "noise:long_term_collaborative",
         "noise:short_term",
@@ -29,6 +40,7 @@ def test_each_reason_has_one_code_and_says_what_it_means():
         assert reason.meaning.endswith(".")
         assert bool(reason.badge) == (reason.kind != "rejected")
         assert reason.message == "" or reason.kind == "kept"
+        assert reason.rule == "" or (reason.kind == "dropped" and not reason.judged)
 
 
 def test_who_asks_for_a_reason_that_is_none_learns_of_it():
@@ -38,7 +50,8 @@ def test_who_asks_for_a_reason_that_is_none_learns_of_it():
 
 def test_what_a_reason_says_of_the_judgement():
     assert [reason.code for reason in REASONS if reason.protects] == ["min_length", "keep_last"]
-    assert [reason.code for reason in REASONS if not reason.judged] == ["unknown_item", "too_short"]
+    not_judged = [reason.code for reason in REASONS if not reason.judged and not reason.rule]
+    assert not_judged == ["unknown_item", "too_short"]
     assert {f"noise:{name}" for name in SIMILARITIES} < set(reason_codes("dropped"))
 
 

@@ -22,6 +22,10 @@ def test_bucket_edges_of_a_simple_log():
     assert bucket_edges(np.array([1] * 6 + [2] * 3 + [6] * 4)).tolist() == [1, 2, 6]
 
 
+def test_without_items_there_is_no_bucket():
+    assert bucket_edges(np.array([], np.int64)).tolist() == []
+
+
 def test_items_without_interactions_are_in_the_first_bucket():
     counts = np.array([0, 1, 1, 1, 1, 1, 1, 3, 6])
     assert bucket_edges(counts[1:]).tolist() == [1, 3, 6]

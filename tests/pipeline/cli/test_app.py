@@ -206,7 +206,7 @@ def test_train_and_clean_a_log_from_the_command_line(world, tmp_path):
     trained = iadsr("train", *inputs, "--output", model, "--seed", 3, "--on-bad-file", "skip")
     assert trained.returncode == 0, trained.stderr
     assert "AUROC" in trained.stdout
-    assert f"Left out: Cannot read {tmp_path}/log/c.parquet (FILE-READ)." in trained.stdout
+    assert f"Left out: 1 file: Cannot read {tmp_path}/log/c.parquet (FILE-READ)." in trained.stdout
     assert "Unusable, left out: 1 row (null user_id 1)." in trained.stdout
     assert sorted(p.name for p in model.iterdir()) == ["README.md", "collaborative", "config.json", "model.safetensors"]
     cleaned = iadsr(

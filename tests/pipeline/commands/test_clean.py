@@ -1,5 +1,6 @@
 import json
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -81,9 +82,12 @@ def test_scores_and_reasons_agree_with_the_decision(cleaned):
         else:
             assert row["noise_probability"] >= np.float32(0.4)
             assert row["reason"].startswith("noise:")
-        assert row["weight"] == pytest.approx(max(0, 1 - 4 * row["noise_probability"]), abs=1e-6)
+            assert row["weight"] == 0
         assert all(-1.0001 <= row[name] <= 1.0001 for name in ADDED[4:])
     assert len({row["weight"] for row in rows}) > 100
+    # The weight follows the model's own probability, so it falls as the probability in this log rises.
+    judged = sorted((row["noise_probability"], row["weight"]) for row in rows if row["keep"] and not row["reason"])
+    assert all(later <= earlier + 1e-4 for (_, earlier), (_, later) in pairwise(judged))
 
 
 def test_sequences_are_the_kept_interactions_in_time_order(cleaned):
@@ -436,6 +440,7 @@ def test_an_object_store_serves_for_input_model_and_output(world, store):
             "report.html",
             "interactions/part-00000-of-00001.parquet",
             "sequences/part-00000-of-00001.parquet",
+            "users/part-00000-of-00001.parquet",
         }
     with pytest.raises(InputError, match="already holds a finished run"):
         run(world, "memory://bucket/out", **settings)
@@ -447,6 +452,7 @@ def test_an_output_with_slashes_at_its_end_is_the_same_directory(world, tmp_path
     assert [file.path for file in manifest.outputs] == [
         "interactions/part-00000-of-00001.parquet",
         "sequences/part-00000-of-00001.parquet",
+        "users/part-00000-of-00001.parquet",
     ]
     verify_output(f"{tmp_path}/out{slashes}")
 
@@ -480,6 +486,7 @@ def test_a_bundle_that_is_run_twice_leaves_the_same_result(world, cleaned, tmp_p
         "manifest.json",
         "report.html",
         "sequences",
+        "users",
     ]
     assert contents(tmp_path / "again") == contents(output)
 

@@ -5,7 +5,7 @@ import pytest
 from iadsr.pipeline.commands.messages import describe_cleaning, describe_training
 from iadsr.pipeline.commands.train import TrainSummary
 from iadsr.transforms.read.input_plan import SkippedFile
-from iadsr.transforms.run.manifest import Manifest
+from iadsr.transforms.run.manifest import Manifest, RuleFindings
 
 
 def manifest(**changes) -> Manifest:
@@ -29,7 +29,7 @@ def manifest(**changes) -> Manifest:
         "notes": [],
         "directory": None,
         "outputs": [],
-        "users": {"total": 50, "shortened": 20, "emptied": 0},
+        "users": {"total": 50, "shortened": 20, "emptied": 0, "lookalikes": 0},
         "items": {"total": 30, "without_text": 0, "unknown": 0, "borrowed": 0},
         "reasons": {"dropped": {}, "kept": kept, "rejected": {"null user_id": 3}},
         "policy": {"rule": "threshold", "drop_rate": None, "threshold": 0.5, "min_length": 1, "keep_last": 0},
@@ -44,6 +44,7 @@ def manifest(**changes) -> Manifest:
         "popularity_buckets": [],
         "sequence_lengths": {"labels": [], "before": [], "after": []},
         "times": {"first": "1", "last": "9", "unit": None, "resolution_seconds": None, "notes": []},
+        "rules": [],
     }
     for key, change in changes.items():
         values[key] = {**values[key], **change} if isinstance(change, dict) else change
@@ -62,11 +63,54 @@ def test_a_plain_run_says_what_went_and_where_the_rest_lies():
     ]
 
 
+def found(rule: str, drops: bool, interactions: int, users: int) -> dict:
+    return {"rule": rule, "parameters": {"mode": "auto"}, "drops": drops, "interactions": interactions, "users": users}
+
+
+def test_what_rules_found_comes_first_and_what_they_dropped_is_no_noise():
+    rules = [found("nobody", False, 7, 1), found("duplicate", True, 40, 5), found("machine", True, 0, 0)]
+    dropped = {"duplicate": 40, "noise:short_term": 60}
+    assert describe_cleaning(manifest(rules=rules, reasons={"dropped": dropped}), "out").splitlines()[:5] == [
+        "Found, not dropped: interactions of nobody (nobody): 7 by 1 user.",
+        "Dropped duplicates (duplicate): 40 by 5 users.",
+        "Noise in the log: 12.3% of what could be judged (95% interval 10.1% to 14.6%).",
+        "Dropped as noise 60 of 960 interactions (6.2%): noise probability at or above 0.5.",
+        "Shortened 20 of 50 users.",
+    ]
+
+
+def test_rules_alone_tell_of_no_noise():
+    alone = {"model": None, "embeddings": None, "policy": None, "noise_share": None}
+    rules = [found("machine", True, 100, 2)]
+    text = describe_cleaning(manifest(rules=rules, reasons={"dropped": {"machine": 100}}, **alone), "out")
+    assert text.splitlines()[:3] == [
+        "Dropped interactions of machines (machine): 100 by 2 users.",
+        "Dropped 100 of 1,000 interactions (10.0%) by rules.",
+        "Shortened 20 of 50 users.",
+    ]
+    assert "oise" not in text
+
+
+def test_a_rule_that_was_asked_for_and_found_nothing_is_told():
+    nothing = [found("duplicate", True, 0, 0), found("repeat", True, 0, 0), found("returned", True, 0, 0)]
+    nothing[1]["parameters"], nothing[2]["parameters"] = {"mode": "drop"}, {"column": "event"}
+    text = describe_cleaning(manifest(rules=nothing), "out")
+    assert text.splitlines()[0] == "Asked for, and nothing found: repeats (repeat), returned interactions (returned)."
+
+
+def test_a_log_of_which_nothing_is_left_is_told():
+    rows = {"read": 8, "kept": 0, "dropped": 8, "rejected": 0}
+    users = {"total": 1, "shortened": 1, "emptied": 1, "lookalikes": 0}
+    text = describe_cleaning(manifest(rows=rows, users=users), "out")
+    assert "Shortened 1 of 1 user; 1 has nothing left.\nWARNING: no interaction is left" in text
+    assert "WARNING" not in describe_cleaning(manifest(), "out")
+
+
 def test_protection_emptied_users_and_the_rate_are_told():
     kept = {"min_length": 1, "keep_last": 2, "unknown_item": 7}
     text = describe_cleaning(
         manifest(
-            users={"total": 50, "shortened": 20, "emptied": 4},
+            users={"total": 50, "shortened": 20, "emptied": 4, "lookalikes": 0},
             items={"without_text": 12},
             policy={"rule": "drop_rate", "drop_rate": 0.1, "threshold": None},
             reasons={"kept": kept, "rejected": {}},
@@ -111,6 +155,13 @@ def test_training_tells_counts_and_detection(items, words):
         TrainSummary("model", metrics, {}, items, knows_noise=False), "model"
     )
     assert "eft out" not in text
+
+
+def test_training_tells_what_rules_took_from_the_model():
+    metrics = {"interactions": 1000, "users": 9, "items": 20, "held_out_auroc": 0.9}
+    rules = RuleFindings("core", {"min_user_interactions": 5}, True, 30, 12)
+    text = describe_training(TrainSummary("model", metrics, {}, 0, found=(rules,)), "model")
+    assert text.splitlines()[1] == "Dropped interactions outside the core (core): 30 by 12 users."
 
 
 def test_training_tells_which_files_and_how_many_rows_it_did_without():

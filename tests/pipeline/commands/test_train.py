@@ -17,6 +17,7 @@ from iadsr.pipeline.commands.train import check_output, run_train, write_model
 from iadsr.transforms.items.embedding_files import read_embeddings
 from iadsr.transforms.judge.artifacts import read_model_facts
 from iadsr.transforms.read.log_source import LogSource
+from iadsr.transforms.rules.rule_options import RuleOptions
 from iadsr.transforms.run.output_directory import locked
 
 
@@ -120,6 +121,15 @@ def test_what_a_training_that_was_killed_left_is_gone_after_the_next(world, tmp_
     there = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()]
     assert sorted(there) == ["README.md", "collaborative/part-00000.parquet", "config.json", "model.safetensors"]
     assert read_model_facts(str(tmp_path)).fingerprint == read_model_facts(world.model).fingerprint
+
+
+def test_rules_that_leave_nothing_to_train_on_are_an_error_that_names_them(world, tmp_path):
+    rules = RuleOptions(min_user_interactions=1000)
+    options = TrainOptions(LogSource(world.interactions), world.embeddings, str(tmp_path / "model"), rules=rules)
+    with pytest.raises(InputError, match="leave nothing") as error:
+        run_train(options)
+    assert (error.value.code, error.value.found) == ("TRAIN-RULES", "core 3,200")
+    assert not (tmp_path / "model").exists()
 
 
 def test_a_second_run_into_one_directory_is_refused_before_it_trains(world, tmp_path):

@@ -40,11 +40,15 @@ VALUES = {
             "unreadable": 0,
             "bytes": 9_876_543,
             "changed_at": 1_795_827_751.5,
+            "partitions": {},
         }
     ],
+    "tables": [],
+    "notes": [],
+    "directory": None,
     "skipped_files": [],
     "outputs": [],
-    "users": {"total": 22_363, "shortened": 9_876, "emptied": 3},
+    "users": {"total": 22_363, "shortened": 9_876, "emptied": 3, "lookalikes": 0},
     "items": {"total": 12_101, "without_text": 17, "unknown": 5, "borrowed": 29},
     "reasons": {
         "dropped": {"noise:long_term_semantic": 20_000, "noise:short_term": 14_567, "noise:collaborative_only": 0},
@@ -92,6 +96,9 @@ VALUES = {
     "noise_share": {"estimate": 0.0412, "lower": 0.03, "upper": 0.05, "unknown_because": None, "among_dropped": 0.7449},
     "sequence_lengths": {"labels": ["0", "1", "2", "3-4"], "before": [0, 3, 10, 22_350], "after": [3, 0, 20, 22_340]},
     "times": {"first": "1", "last": "9", "unit": None, "resolution_seconds": None, "notes": []},
+    "rules": [
+        {"rule": "duplicate", "parameters": {}, "drops": True, "interactions": 0, "users": 0},
+    ],
     "model": {
         "path": "models/beauty",
         "fingerprint": "ab" * 32,
@@ -201,7 +208,7 @@ def empty_manifest() -> Manifest:
     return changed(
         rows={"read": 0, "kept": 0, "dropped": 0, "rejected": 0},
         files=[],
-        users={"total": 0, "shortened": 0, "emptied": 0},
+        users={"total": 0, "shortened": 0, "emptied": 0, "lookalikes": 0},
         reasons={"dropped": {}, "kept": {}, "rejected": {}},
         noise_probability_histogram={"kept": [0] * 50, "dropped": [0] * 50},
         popularity_buckets=[],
@@ -471,7 +478,7 @@ def test_an_empty_run_renders():
 def test_a_run_that_drops_and_rejects_nothing_says_so():
     manifest = changed(
         rows={"read": 1, "kept": 1, "dropped": 0, "rejected": 0},
-        users={"total": 1, "shortened": 0, "emptied": 0},
+        users={"total": 1, "shortened": 0, "emptied": 0, "lookalikes": 0},
         reasons={"dropped": {}, "kept": {}, "rejected": {}},
         noise_probability_histogram={"kept": [1] + [0] * 49, "dropped": [0] * 50},
     )
@@ -532,3 +539,22 @@ def test_a_run_that_keeps_nothing_renders():
 def test_the_rule_is_stated_in_plain_words(policy, expected):
     assert " ".join(describe_policy(AppliedPolicy(**policy))) == expected
     render_report(changed(policy=policy), [])
+
+
+def test_rules_alone_show_nothing_of_a_model():
+    alone = changed(
+        model=None,
+        embeddings=None,
+        policy=None,
+        noise_share=None,
+        reasons={"dropped": {"machine": 34_567}, "kept": {}, "rejected": {}},
+    )
+    entry = {"item_id": "i1", "text": None, "timestamp": "3", "reason": None, "noise_probability": None}
+    interactions = [{**entry, "keep": True}, {**entry, "keep": False, "reason": "machine"}]
+    html = render_report(alone, [{"user_id": "u1", "interactions": interactions}])
+    shown = html.partition("</style>")[2].partition('id="provenance"')[0]
+    for word in ("oise probability", "no text", "hreshold", "behaviour", "opularity", "not judged"):
+        assert word not in shown, word
+    assert "<bdi>i1</bdi>" in shown
+    assert "<del><bdi>i1</bdi></del>" in shown
+    assert "None: no rule names what it keeps." in shown

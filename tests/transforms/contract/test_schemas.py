@@ -218,3 +218,14 @@ def test_ids_travel_as_strings_or_integers():
 def test_numbers_that_are_converted_to_a_unit_travel_in_64_bits():
     schema = check_file_schema(with_field("timestamp", pa.int32()), InteractionColumns(timestamp_unit="ms"), "f")
     assert schema.field("timestamp").type == pa.int64()
+
+
+def test_timestamps_can_be_written_in_a_unit_that_spark_reads():
+    fine = with_field("timestamp", pa.timestamp("ns", "UTC"))
+    assert describe_schemas({"a": fine}, COLUMNS) == [
+        "timestamp holds nanoseconds, which Spark does not read; --timestamp-unit us writes microseconds."
+    ]
+    columns = InteractionColumns(timestamp_unit="us")
+    schema = check_file_schema(fine, columns, "a")
+    assert schema.field("timestamp").type == pa.timestamp("us", "UTC")
+    assert describe_schemas({"a": schema}, columns) == []

@@ -93,6 +93,18 @@ def test_a_glob_passes_over_hidden_names_that_it_does_not_spell_out(tmp_path, st
         assert paths(list_files(f"{root}/x/_*")) == [f"{root}/x/_c.parquet"]
 
 
+def test_a_glob_leaves_out_only_what_it_could_have_matched(tmp_path):
+    for name in ("a/_x.parquet", "a/.git/x.parquet", "b/.y.parquet", "c.parquet", ".z.parquet"):
+        touch(tmp_path / name)
+    assert list_files(f"{tmp_path}/a/*").hidden == (f"{tmp_path}/a/.git", f"{tmp_path}/a/_x.parquet")
+    assert list_files(f"{tmp_path}/*.parquet").hidden == (f"{tmp_path}/.z.parquet",)
+    assert list_files(f"{tmp_path}/[ab]/**").hidden == tuple(
+        f"{tmp_path}/{name}" for name in ("a/.git", "a/_x.parquet", "b/.y.parquet")
+    )
+    with pytest.raises(InputError, match="No file found"):
+        list_files(f"{tmp_path}/log[12]")
+
+
 def test_a_glob_looks_no_deeper_than_it_reaches(tmp_path, monkeypatch):
     inside = touch(tmp_path / "a.parquet")
     touch(tmp_path / "private" / "b.parquet")

@@ -123,6 +123,15 @@ def test_metadata_is_read_without_the_vectors(tmp_path, table_of, write_raw):
         read_metadata(str(tmp_path / "ints"), kind="collaborative")
 
 
+def test_files_without_rows_need_no_columns(tmp_path, write_raw):
+    write_raw(tmp_path / "a.parquet", {})
+    write_raw(tmp_path / "b.parquet", {"item_id": pa.nulls(0), "embedding": pa.nulls(0)})
+    write_raw(tmp_path / "c.parquet", {"item_id": [7], "embedding": [[1.0, 2.0]]})
+    assert read_embeddings(str(tmp_path)).item_ids.equals(pa.array([7]))
+    metadata, item_type = read_metadata(str(tmp_path))
+    assert (metadata.dimension, item_type) == (2, pa.int64())
+
+
 def test_a_table_may_have_more_files_than_may_be_open(tmp_path):
     vectors = np.arange(1, 121, dtype=np.float32).reshape(60, 2)
     for number, vector in enumerate(vectors):

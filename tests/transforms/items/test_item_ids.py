@@ -17,6 +17,8 @@ from iadsr.transforms.items.item_ids import normalise_item_ids, usable_item_ids
         (pa.array([1.0, 2.0]), [1, 2]),
         (pa.array([b"a", b"b"]), ["a", "b"]),
         (pa.array([uuid.UUID(int=1).bytes], pa.uuid()), ["00000000-0000-0000-0000-000000000001"]),
+        (pa.array([uuid.UUID(int=1).bytes], pa.binary(16)), ["00000000-0000-0000-0000-000000000001"]),
+        (pa.array([b"ab", b"cd"], pa.binary(2)), ["ab", "cd"]),
         (pa.array(["a", "b"]).dictionary_encode(), ["a", "b"]),
     ],
 )

@@ -30,6 +30,7 @@ def test_without_title_and_category_all_text_columns_are_used(write):
     path = write({"name": ["Kolya"], "item_id": ["a"], "year": [1996], "genre": pa.array(["Film"]).dictionary_encode()})
     items = read_item_texts(path)
     assert items.text_columns == ("name", "genre")
+    assert items.item_ids.to_pylist() == ["a"]
     assert items.texts.to_pylist() == ["Kolya, Film"]
 
 

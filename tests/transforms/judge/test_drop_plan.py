@@ -16,6 +16,7 @@ from iadsr.transforms.judge.scored_shard import ScoredShard
 from iadsr.transforms.judge.tally import Tally, merge_tallies, tally_shard
 from iadsr.transforms.judge.threshold import NOTHING, probability_histogram
 from iadsr.transforms.read.ordering import OrderedShard
+from iadsr.transforms.rules.ruled_shard import RuledShard
 
 BUCKETS = 6
 
@@ -87,9 +88,8 @@ def shard(users: list[tuple[str, list[tuple[int, float]]]]) -> ScoredShard:
     n = len(rows)
     scores = Scores(probability, np.zeros((n, 3), np.float32), probability > 0, np.zeros(n, np.int8))
     known = np.ones(n, bool)
-    return ScoredShard(
-        0, OrderedShard(table, offsets, ITEMS.item_ids, items, np.arange(len(items))), scores, known, known, {}
-    )
+    ordered = OrderedShard(table, offsets, ITEMS.item_ids, items, np.arange(n), np.arange(n))
+    return ScoredShard(0, RuledShard.untouched(ordered), scores, known, known, {})
 
 
 interactions = st.lists(st.tuples(st.integers(0, 2), st.floats(0, 1, width=32)), min_size=1, max_size=5)

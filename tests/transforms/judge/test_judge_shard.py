@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -11,6 +13,7 @@ from iadsr.transforms.judge.judge_shard import judge_shard
 from iadsr.transforms.judge.policy import Policy
 from iadsr.transforms.judge.scored_shard import ScoredShard
 from iadsr.transforms.read.ordering import OrderedShard
+from iadsr.transforms.rules.ruled_shard import RuledShard
 
 PROBABILITY = np.array([0.1, 0.6, 0.9, 0.0, 0.7], np.float32)
 SCORED = np.array([True, True, True, False, True])
@@ -20,10 +23,15 @@ SCORED = np.array([True, True, True, False, True])
 def scored() -> ScoredShard:
     table = pa.table({"user_id": ["a", "a", "a", "b", "c"], "item_id": list("vwxyz"), "timestamp": [1, 2, 3, 1, 1]})
     ordered = OrderedShard(
-        table, np.array([0, 3, 4, 5]), pa.array(list("vwxyz")), np.arange(5, dtype=np.int32), np.arange(5)
+        table,
+        np.array([0, 3, 4, 5]),
+        pa.array(list("vwxyz")),
+        np.arange(5, dtype=np.int32),
+        np.arange(5),
+        table["timestamp"].to_numpy(),
     )
     scores = Scores(PROBABILITY, np.zeros((5, 3), np.float32), SCORED, np.array([0, 1, 2, 0, 0], np.int8))
-    return ScoredShard(4, ordered, scores, np.ones(5, bool), np.ones(5, bool), {"score": 0.5})
+    return ScoredShard(4, RuledShard.untouched(ordered), scores, np.ones(5, bool), np.ones(5, bool), {"score": 0.5})
 
 
 def test_a_shard_is_judged_by_the_probabilities_of_the_log(scored):
@@ -33,21 +41,44 @@ def test_a_shard_is_judged_by_the_probabilities_of_the_log(scored):
     odds = np.log(PROBABILITY[SCORED] / (1 - PROBABILITY[SCORED])) - 1
     expected = np.zeros(5)
     expected[SCORED] = 1 / (1 + np.exp(-odds))
-    probability = judged.scored.scores.noise_probability
+    probability = judged.scores.noise_probability
     assert probability == pytest.approx(expected, abs=1e-5)
     assert judged.decisions.keep.tolist() == [True, True, False, True, True]  # 0.04, 0.36, 0.77, not scored, 0.46
     assert judged.decisions.reason.to_pylist()[1:] == [None, "noise:short_term", "too_short", "min_length"]
-    assert judged.weight.tolist() == weigh_interactions(probability, SCORED).tolist()
-    assert 0 < judged.weight[0] < 1
-    assert (judged.weight[2], judged.weight[3]) == (0, 1)
-    assert judged.scored.ordered is scored.ordered
-    assert (judged.scored.shard, judged.scored.seconds) == (4, {"score": 0.5})
+    # What it weighs follows from the model's own probabilities, and what is dropped weighs nothing.
+    assert judged.weight == pytest.approx([0.6, 0, 0, 1, 0])
+    assert judged.weight.tolist() == weigh_interactions(PROBABILITY, SCORED).tolist()
+    assert judged.ruled is scored.ruled
+    assert (judged.shard, judged.seconds) == (4, {"score": 0.5})
     assert scored.scores.noise_probability is PROBABILITY
 
 
-def test_while_no_noise_is_certain_probabilities_stay_and_everything_counts_in_full(scored):
+def test_while_the_share_is_not_known_probabilities_stay_and_what_is_kept_counts_in_full(scored):
     judged = judge_shard(scored, DropPlan(NoShare("too few users"), None, None, threshold=0.65), Policy())
-    assert judged.scored is scored
+    assert (judged.ruled, judged.scores) == (scored.ruled, scored.scores)
     assert judged.decisions.keep.tolist() == [True, True, False, True, True]
-    assert judged.weight.tolist() == [1] * 5
+    assert judged.weight.tolist() == [1, 1, 0, 1, 1]
     assert judged.weight.dtype == np.float32
+
+
+def test_if_no_noise_is_certain_weights_still_help(scored):
+    share = NoiseShare(0.02, 0.0, 0.1, (0.0, 0.0))
+    judged = judge_shard(scored, DropPlan(share, None, None, threshold=2.0), Policy())
+    assert judged.decisions.keep.all()
+    assert judged.weight == pytest.approx([0.6, 0, 0, 1, 0])
+
+
+def test_the_last_interactions_that_are_protected_count_in_full(scored):
+    share = NoiseShare(0.02, 0.0, 0.1, (0.0, 0.0))
+    judged = judge_shard(scored, DropPlan(share, None, None, threshold=0.5), Policy(min_length=0, keep_last=1))
+    assert judged.decisions.keep.tolist() == [True, False, True, True, True]
+    assert judged.weight == pytest.approx([0.6, 0, 1, 1, 1])
+
+
+def test_what_a_rule_takes_weighs_nothing_and_is_none_of_the_last(scored):
+    ruled = RuledShard(scored.ordered, np.array([-1, -1, 0, -1, -1], np.int8), np.zeros(5, np.uint16))
+    share = NoiseShare(0.02, 0.0, 0.1, (0.0, 0.0))
+    plan = DropPlan(share, None, None, threshold=0.5)
+    judged = judge_shard(dataclasses.replace(scored, ruled=ruled), plan, Policy(keep_last=1), ("machine",))
+    assert judged.decisions.reason.to_pylist()[:3] == [None, "keep_last", "machine"]
+    assert judged.weight == pytest.approx([0.6, 1, 0, 1, 1])

@@ -63,7 +63,7 @@ def test_times_that_went_through_float32_need_a_position_column():
     clock = clock_of(rounded, position="n")
     refuse_wrong_order(clock, columns)
     assert describe_times(clock, columns) == [
-        "timestamp has been through float32 in 30 rows: its times are minutes apart"
+        "timestamp has been through float32 in 30 rows: its times are minutes apart."
     ]
 
 
@@ -88,13 +88,13 @@ def test_values_that_mean_no_time_are_told_with_the_first_and_last_of_the_others
     (note,) = describe_times(clock, InteractionColumns())
     assert note == (
         "timestamp is 9999-12-31 in 1 row, which often stands for no time, and is sorted as a time "
-        "(all others: 2024-06-10T08:00:00Z to 2024-06-10T08:00:04Z)"
+        "(all others: 2024-06-10T08:00:00Z to 2024-06-10T08:00:04Z)."
     )
     notes = describe_times(clock_of([*SECONDS, 0, -1, 17]), InteractionColumns())
     assert [note.split(",")[0] for note in notes] == [
         "timestamp is -1 in 1 row",
         "timestamp is 0 (1970-01-01) in 1 row",
-        "timestamp is a number below any time since 1990 in 1 row (17 to 17)",
+        "timestamp is a number below any time since 1990 in 1 row (17 to 17).",
     ]
 
 
@@ -106,7 +106,7 @@ def test_times_before_1990_and_in_the_future_are_told():
         datetime(2190, 1, 1, tzinfo=UTC),
     ]
     for values in (pa.array(stamps, pa.timestamp("ms")), pa.array([stamp.isoformat() for stamp in stamps])):
-        span = "(all: 1989-12-31T00:00:00Z to 2190-01-01T00:00:00Z)"
+        span = "(all: 1989-12-31T00:00:00Z to 2190-01-01T00:00:00Z)."
         assert describe_times(clock_of(values), InteractionColumns()) == [
             f"timestamp is before 1990 in 1 row {span}",
             f"timestamp lies in the future in 2 rows {span}",
@@ -118,7 +118,7 @@ def test_numbers_among_dates_are_told():
     (note,) = describe_times(clock, InteractionColumns())
     assert note == (
         "timestamp is a date in 9 rows, and in 1 a number, read as seconds or parts of seconds since 1970 "
-        "(all: 2014-05-25T09:28:32Z to 2024-06-10T08:00:00Z)"
+        "(all: 2014-05-25T09:28:32Z to 2024-06-10T08:00:00Z)."
     )
 
 

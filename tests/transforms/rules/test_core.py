@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iadsr.transforms.contract.hashing import hash_values
@@ -41,6 +41,7 @@ def test_removal_goes_on_until_all_that_stay_have_enough():
     assert kept_by(rows, 3, 3) == []
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from("uvwxyz")), min_size=1, max_size=40),
     st.integers(1, 4),

@@ -1,3 +1,5 @@
+import pytest
+
 from iadsr.transforms.rules.duplicates import Duplicates
 
 from .conftest import found
@@ -37,6 +39,20 @@ def test_a_clock_of_minutes_is_not_certain_enough_to_drop(shard):
 def test_an_event_id_says_what_one_event_is(shard):
     rows = [("u", "a", 0, "e1"), ("u", "b", 5, "e1"), ("u", "c", 9, None), ("u", "d", 12, None), ("v", "a", 0, "e1")]
     assert found(Duplicates(event_column="event"), shard(rows, "event")) == [1]
+
+
+@pytest.mark.parametrize(
+    ("ids", "duplicates"),
+    [
+        (["", " ", "", "N/A", "N/A", "e", "e"], [6]),
+        ([float("nan"), float("nan"), None, None, 2.0, 2.0, 1.0], [5]),
+        ([-1, -1, 0, 0, None, None, 7], [3]),
+        ([None] * 7, []),
+    ],
+)
+def test_what_stands_for_a_missing_event_id_is_none(shard, ids, duplicates):
+    rows = [("u", "a", 1000 * number, event) for number, event in enumerate(ids)]
+    assert found(Duplicates(event_column="event"), shard(rows, "event")) == duplicates
 
 
 def test_with_a_coarse_clock_only_event_ids_are_certain(shard):

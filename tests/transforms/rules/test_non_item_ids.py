@@ -1,3 +1,6 @@
+import uuid
+from decimal import Decimal
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -59,3 +62,51 @@ def test_files_that_cannot_be_used_are_refused_by_name(tmp_path, columns, option
         read(RuleOptions(**named), pa.int64())
     assert error.value.code == code
     assert path in error.value.what
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "bag\r\npostage\r\n",
+        "\ufeffitem_id\r\nbag\r\npostage\r\n",
+        'item_id,why\n"bag","plastic, large"\npostage,fee\n',
+        "why\titem_id\nplastic\tbag\nfee\tpostage\n",
+    ],
+)
+@pytest.mark.parametrize("name", ["ids", "ids.csv"])
+def test_text_is_known_by_its_content_and_may_have_a_header(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content.encode())
+    assert read(RuleOptions(non_items=str(path))) == (hashes(["bag", "postage"]), None)
+
+
+def test_files_of_one_folder_may_hold_ids_of_several_types(tmp_path):
+    pq.write_table(pa.table({"item_id": [1]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"item_id": ["2"]}), tmp_path / "b.parquet")
+    options = RuleOptions(catalogue=str(tmp_path), catalogue_only=True)
+    assert read(options, pa.int64()) == ([], hashes([1, 2], pa.int64()))
+
+
+@pytest.mark.parametrize("kind", ["uuid", "16 bytes", "bytes", "decimal", "float", "dictionary"])
+def test_ids_of_every_type_have_the_form_that_they_have_in_the_log(tmp_path, kind):
+    one = uuid.UUID(int=10**30)
+    raw = pa.array([one.bytes, None], pa.binary(16))
+    ids, text = {
+        "uuid": (pa.ExtensionArray.from_storage(pa.uuid(), raw), str(one)),
+        "16 bytes": (raw, str(one)),
+        "bytes": (pa.array([b"bag", None]), "bag"),
+        "decimal": (pa.array([Decimal(10**17), None], pa.decimal128(38, 0)), str(10**17)),
+        "float": (pa.array([7.0, float("nan")]), "7"),
+        "dictionary": (pa.array(["bag", None]).dictionary_encode(), "bag"),
+    }[kind]
+    path = tmp_path / "items.parquet"
+    pq.write_table(pa.table({"item_id": ids}), path)
+    assert read(RuleOptions(catalogue=str(path), catalogue_only=True)) == ([], hashes([text]))
+
+
+def test_a_type_that_holds_no_ids_is_refused(tmp_path):
+    path = tmp_path / "items.parquet"
+    pq.write_table(pa.table({"item_id": [[1]]}), path)
+    with pytest.raises(InputError) as error:
+        read(RuleOptions(non_items=str(path)))
+    assert error.value.code == "RULE-IDS"

@@ -1,5 +1,6 @@
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from iadsr.transforms.rules.bursts import Bursts
 from iadsr.transforms.rules.non_items import NonItems
@@ -34,3 +35,18 @@ def test_values_are_found_among_texts_numbers_and_flags():
     assert occurs_in(pa.array([1, None, 2]), ("2.0",)).tolist() == [False, False, True]
     assert occurs_in(pa.array([True, None, False]), ("True",)).tolist() == [True, False, False]
     assert occurs_in(pa.array(["a", "b"]).dictionary_encode(), ("a",)).tolist() == [True, False]
+    assert occurs_in(pa.array([True, None, False]), ("1",)).tolist() == [True, False, False]
+    prices = pa.array(["1.00", None, "2.50"]).cast(pa.decimal128(5, 2))
+    assert occurs_in(prices, ("2.5", "1")).tolist() == [True, False, True]
+    assert occurs_in(pa.array([b"cancel", None, b"\xff"]), ("cancel",)).tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("worked_out", [(), ("users", "items", "time", "seconds"), ("seconds",)])
+def test_the_next_rule_sees_what_is_left(shard, worked_out):
+    rows = [("u", "a", 0), ("u", "b", 5), ("u", "c", 9), ("v", "a", 3), ("v", "c", 7)]
+    view, expected = shard(rows, taken=(1,)), shard(rows, taken=(1, 2, 3))
+    for name in worked_out:
+        getattr(view, name)
+    left = view.without(np.array([False, False, True, True, False]))
+    for name in ("open", "rows", "users", "items", "time", "seconds", "offsets"):
+        assert getattr(left, name).tolist() == getattr(expected, name).tolist(), name

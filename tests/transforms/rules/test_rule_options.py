@@ -13,6 +13,8 @@ from iadsr.transforms.rules.rule_options import RuleOptions
         {"returned_column": "event"},
         {"non_item_column": "fee"},
         {"catalogue_only": True},
+        {"catalogue": "items"},
+        {"value_column": "rating"},
     ],
 )
 def test_an_option_that_needs_another_one_says_so(options):
@@ -23,5 +25,14 @@ def test_an_option_that_needs_another_one_says_so(options):
 
 
 def test_columns_are_those_that_rules_read_each_once():
-    options = RuleOptions(event_column="e", returned_column="e", returned_values=("x",), value_column="v")
+    options = RuleOptions(
+        event_column="e", returned_column="e", returned_values=("x",), value_column="v", min_value=1.0
+    )
     assert options.columns == ("e", "v")
+
+
+def test_bounds_between_which_nothing_lies_are_refused():
+    RuleOptions(value_column="rating", min_value=2.0, max_value=2.0)
+    with pytest.raises(UsageError) as error:
+        RuleOptions(value_column="rating", min_value=2.0, max_value=1.0)
+    assert error.value.code == "OPTION-BOUNDS"

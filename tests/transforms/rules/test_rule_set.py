@@ -25,9 +25,9 @@ def rules(options: RuleOptions):
 
 
 def test_rules_that_need_a_parameter_come_only_when_asked():
-    default = ("nobody", "duplicate", "repeat", "burst", "machine", "shared_list")
+    default = ("nobody", "duplicate", "machine", "repeat", "burst", "shared_list")
     assert rules(RuleOptions()).codes == default
-    codes = ("nobody", "duplicate", "repeat", "returned", "value", "burst", "machine", "window", "shared_list", "core")
+    codes = ("nobody", "duplicate", "machine", "repeat", "returned", "value", "burst", "window", "shared_list", "core")
     assert rules(EVERY_RULE).codes == codes
 
 
@@ -47,11 +47,17 @@ def test_rules_of_the_log_come_last():
 
 
 def test_a_time_is_read_as_utc_unless_it_says_otherwise():
-    options = RuleOptions(after="2026-01-01", before="2026-01-01T01:00:00+01:00")
+    options = RuleOptions(after="2026-01-01", before="2026-01-01T02:00:00+01:00")
     (window,) = (rule for rule in rules(options).rules if isinstance(rule, Window))
-    assert window.after == window.before == 1_767_225_600
+    assert (window.after, window.before) == (1_767_225_600, 1_767_225_600 + 3_600)
     with pytest.raises(UsageError, match="--after is not a date"):
         rules(RuleOptions(after="yesterday"))
+
+
+def test_an_empty_window_is_refused():
+    with pytest.raises(UsageError) as error:
+        rules(RuleOptions(after="2026-01-02", before="2026-01-02"))
+    assert error.value.code == "OPTION-BOUNDS"
 
 
 def test_times_cannot_be_compared_with_an_order():
@@ -68,8 +74,23 @@ def test_columns_of_rules_must_be_there_and_hold_numbers():
         check_rule_columns(RuleOptions(event_column="event"), schema)
     assert error.value.code == "RULE-COLUMN"
     with pytest.raises(InputError) as error:
-        check_rule_columns(RuleOptions(value_column="rating"), schema)
+        check_rule_columns(RuleOptions(value_column="rating", min_value=1.0), schema)
     assert error.value.code == "RULE-VALUE"
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "code"),
+    [
+        (pa.list_(pa.string()), {"event_column": "event"}, "RULE-NESTED"),
+        (pa.struct([("a", pa.int8())]), {"returned_column": "event", "returned_values": ("1",)}, "RULE-NESTED"),
+        (pa.int8(), {"returned_column": "event", "returned_values": ("1", "cancel")}, "RULE-RETURNED"),
+    ],
+)
+def test_columns_of_rules_must_hold_what_can_be_compared(kind, options, code):
+    with pytest.raises(InputError) as error:
+        check_rule_columns(RuleOptions(**options), pa.schema([("event", kind)]))
+    assert error.value.code == code
+    check_rule_columns(RuleOptions(**options), pa.schema([("event", pa.string())]))
 
 
 def test_the_fingerprint_depends_on_parameters_and_on_named_items(tmp_path):

@@ -43,3 +43,11 @@ def test_what_is_not_a_file_of_rules_is_refused(tmp_path, text, code):
 def test_a_value_that_the_option_does_not_take_is_refused(tmp_path):
     with pytest.raises(UsageError, match="--repeats does not take this value"):
         read(tmp_path, "repeats: perhaps\n")
+
+
+def test_values_may_stand_as_yaml_reads_them(tmp_path):
+    text = "after: 2026-01-31\nreturned-column: event\nreturned-values: [2, true]\n"
+    assert read(tmp_path, text) == RuleOptions(
+        after="2026-01-31", returned_column="event", returned_values=("2", "true")
+    )
+    assert read(tmp_path, "# none yet\n") == RuleOptions()

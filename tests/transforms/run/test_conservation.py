@@ -12,10 +12,11 @@ from iadsr.transforms.read.read_splits import SplitCounts, row_checksum
 from iadsr.transforms.run.conservation import check_conservation, check_rejected
 from iadsr.transforms.run.manifest import ModelOrigin
 from iadsr.transforms.run.run_facts import RunDescription, RunFacts
+from iadsr.transforms.write.lookalike_users import id_forms
 from iadsr.transforms.write.summary import Summary, merge_summaries
 
 DESCRIPTION = RunDescription("0.1.0", "2026-11-23T14:10:00+00:00", ModelOrigin("model", "ab", "sasrec", {}), {}, {}, {})
-FACTS = RunFacts({"a.parquet": 10, "b.parquet": 5}, Policy(), np.zeros((6, 256)), DESCRIPTION)
+FACTS = RunFacts({"a.parquet": 10, "b.parquet": 5}, Policy(), DESCRIPTION)
 COUNTS = [
     SplitCounts("a.parquet", 6, {"null user_id": 1}, 0.0, written=WrittenFile("out/rejected/part-0", 1, 0, "")),
     SplitCounts("a.parquet", 3, {}, 0.0),
@@ -38,7 +39,11 @@ def summary(kept: tuple[int, int], dropped: tuple[int, int], checksum: int = 0) 
         written=[
             WrittenFile("out/interactions/part-0", sum(kept) + sum(dropped), 0, ""),
             WrittenFile("out/sequences/part-0", 1, 0, ""),
+            WrittenFile("out/users/part-0", 1, 0, ""),
         ],
+        found=np.zeros((2, 0), int),
+        id_forms=id_forms(pa.array([], pa.string())),
+        standing_out=[],
     )
 
 
@@ -67,7 +72,7 @@ def test_a_row_that_took_the_place_of_another_is_found():
         check_conservation(FACTS, counts, summary((8, 4), (1, 1), checksum=7))
 
 
-@pytest.mark.parametrize("folder", ["interactions", "sequences", "rejected"])
+@pytest.mark.parametrize("folder", ["interactions", "sequences", "users", "rejected"])
 @pytest.mark.parametrize("rows", [-1, 1])
 def test_a_file_that_holds_other_rows_than_were_counted_is_found(folder, rows):
     counts, total = list(COUNTS), summary((8, 4), (1, 1))

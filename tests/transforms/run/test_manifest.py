@@ -13,7 +13,7 @@ from iadsr.transforms.run.manifest import Manifest, manifest_schema, read_manife
 
 ROOT = Path(__file__).parents[3]
 
-# As the version before this dataclass wrote it.
+# As a run writes it.
 TEXT = """\
 {
   "format_version": 1,
@@ -111,7 +111,8 @@ TEXT = """\
   "users": {
     "total": 3,
     "shortened": 1,
-    "emptied": 0
+    "emptied": 0,
+    "lookalikes": 0
   },
   "items": {
     "total": 6,
@@ -130,6 +131,25 @@ TEXT = """\
       "null user_id": 1
     }
   },
+  "times": {
+    "unit": "s",
+    "resolution_seconds": 0.001,
+    "first": "2026-01-01T00:00:00Z",
+    "last": "2026-02-01T00:00:00Z",
+    "notes": []
+  },
+  "rules": [
+    {
+      "rule": "duplicate",
+      "parameters": {
+        "mode": "auto",
+        "event_column": null
+      },
+      "drops": true,
+      "interactions": 1,
+      "users": 1
+    }
+  ],
   "policy": {
     "rule": "auto",
     "drop_rate": 0.0,
@@ -181,13 +201,6 @@ TEXT = """\
       0,
       3
     ]
-  },
-  "times": {
-    "first": "2024-06-10T08:00:00Z",
-    "last": "2024-06-10T09:00:00Z",
-    "unit": "s",
-    "resolution_seconds": 1.0,
-    "notes": []
   }
 }"""
 

@@ -11,8 +11,8 @@ from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.items.joined_items import JoinedItems
 from iadsr.transforms.judge.decide import Decisions
 from iadsr.transforms.judge.judge_shard import JudgedShard
-from iadsr.transforms.judge.scored_shard import ScoredShard
 from iadsr.transforms.read.ordering import OrderedShard
+from iadsr.transforms.rules.ruled_shard import RuledShard
 from iadsr.transforms.write.example_users import EXAMPLE_LENGTH, EXAMPLE_USERS, choose_examples, describe_examples
 
 COLUMNS = InteractionColumns()
@@ -30,10 +30,9 @@ def judged(lengths: dict[str, int], dropped: set[int]) -> JudgedShard:
     scores = Scores(
         np.where(keep, 0.25, 0.75).astype(np.float32), np.zeros((rows, 3)), np.ones(rows, bool), np.zeros(rows)
     )
-    known = np.ones(rows, bool)
-    scored = ScoredShard(0, OrderedShard(table, offsets, item_ids, items, np.arange(rows)), scores, known, known, {})
+    ruled = RuledShard.untouched(OrderedShard(table, offsets, item_ids, items, np.arange(rows), np.arange(rows)))
     reason = pa.array([None if kept else "noise:short_term" for kept in keep.tolist()]).dictionary_encode()
-    return JudgedShard(scored, Decisions(keep, reason), np.ones(rows, np.float32))
+    return JudgedShard(0, ruled, scores, Decisions(keep, reason), np.ones(rows, np.float32), {})
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -9,15 +10,24 @@ from iadsr.models.detector.scoring import Scores
 from iadsr.models.noise.share import NoShare
 from iadsr.transforms.contract.columns import ROW, TIME, InteractionColumns
 from iadsr.transforms.files.tables import WrittenFile
+from iadsr.transforms.items.item_counts import ItemCounts
 from iadsr.transforms.judge.drop_plan import DropPlan
 from iadsr.transforms.judge.judge_shard import judge_shard
 from iadsr.transforms.judge.policy import Policy
 from iadsr.transforms.judge.scored_shard import ScoredShard
+from iadsr.transforms.read.clock import Clock, TimeFacts
 from iadsr.transforms.read.ordering import order_interactions
 from iadsr.transforms.read.read_splits import row_checksum
+from iadsr.transforms.rules.bursts import Bursts
+from iadsr.transforms.rules.nobody_users import NobodyUsers
+from iadsr.transforms.rules.rule_log import LogRules
+from iadsr.transforms.rules.rule_set import RuleSet
+from iadsr.transforms.rules.ruled_shard import RuledShard
 from iadsr.transforms.write.example_users import ExampleUser
+from iadsr.transforms.write.lookalike_users import id_forms
 from iadsr.transforms.write.summary import (
     HISTOGRAM_BINS,
+    STANDING_OUT,
     MergeSummaries,
     Summary,
     _length_histogram,
@@ -25,6 +35,7 @@ from iadsr.transforms.write.summary import (
     merge_summaries,
     summarise,
 )
+from iadsr.transforms.write.users import describe_users
 
 COLUMNS = InteractionColumns()
 WRITTEN = [WrittenFile("interactions/part-0", 6, 1, "ab")]
@@ -49,17 +60,20 @@ def shard() -> ScoredShard:
         scored=np.array([item != "z" for item in ordered.item_ids.take(pa.array(ordered.items)).to_pylist()]),
         weakest=np.full(6, 2, np.int8),
     )
-    return ScoredShard(0, ordered, scores, scores.scored.copy(), np.ones(6, bool), {"score": 1.0})
+    return ScoredShard(0, RuledShard.untouched(ordered), scores, scores.scored.copy(), np.ones(6, bool), {"score": 1.0})
 
 
 @pytest.fixture
 def summary() -> Summary:
-    scored = shard()
-    judged = judge_shard(scored, DropPlan(NoShare("too few users"), None, None, threshold=0.5), Policy())
-    popularity = {"x": 0, "y": 1, "z": 0}
-    names = scored.ordered.item_ids.take(pa.array(scored.ordered.items)).to_pylist()
-    bucket = np.array([popularity[name] for name in names])
-    return summarise(judged, COLUMNS, bucket, 2, np.array([0, 3]), WRITTEN)
+    return summarised(shard(), RuleSet(()))
+
+
+def summarised(scored: ScoredShard, rules: RuleSet) -> Summary:
+    plan = DropPlan(NoShare("too few users"), None, None, threshold=0.5)
+    judged = judge_shard(scored, plan, Policy(), rules.codes)
+    users = describe_users(judged, COLUMNS, LogRules(rules, Clock.of(TimeFacts())))
+    counts = ItemCounts(pa.array(["x", "y", "z"]), np.array([2, 3, 1]), np.array([2, 3]))  # x and z in one bucket
+    return summarise(judged, users, COLUMNS, counts, np.array([0, 3]), rules, WRITTEN)
 
 
 def test_interactions_are_counted_by_reason(summary):
@@ -79,6 +93,24 @@ def test_users_items_and_files_are_counted(summary):
     assert summary.lengths[1, :4].tolist() == [0, 1, 0, 1]
     assert summary.checksum == row_checksum(pa.array(np.arange(6)))
     assert (summary.written, summary.seconds) == (WRITTEN, {"score": 1.0})
+    assert (summary.found.shape, summary.standing_out) == ((2, 0), [])
+
+
+def test_what_a_rule_takes_is_dropped_and_counted_and_in_no_figure_of_scores():
+    scored, rules = shard(), RuleSet((NobodyUsers("drop"), Bursts("count")))
+    of_a = scored.ordered.users == scored.ordered.user_ids(COLUMNS).to_pylist().index("a")
+    # Rule 0 takes all of a, and rule 1 counts the second interaction of each user.
+    second = (np.arange(6) == scored.ordered.offsets[scored.ordered.users] + 1).astype(np.uint16)
+    ruled = RuledShard(scored.ordered, np.where(of_a, 0, -1).astype(np.int8), second << 1)
+    summary = summarised(dataclasses.replace(scored, ruled=ruled), rules)
+    assert +summary.reasons == {"nobody": 4, "noise:short_term": 1, "min_length": 1}
+    assert (summary.kept, summary.dropped) == (1, 5)
+    assert summary.users.tolist() == [2, 2, 1]
+    assert summary.found.tolist() == [[4, 2], [1, 2]]
+    assert summary.histogram.sum() == 2
+    assert summary.popularity.tolist() == [[0, 2], [0, 1]]
+    assert summary.genuine == pytest.approx(np.array([[0, 0.3 + 0.4], [0, 0.3]]), abs=1e-6)
+    assert [(user["user_id"], user["reason"]) for user in summary.standing_out] == [("a", "nobody")]
 
 
 def test_the_histogram_holds_what_was_judged_and_nothing_else(summary):
@@ -107,6 +139,9 @@ def part(kept: tuple[int, int], dropped: tuple[int, int]) -> Summary:
         files=np.array([kept, dropped]),
         checksum=2**64 - 1,
         written=WRITTEN,
+        found=np.array([[sum(dropped), 0], [1, 0]]),
+        id_forms=id_forms(pa.array([], pa.string())),
+        standing_out=[],
     )
 
 
@@ -116,6 +151,8 @@ def example(key: tuple[bool, int], user_id: str) -> ExampleUser:
 
 def test_summaries_add_up_and_keep_the_first_examples():
     first, second = part((1, 0), (2, 0)), part((0, 3), (3, 1))
+    first.standing_out.extend({"user_id": n, "interactions": n % 25} for n in range(STANDING_OUT))
+    second.standing_out.extend({"user_id": n, "interactions": n % 25} for n in range(20, 20 + STANDING_OUT))
     first.examples.extend([example((False, 5), "x"), example((True, 0), "long")])
     second.examples.extend([example((False, n), str(n)) for n in range(9)])
     merged = merge_summaries([first, second])
@@ -124,6 +161,9 @@ def test_summaries_add_up_and_keep_the_first_examples():
     assert merged.reasons == {"noise:short_term": 6}
     assert merged.checksum == 2**64 - 2
     assert merged.written == [*WRITTEN, *WRITTEN]
+    assert merged.found.tolist() == [[6, 0], [2, 0]]
+    assert [user["user_id"] for user in merged.standing_out[:4]] == [24, 23, 22, 21]
+    assert len(merged.standing_out) == STANDING_OUT
     assert [example.user_id for example in merged.examples] == [*"01234", "x", *"5678"]
 
 
