@@ -99,8 +99,8 @@ def rows_of(title: str, kinds: tuple[str, ...], noisy: KindsOfNoise, scored: Sco
     """Yields the rows of a table: one for each kind, and with several kinds one for all of them."""
     genuine = noisy.measured & (noisy.kind < 0)
     wanted = [(name, noisy.measured & (noisy.kind == number)) for number, name in enumerate(kinds)]
+    aurocs = [_auroc(scored.scores, noise, genuine) for name, noise in wanted if name != BOT]
     if len(kinds) > 1:
-        aurocs = [_auroc(scored.scores, noise, genuine) for name, noise in wanted if name != BOT]
         wanted.append(("all", noisy.measured & (noisy.kind >= 0)))
     for name, noise in wanted:
         measured = genuine | noise
