@@ -8,7 +8,8 @@ from typing import Annotated, Any, get_origin
 
 import typer
 
-from ...models.core.option import RUN, Option, build, options_of
+from ...models.core.option import RUN, Option, options_of
+from ..commands.keyword_function import build_options
 from ..engines.beam_flags import flags_from_config, refuse_unknown
 
 SETTINGS = {
@@ -63,7 +64,7 @@ def add_command(
             context.default_map, context.meta["beam"] = read_config(path, name, in_files, others)
 
     def command(context: typer.Context, **values: Any) -> None:
-        options = build(options_class, _given(context, declared, values))
+        options = build_options(options_class, _given(context, declared, values))
         refuse_unknown(context.args, own)
         # Beam takes the last of two flags of one name, so flags of the command line come after those of the file.
         run(options, [*flags_from_config(context.meta.get("beam", {})), *context.args], own)

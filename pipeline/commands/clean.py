@@ -22,7 +22,6 @@ from ...transforms.files.found_files import HIDDEN, NOT_PARQUET, find_files
 from ...transforms.judge.artifacts import COLLABORATIVE, ModelFacts, changed_vectors, check_embeddings, read_model_facts
 from ...transforms.read.input_plan import InputPlan, plan_input
 from ...transforms.rules.rule_set import RuleSet, check_rule_columns, make_rules
-from ...transforms.rules.rules_file import read_rules_file
 from ...transforms.run.manifest import Manifest, ModelOrigin, read_manifest
 from ...transforms.run.output_directory import check_place, locked
 from ...transforms.run.run_facts import RunDescription, RunFacts
@@ -78,7 +77,6 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
         refuse_local_output(options.output, beam_options)
     columns = options.log.columns
     with progress.task("Checking input"):
-        options = dataclasses.replace(options, rules=read_rules_file(options.rules))
         plan = plan_input(options.log)
         refuse_taken_names(plan.schema.names, options.added, options.log.path, scored=not options.rules_only)
         item_type = plan.schema.field(columns.item).type

@@ -116,24 +116,29 @@ class CleanOptions(_Checked):
     )
 
     def __post_init__(self):
-        """Refuses values out of range, and a model where none is asked, or none where one is."""
+        """Refuses values out of range, a model or its options where none is asked, and none where one is."""
         super().__post_init__()
-        for name in ("embeddings", "model"):
-            given = getattr(self, name) is not None
-            if self.rules_only and given:
-                raise UsageError(
-                    f"--rules-only asks no model, so --{name} is of no use",
-                    code="OPTION-RULES-ONLY",
-                    found=f"--{name} {getattr(self, name)}",
-                    fix=f"leave out --{name} or --rules-only",
-                )
-            if not self.rules_only and not given:
-                raise UsageError(
-                    f"--{name} is missing",
-                    code="OPTION-MISSING",
-                    expected="--embeddings and --model, or --rules-only",
-                    fix=f"give --{name}, or clean by the rules alone with --rules-only",
-                )
+        models = {name: getattr(self, name) for name in ("embeddings", "model")}
+        policy = {each.name: getattr(self.policy, each.name) for each in dataclasses.fields(Policy)}
+        useless = {name: value for name, value in models.items() if value is not None}
+        useless |= {name: value for name, value in policy.items() if value != getattr(Policy(), name)}
+        if self.rules_only and useless:
+            name, value = next(iter(useless.items()))
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"--rules-only asks no model, so {flag} is of no use",
+                code="OPTION-RULES-ONLY",
+                found=f"{flag} {value}",
+                fix=f"leave out {flag} or --rules-only",
+            )
+        missing = [name for name, value in models.items() if value is None]
+        if not self.rules_only and missing:
+            raise UsageError(
+                f"--{missing[0]} is missing",
+                code="OPTION-MISSING",
+                expected="--embeddings and --model, or --rules-only",
+                fix=f"give --{missing[0]}, or clean by the rules alone with --rules-only",
+            )
 
     def recorded(self) -> dict[str, Any]:
         """Returns the options as the manifest records them."""
@@ -197,6 +202,8 @@ class DoctorOptions(_Checked):
     """Names of the log's columns. The item column of the catalogue has the same name as that of the log."""
     added: AddedColumns = field(default_factory=AddedColumns)
     """Names of the columns that cleaning adds."""
+    rules: RuleOptions = field(default_factory=RuleOptions)
+    """Rules that a run would apply."""
     text_columns: tuple[str, ...] | None = shared(EmbedOptions, "text_columns")
     shards: int | None = shared(CleanOptions, "shards")
     on_bad_file: Literal["fail", "skip"] = shared(LogSource, "on_bad_file")

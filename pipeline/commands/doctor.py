@@ -28,6 +28,7 @@ from ...transforms.read.input_plan import InputPlan, plan_input
 from ...transforms.read.log_source import LogSource
 from ...transforms.read.read_splits import read_split
 from ...transforms.read.time_checks import describe_times, refuse_wrong_order
+from ...transforms.rules.rule_set import check_rule_columns, make_rules
 from ...transforms.run.output_directory import locked
 from ..engines.runner import usable_cores
 from .command_options import DoctorOptions
@@ -87,12 +88,15 @@ def examine(options: DoctorOptions, workers: int = 1) -> Iterator[Finding]:
 
     plan: list[InputPlan] = []
     first_rows: list[pa.Table] = []
+    clock: list[Clock] = []
     model: list[ModelFacts] = []
     table: list[EmbeddingTable] = []
     if (log := options.log) is not None:
         yield from _check("Log", lambda: _log(log, options.added, plan, first_rows))
         if plan:
-            yield from _check("Times", lambda: _times(log, plan[0]))
+            yield from _check("Times", lambda: _times(log, plan[0], clock))
+        if clock:
+            yield from _check("Rules", lambda: _rules(options, plan[0], clock[0]))
     if options.items is not None:
         items = options.items
         yield from _check("Catalogue", lambda: _catalogue(items, options))
@@ -171,7 +175,7 @@ def _log(log: LogSource, added: AddedColumns, out: list[InputPlan], first_rows: 
     return "\n".join([read, *(f"  note:     {note}" for note in plan.notes)])
 
 
-def _times(log: LogSource, plan: InputPlan) -> str:
+def _times(log: LogSource, plan: InputPlan, out: list[Clock]) -> str:
     """Looks at the times of the whole log, or of parts from all over it if it is large."""
     schema = pa.schema([plan.schema.field(name) for name in log.columns.required])
     step = math.ceil(len(plan.splits) / MAX_SPLITS)
@@ -181,12 +185,24 @@ def _times(log: LogSource, plan: InputPlan) -> str:
     ]
     clock = Clock.of(merge_facts(facts))
     refuse_wrong_order(clock, log.columns)
+    out.append(clock)
     if not clock.rows:
         return "none that can be used"
     unit = "unit not known" if clock.unit is None else f"in {clock.unit}, {_RESOLUTIONS[clock.resolution]}"
     of = f" of {clock.rows:,} rows looked at" if step > 1 else ""
     span = f"{clock.moment(clock.first)} to {clock.moment(clock.last)}{of}, {unit}"
     return "\n".join([span, *(f"  note:     {note}" for note in describe_times(clock, log.columns))])
+
+
+def _rules(options: DoctorOptions, plan: InputPlan, clock: Clock) -> str:
+    check_rule_columns(options.rules, plan.schema)
+    item = options.columns.item
+    rules = make_rules(options.rules, item, plan.schema.field(item).type)
+    rules.check_clock(clock)
+    dropping, counting = (
+        ", ".join(rule.code for rule in rules.rules if rule.takes(clock) == drops) for drops in (True, False)
+    )
+    return f"drop {dropping or 'nothing'}; count {counting or 'nothing'}"
 
 
 def _catalogue(path: str, options: DoctorOptions) -> str:

@@ -44,7 +44,7 @@ def keyword_function(options: type) -> Callable[[Callable[..., R]], Callable[...
         def call(*arguments: Any, **named: Any) -> R:
             given = _bind(run.__name__, signature, arguments, named)
             beam, progress = given.pop("beam", None), given.pop("progress", False)
-            checked = build(options, given)
+            checked = build_options(options, given)
             from rich.console import Console
 
             from ..engines.import_quietly import without_apitools_warning
@@ -63,6 +63,19 @@ def keyword_function(options: type) -> Callable[[Callable[..., R]], Callable[...
         return shown
 
     return decorate
+
+
+def build_options(options: type[R], given: Mapping[str, Any]) -> R:
+    """Makes the options of a command from the values that a user has given, and from the file of rules among them.
+
+    Raises:
+        IadsrError: A value is none that its option takes, or the file cannot be used.
+    """
+    if given.get("rules") is not None:
+        from ...transforms.rules.rules_file import with_rules_file
+
+        given = with_rules_file(given)
+    return build(options, given)
 
 
 def command_of(function: Any) -> Command:

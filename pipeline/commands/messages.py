@@ -121,7 +121,7 @@ def describe_cleaning(manifest: "Manifest | None", output: str) -> str:
             f"Shortened {users.shortened:,} of {counted(users.total, 'user')}"
             + (f"; {users.emptied:,} {'have' if users.emptied > 1 else 'has'} nothing left" if users.emptied else "")
             + ".",
-            *([] if rows.kept else ["WARNING: no interaction is left; see above what has dropped them."]),
+            *([] if rows.kept else ["WARNING: no interaction is left."]),
             *_lookalikes(users.lookalikes),
             *_without_text(manifest.items.without_text),
             *(
@@ -173,7 +173,9 @@ def _dropped_as_noise(manifest: "Manifest", usable: int) -> list[str]:
         "drop_rate": f"--drop-rate {policy.drop_rate}",
         "threshold": f"noise probability at or above {policy.threshold}",
     }[policy.rule]
-    dropped, judged = rows.dropped - by_rules, max(usable - by_rules, 1)
+    dropped, judged = rows.dropped - by_rules, usable - by_rules
+    if by_rules and not judged:
+        return ["The rules leave nothing to judge."]
     what = f"Dropped {'as noise ' * bool(by_rules)}{dropped:,} of {counted(judged, 'interaction')}"
     return [*_noise_share(share, policy.rule), f"{what} ({dropped / judged:.1%}): {rule}."]
 
@@ -218,7 +220,7 @@ def describe_verification(verified: "Verified", output: str) -> str:
 
 def _noise_share(share: "NoiseShareEstimate", rule: str) -> list[str]:
     if share.estimate is None:
-        hint = "; nothing is dropped without --drop-rate R or --threshold P" if rule == "auto" else ""
+        hint = "; nothing is dropped as noise without --drop-rate R or --threshold P" if rule == "auto" else ""
         return [f"The log's share of noise is not known: {share.unknown_because}{hint}."]
     return [
         f"Noise in the log: {share.estimate:.1%} of what could be judged "

@@ -30,7 +30,6 @@ from ...transforms.read.read_log import read_log
 from ...transforms.read.time_checks import describe_times
 from ...transforms.rules.rule_log import rule_whole_log
 from ...transforms.rules.rule_set import RuleSet, check_rule_columns, make_rules
-from ...transforms.rules.rules_file import read_rules_file
 from ...transforms.run.manifest import RuleFindings
 from ...transforms.run.output_directory import locked, refuse_foreign, refuse_inside
 from ..engines.progress import Progress
@@ -89,17 +88,16 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
     """
     progress, columns = progress or Progress(None), options.log.columns
     with progress.task("Reading the log") as task:
-        rule_options = read_rules_file(options.rules)
         plan = plan_input(options.log)
-        check_rule_columns(rule_options, plan.schema)
+        check_rule_columns(options.rules, plan.schema)
         for source in (options.log.path, options.embeddings):
             refuse_inside(options.output, source, (WEIGHTS, CARD, CONFIG, f"{COLLABORATIVE}/part-00000.parquet"))
         check_output(options.output, options.overwrite)
         embeddings = read_embeddings(options.embeddings, kind="semantic")
         item_type = plan.schema.field(columns.item).type
         check_item_types(options.embeddings, embeddings.item_ids.type, item_type)
-        whole, rejected, clock = read_log(options.log, plan, rule_options.columns)
-        rules = make_rules(rule_options, columns.item, item_type)
+        whole, rejected, clock = read_log(options.log, plan, options.rules.columns)
+        rules = make_rules(options.rules, columns.item, item_type)
         log, found = _without_taken(whole, rules, columns, clock)
         item_ids = normalise_item_ids(log.item_ids, file=options.log.path, name=columns.item)
         semantic, has_semantic = _semantic_vectors(item_ids, embeddings, options.embeddings)

@@ -236,10 +236,13 @@ def manifest_files(directory: Path) -> list[bytes]:
         finished_at="2026-11-28T01:14:40+00:00",
         durations_seconds={"total": 1.5},
         rows=parts.RowCounts(1, 1, 0, 0),
-        files=(parts.InputFile("x", 1, 1, 0, 0, 0, 1, 0.0),),
+        files=(parts.InputFile("x", 1, 1, 0, 0, 0, 1, 0.0, {"day": "1"}),),
         skipped_files=(),
+        tables=(),
+        notes=(),
+        directory=None,
         outputs=(WrittenFile("interactions/x.parquet", 1, 9, "4e"),),
-        users=parts.UserCounts(1, 0, 0),
+        users=parts.UserCounts(1, 0, 0, 0),
         items=parts.ItemTotals(1, 0, 0, 0),
         reasons=parts.ReasonCounts({"noise:short_term": 0}, {"min_length": 0}, {"null u": 0}),
         policy=parts.AppliedPolicy("auto", 0.0, None, 1, 0),
@@ -248,6 +251,7 @@ def manifest_files(directory: Path) -> list[bytes]:
         popularity_buckets=(parts.PopularityBucket("1", 1, 1, 1, 1, 0, 0.0, None),),
         sequence_lengths=parts.SequenceLengths(("0", "1"), (0, 1), (0, 1)),
         times=parts.Times("s", 1, "2024-06-10T08:00:00Z", "2024-06-10T09:00:00Z", ()),
+        rules=(parts.RuleFindings("core", {"min_user_interactions": 2}, True, 1, 1),),
     )
     return [manifest.to_json().encode()]
 

@@ -81,7 +81,7 @@ def test_what_is_bad_is_named_and_counted_and_the_rest_is_cleaned(world, hostile
     }
     verified = verify_output(str(tmp_path / "out"))
     assert (verified.inputs_compared, verified.skipped) == (2, 3)
-    assert "left out 3 bad files" in describe_verification(verified, "out")
+    assert "The run left out 3 files." in describe_verification(verified, "out")
     table = pq.read_table(tmp_path / "out" / "interactions")
     assert set(table["user_id"].to_pylist()) <= {*USERS, "u"}
     assert table.schema.field("struct").type == pa.struct([("a", pa.list_(pa.int64())), ("b", pa.string())])

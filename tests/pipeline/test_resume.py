@@ -96,7 +96,7 @@ def test_a_rerun_rules_only_the_shards_that_were_not_ruled(world, undisturbed, t
 
 
 def test_a_rerun_of_rules_alone_goes_on_too(world, tmp_path, monkeypatch):
-    alone = {"embeddings": None, "model": None, "rules_only": True, "last_interactions": 4}
+    alone = {"embeddings": None, "model": None, "rules_only": True, "drop_rate": "auto", "last_interactions": 4}
     run(world, tmp_path / "fresh", **alone)
     cut_off(world, tmp_path / "out", writing, "write_table", 5, **alone)
     ruled = stop_after(monkeypatch, rule_log, "rule_shard", 99)

@@ -43,7 +43,7 @@ def plan_drops(tally: Tally, policy: Policy, reference: np.ndarray) -> DropPlan:
         return DropPlan(share, recalibration, None, policy.threshold)
     if policy.drop_rate == "auto":
         certain = share.lower if isinstance(share, NoiseShare) else 0.0
-        rate = certain * float(histogram.counts.sum() / histogram.rows)
+        rate = certain * float(histogram.counts.sum() / max(histogram.rows, 1))  # rules may have left no row
     else:
         rate = policy.drop_rate
     return DropPlan(share, recalibration, rate, threshold_for_rate(histogram, rate, recalibration))

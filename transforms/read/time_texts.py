@@ -323,14 +323,14 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def _read_rare(values: pa.ChunkedArray, rows: np.ndarray) -> tuple[np.ndarray, ...]:
     """Reads the rarer variants of ISO 8601, such as weeks, one by one."""
-    texts = values.take(pa.array(rows)).to_pylist()
+    texts = values.take(pa.array(rows)).cast(pa.large_binary()).to_pylist()
     read = [_read_iso(text) for text in texts]
     return tuple(np.array(column) for column in zip(*read, strict=True))
 
 
-def _read_iso(text: str) -> tuple[int, int, bool, bool]:
+def _read_iso(text: bytes) -> tuple[int, int, bool, bool]:
     try:
-        moment = datetime.fromisoformat(text.strip())
+        moment = datetime.fromisoformat(text.decode().strip())  # bytes that are no UTF-8 are a ValueError too
         naive = moment.tzinfo is None
         since = (moment.replace(tzinfo=UTC) if naive else moment) - _EPOCH
     except (ValueError, OverflowError):

@@ -1,6 +1,7 @@
 """Reads the options of the rules from a file, so that training and cleaning can share them."""
 
-import dataclasses
+import os
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -15,22 +16,39 @@ _FILE = "rules"
 
 
 def read_rules_file(options: RuleOptions) -> RuleOptions:
-    """Returns the options with the values of the file that they name. Values that are given beside it win.
+    """Returns the options with the values of the file that they name. Values beside it win if they are no defaults.
 
     Raises:
         InputError: The file cannot be read, is not YAML, or sets what is no option of the rules.
         UsageError: A value is none that its option takes.
     """
-    if options.file is None:
-        return options
+    named = options_of(RuleOptions)
+    fields = {_FILE: "file"}
+    values = {name: getattr(options, fields.get(name, name)) for name in named}
+    given = {name: value for name, value in values.items() if value != named[name].default}
+    return build(RuleOptions, with_rules_file(given)) if options.file is not None else options
+
+
+def with_rules_file(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns values of options by name, with those of the file of rules that they name. Values beside it win.
+
+    Raises:
+        InputError: The file cannot be read, is not YAML, or sets what is no option of the rules.
+    """
+    given = dict(values)
+    path = given.pop(_FILE, None)
+    return given if path is None else {**_read(os.fspath(path)), **given}
+
+
+def _read(path: str) -> dict[str, Any]:
     try:
-        values = load_plain_yaml(read_bytes(options.file))
+        values = load_plain_yaml(read_bytes(path))
         values = {} if values is None else values
         if not isinstance(values, dict):
             raise ValueError(f"{type(values).__name__} instead of lines of option: value")
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(
-            f"The rules {options.file} are not YAML",
+            f"The rules {path} are not YAML",
             code="RULES-YAML",
             found=" ".join(str(error).split()),
             expected="lines of option: value",
@@ -41,19 +59,10 @@ def read_rules_file(options: RuleOptions) -> RuleOptions:
     for name in named:
         if name not in known:
             raise InputError(
-                f"The rules {options.file} set an option that rules do not have",
+                f"The rules {path} set an option that rules do not have",
                 code="RULES-OPTION",
                 found=name,
                 expected="one of " + ", ".join(sorted(known)),
                 fix="correct the name; `iadsr clean --help` lists the options of the rules",
             )
-    return build(RuleOptions, {**named, **_given(options)})
-
-
-def _given(options: RuleOptions) -> dict[str, Any]:
-    """Returns the values that differ from their defaults, by their names for users."""
-    return {
-        field.name: getattr(options, field.name)
-        for field in dataclasses.fields(options)
-        if field.name != "file" and getattr(options, field.name) != field.default
-    }
+    return named

@@ -446,6 +446,17 @@ def test_an_object_store_serves_for_input_model_and_output(world, store):
         run(world, "memory://bucket/out", **settings)
 
 
+@pytest.mark.parametrize("rule", [{"min_user_interactions": 1000}, {"before": "1999-01-01"}])
+@pytest.mark.parametrize("alone", [{}, {"rules_only": True, "model": None, "embeddings": None}])
+def test_a_log_of_which_rules_leave_nothing_is_dropped_as_a_whole(world, tmp_path, rule, alone):
+    manifest = run(world, tmp_path / "out", **rule, **alone)
+    assert (manifest.rows.kept, manifest.rows.dropped, manifest.users.emptied) == (0, 3200, 400)
+    assert +Counter(manifest.reasons.dropped) == {"window" if "before" in rule else "core": 3200}
+    assert (manifest.policy is None) if alone else (manifest.policy.drop_rate == 0)
+    assert sum(manifest.noise_probability_histogram.kept + manifest.noise_probability_histogram.dropped) == 0
+    verify_output(str(tmp_path / "out"))
+
+
 @pytest.mark.parametrize("slashes", ["/", "//"])
 def test_an_output_with_slashes_at_its_end_is_the_same_directory(world, tmp_path, slashes):
     manifest = run(world, f"{tmp_path}/out{slashes}")

@@ -4,6 +4,7 @@ from iadsr.models.core.errors import UsageError
 from iadsr.models.core.option import build
 from iadsr.pipeline.cli.app import main
 from iadsr.pipeline.commands.command_options import CleanOptions
+from iadsr.pipeline.commands.keyword_function import build_options
 
 LOG = {"interactions": "log", "output": "out"}
 MODEL = {"embeddings": "vectors", "model": "model"}
@@ -25,6 +26,20 @@ def test_a_model_or_rules_alone_are_enough():
     assert build(CleanOptions, {**LOG, **MODEL}).model == "model"
     alone = build(CleanOptions, {**LOG, "rules_only": True, "repeats": "drop"})
     assert (alone.model, alone.embeddings, alone.rules.repeats) == (None, None, "drop")
+
+
+@pytest.mark.parametrize("options", [{"drop_rate": 0.1}, {"threshold": 0.5}, {"min_length": 3}, {"keep_last": 1}])
+def test_rules_alone_need_nothing_that_asks_a_model(options):
+    with pytest.raises(UsageError, match=f"--{next(iter(options)).replace('_', '-')} is of no use") as error:
+        build(CleanOptions, {**LOG, "rules_only": True, **options})
+    assert error.value.code == "OPTION-RULES-ONLY"
+
+
+def test_a_file_of_rules_gives_what_is_not_given_beside_it(tmp_path):
+    path = tmp_path / "rules.yaml"
+    path.write_text("repeats: drop\nafter: 2026-01-31\n")
+    rules = build_options(CleanOptions, {**LOG, **MODEL, "rules": path, "repeats": "count"}).rules
+    assert (rules.repeats, rules.after) == ("count", "2026-01-31")
 
 
 def test_a_command_line_without_a_model_is_a_wrong_command_line(monkeypatch, capsys):

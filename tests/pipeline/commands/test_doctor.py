@@ -17,6 +17,7 @@ from iadsr.transforms.contract.added_columns import AddedColumns
 from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.read.input_plan import plan_input
 from iadsr.transforms.read.log_source import LogSource
+from iadsr.transforms.rules.rule_options import RuleOptions
 from iadsr.transforms.run.output_directory import locked
 
 
@@ -72,6 +73,24 @@ def test_columns_that_clean_would_add_are_told_and_are_no_problem(tmp_path):
     )
     renamed = findings(interactions=str(tmp_path / "log.parquet"), added=AddedColumns(prefix="x_"))["Log"]
     assert "--added-prefix" not in renamed.text
+
+
+def test_rules_are_checked_against_the_log_and_its_clock(tmp_path):
+    times = pa.array([1_700_000_040 + 60 * minute for minute in range(5)])
+    log = pa.table({"user_id": ["a"] * 5, "item_id": ["x"] * 5, "timestamp": times, "rating": [1.0] * 5})
+    pq.write_table(log, tmp_path / "log.parquet")
+
+    def rules(**options) -> doctor.Finding:
+        return findings(interactions=str(tmp_path / "log.parquet"), rules=RuleOptions(**options))["Rules"]
+
+    assert rules(value_column="rating", min_value=2.0).text.startswith("drop value")
+    assert "count nobody, duplicate" in rules().text
+    assert "RULE-COLUMN" in rules(event_column="event").text
+    assert "RULE-RETURNED" in rules(returned_column="rating", returned_values=("cancel",)).text
+    assert "FILE-NONE" in rules(non_items=str(tmp_path / "nothing.txt")).text
+    ranks = log.set_column(2, "timestamp", pa.array(range(5)))
+    pq.write_table(ranks, tmp_path / "log.parquet")
+    assert "RULE-CLOCK" in rules(last_days=3.0).text
 
 
 def test_what_is_ill_is_told_with_its_code_and_the_rest_is_checked_all_the_same(healthy, tmp_path):

@@ -122,7 +122,7 @@ def test_without_inserted_noise_there_is_no_oracle_and_what_was_left_out_is_told
     assert "oracle" not in words
     assert evaluation.rejected == {"null user_id": 1}
     assert [(file.path, file.code) for file in evaluation.skipped] == [(f"{tmp_path}/log/c.parquet", "FILE-READ")]
-    assert f"Left out: Cannot read {tmp_path}/log/c.parquet (FILE-READ).\n" in words
+    assert f"Left out: 1 file: Cannot read {tmp_path}/log/c.parquet (FILE-READ).\n" in words
     assert "Unusable, left out: 1 row (null user_id 1).\n" in words
 
 

@@ -98,6 +98,13 @@ def test_a_rule_that_was_asked_for_and_found_nothing_is_told():
     assert text.splitlines()[0] == "Asked for, and nothing found: repeats (repeat), returned interactions (returned)."
 
 
+def test_rules_that_leave_nothing_to_judge_are_told():
+    rows = {"read": 8, "kept": 0, "dropped": 8, "rejected": 0}
+    text = describe_cleaning(manifest(rows=rows, reasons={"dropped": {"core": 8}}), "out")
+    assert "The rules leave nothing to judge.\n" in text
+    assert "oise" not in text
+
+
 def test_a_log_of_which_nothing_is_left_is_told():
     rows = {"read": 8, "kept": 0, "dropped": 8, "rejected": 0}
     users = {"total": 1, "shortened": 1, "emptied": 1, "lookalikes": 0}
@@ -131,7 +138,7 @@ def test_where_the_share_of_noise_is_not_known_it_says_why_and_what_to_do():
     policy = {"rule": "auto", "drop_rate": 0.0, "threshold": None}
     text = describe_cleaning(manifest(noise_share=share, policy=policy), "out")
     assert text.startswith(
-        "The log's share of noise is not known: too few users; nothing is dropped without --drop-rate"
+        "The log's share of noise is not known: too few users; nothing is dropped as noise without --drop-rate"
     )
     assert ": none, as the share of noise is not known." in text
     by_hand = describe_cleaning(manifest(noise_share=share), "out")

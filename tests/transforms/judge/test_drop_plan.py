@@ -70,6 +70,12 @@ def test_without_a_share_auto_drops_nothing_and_a_rate_still_does():
     assert by_hand.threshold < 1
 
 
+def test_a_log_of_which_rules_leave_nothing_has_a_rate_all_the_same():
+    plan = plan_drops(make_tally(0.1, rows=0), Policy(), REFERENCE)
+    assert isinstance(plan.share, NoShare)
+    assert (plan.drop_rate, plan.threshold) == (0.0, NOTHING)
+
+
 def test_a_threshold_needs_no_rate():
     plan = plan_drops(make_tally(0.1), Policy(threshold=0.7), REFERENCE)
     assert plan.drop_rate is None

@@ -75,6 +75,13 @@ def test_other_texts_are_no_times(text):
     assert read(text, "2024-06-10 08:00:00") == [None, EIGHT]
 
 
+def test_bytes_that_are_no_utf8_are_no_time_whatever_stands_around_them():
+    texts = [b"2024-W24-1", b"2024-W24-1\x8008:00", b"2024-06-10\x80", b"\xff", b"2024-W24-\xc3\xa9"]
+    broken = pa.array(texts, pa.binary()).view(pa.string())
+    _, _, usable = read_texts(pa.chunked_array([broken]))
+    assert usable.tolist() == [True, False, False, False, False]
+
+
 def test_an_epoch_that_went_through_a_float_is_never_a_year():
     assert read("1401010112345.0") == [datetime(2014, 5, 25, 9, 28, 32, 345_000, tzinfo=UTC)]
 

@@ -2,7 +2,7 @@ import pytest
 
 from iadsr.models.core.errors import InputError, UsageError
 from iadsr.transforms.rules.rule_options import RuleOptions
-from iadsr.transforms.rules.rules_file import read_rules_file
+from iadsr.transforms.rules.rules_file import read_rules_file, with_rules_file
 
 
 def read(tmp_path, text: str, **options) -> RuleOptions:
@@ -51,3 +51,11 @@ def test_values_may_stand_as_yaml_reads_them(tmp_path):
         after="2026-01-31", returned_column="event", returned_values=("2", "true")
     )
     assert read(tmp_path, "# none yet\n") == RuleOptions()
+
+
+def test_what_is_given_wins_even_if_it_is_the_default(tmp_path):
+    path = tmp_path / "rules.yaml"
+    path.write_text("repeats: drop\nburst-size: 30\n")
+    given = {"rules": path, "repeats": "count", "output": "out"}
+    assert with_rules_file(given) == {"repeats": "count", "burst_size": 30, "output": "out"}
+    assert with_rules_file({"output": "out"}) == {"output": "out"}
