@@ -190,7 +190,7 @@ def _draw_unowned(draw: Callable[[int], _Drawn], count: int, owned: np.ndarray, 
     """Draws until `count` items are found that their users do not have, or too few come.
 
     Returns:
-        What was drawn; and `owned`, the sorted pairs of user and item (user * size + item), with the new ones.
+        What was drawn; and `owned`, the distinct pairs of user and item (user * size + item), with the new ones.
     """
     parts, missing = [_Drawn.none()], count
     for _ in range(MAX_DRAWS):
@@ -202,7 +202,7 @@ def _draw_unowned(draw: Callable[[int], _Drawn], count: int, owned: np.ndarray, 
         new[np.unique(pair, return_index=True)[1]] = True
         new &= ~np.isin(pair, owned)
         new &= np.cumsum(new) <= missing
-        owned = np.union1d(owned, pair[new])
+        owned = np.concatenate([owned, pair[new]])
         parts.append(drawn.select(new))
         missing -= int(new.sum())
     return _Drawn.join(parts), owned

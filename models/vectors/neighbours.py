@@ -16,6 +16,9 @@ with a power of 1."""
 NEAREST_TEXTS = 30
 """Items that count as near in text to an item."""
 
+MAX_EXACT_TEXTS = 4_096
+"""As MAX_EXACT_ITEMS, where each item asks for its neighbours, and one that is missed does not matter."""
+
 _CELLS_SEARCHED = 32
 _QUERY_ROWS = 256
 _ADD_ROWS = 65_536
@@ -53,7 +56,7 @@ def borrow_collaborative(
             f"semantic_known {semantic_known.shape}, collaborative_known {collaborative_known.shape} and "
             f"semantic_new {semantic_new.shape} do not fit, or there is no known item"
         )
-    index = _build_index(semantic_known, seed)
+    index = _build_index(semantic_known, seed, MAX_EXACT_ITEMS)
     borrowed = np.empty((len(semantic_new), collaborative_known.shape[1]), np.float32)  # [M, n]
     for start in range(0, len(semantic_new), _QUERY_ROWS):
         rows = _normalised(semantic_new[start : start + _QUERY_ROWS])
@@ -72,11 +75,13 @@ def borrow_collaborative(
 def nearest_texts(semantic: np.ndarray, wanted: np.ndarray, *, k: int = NEAREST_TEXTS, seed: int = 0) -> np.ndarray:
     """Finds for each wanted item the k wanted items that are nearest in text, itself left out.
 
+    With more than MAX_EXACT_TEXTS wanted items, a few of the nearest are missed.
+
     Args:
         semantic: float [V, D], text vectors of any length.
         wanted: bool [V].
         k: Neighbours per item.
-        seed: As in `borrow_collaborative`.
+        seed: Seed of the inverted file's cells.
 
     Returns:
         int32 [V, k]; -1 for items that are not wanted, and where there are fewer neighbours.
@@ -86,7 +91,7 @@ def nearest_texts(semantic: np.ndarray, wanted: np.ndarray, *, k: int = NEAREST_
     if not len(items):
         return nearest
     vectors = semantic[items]
-    index = _build_index(vectors, seed)
+    index = _build_index(vectors, seed, MAX_EXACT_TEXTS)
     for start in range(0, len(items), _QUERY_ROWS):
         own = np.arange(start, min(start + _QUERY_ROWS, len(items)))
         _, found = index.search(_normalised(vectors[own]), k + 1)
@@ -96,14 +101,15 @@ def nearest_texts(semantic: np.ndarray, wanted: np.ndarray, *, k: int = NEAREST_
     return nearest
 
 
-def _build_index(vectors: np.ndarray, seed: int) -> faiss.Index:
+def _build_index(vectors: np.ndarray, seed: int, max_exact: int) -> faiss.Index:
     count, dimension = vectors.shape
-    if count <= MAX_EXACT_ITEMS:
+    if count <= max_exact:
         index = faiss.IndexFlatIP(dimension)
     else:
         cells = int(4 * count**0.5)
         index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dimension), dimension, cells, faiss.METRIC_INNER_PRODUCT)
         index.nprobe, index.cp.seed = _CELLS_SEARCHED, seed
+        index.cp.min_points_per_centroid = 1  # else faiss warns of few points on the terminal
         sample = np.random.default_rng(seed).choice(count, min(count, 64 * cells), replace=False)
         index.train(_normalised(vectors[np.sort(sample)]))
     for start in range(0, count, _ADD_ROWS):  # in blocks: the vectors may be memory-mapped, in half precision

@@ -98,7 +98,7 @@ def test_the_nearest_texts_are_those_of_other_wanted_items(monkeypatch, exact):
     wanted = rng.random(700) < 0.9
     wanted[4:6] = True
     if not exact:
-        monkeypatch.setattr(neighbours, "MAX_EXACT_ITEMS", 100)
+        monkeypatch.setattr(neighbours, "MAX_EXACT_TEXTS", 100)
         monkeypatch.setattr(neighbours, "_CELLS_SEARCHED", 1000)
     nearest = nearest_texts(text, wanted, k=6)
     unit = text / np.linalg.norm(text, axis=1, keepdims=True)
