@@ -32,7 +32,7 @@ from ...transforms.rules.rule_set import check_rule_columns, make_rules
 from ...transforms.run.output_directory import locked
 from ..engines.runner import usable_cores
 from .command_options import DoctorOptions
-from .messages import counted, describe_catalogue, describe_coverage, describe_left_out
+from .messages import counted, describe_catalogue, describe_coverage, describe_left_out, describe_vector_files
 
 BASE_BYTES = 700 << 20
 """Memory of a worker process before it holds any data: Python, Beam, Arrow, torch."""
@@ -170,7 +170,10 @@ def _log(log: LogSource, added: AddedColumns, out: list[InputPlan], first_rows: 
     types = ", ".join(f"{name} {plan.schema.field(name).type}" for name in log.columns.required)
     first = f"; of the first {len(valid) + len(rejected):,} rows {len(rejected):,} unusable"
     own = ", ".join(added.taken(plan.schema.names, scored=True).values())
-    taken = f"; clean needs --added-prefix, as it adds columns of the same names as the log's {own}" if own else ""
+    alone = "" if added.taken(plan.schema.names, scored=False) else ", unless it gets --rules-only"
+    taken = (
+        f"; clean needs --added-prefix{alone}, as it adds columns of the same names as the log's {own}" if own else ""
+    )
     read = f"{plan.rows:,} rows in {counted(len(plan.rows_by_file), 'file')}{skipped}, {types}{first}{taken}"
     return "\n".join([read, *(f"  note:     {note}" for note in plan.notes)])
 
@@ -229,7 +232,7 @@ def _embeddings(path: str, out: list[EmbeddingTable]) -> str:
     out.append(table)
     notes = read_notes(path)
     lines = [f"{len(table):,} items, {int(table.present.sum()):,} with a vector, by {table.metadata}"]
-    lines += describe_catalogue(notes.catalogue)
+    lines += [*describe_vector_files(path), *describe_catalogue(notes.catalogue)]
     if notes.coverage is not None:
         lines += describe_coverage(notes.coverage, table.metadata.encoder)
     return "\n".join(lines)

@@ -27,11 +27,11 @@ def test_values_of_the_file_are_used_and_flags_win(tmp_path):
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        ("- a\n", "RULES-YAML"),
-        ("a: [\n", "RULES-YAML"),
-        ("a: 1\na: 2\n", "RULES-YAML"),
-        ("repeat: drop\n", "RULES-OPTION"),
-        ("rules: other.yaml\n", "RULES-OPTION"),
+        ("- a\n", "OPTIONS-YAML"),
+        ("a: [\n", "OPTIONS-YAML"),
+        ("a: 1\na: 2\n", "OPTIONS-YAML"),
+        ("repeat: drop\n", "OPTIONS-UNKNOWN"),
+        ("rules: other.yaml\n", "OPTIONS-UNKNOWN"),
     ],
 )
 def test_what_is_not_a_file_of_rules_is_refused(tmp_path, text, code):
