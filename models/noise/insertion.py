@@ -49,8 +49,6 @@ class NoiseMix:
     run_share: float = 0.0
     """Share of the noise that comes in runs: MIN_RUN to MAX_RUN consecutive interactions of one other user, as when two
     people share an account."""
-    import_share: float = 0.0
-    """Share of the noise that comes in blocks of MIN_RUN to MAX_RUN unrelated items, as from a faulty import."""
     text_share: float = 0.0
     """Share of the noise that is near in text to the interaction before it or after it."""
     nearest: np.ndarray | None = None
@@ -117,11 +115,6 @@ def insert_noise(
     def draw_runs(number: int) -> _Drawn:
         return _draw_runs(sequences, *draw_places(-(-number // MEAN_RUN)), mix, generator)
 
-    def draw_imports(number: int) -> _Drawn:
-        user, before = draw_places(-(-number // MEAN_RUN))
-        block = np.repeat(np.arange(len(user)), generator.integers(MIN_RUN, MAX_RUN + 1, len(user)))
-        return _Drawn(user[block], before[block], sequences.items[generator.integers(0, total, len(block))], block)
-
     def draw_by_text(number: int) -> _Drawn:
         assert mix.nearest is not None
         return _draw_by_text(sequences, *draw_places(number), mix.nearest, generator)
@@ -130,7 +123,7 @@ def insert_noise(
     owned = np.unique(sequences.users * size + sequences.items)
     parts = [_Drawn.none()]
     by_text = mix.text_share * (mix.nearest is not None)
-    for draw, share in ((draw_runs, mix.run_share), (draw_imports, mix.import_share), (draw_by_text, by_text)):
+    for draw, share in ((draw_runs, mix.run_share), (draw_by_text, by_text)):
         part, owned = _draw_unowned(draw, round(count * share), owned, size)
         parts.append(part)
     user, before = draw_places(count - sum(len(part.items) for part in parts))

@@ -143,7 +143,6 @@ def _train(
         seed=streams[0],
         mix=NoiseMix(
             run_share=training.run_share,
-            import_share=training.import_share,
             text_share=training.text_share,
             nearest=nearest_texts(semantic, has_semantic & (counts > 0)),
             folds=config.folds,

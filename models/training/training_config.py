@@ -23,9 +23,6 @@ class TrainingConfig:
     """Share of the inserted noise that comes in runs: consecutive interactions of one other user, as when two people
     share an account. Without runs, the head learns that items which go together vouch for each other."""
 
-    import_share: float = 0.05
-    """Share of the inserted noise that comes in blocks of unrelated items, as from a faulty import."""
-
     text_share: float = 0.05
     """Share of the inserted noise that is near in text to an interaction beside it. Without it, the head learns that
     whatever reads like the rest is genuine."""

@@ -102,7 +102,6 @@ def make_world(root: Path) -> None:
             negatives=16,
             held_out_share=0.2,
             run_share=0,
-            import_share=0,
             text_share=0,
         ),
     )

@@ -156,7 +156,7 @@ def nearest_by_number(items, k=4):
 @given(st.integers(0, 10_000), st.sampled_from([0.05, 0.4]))
 def test_noise_of_all_kinds_leaves_the_log_as_it_is_and_gives_nobody_an_item_twice(seed, rate):
     log = random_log(users=80, items=200)
-    noisy = mixed(log, rate, seed, run_share=0.3, import_share=0.2, text_share=0.2, nearest=nearest_by_number(200))
+    noisy = mixed(log, rate, seed, run_share=0.3, text_share=0.2, nearest=nearest_by_number(200))
     restored = noisy.sequences.restrict(~noisy.inserted)
     assert (restored.items == log.items).all()
     assert (restored.offsets == log.offsets).all()
@@ -200,16 +200,6 @@ def test_runs_come_from_lenders_only():
     nobody = mixed(log, 0.2, run_share=1.0, folds=5, lenders=np.zeros(400, bool))
     assert nobody.inserted.mean() == pytest.approx(0.2, abs=1e-3)
     assert (np.unique(nobody.block[nobody.inserted], return_counts=True)[1] == 1).all()
-
-
-def test_an_import_is_a_block_of_items_of_many_users():
-    log = Sequences.from_lengths(np.arange(6000), np.full(400, 15))
-    noisy = mixed(log, 0.3, import_share=1.0)
-    blocks, sizes = np.unique(noisy.block[noisy.inserted], return_counts=True)
-    assert sizes.max() == MAX_RUN
-    whole = blocks[sizes == MAX_RUN]
-    owners = [len(set(log.users[noisy.sequences.items[noisy.block == block]])) for block in whole]
-    assert np.mean(owners) > 0.9 * MAX_RUN
 
 
 def test_noise_by_text_is_near_to_an_interaction_beside_it_and_popular_as_the_rest():
