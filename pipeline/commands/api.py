@@ -5,13 +5,22 @@ Importing this module loads neither torch nor Beam; a call does. The command lin
 
 from typing import TYPE_CHECKING
 
-from .command_options import CleanOptions, EmbedOptions, EvaluateOptions, TrainOptions, TuneOptions, VerifyOptions
+from .command_options import (
+    CheckOptions,
+    CleanOptions,
+    EmbedOptions,
+    EvaluateOptions,
+    TrainOptions,
+    TuneOptions,
+    VerifyOptions,
+)
 from .keyword_function import keyword_function
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from ..engines.progress import Progress
+    from .check import CheckResult
     from .clean import CleanResult
     from .embed import EmbedSummary
     from .evaluation import Evaluation
@@ -88,3 +97,14 @@ def verify(options: VerifyOptions, beam_options: "PipelineOptions", progress: "P
     from .verify import run_verify
 
     return run_verify(options)
+
+
+@keyword_function(CheckOptions)
+def check(options: CheckOptions, beam_options: "PipelineOptions", progress: "Progress | None") -> "CheckResult":
+    """Compare a finished run with its gates, alone or against an earlier run, and say whether to train again.
+
+    The command exits with 5 if a gate fails. Warnings do not count.
+    """
+    from .check import run_check
+
+    return run_check(options)
