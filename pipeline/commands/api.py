@@ -5,7 +5,15 @@ Importing this module loads neither torch nor Beam; a call does. The command lin
 
 from typing import TYPE_CHECKING
 
-from .command_options import CleanOptions, EmbedOptions, EvaluateOptions, TrainOptions, TuneOptions, VerifyOptions
+from .command_options import (
+    CleanOptions,
+    EmbedOptions,
+    EvaluateOptions,
+    ExportOptions,
+    TrainOptions,
+    TuneOptions,
+    VerifyOptions,
+)
 from .keyword_function import keyword_function
 
 if TYPE_CHECKING:
@@ -15,6 +23,7 @@ if TYPE_CHECKING:
     from .clean import CleanResult
     from .embed import EmbedSummary
     from .evaluation import Evaluation
+    from .export import ExportResult
     from .train import TrainSummary
     from .tuning import Tuning
     from .verify import VerifyResult
@@ -88,3 +97,15 @@ def verify(options: VerifyOptions, beam_options: "PipelineOptions", progress: "P
     from .verify import run_verify
 
     return run_verify(options)
+
+
+@keyword_function(ExportOptions)
+def export(options: ExportOptions, beam_options: "PipelineOptions", progress: "Progress | None") -> "ExportResult":
+    """Write a finished run in the form that a recommender library reads.
+
+    Each user's interactions stay in the order of the run, with its weights and its held-out interactions. A README in
+    the output says how to load it.
+    """
+    from .export import run_export
+
+    return run_export(options, progress)

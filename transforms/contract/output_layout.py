@@ -18,10 +18,13 @@ MANIFEST = "manifest.json"
 REPORT = "report.html"
 """File that shows the run to people."""
 
+CARD = "README.md"
+"""File by which the `datasets` library of Hugging Face knows the tables."""
+
 STAGING = ".staging"
 """Folder of what a run has not finished yet. A finished run has removed it."""
 
-OUTPUTS = (INTERACTIONS, SEQUENCES, USERS, REJECTED, MANIFEST, REPORT, STAGING)
+OUTPUTS = (INTERACTIONS, SEQUENCES, USERS, REJECTED, MANIFEST, REPORT, CARD, STAGING)
 """Everything that a run writes into its output directory."""
 
 

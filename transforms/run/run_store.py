@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Iterable
 
 from ...models.core.errors import InputError
-from ..contract.output_layout import INTERACTIONS, MANIFEST, OUTPUTS, REJECTED, REPORT, SEQUENCES, STAGING, USERS
+from ..contract.output_layout import CARD, INTERACTIONS, MANIFEST, OUTPUTS, REJECTED, REPORT, SEQUENCES, STAGING, USERS
 from ..files.run_paths import RunPaths
 from ..files.storage import (
     TEMPORARY_PREFIX,
@@ -114,7 +114,7 @@ class RunStore(RunPaths):
         delete(store.manifest)
         stale = [name for name in names if name.startswith(f"{STAGING}/") and name != MARKER]
         temporary = [name for name in names if TEMPORARY_PREFIX in name]
-        store._delete([INTERACTIONS, SEQUENCES, USERS, REJECTED, REPORT, *stale, *temporary])
+        store._delete([INTERACTIONS, SEQUENCES, USERS, REJECTED, REPORT, CARD, *stale, *temporary])
         write_marker(output, RunMarker(identity, store.token, ready=True))
         return store
 
@@ -156,6 +156,14 @@ class RunStore(RunPaths):
                 expected="the mark that this run has set",
                 fix="run again, and let only one run at a time write into a directory; this result is not finished",
             )
+
+    def write_card(self, card: str) -> None:
+        """Writes the dataset card.
+
+        Raises:
+            InputError: It cannot be written.
+        """
+        _write_text(self.card, card)
 
     def write_report(self, report: str) -> None:
         """Writes the report.
