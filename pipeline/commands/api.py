@@ -10,6 +10,7 @@ from .command_options import (
     CleanOptions,
     EmbedOptions,
     EvaluateOptions,
+    ExportOptions,
     PublishOptions,
     TrainOptions,
     TuneOptions,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .clean import CleanResult
     from .embed import EmbedSummary
     from .evaluation import Evaluation
+    from .export import ExportResult
     from .publish import PublishResult
     from .train import TrainSummary
     from .tuning import Tuning
@@ -122,3 +124,15 @@ def publish(options: PublishOptions, beam_options: "PipelineOptions", progress: 
     from .publish import run_publish
 
     return run_publish(options)
+
+
+@keyword_function(ExportOptions)
+def export(options: ExportOptions, beam_options: "PipelineOptions", progress: "Progress | None") -> "ExportResult":
+    """Write a finished run in the form that a recommender library reads.
+
+    Each user's interactions stay in the order of the run, with its weights and its held-out interactions. A README in
+    the output says how to load it.
+    """
+    from .export import run_export
+
+    return run_export(options, progress)

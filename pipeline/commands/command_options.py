@@ -13,6 +13,7 @@ from ...models.detector.model_config import BackboneName, HeadName
 from ...models.encoders.packaged import DEFAULT_ENCODER
 from ...transforms.contract.added_columns import AddedColumns
 from ...transforms.contract.columns import InteractionColumns
+from ...transforms.export.format_names import FormatName
 from ...transforms.judge.policy import Policy
 from ...transforms.read.log_source import LogSource
 from ...transforms.rules.rule_options import RuleOptions
@@ -263,6 +264,21 @@ class PublishOptions(_Checked):
         minimum=1,
         metavar="N",
     )
+
+
+@dataclass(frozen=True)
+class ExportOptions(_Checked):
+    """What `iadsr export` is asked to do."""
+
+    run: str = option(help="Directory that iadsr clean has written.", panel=PATHS, positional=True)
+    format: FormatName = option(help="Library that is to read it.", panel=PATHS)
+    output: str = shared(EmbedOptions, "output")
+    ids: str | None = option(
+        None,
+        help="Earlier export whose numbers for users and items are kept, for formats in which ids are numbers.",
+        panel=PATHS,
+    )
+    overwrite: bool = shared(TrainOptions, "overwrite", help="Replace an earlier export in the output directory.")
 
 
 @dataclass(frozen=True)

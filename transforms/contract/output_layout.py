@@ -21,10 +21,13 @@ SUCCESS = "_SUCCESS"
 REPORT = "report.html"
 """File that shows the run to people."""
 
+CARD = "README.md"
+"""File by which the `datasets` library of Hugging Face knows the tables."""
+
 STAGING = ".staging"
 """Folder of what a run has not finished yet. A finished run has removed it."""
 
-OUTPUTS = (INTERACTIONS, SEQUENCES, USERS, REJECTED, MANIFEST, REPORT, SUCCESS, STAGING)
+OUTPUTS = (INTERACTIONS, SEQUENCES, USERS, REJECTED, MANIFEST, REPORT, CARD, SUCCESS, STAGING)
 """Everything that a run writes into its output directory."""
 
 
