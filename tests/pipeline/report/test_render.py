@@ -514,8 +514,6 @@ def test_a_run_that_keeps_nothing_renders():
                 "rule": "threshold",
                 "drop_rate": None,
                 "threshold": 0.5,
-                "weight_strength": 4.0,
-                "min_weight": 0.0,
                 "min_length": 0,
                 "keep_last": 0,
             },
@@ -532,8 +530,6 @@ def test_a_run_that_keeps_nothing_renders():
                 "rule": "threshold",
                 "drop_rate": None,
                 "threshold": 0.5,
-                "weight_strength": 4.0,
-                "min_weight": 0.0,
                 "min_length": 1,
                 "keep_last": 1,
             },
@@ -561,6 +557,7 @@ def test_a_run_that_keeps_nothing_renders():
     ],
 )
 def test_the_rule_is_stated_in_plain_words(policy, expected):
+    policy = {"weight_strength": 4.0, "min_weight": 0.0, **policy}
     assert " ".join(describe_policy(AppliedPolicy(**policy))) == expected
     render_report(changed(policy=policy), [])
 
