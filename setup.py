@@ -49,5 +49,10 @@ setup(
         "iceberg": ["pyiceberg>=0.12,<1"],
         "dev": ["basedpyright", "build", "filelock", "hypothesis", "pytest", "pytest-xdist", "ruff", "setuptools"],
     },
-    entry_points={"console_scripts": ["iadsr = iadsr.pipeline.cli:main"]},
+    entry_points={
+        "console_scripts": [
+            "iadsr = iadsr.pipeline.cli:main",
+            "iadsr-worker = iadsr.pipeline.engines.worker_starter:main",
+        ]
+    },
 )

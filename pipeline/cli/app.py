@@ -26,7 +26,7 @@ app = typer.Typer(
     "[bold]clean[/bold] the log with it. [bold]demo[/bold] does all three on MovieLens-100K or on your own files. "
     "[bold]evaluate[/bold] says whether it helps a recommender on your log.",
     epilog="Exit codes: 0 done, 1 unusable input, 2 wrong usage, 3 rows do not add up, 4 a bug of ours, "
-    "130 interrupted.",
+    "5 the engine failed, 130 interrupted.",
     rich_markup_mode="rich",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
