@@ -88,10 +88,10 @@ def _run_doctor(options: DoctorOptions, flags: list[str], own: list[str]) -> Non
     """
     from ..commands.doctor import examine
     from ..commands.messages import describe_findings
-    from ..engines.runner import count_workers, start_beam
+    from ..engines.runner import start_beam
 
     healthy = True
-    for finding in examine(options, count_workers(start_beam(flags, own))):
+    for finding in examine(options, start_beam(flags, own)):
         healthy &= finding.healthy
         _out.print(*describe_findings([finding]))
     if not healthy:

@@ -183,6 +183,30 @@ def _typed(others: Mapping[str, str], declared: Mapping[str, Any], address: Addr
     return typed
 
 
+def describe_engine(address: Address) -> str:
+    """Says what answers at an address.
+
+    Raises:
+        EngineError: Nothing does, or something else.
+    """
+    reached = reach(address)
+    if not address.hosts:
+        return f"{address.name}, " + ("in the cloud" if address.kind == "dataflow" else "on this machine")
+    version = f" {reached.version}" if reached.version else ""
+    slots = f", {reached.slots} task slots" if reached.slots is not None else ""
+    return f"{address.name}{version} answers at {address.places}{slots}"
+
+
+def describe_java(given: PipelineOptions) -> str:
+    """Says which Java there is.
+
+    Raises:
+        EngineError: None that fits.
+    """
+    java, version = find_java(given.view_as(JobServerOptions).job_server_java_launcher)
+    return f"{version}, {java}"
+
+
 def reach(address: Address) -> Reached:
     """Connects to a cluster.
 

@@ -7,9 +7,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import apache_beam as beam
+from apache_beam.runners.runner import PipelineResult, PipelineState
 
+from ...models.core.errors import EngineError
 from .engine import Engine
-from .engine_errors import run_in_thread, translated_engine_errors, translated_errors, translated_submission
+from .engine_errors import last_words, run_in_thread, translated_engine_errors, translated_errors, translated_submission
 
 POLL_SECONDS = 2.0
 
@@ -19,13 +21,19 @@ _TROUBLE = re.compile(
 )
 
 
-def run_on(engine: Engine, pipeline: beam.Pipeline, say: Callable[[str], None]) -> None:
+def run_on(
+    engine: Engine, pipeline: beam.Pipeline, say: Callable[[str], None], seconds: float | None = None
+) -> PipelineResult | None:
     """Runs a pipeline to its end.
 
     Args:
         engine: What it was made for.
         pipeline: The pipeline.
         say: Called with a sentence about trouble that the engine may get over by itself.
+        seconds: Time that a cluster has for it; None: any.
+
+    Returns:
+        What the engine tells afterwards, if it tells something.
 
     Raises:
         EngineError: The engine did not finish the job.
@@ -34,13 +42,13 @@ def run_on(engine: Engine, pipeline: beam.Pipeline, say: Callable[[str], None]) 
     """
     if engine.here:
         run_in_thread(pipeline)
-        return
+        return None
     if engine.server is None:  # one that Beam's own flags name, or a cloud
         with translated_submission():
             result = pipeline.run()
         with translated_errors():
             result.wait_until_finish()
-        return
+        return result
     server = engine.server
     with (
         translated_engine_errors(engine.name, server.log, lambda: server.process.poll() is not None),
@@ -48,12 +56,26 @@ def run_on(engine: Engine, pipeline: beam.Pipeline, say: Callable[[str], None]) 
     ):
         result = pipeline.run()
         try:
-            result.wait_until_finish()
+            state = result.wait_until_finish(None if seconds is None else int(seconds * 1000))
+            if not PipelineState.is_terminal(state):
+                raise EngineError(
+                    f"{engine.name} has not finished a tiny job after {seconds:.0f} seconds",
+                    code="ENGINE-SLOW",
+                    found=next(iter(reversed(list(trouble_in(_read(server.log))))), None) or last_words(server.log),
+                    expected="workers that take the job",
+                    fix="see the cluster's web page: it may have no free cores, too little memory for an executor, or "
+                    f"workers that do not start; the log here is {server.log}",
+                )
+            return result
         except BaseException:
             # A cluster would go on with the job, and write into a directory that is no longer locked.
             with suppress(Exception):
                 result.cancel()
             raise
+
+
+def _read(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")
 
 
 def trouble_in(text: str) -> Iterator[str]:
