@@ -29,7 +29,7 @@ from ...transforms.run.run_store import RunStore
 from ..engines.engine import Engine, open_engine
 from ..engines.engine_errors import translated_submission
 from ..engines.progress import Progress
-from ..engines.run_on import run_on
+from ..engines.run_on import run_on, write_job
 from ..engines.runner import is_template
 from ..engines.versions import VERSIONED
 from ..engines.watch_files import file_steps, watch_files
@@ -135,8 +135,7 @@ def _run(
         shuffle = "claim-check" if storage.is_local(options.output) else "bytes"
     build_graph(pipeline, options, plan, facts, rules, model, sharding, shuffle, store)
     if is_template(engine.options):
-        with translated_submission():
-            pipeline.run()
+        write_job(engine, pipeline, progress.say)
         return None
     staged = [("slices-", len(plan.splits), 3)] if shuffle == "claim-check" else []
     staged += [("ruled-", sharding.shards, 2), *([("scored-", sharding.shards, 40)] if model is not None else [])]

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shlex
 import shutil
 import socket
 import sys
@@ -65,6 +66,8 @@ class Engine:
     """The job server that was started for it."""
     facts: tuple[str, ...] = field(default=())
     """What is known of it, in sentences."""
+    submit: str | None = None
+    """The command that starts a job that was written as a jar, but for the jar."""
 
     @property
     def log(self) -> Path | None:
@@ -117,7 +120,8 @@ def open_engine(asked: EngineOptions, given: PipelineOptions, shards: int) -> It
                 {**safe, **chosen, "runner": "PortableRunner", "job_endpoint": endpoint}
                 | _typed(others, declared, address)
             )
-            yield Engine(address.name, "PortableRunner", options, here=False, server=server, facts=facts)
+            submit = spark_submit(shards, properties) if address.kind == "spark" else None
+            yield Engine(address.name, "PortableRunner", options, False, server, facts, submit)
     except BaseException as error:
         # The log stays where it is, for the user to read.
         shutil.rmtree(folder / "artifacts", ignore_errors=True)
@@ -326,6 +330,19 @@ def spark_properties(shards: int) -> dict[str, str]:
         "spark.kryo.registrator": "org.apache.beam.runners.spark.coders.SparkRunnerKryoRegistrator",
         "spark.default.parallelism": str(max(2, shards)),
     }
+
+
+def spark_submit(shards: int, properties: Mapping[str, str]) -> str:
+    """Returns the command that starts a job that was written as a jar, but for the jar.
+
+    Args:
+        shards: Number of user shards.
+        properties: Settings of Spark that the user has given.
+    """
+    settings = {**spark_properties(shards), **properties}
+    told = [word for name, value in settings.items() for word in ("--conf", f"{name}={value}")]
+    program = "org.apache.beam.runners.spark.SparkPipelineRunner"
+    return shlex.join(["spark-submit", "--master", "MASTER", "--class", program, *told])
 
 
 def _flink_minor(version: str | None, options: PipelineOptions) -> str:

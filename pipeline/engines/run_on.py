@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import apache_beam as beam
+from apache_beam.options.pipeline_options import PortableOptions
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from ...models.core.errors import EngineError
@@ -72,6 +73,30 @@ def run_on(
             with suppress(Exception):
                 result.cancel()
             raise
+
+
+def write_job(engine: Engine, pipeline: beam.Pipeline, say: Callable[[str], None]) -> None:
+    """Writes a pipeline as a template or a jar, for somebody else to start.
+
+    Args:
+        engine: What it was made for.
+        pipeline: The pipeline.
+        say: Called with a sentence about how to start it.
+
+    Raises:
+        UsageError: The runner refused it.
+        EngineError: The job server could not write it.
+    """
+    jar = engine.options.view_as(PortableOptions).output_executable_path
+    if not jar:
+        with translated_submission():
+            pipeline.run()
+        return
+    has_ended = engine.server.process.poll if engine.server is not None else lambda: None
+    with translated_engine_errors(engine.name, engine.log, lambda: has_ended() is not None):
+        pipeline.run().wait_until_finish()
+    if engine.submit:
+        say(f"Start it with: {engine.submit} {jar}")
 
 
 def _read(log: Path) -> str:
