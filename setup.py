@@ -20,6 +20,7 @@ setup(
     install_requires=[
         "apache-beam>=2.70,<3",
         "faiss-cpu>=1.9,<2",
+        "grpcio>=1.67,<2",
         "huggingface-hub>=1,<3",
         "jinja2>=3.1,<4",
         "markupsafe>=2.1,<4",

@@ -7,6 +7,7 @@ the engine what it needs to know.
 import argparse
 import atexit
 import gc
+import json
 import logging
 import os
 import sys
@@ -44,8 +45,8 @@ def provisioned(worker_id: str, endpoint: str) -> dict[str, str]:
     """
     import grpc
     from apache_beam.portability.api import beam_provision_api_pb2, beam_provision_api_pb2_grpc
+    from apache_beam.runners.job.utils import struct_to_dict
     from apache_beam.runners.worker.worker_id_interceptor import WorkerIdInterceptor
-    from google.protobuf import json_format
 
     with grpc.insecure_channel(endpoint) as channel:
         grpc.channel_ready_future(channel).result(timeout=60)
@@ -55,7 +56,7 @@ def provisioned(worker_id: str, endpoint: str) -> dict[str, str]:
         info = stub.GetProvisionInfo(beam_provision_api_pb2.GetProvisionInfoRequest(), timeout=60).info
     variables = {
         "WORKER_ID": worker_id,
-        "PIPELINE_OPTIONS": json_format.MessageToJson(info.pipeline_options),
+        "PIPELINE_OPTIONS": json.dumps(struct_to_dict(info.pipeline_options)),
         "RUNNER_CAPABILITIES": " ".join(info.runner_capabilities),
         "LOGGING_API_SERVICE_DESCRIPTOR": str(info.logging_endpoint),
         "CONTROL_API_SERVICE_DESCRIPTOR": str(info.control_endpoint),
