@@ -8,6 +8,6 @@
 Keyword arguments have the names of the command line's options. `help(clean)` lists them.
 """
 
-from .commands.api import clean, embed, evaluate, train, verify
+from .commands.api import clean, embed, evaluate, train, tune, verify
 
-__all__ = ["clean", "embed", "evaluate", "train", "verify"]
+__all__ = ["clean", "embed", "evaluate", "train", "tune", "verify"]

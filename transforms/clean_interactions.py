@@ -85,6 +85,7 @@ def clean_table(
     policy: Policy,
     rules: RuleOptions | None = None,
     added: AddedColumns | None = None,
+    hold_out: int = 0,
 ) -> CleanedTable:
     """Cleans a whole log that fits into memory.
 
@@ -100,14 +101,15 @@ def clean_table(
         policy: What is dropped as noise, and what is protected.
         rules: What is dropped without a model. None: the defaults.
         added: Names of the columns that are added; None: those of `ADDED_FIELDS`.
+        hold_out: The last interactions of each user that are set aside to test recommenders.
 
     Raises:
         InputError: A column is missing, doubled or of an unusable type, or has the name of an added one. Or the times
             give no order, or a rule cannot be applied.
         ArtifactError: Item ids in the log and in the joined items have different types.
     """
-    added = added or AddedColumns()
-    valid, rejected = _prepare(table, columns, _plain_schema(table.schema, columns, added))
+    added, split = added or AddedColumns(), hold_out > 0
+    valid, rejected = _prepare(table, columns, _plain_schema(table.schema, columns, added, split=split))
     if not len(valid):
         raise InputError(
             "No row of the table could be used",
@@ -118,11 +120,12 @@ def clean_table(
     rule_set = _make_rules(rules, columns, valid.schema)
     clock = Clock.of(time_facts(valid, columns))
     refuse_wrong_order(clock, columns)
-    ruled = rule_whole_log(order_interactions(valid, columns), rule_set, columns, clock)
+    ruled = rule_whole_log(order_interactions(valid, columns), rule_set, columns, clock, hold_out)
     item_counts = ItemCounts.of(sort_counts(count_open_items(ruled)))
     scored = score_shard(0, ruled, columns, joined_items, model, MIN_SHARDS)
     plan = plan_drops(tally_shard(scored, columns, item_counts), policy, noise_reference)
-    return CleanedTable(cleaned_interactions(judge_shard(scored, plan, policy, rule_set.codes), added), rejected)
+    judged = judge_shard(scored, plan, policy, rule_set.codes)
+    return CleanedTable(cleaned_interactions(judged, added.written(scored=True, split=split)), rejected)
 
 
 @dataclasses.dataclass
@@ -178,6 +181,8 @@ class CleanInteractions(beam.PTransform):
     """What is dropped without a model. None: the defaults."""
     added: AddedColumns = dataclasses.field(default_factory=AddedColumns)
     """Names of the columns that are added."""
+    hold_out: int = 0
+    """The last interactions of each user that are set aside to test recommenders, see `--hold-out` of `iadsr clean`."""
     shards: int = MIN_SHARDS
     """Groups of users, each of which one worker holds in memory. A shard of half a million rows is a good size. Any
     number up to the default gives the same bits of every score."""
@@ -193,7 +198,7 @@ class CleanInteractions(beam.PTransform):
     def expand(self, input_or_inputs):
         """Applies all steps to a PCollection of tables or rows."""
         tables, schema = _as_tables(input_or_inputs, self.schema)
-        schema = _plain_schema(schema, self.columns, self.added)
+        schema = _plain_schema(schema, self.columns, self.added, split=self.hold_out > 0)
         model = read_model_facts(self.model)
         check_embeddings(self.embeddings, model, schema.field(self.columns.item).type)
         # A folder of its own, so that a pipeline does not meet what another one has left.
@@ -210,7 +215,7 @@ class CleanInteractions(beam.PTransform):
             prepared.valid
             | "Slice" >> SliceByUserShard(self.columns.user, sharding, shuffle, paths)
             | "Group by user shard" >> beam.GroupByKey()
-            | "Rules" >> RuleLog(self.columns, rules, paths, clock)
+            | "Rules" >> RuleLog(self.columns, rules, paths, clock, self.hold_out)
         )
         scored = prepared.valid | "Score" >> ScoreLog(
             self.columns,
@@ -225,7 +230,8 @@ class CleanInteractions(beam.PTransform):
             ruled,
             ruled.item_counts | "Popularity" >> CountItems(paths),
         )
-        judge = beam.ParDo(_Judge(self.policy, rules.codes, self.added, paths), AsSingleton(scored.plan, None))
+        added = self.added.written(scored=True, split=self.hold_out > 0)
+        judge = beam.ParDo(_Judge(self.policy, rules.codes, added, paths), AsSingleton(scored.plan, None))
         return CleanedInteractions(scored.shards | "Judge" >> judge, prepared.rejected)
 
 
@@ -267,9 +273,9 @@ def _as_tables(collection: PCollection, schema: pa.Schema | None) -> tuple[Any, 
     return collection, schema
 
 
-def _plain_schema(schema: pa.Schema, columns: InteractionColumns, added: AddedColumns) -> pa.Schema:
+def _plain_schema(schema: pa.Schema, columns: InteractionColumns, added: AddedColumns, *, split: bool) -> pa.Schema:
     """Checks a schema against the contract; returns it with the types in which rows are carried."""
-    refuse_taken_names(schema.names, added, _INPUT, scored=True)
+    refuse_taken_names(schema.names, added, _INPUT, scored=True, split=split)
     return pa.schema([field.with_nullable(True) for field in check_file_schema(schema, columns, _INPUT)])
 
 
@@ -312,7 +318,7 @@ class _Prepare(beam.DoFn):
 
 
 class _Judge(beam.DoFn):
-    def __init__(self, policy: Policy, codes: tuple[str, ...], added: AddedColumns, paths: StagingPaths):
+    def __init__(self, policy: Policy, codes: tuple[str, ...], added: dict[str, str], paths: StagingPaths):
         self._policy, self._codes, self._added, self._paths = policy, codes, added, paths
 
     def process(self, staged: StagedShard, plan: DropPlan) -> Iterator[pa.Table]:

@@ -104,6 +104,14 @@ REASONS = (
         protects=True,
     ),
     Reason(
+        "held_out",
+        "kept",
+        "Not judged: --hold-out sets the user's last interactions aside to test recommenders.",
+        badge="held out",
+        message="Held out to test recommenders",
+        judged=False,
+    ),
+    Reason(
         "unknown_item",
         "kept",
         "Not judged: neither the model nor the item embeddings know the item.",
@@ -123,6 +131,13 @@ REASONS = (
         "kept",
         "Judged genuine from behaviour alone: the item has no text.",
         badge="kept: judged without text",
+    ),
+    Reason(
+        "weightless",
+        "kept",
+        "Perhaps noise, and not surely: a recommender learns better without it, so it weighs 0.",
+        badge="kept, weighs 0",
+        message="Kept, but better left out of training (weight 0)",
     ),
     Reason("null {column}", "rejected", "The column holds no value."),
     Reason("empty {column}", "rejected", "The id is an empty text."),

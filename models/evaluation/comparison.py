@@ -6,12 +6,14 @@ no treatment changes. A treatment is better if its recommender ranks these items
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from .downstream_recommender import DownstreamConfig, train_recommender
 from .held_out import HeldOutLog
+from .ranking import METRICS
 
 MAX_VALIDATION_USERS = 10_000
 """Maximum number of users whose validation items decide which epoch is kept. The test always uses all users."""
@@ -34,14 +36,27 @@ class Treatment:
         return cls(name, ~dropped, np.ones(len(dropped), np.float32))
 
 
+class Figures(NamedTuple):
+    """How recommenders do that were trained on each treatment with each seed.
+
+    Both arrays are float64 [treatments, seeds, U, 6]: HR and NDCG in the order of METRICS for each of the U tested
+    users.
+    """
+
+    validation: npt.NDArray[np.float64]
+    """On the validation item of each user. These items also decide which epoch is kept."""
+    test: npt.NDArray[np.float64]
+    """On the test item of each user, which decides nothing."""
+
+
 def compare_treatments(
     held_out: HeldOutLog,
     treatments: list[Treatment],
     config: DownstreamConfig,
     seeds: list[int],
     report: Callable[[float, str], None] | None = None,
-) -> npt.NDArray[np.float64]:
-    """Trains a recommender on each treatment with each seed, and measures it on the test items.
+) -> Figures:
+    """Trains a recommender on each treatment with each seed, and measures it on the held-out items.
 
     The treatment also applies to the histories that the recommender predicts from. Whoever cleans a log for training
     also cleans the histories in production. Validation and test items are the same for all treatments.
@@ -52,9 +67,6 @@ def compare_treatments(
         config: The recommender.
         seeds: Each treatment is trained once with each seed.
         report: Called with the share of the work that is done, and a remark.
-
-    Returns:
-        float64 [treatments, seeds, U, 6], HR and NDCG in the order of METRICS for each of the U tested users.
     """
     log, training = held_out.log, held_out.training
     generator = np.random.default_rng(0)
@@ -71,7 +83,8 @@ def compare_treatments(
         for treatment in treatments
     ]
     runs = [(seed_index, index) for seed_index in range(len(seeds)) for index in sorted(set(first_equal))]
-    figures = np.zeros((len(treatments), len(seeds), len(held_out.tested), 6))
+    shape = (len(treatments), len(seeds), len(held_out.tested), len(METRICS))
+    figures = Figures(np.zeros(shape), np.zeros(shape))
     for number, (seed_index, index) in enumerate(runs):
         treatment = treatments[index]
         kept = training & treatment.keep
@@ -90,5 +103,6 @@ def compare_treatments(
             seeds[seed_index],
             report_epoch,
         )
-        figures[index, seed_index] = recommender.measure(held_out.task(treatment.keep, 0, held_out.tested))
-    return figures[first_equal]
+        for steps, part in ((1, figures.validation), (0, figures.test)):
+            part[index, seed_index] = recommender.measure(held_out.task(treatment.keep, steps, held_out.tested))
+    return Figures(figures.validation[first_equal], figures.test[first_equal])

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ..commands.api import clean, embed, evaluate, train, verify
+from ..commands.api import clean, embed, evaluate, train, tune, verify
 from ..commands.command_options import CleanOptions, DemoOptions, DoctorOptions
 from ..commands.keyword_function import Command, command_of
 from .exit_codes import EXIT_INPUT, exit_code_of
@@ -24,7 +24,7 @@ app = typer.Typer(
     help="Clean recommender training data: score, explain and remove noisy interactions.\n\n"
     "Three steps: [bold]embed[/bold] the item texts, [bold]train[/bold] a noise detector on the log, "
     "[bold]clean[/bold] the log with it. [bold]demo[/bold] does all three on MovieLens-100K or on your own files. "
-    "[bold]evaluate[/bold] says whether it helps a recommender on your log.",
+    "[bold]evaluate[/bold] says whether it helps a recommender on your log, [bold]tune[/bold] how it helps most.",
     epilog="Exit codes: 0 done, 1 unusable input, 2 wrong usage, 3 rows do not add up, 4 a bug of ours, "
     "5 the engine failed, 130 interrupted.",
     rich_markup_mode="rich",
@@ -111,7 +111,7 @@ def _help(function: Any) -> str:
     return inspect.getdoc(function) or ""
 
 
-for _function in (embed, train, clean, evaluate, verify):
+for _function in (embed, train, clean, evaluate, tune, verify):
     _command = command_of(_function)
     add_command(app, _command.name, _help(_command.run), _command.options, functools.partial(_run, _command))
 add_command(app, "doctor", _help(_run_doctor), DoctorOptions, _run_doctor, config_of=CleanOptions)

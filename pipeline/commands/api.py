@@ -5,7 +5,7 @@ Importing this module loads neither torch nor Beam; a call does. The command lin
 
 from typing import TYPE_CHECKING
 
-from .command_options import CleanOptions, EmbedOptions, EvaluateOptions, TrainOptions, VerifyOptions
+from .command_options import CleanOptions, EmbedOptions, EvaluateOptions, TrainOptions, TuneOptions, VerifyOptions
 from .keyword_function import keyword_function
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .embed import EmbedSummary
     from .evaluation import Evaluation
     from .train import TrainSummary
+    from .tuning import Tuning
     from .verify import VerifyResult
 
 
@@ -61,6 +62,21 @@ def evaluate(options: EvaluateOptions, beam_options: "PipelineOptions", progress
     from .evaluate import run_evaluate
 
     return run_evaluate(options, beam_options, progress)
+
+
+@keyword_function(TuneOptions)
+def tune(options: TuneOptions, beam_options: "PipelineOptions", progress: "Progress | None") -> "Tuning":
+    """Find the policy of cleaning that helps a recommender most on your log, for clean --policy.
+
+    Keeps each user's last two interactions back, and trains the detector on the rest. Then trains a recommender on the
+    log as it is and as each policy leaves it. Each user's last interaction but one chooses the policy. The very last
+    one says once what it is worth. If nothing helps, the policy changes nothing.
+    """
+    from ..engines.runner import refuse_other_runners
+    from .tune import run_tune
+
+    refuse_other_runners("tune", beam_options)
+    return run_tune(options, progress)
 
 
 @keyword_function(VerifyOptions)

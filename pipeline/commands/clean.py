@@ -35,7 +35,7 @@ from ..engines.versions import VERSIONED
 from ..engines.watch_files import file_steps, watch_files
 from .clean_graph import build_graph
 from .command_options import CleanOptions
-from .messages import describe_cleaning
+from .messages import describe_cleaning, describe_vector_files
 from .results import Result, Table
 
 _SECRET = re.compile("secret|password|token|credential|key|connection_string")
@@ -78,16 +78,18 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
     columns = options.log.columns
     with progress.task("Checking input"):
         plan = plan_input(options.log)
-        refuse_taken_names(plan.schema.names, options.added, options.log.path, scored=not options.rules_only)
+        refuse_taken_names(plan.schema.names, options.added, options.log.path, **options.adds)
         item_type = plan.schema.field(columns.item).type
         check_rule_columns(options.rules, plan.schema)
         rules = make_rules(options.rules, columns.item, item_type)
-        model = embeddings = None
+        model, embeddings, notes = None, None, list(plan.notes)
         if options.model is not None and options.embeddings is not None:
             model = read_model_facts(options.model)
             embeddings = check_embeddings(options.embeddings, model, item_type)
+            notes += describe_vector_files(options.embeddings)
             if changed := changed_vectors(options.embeddings, model):
-                progress.say(changed)
+                notes.append(changed)
+                progress.say(changed)  # before the work, which may take hours
     sharding = plan.sharding(options.shards)
     artifacts = filter(None, (options.embeddings, options.model))
     reads = (*plan.rows_by_file, *(file.path for file in plan.skipped), *artifacts)
@@ -107,7 +109,7 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
             inputs=plan.files,
             skipped=plan.skipped,
             tables=plan.tables,
-            notes=plan.notes,
+            notes=(*notes, *_seen_by_model(options, model)),
             directory=_working_directory(plan),
             max_rejected=options.log.max_rejected,
             columns=options.log.columns,
@@ -155,7 +157,14 @@ def _identity(
         embeddings = (options.embeddings, storage.join(options.model, COLLABORATIVE))
     parts = {
         "input": [*plan.files, *(file for file in plan.skipped if file.code not in (NOT_PARQUET, HIDDEN))],
-        "options": [options.log.columns, options.added, options.policy, options.log.on_bad_file, sharding],
+        "options": [
+            options.log.columns,
+            options.added,
+            options.policy,
+            options.log.on_bad_file,
+            sharding,
+            options.hold_out,
+        ],
         "rules": [rules.fingerprint],
         "model": [model and model.fingerprint],
         "embeddings": [info for path in embeddings for info in find_files(path).files],
@@ -165,6 +174,16 @@ def _identity(
         "machine": [_boot() if storage.is_local(options.output) else "", platform.machine()],
     }
     return {name: hashlib.sha256(repr(part).encode(errors="replace")).hexdigest() for name, part in parts.items()}
+
+
+def _seen_by_model(options: CleanOptions, model: ModelFacts | None) -> list[str]:
+    """Says if the model may have learned from what is held out."""
+    if model is None or model.hold_out >= options.hold_out:
+        return []
+    return [
+        f"The model was trained with --hold-out {model.hold_out}: if it was trained on this log, it has seen what "
+        f"--hold-out {options.hold_out} sets aside. For a fair test, train it with --hold-out {options.hold_out} too."
+    ]
 
 
 def _working_directory(plan: InputPlan) -> str | None:

@@ -57,13 +57,13 @@ def build_graph(
         read.valid
         | "Slice" >> SliceByUserShard(columns.user, sharding, shuffle, store)
         | "Group by user shard" >> beam.GroupByKey()
-        | "Rules" >> RuleLog(columns, rules, store, clock)
+        | "Rules" >> RuleLog(columns, rules, store, clock, options.hold_out)
     )
     log_rules = AsSingleton(ruled.log_rules)
     counted = ruled.item_counts | "Popularity" >> CountItems(store)
     # These are None if no row is usable. Only the last step reads them then, and it refuses such a log first.
     item_counts, drop_plan, joined_items = AsSingleton(counted, None), None, None
-    shards = ruled.shards
+    shards, added = ruled.shards, options.added.written(**options.adds)
     if model is not None:
         assert options.model is not None
         assert options.embeddings is not None
@@ -87,8 +87,7 @@ def build_graph(
         )
     summary = (
         shards
-        | "Write"
-        >> JudgeAndWrite(columns, options.added, policy, store, facts.first_rows, log_rules, item_counts, drop_plan)
+        | "Write" >> JudgeAndWrite(columns, added, policy, store, facts.first_rows, log_rules, item_counts, drop_plan)
         | "Merge summaries" >> beam.CombineGlobally(MergeSummaries()).without_defaults()
     )
     _ = pipeline | "Finish" >> FinishRun(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ...models.core.errors import UsageError
-from ...models.core.option import MAX_INT64, MEASURE, PATHS, RULES, RUN, check_options, option, shared
+from ...models.core.option import MAX_INT32, MAX_INT64, MEASURE, PATHS, RULES, RUN, check_options, option, shared
 from ...models.detector.model_config import BackboneName, HeadName
 from ...models.encoders.packaged import DEFAULT_ENCODER
 from ...transforms.contract.added_columns import AddedColumns
@@ -58,6 +58,14 @@ class TrainOptions(_Checked):
     embeddings: str = option(help="Item embeddings written by iadsr embed.", panel=PATHS)
     output: str = shared(EmbedOptions, "output")
     overwrite: bool = option(False, help="Replace an earlier result in the output directory.", panel=PATHS)
+    hold_out: int = option(
+        0,
+        help="Learn nothing from the last N interactions of each user. Give what iadsr clean is given.",
+        panel=RUN,
+        minimum=0,
+        maximum=MAX_INT32,
+        metavar="N",
+    )
     rules: RuleOptions = field(default_factory=RuleOptions)
     """What rules take from the log. The model learns nothing from it."""
     backbone: BackboneName = option("gru4rec", help="Sequential recommender that the model is built on.", panel=RUN)
@@ -90,6 +98,12 @@ class CleanOptions(_Checked):
     """What is dropped without a model."""
     policy: Policy = field(default_factory=Policy)
     """What is dropped, and what is protected."""
+    hold_out: int = shared(
+        TrainOptions,
+        "hold_out",
+        help="Set the last N interactions of each user aside to test recommenders. They are not judged and always "
+        "kept, and nothing is decided by them. A column split says train, validation or test. 2 is usual.",
+    )
     shards: int | None = option(
         None,
         help="Number of user shards. Default: from the size of the log.",
@@ -122,9 +136,10 @@ class CleanOptions(_Checked):
         """Refuses values out of range, a model or its options where none is asked, and none where one is."""
         super().__post_init__()
         models = {name: getattr(self, name) for name in ("embeddings", "model")}
-        policy = {each.name: getattr(self.policy, each.name) for each in dataclasses.fields(Policy)}
         useless = {name: value for name, value in models.items() if value is not None}
-        useless |= {name: value for name, value in policy.items() if value != getattr(Policy(), name)}
+        for each in dataclasses.fields(Policy):
+            if (value := getattr(self.policy, each.name)) != each.default:
+                useless["policy" if each.name == "file" else each.name] = value
         if self.rules_only and useless:
             name, value = next(iter(useless.items()))
             flag = f"--{name.replace('_', '-')}"
@@ -143,6 +158,11 @@ class CleanOptions(_Checked):
                 fix=f"give --{missing[0]}, or clean by the rules alone with --rules-only",
             )
 
+    @property
+    def adds(self) -> dict[str, bool]:
+        """What decides which columns are added, as `AddedColumns.written` takes it."""
+        return {"scored": not self.rules_only, "split": self.hold_out > 0}
+
     def recorded(self) -> dict[str, Any]:
         """Returns the options as the manifest records them."""
         values = dataclasses.asdict(self)
@@ -152,7 +172,7 @@ class CleanOptions(_Checked):
             **self.engine.recorded(),
             "interactions": log.pop("path"),
             **log,
-            "added_columns": self.added.written(scored=not self.rules_only),
+            "added_columns": self.added.written(**self.adds),
             **{name: None for name in ("shuffle", "join") if values[name] == "auto"},
         }
 
@@ -165,6 +185,8 @@ class EvaluateOptions(_Checked):
     """Log to evaluate on."""
     embeddings: str = shared(TrainOptions, "embeddings")
     output: str | None = option(None, help="JSON file to write all figures to.", panel=PATHS)
+    rules: RuleOptions = field(default_factory=RuleOptions)
+    """What rules take from the log before anything is compared."""
     recommender: BackboneName = option("sasrec", help="Recommender whose gain is measured.", panel=MEASURE)
     inject: float | None = option(
         None,
@@ -178,6 +200,33 @@ class EvaluateOptions(_Checked):
     seeds: int = option(
         3,
         help="Number of times that the recommender is trained on each log; figures are means.",
+        panel=MEASURE,
+        minimum=1,
+        metavar="N",
+    )
+    backbone: BackboneName = shared(TrainOptions, "backbone")
+    seed: int = shared(TrainOptions, "seed")
+
+
+@dataclass(frozen=True)
+class TuneOptions(_Checked):
+    """What `iadsr tune` is asked to do."""
+
+    log: LogSource
+    """Log to tune for."""
+    embeddings: str = shared(TrainOptions, "embeddings")
+    output: str = option("policy.yaml", help="YAML file to write the policy to.", panel=PATHS)
+    rules: RuleOptions = field(default_factory=RuleOptions)
+    """What rules take from the training part of the log."""
+    recommender: BackboneName = shared(EvaluateOptions, "recommender", help="Recommender that the policy is to help.")
+    seeds: int = shared(
+        EvaluateOptions,
+        "seeds",
+        help="Number of times that the recommender is trained on the log as it is and on each of the best policies.",
+    )
+    max_users: int = option(
+        50_000,
+        help="If the log has more users, tune on so many of them, chosen by a hash of their ids.",
         panel=MEASURE,
         minimum=1,
         metavar="N",
@@ -206,6 +255,7 @@ class DoctorOptions(_Checked):
     """Names of the log's columns. The item column of the catalogue has the same name as that of the log."""
     added: AddedColumns = field(default_factory=AddedColumns)
     """Names of the columns that cleaning adds."""
+    rules_only: bool = shared(CleanOptions, "rules_only", help="Look at what a run of the rules alone would do.")
     rules: RuleOptions = field(default_factory=RuleOptions)
     """Rules that a run would apply."""
     text_columns: tuple[str, ...] | None = shared(EmbedOptions, "text_columns")

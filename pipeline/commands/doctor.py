@@ -15,7 +15,6 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from packaging.requirements import Requirement
 
 from ...models.core.errors import IadsrError, InputError
-from ...transforms.contract.added_columns import AddedColumns
 from ...transforms.contract.output_layout import MANIFEST
 from ...transforms.files import storage
 from ...transforms.files.found_files import name_files
@@ -36,7 +35,7 @@ from ..engines.engine_options import Address
 from ..engines.probe import ask_workers
 from ..engines.runner import count_workers, usable_cores
 from .command_options import DoctorOptions
-from .messages import counted, describe_catalogue, describe_coverage, describe_left_out
+from .messages import counted, describe_catalogue, describe_coverage, describe_left_out, describe_vector_files
 
 BASE_BYTES = 700 << 20
 """Memory of a worker process before it holds any data: Python, Beam, Arrow, torch."""
@@ -97,7 +96,7 @@ def examine(options: DoctorOptions, beam_options: PipelineOptions | None = None)
     model: list[ModelFacts] = []
     table: list[EmbeddingTable] = []
     if (log := options.log) is not None:
-        yield from _check("Log", lambda: _log(log, options.added, plan, first_rows))
+        yield from _check("Log", lambda: _log(log, options, plan, first_rows))
         if plan:
             yield from _check("Times", lambda: _times(log, plan[0], clock))
         if clock:
@@ -200,7 +199,7 @@ def _encoders() -> str:
     return ", ".join(there)
 
 
-def _log(log: LogSource, added: AddedColumns, out: list[InputPlan], first_rows: list[pa.Table]) -> str:
+def _log(log: LogSource, options: DoctorOptions, out: list[InputPlan], first_rows: list[pa.Table]) -> str:
     plan = plan_input(log)
     valid, rejected = read_split(plan.splits[0], log.columns, plan.schema, log.on_bad_file)
     out.append(plan)
@@ -208,7 +207,7 @@ def _log(log: LogSource, added: AddedColumns, out: list[InputPlan], first_rows: 
     skipped = f", {counted(len(plan.skipped), 'file')} left out: {name_files(plan.skipped)}" if plan.skipped else ""
     types = ", ".join(f"{name} {plan.schema.field(name).type}" for name in log.columns.required)
     first = f"; of the first {len(valid) + len(rejected):,} rows {len(rejected):,} unusable"
-    own = ", ".join(added.taken(plan.schema.names, scored=True).values())
+    own = ", ".join(options.added.taken(plan.schema.names, scored=not options.rules_only).values())
     taken = f"; clean needs --added-prefix, as it adds columns of the same names as the log's {own}" if own else ""
     read = f"{plan.rows:,} rows in {counted(len(plan.rows_by_file), 'file')}{skipped}, {types}{first}{taken}"
     return "\n".join([read, *(f"  note:     {note}" for note in plan.notes)])
@@ -268,7 +267,7 @@ def _embeddings(path: str, out: list[EmbeddingTable]) -> str:
     out.append(table)
     notes = read_notes(path)
     lines = [f"{len(table):,} items, {int(table.present.sum()):,} with a vector, by {table.metadata}"]
-    lines += describe_catalogue(notes.catalogue)
+    lines += [*describe_vector_files(path), *describe_catalogue(notes.catalogue)]
     if notes.coverage is not None:
         lines += describe_coverage(notes.coverage, table.metadata.encoder)
     return "\n".join(lines)

@@ -29,12 +29,13 @@ from ...transforms.read.input_plan import plan_input
 from ...transforms.read.log_source import LogSource
 from ...transforms.read.read_log import read_log
 from ...transforms.read.time_checks import describe_times
+from ...transforms.rules.rule_set import check_rule_columns, make_rules
 from ..engines.progress import Progress
 from ..engines.runner import refuse_other_runners
 from .clean import run_clean
 from .command_options import CleanOptions, EvaluateOptions, TrainOptions
 from .evaluation import DROPPED, MAIN_METRIC, ORACLE, RANDOM, RAW, WEIGHTED, Evaluation, TreatmentResult
-from .train import run_train
+from .train import run_train, without_taken
 
 _COLUMNS = InteractionColumns()
 
@@ -47,8 +48,9 @@ def run_evaluate(
 ) -> Evaluation:
     """Measures what cleaning a log gains a recommender.
 
-    The last two interactions of each user are kept back. The detector is trained on the rest, and the rest is cleaned
-    with it, by the same code and with the same defaults as in the commands `train` and `clean`.
+    Rules come first, and what they drop is in no treatment. Of what they leave, the last two interactions of each user
+    are kept back. The detector is trained on the rest, and the rest is cleaned with it, by the same code and with the
+    same defaults as in the commands `train` and `clean`.
 
     Raises:
         IadsrError: Log, embeddings or options are unusable, the log is too small, or the figures cannot be written. In
@@ -57,7 +59,7 @@ def run_evaluate(
     refuse_other_runners("evaluate", beam_options)
     path = Path(options.output) if options.output is not None else None
     if path:
-        check_json_output(path)
+        check_output_file(path, "JSON")
     evaluation = measure(options, beam_options, progress or Progress(None))
     if path:
         try:
@@ -83,8 +85,11 @@ def measure(
         downstream: How the recommender is trained, but for its `recommender`, which is that of the options.
     """
     with progress.task("Reading the log") as task:
-        plan = plan_input(options.log)
-        ordered, rejected, clock = read_log(options.log, plan)
+        plan, columns = plan_input(options.log), options.log.columns
+        check_rule_columns(options.rules, plan.schema)
+        rules = make_rules(options.rules, columns.item, plan.schema.field(columns.item).type)
+        whole, rejected, clock = read_log(options.log, plan, options.rules.columns)
+        ordered, found = without_taken(whole, rules, columns, clock)
         log = Sequences(ordered.items, ordered.offsets)
         HeldOutLog.split(log)  # a log that is too small is refused before anything is inserted
         noisy = insert_noise(
@@ -111,7 +116,7 @@ def measure(
     config = dataclasses.replace(downstream or DownstreamConfig(), recommender=options.recommender)
     seeds = [options.seed + number for number in range(options.seeds)]
     with progress.task(f"Training {options.recommender}", total=1.0) as task:
-        figures = compare_treatments(held_out, treatments, config, seeds, task.update)
+        figures = compare_treatments(held_out, treatments, config, seeds, task.update).test
         task.note = f"{len(treatments)} logs, {options.seeds} time{'s' * (options.seeds > 1)} each"
     return Evaluation(
         recommender=options.recommender,
@@ -124,12 +129,13 @@ def measure(
         treatments=_results(treatments, figures, held_out.training, options.seed),
         rejected=dict(rejected),
         skipped=plan.skipped,
-        notes=(*plan.notes, *describe_times(clock, options.log.columns)),
+        notes=(*plan.notes, *describe_times(clock, columns)),
+        found=tuple(found),
     )
 
 
-def check_json_output(path: Path) -> None:
-    """Checks that figures can be written to a file. This runs before the work begins.
+def check_output_file(path: Path, kind: str) -> None:
+    """Checks that a file of a kind, such as JSON, can be written. This runs before the work begins.
 
     Raises:
         UsageError: It is a directory, a link or a device, or its directory is missing or cannot be written to.
@@ -142,9 +148,9 @@ def check_json_output(path: Path) -> None:
         raise UsageError(
             "--output cannot be written",
             code="OPTION-OUTPUT",
-            fix="name a JSON file in a directory that exists and may be written to",
+            fix=f"name a {kind} file in a directory that exists and may be written to",
             found=found,
-            expected="a JSON file in an existing directory",
+            expected=f"a {kind} file in an existing directory",
         )
 
 

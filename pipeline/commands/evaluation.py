@@ -8,7 +8,8 @@ from typing import Any
 from ...models.evaluation.bootstrap import Estimate
 from ...models.evaluation.ranking import METRICS
 from ...transforms.read.input_plan import SkippedFile
-from .messages import describe_left_out
+from ...transforms.run.manifest import RuleFindings
+from .messages import describe_left_out, describe_rules
 from .results import Result, Table
 
 MAIN_METRIC = "NDCG@10"
@@ -69,6 +70,8 @@ class Evaluation(Result):
     """Files of the log that were left out."""
     notes: tuple[str, ...] = ()
     """What looks wrong or may surprise in how the log was read."""
+    found: tuple[RuleFindings, ...] = ()
+    """What the rules have found. What they drop is in no treatment."""
 
     def __str__(self) -> str:
         """Says how the recommender does on each treatment of the log, and whether cleaning helps."""
@@ -96,9 +99,11 @@ def describe_evaluation(evaluation: Evaluation) -> str:
         f"{evaluation.users:,} users' last item ranked among all {evaluation.items:,}; items they have {owned}.",
         f"95% intervals over {over}.",
         *describe_left_out(evaluation.skipped, evaluation.rejected, evaluation.notes),
+        *describe_rules(evaluation.found),
     ]
     table = [f"{row[0]:<8}" + "".join(f"{cell:>15}" for cell in row[1:]) for row in _figures(evaluation)]
-    words = [_in_words(result) for result in evaluation.treatments]
+    ruled = any(found.drops and found.interactions for found in evaluation.found)
+    words = [_in_words(result, ruled=ruled) for result in evaluation.treatments]
     return "\n".join([*introduction, "", *table, "", *words])
 
 
@@ -116,15 +121,16 @@ def _figure(estimate: Estimate) -> str:
     return f"{estimate.value:.4f}±{max(estimate.high - estimate.value, estimate.value - estimate.low):.4f}"
 
 
-def _in_words(result: TreatmentResult) -> str:
-    line = f"{result.name}: {_MEANINGS[result.name]}"
+def _in_words(result: TreatmentResult, *, ruled: bool) -> str:
     if result.name == RAW:
-        return line
-    line += f"\n  {result.verdict}: {MAIN_METRIC} {_percent(result.lifts[MAIN_METRIC], signed=True)} against raw"
-    return line + (f", {_percent(result.recovered)} of what the oracle gains" if result.recovered else "")
+        return f"{RAW}: {'the log as the rules leave it' if ruled else _MEANINGS[RAW]}"
+    line = f"{result.name}: {_MEANINGS[result.name]}"
+    line += f"\n  {result.verdict}: {MAIN_METRIC} {percent(result.lifts[MAIN_METRIC], signed=True)} against raw"
+    return line + (f", {percent(result.recovered)} of what the oracle gains" if result.recovered else "")
 
 
-def _percent(estimate: Estimate, *, signed: bool = False) -> str:
+def percent(estimate: Estimate, *, signed: bool = False) -> str:
+    """Writes an estimate and its interval as percentages."""
     if math.isnan(estimate.value):
         return "not defined"
     style = "+z.1%" if signed else "z.1%"  # z: no minus before a zero

@@ -66,15 +66,20 @@ def keyword_function(options: type) -> Callable[[Callable[..., R]], Callable[...
 
 
 def build_options(options: type[R], given: Mapping[str, Any]) -> R:
-    """Makes the options of a command from the values that a user has given, and from the file of rules among them.
+    """Makes the options of a command from the values that a user has given, and from the files that these name.
 
     Raises:
-        IadsrError: A value is none that its option takes, or the file cannot be used.
+        IadsrError: A value is none that its option takes, or a file cannot be used.
     """
     if given.get("rules") is not None:
         from ...transforms.rules.rules_file import with_rules_file
 
         given = with_rules_file(given)
+    if given.get("policy") is not None:
+        from ...transforms.files.option_file import with_option_file
+        from ...transforms.judge.policy import Policy
+
+        given = with_option_file(given, "policy", Policy)
     return build(options, given)
 
 

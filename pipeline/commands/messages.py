@@ -7,6 +7,7 @@ from ...models.core.printable import printable
 from ...models.core.reasons import REASON_BY_CODE, REASONS
 from ...models.encoders.packaged import MULTILINGUAL_ENCODER
 from ...transforms.contract.output_layout import INTERACTIONS, MANIFEST, REJECTED, REPORT, SEQUENCES
+from ...transforms.files.found_files import find_files
 from ...transforms.files.storage import join
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def describe_cleaning(manifest: "Manifest | None", output: str) -> str:
     if manifest is None:
         return f"The job template is written. A run of it will write to {printable(output)}."
     rows, users = manifest.rows, manifest.users
-    usable = max(rows.read - rows.rejected, 1)
+    usable = rows.read - rows.rejected
     kept = manifest.reasons.kept
     return _text(
         [
@@ -165,17 +166,19 @@ def _dropped_as_noise(manifest: "Manifest", usable: int) -> list[str]:
     rows, policy, share = manifest.rows, manifest.policy, manifest.noise_share
     by_rules = sum(manifest.reasons.dropped.get(reason.code, 0) for reason in REASONS if reason.rule)
     if policy is None or share is None:
-        return [f"Dropped {rows.dropped:,} of {counted(usable, 'interaction')} ({rows.dropped / usable:.1%}) by rules."]
+        share_of_all = f" ({rows.dropped / usable:.1%})" if usable else ""
+        return [f"Dropped {rows.dropped:,} of {counted(usable, 'interaction')}{share_of_all} by rules."]
     rule = {
         "auto": "what is noise with some certainty"
         if share.estimate is not None
         else "none, as the share of noise is not known",
         "drop_rate": f"--drop-rate {policy.drop_rate}",
+        "weightless": "what weighs 0 in training",
         "threshold": f"noise probability at or above {policy.threshold}",
     }[policy.rule]
-    dropped, judged = rows.dropped - by_rules, usable - by_rules
-    if by_rules and not judged:
-        return ["The rules leave nothing to judge."]
+    dropped, judged = rows.dropped - by_rules, usable - by_rules - manifest.reasons.kept.get("held_out", 0)
+    if not judged:
+        return ["The rules leave nothing to judge." if by_rules else "There is nothing to judge."]
     what = f"Dropped {'as noise ' * bool(by_rules)}{dropped:,} of {counted(judged, 'interaction')}"
     return [*_noise_share(share, policy.rule), f"{what} ({dropped / judged:.1%}): {rule}."]
 
@@ -192,6 +195,16 @@ def describe_left_out(
 ) -> list[str]:
     """Says how a log was read, and which files and rows a command left out, for commands that write no manifest."""
     return [printable(line) for line in (*notes, *_skipped(tuple(skipped)), *_rejected(rejected, "left out"))]
+
+
+def describe_vector_files(path: str) -> list[str]:
+    """Says how a directory of embeddings was read, and which files of it were left out.
+
+    Raises:
+        InputError: Nothing is there, or the file system does not answer.
+    """
+    found = find_files(path)
+    return describe_left_out(found.left_out, {}, found.notes)
 
 
 def _text(lines: list[str]) -> str:
@@ -220,7 +233,11 @@ def describe_verification(verified: "Verified", output: str) -> str:
 
 def _noise_share(share: "NoiseShareEstimate", rule: str) -> list[str]:
     if share.estimate is None:
-        hint = "; nothing is dropped as noise without --drop-rate R or --threshold P" if rule == "auto" else ""
+        hint = (
+            "; nothing is dropped as noise without --drop-rate R or --threshold P"
+            if rule in ("auto", "weightless")
+            else ""
+        )
         return [f"The log's share of noise is not known: {share.unknown_because}{hint}."]
     return [
         f"Noise in the log: {share.estimate:.1%} of what could be judged "
@@ -228,7 +245,7 @@ def _noise_share(share: "NoiseShareEstimate", rule: str) -> list[str]:
     ]
 
 
-def _without_text(items: int) -> list[str]:
+def _without_text(items: int | None) -> list[str]:
     return [f"Without text, judged by behaviour alone: {counted(items, 'item')}."] if items else []
 
 

@@ -22,7 +22,7 @@ from ...transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTabl
 from ...transforms.items.embedding_table import fingerprint as embedding_fingerprint
 from ...transforms.items.item_ids import normalise_item_ids
 from ...transforms.items.vector_sample import VectorSample
-from ...transforms.judge.artifacts import COLLABORATIVE, SAMPLE, check_item_types
+from ...transforms.judge.artifacts import COLLABORATIVE, HOLD_OUT, SAMPLE, check_item_types
 from ...transforms.read.clock import Clock
 from ...transforms.read.input_plan import SkippedFile, plan_input
 from ...transforms.read.ordering import OrderedShard
@@ -34,7 +34,7 @@ from ...transforms.run.manifest import RuleFindings
 from ...transforms.run.output_directory import locked, refuse_foreign, refuse_inside
 from ..engines.progress import Progress
 from .command_options import TrainOptions
-from .messages import describe_training
+from .messages import describe_training, describe_vector_files
 from .results import Result, Table
 
 _STAGES = {
@@ -98,9 +98,9 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
         check_item_types(options.embeddings, embeddings.item_ids.type, item_type)
         whole, rejected, clock = read_log(options.log, plan, options.rules.columns)
         rules = make_rules(options.rules, columns.item, item_type)
-        log, found = _without_taken(whole, rules, columns, clock)
+        log, found = without_taken(whole, rules, columns, clock, options.hold_out)
         item_ids = normalise_item_ids(log.item_ids, file=options.log.path, name=columns.item)
-        semantic, has_semantic = _semantic_vectors(item_ids, embeddings, options.embeddings)
+        semantic, has_semantic = semantic_vectors(item_ids, embeddings, options.embeddings)
         task.note = f"{len(log.items):,} interactions, {len(log.offsets) - 1:,} users, {len(log.item_ids):,} items"
 
     with locked(options.output):
@@ -113,6 +113,7 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
             "backbone": options.backbone,
             "head": options.head,
             "seed": options.seed,
+            HOLD_OUT: options.hold_out,
             SAMPLE: VectorSample.of(item_ids, semantic, has_semantic).to_list(),
         }
         write_model(options.output, result, item_ids)
@@ -124,17 +125,21 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
         dict(rejected),
         without_text,
         plan.skipped,
-        (*plan.notes, *describe_times(clock, columns)),
+        (*plan.notes, *describe_vector_files(options.embeddings), *describe_times(clock, columns)),
         knows_noise,
         tuple(found),
     )
 
 
-def _without_taken(
-    log: OrderedShard, rules: RuleSet, columns: InteractionColumns, clock: Clock
+def without_taken(
+    log: OrderedShard, rules: RuleSet, columns: InteractionColumns, clock: Clock, hold_out: int = 0
 ) -> tuple[OrderedShard, list[RuleFindings]]:
-    """Returns the log without what rules take, and what they have found."""
-    ruled = rule_whole_log(log, rules, columns, clock)
+    """Returns the log without what is held out, what rules take and copies of an event, and what the rules have found.
+
+    Raises:
+        InputError: The rules leave nothing, or name times where the log's are only an order.
+    """
+    ruled = rule_whole_log(log, rules, columns, clock, hold_out)
     found = [
         RuleFindings(
             rule.code,
@@ -229,7 +234,7 @@ def write_model(output: str, result: TrainingResult, item_ids: pa.Array) -> None
         )
 
 
-def _semantic_vectors(item_ids: pa.Array, embeddings: EmbeddingTable, path: str) -> tuple[np.ndarray, np.ndarray]:
+def semantic_vectors(item_ids: pa.Array, embeddings: EmbeddingTable, path: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns the vectors of the log's items, float32 [V, D], and which items have one, bool [V]."""
     vectors, present = align(embeddings, item_ids)
     if not present.any():

@@ -48,7 +48,7 @@ def watch_files(progress: Progress, description: str, steps: list[FileStep], row
 
         def show(done: float) -> None:
             speed = done / max(time.monotonic() - started, 1e-9)
-            task.update(done, f"{rows:,} rows, {speed:,.0f} a second")
+            task.update(done, f"{rows:,} row{'s' * (rows != 1)}, {speed:,.0f} a second")
 
         def poll() -> None:
             while not stop.wait(POLL_SECONDS):

@@ -57,9 +57,6 @@ _LOG_RATIO = 100
 # Bars on a logarithmic axis start here, so that a bar of one interaction has a height.
 _LOG_FOOT = 0.5
 
-# Tick labels overlap if they have more characters than this in total.
-_CHARACTERS_IN_A_LINE = 38
-
 _DASHES = (0, (4, 2))
 
 
@@ -152,39 +149,6 @@ def drop_rate_chart(
         axes.set_ylabel("interactions dropped")
 
     return _draw("popularity", "Drop rate by item popularity", description, plot, empty=overall is None)
-
-
-def sequence_length_chart(
-    labels: Sequence[str], before: Sequence[int], after: Sequence[int], description: str
-) -> Markup:
-    """Draws the number of users by sequence length, before cleaning beside after.
-
-    Empty classes at either end are left out.
-
-    Args:
-        labels: Name of each class of lengths.
-        before: Users per class before cleaning.
-        after: Users per class after cleaning.
-        description: The chart in words.
-    """
-    used = [place for place, counts in enumerate(zip(before, after, strict=True)) if any(counts)]
-    shown = slice(used[0], used[-1] + 1) if used else slice(None)
-    labels, before, after = labels[shown], before[shown], after[shown]
-
-    def plot(axes: Axes) -> None:
-        places = range(len(labels))
-        axes.bar([place - 0.2 for place in places], before, 0.38, color=RULE, label="before", edgecolor=MUTED, lw=0.8)
-        axes.bar([place + 0.2 for place in places], after, 0.38, color=KEPT, label="after")
-        _count_axis(axes, log=False)
-        crowded = sum(map(len, labels)) > _CHARACTERS_IN_A_LINE
-        axes.set_xticks(
-            places, labels, **({"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if crowded else {})
-        )
-        axes.set_xlabel("interactions of a user")
-        axes.set_ylabel("users")
-
-    title = "Sequence lengths before and after cleaning"
-    return _draw("sequence-lengths", title, description, plot, empty=not used)
 
 
 def needs_log_scale(counts: Sequence[int]) -> bool:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
         Manifest,
         NoiseShareEstimate,
         PopularityBucket,
+        ProbabilityHistogram,
+        RowCounts,
         RuleFindings,
     )
 
@@ -55,24 +57,14 @@ def render_report(
     Returns:
         An HTML document that contains its styles and charts, runs no script and makes no request.
     """
-    # This imports matplotlib, which only the report needs.
-    from . import charts
-
     source = files("iadsr.pipeline.report") / "templates" / "report.html.j2"
     template = _environment().from_string(source.read_text("utf-8"))
     rows, policy, reasons = manifest.rows, manifest.policy, manifest.reasons
-    valid = rows.kept + rows.dropped
-    histogram, lengths, buckets = (
-        manifest.noise_probability_histogram,
-        manifest.sequence_lengths,
-        manifest.popularity_buckets,
-    )
-    overall_rate = _overall_rate(buckets)
-    genuine_known = any(bucket.expected_genuine_drop_rate is not None for bucket in buckets)
+    histogram, lengths = manifest.noise_probability_histogram, manifest.sequence_lengths
     return template.render(
         manifest=manifest,
         rows=rows,
-        valid=valid,
+        valid=rows.kept + rows.dropped,
         users=manifest.users,
         items=manifest.items,
         policy=policy,
@@ -84,45 +76,13 @@ def render_report(
         rules=[_rule_row(found) for found in manifest.rules],
         standing_out=standing_out,
         threshold=None if policy is None else policy.threshold,
-        overall_rate=overall_rate,
         dropped=_reason_rows(reasons.dropped, rows.dropped),
         kept=_reason_rows(reasons.kept, rows.kept),
         ordinary=_ordinary_row(rows.kept, reasons.kept),
         rejected=_reason_rows(reasons.rejected, rows.rejected),
-        histogram_chart=charts.noise_probability_chart(
-            histogram.edges,
-            histogram.kept,
-            histogram.dropped,
-            None if policy is None else policy.threshold,
-            f"Histogram of {valid:,} interactions in {len(histogram.kept)} bins from 0 to 1. {rows.kept:,} were "
-            f"kept and {rows.dropped:,} dropped. The figures are in the table below the chart.",
-        ),
-        histogram=_histogram_rows(histogram.edges, histogram.kept, histogram.dropped),
-        histogram_log=charts.needs_log_scale([*histogram.kept, *histogram.dropped]),
-        popularity_chart=charts.drop_rate_chart(
-            [_range(bucket.label) for bucket in buckets],
-            [_drop_rate(bucket) for bucket in buckets],
-            [bucket.expected_genuine_drop_rate for bucket in buckets],
-            overall_rate,
-            "Share of interactions dropped, for items from rare to popular: "
-            + "; ".join(f"{bucket.label} times: {_share(bucket.dropped, bucket.interactions)}" for bucket in buckets)
-            + ".",
-        ),
-        buckets=buckets,
-        genuine_known=genuine_known,
-        popularity_reading=_read_popularity(buckets, genuine_known=genuine_known),
-        lengths_chart=charts.sequence_length_chart(
-            [_range(label) for label in lengths.labels],
-            lengths.before,
-            lengths.after,
-            "Number of users by sequence length: "
-            + "; ".join(
-                f"{label}: {before:,} before, {after:,} after"
-                for label, before, after in zip(lengths.labels, lengths.before, lengths.after, strict=True)
-            )
-            + ".",
-        ),
-        lengths=zip(map(_range, lengths.labels), lengths.before, lengths.after, strict=True),
+        **(_judged(rows, policy, histogram, manifest.popularity_buckets) if policy and histogram else {}),
+        lengths=list(zip(map(_range, lengths.labels), lengths.before, lengths.after, strict=True)),
+        most_users=max(*lengths.before, *lengths.after, 1),
         examples=[_example(example) for example in examples],
         unix_times=any(read_unix_time(entry["timestamp"]) for user in examples for entry in user["interactions"]),
         shown_files=manifest.files[:MAX_SHOWN_FILES],
@@ -138,10 +98,51 @@ def render_report(
     )
 
 
+def _judged(
+    rows: "RowCounts",
+    policy: "AppliedPolicy",
+    histogram: "ProbabilityHistogram",
+    buckets: "Sequence[PopularityBucket]",
+) -> dict[str, Any]:
+    """Returns what the report shows of the model's decisions in charts and tables."""
+    # This imports matplotlib, which takes a second, and which a run without a model does not need.
+    from . import charts
+
+    overall_rate = _overall_rate(buckets)
+    genuine_known = any(bucket.expected_genuine_drop_rate is not None for bucket in buckets)
+    return {
+        "histogram_chart": charts.noise_probability_chart(
+            histogram.edges,
+            histogram.kept,
+            histogram.dropped,
+            policy.threshold,
+            f"Histogram of {rows.kept + rows.dropped:,} interactions in {len(histogram.kept)} bins from 0 to 1. "
+            f"{rows.kept:,} were kept and {rows.dropped:,} dropped. The figures are in the table below the chart.",
+        ),
+        "histogram": _histogram_rows(histogram.edges, histogram.kept, histogram.dropped),
+        "histogram_log": charts.needs_log_scale([*histogram.kept, *histogram.dropped]),
+        "popularity_chart": charts.drop_rate_chart(
+            [_range(bucket.label) for bucket in buckets],
+            [_drop_rate(bucket) for bucket in buckets],
+            [bucket.expected_genuine_drop_rate for bucket in buckets],
+            overall_rate,
+            "Share of interactions dropped, for items from rare to popular: "
+            + "; ".join(f"{bucket.label} times: {_share(bucket.dropped, bucket.interactions)}" for bucket in buckets)
+            + ".",
+        ),
+        "buckets": buckets,
+        "overall_rate": overall_rate,
+        "genuine_known": genuine_known,
+        "popularity_reading": _read_popularity(buckets, genuine_known=genuine_known),
+    }
+
+
 def describe_policy(policy: "AppliedPolicy") -> list[str]:
     """States the rule in plain sentences: the rule itself first, then its exceptions."""
     if policy.rule == "threshold":
         sentences = [f"An interaction is dropped when its noise probability is {_threshold(policy.threshold)} or more."]
+    elif policy.rule == "weightless":
+        sentences = ["An interaction is dropped when it weighs 0 in training."]
     elif not policy.drop_rate:
         sentences = ["Nothing was to be dropped."]
         if policy.rule == "auto":

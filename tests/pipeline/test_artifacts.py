@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from iadsr.models.core.errors import ArtifactError
+from iadsr.pipeline import clean
+from iadsr.pipeline.commands import clean as clean_command
 from iadsr.transforms.items.embedding_files import read_embeddings, write_embeddings
 from iadsr.transforms.items.embedding_table import UNKNOWN, EmbeddingMetadata
 from iadsr.transforms.items.vector_sample import VectorSample
@@ -83,3 +85,15 @@ def test_texts_that_changed_since_the_training_are_told(world, tmp_path):
     told = changed_vectors(str(tmp_path), model)
     assert told is not None
     assert "their texts have changed" in told
+
+
+def test_files_left_out_and_vectors_that_have_changed_are_in_the_manifest(world, tmp_path, monkeypatch):
+    shutil.copytree(world.embeddings, tmp_path / "vectors")
+    (tmp_path / "vectors" / "notes.txt").write_text("not Parquet")
+    monkeypatch.setattr(clean_command, "changed_vectors", lambda *_: "Their texts have changed.")
+    paths = {"interactions": world.interactions, "model": world.model, "embeddings": str(tmp_path / "vectors")}
+    manifest = clean(**paths, output=tmp_path / "out", drop_rate=0.05).manifest
+    left_out, changed = manifest.notes
+    assert left_out.startswith("Left out: 1 file: ")
+    assert "notes.txt" in left_out
+    assert changed == "Their texts have changed."

@@ -279,6 +279,62 @@ def test_a_user_that_is_not_described_as_the_interactions_say_is_found(run, colu
     assert error.value.code == "VERIFY-CONTENT"
 
 
+@pytest.fixture(scope="module")
+def crawled(world, tmp_path_factory) -> Path:
+    """A run whose log has a crawler, who is dropped, and a user who is none, who is counted."""
+    root = tmp_path_factory.mktemp("crawled")
+    log = world.log()
+    start = 1_700_000_000
+    log = log.set_column(2, "timestamp", pa.array(range(start, start + 3600 * len(log), 3600)))
+    odd = pa.table(
+        {
+            "user_id": ["crawler"] * 70 + ["nan"] * 3,
+            "item_id": log["item_id"][:73],
+            "timestamp": pa.array(range(start, start + 73)),
+            "rating": log["rating"][:73],
+        }
+    )
+    pq.write_table(pa.concat_tables([log, odd.cast(log.schema)]), root / "log.parquet")
+    paths = {"interactions": root / "log.parquet", "embeddings": world.embeddings, "model": world.model}
+    clean(**paths, output=root / "out", drop_rate=0.05)
+    return root / "out"
+
+
+@pytest.mark.parametrize(
+    ("column", "user", "value"),
+    [
+        ("span_seconds", "crawler", 68.0),
+        ("active_days", "crawler", 2),
+        ("interactions_per_active_day", "crawler", 71.0),
+        ("share_of_repeats", "crawler", 0.0),
+        ("coherence", "user-001", 0.001),
+        ("coherence", "crawler", 0.5),
+        ("verdict", "crawler", "kept"),
+        ("verdict", "nan", "shortened"),
+        ("verdict", "user-001", "suspect"),
+        ("reason", "crawler", None),
+        ("reason", "crawler", "shared_list"),
+        ("reason", "nan", "machine"),
+        ("reason", "user-001", "core"),
+        ("reason", "user-001", "machine"),
+    ],
+)
+def test_what_is_said_of_a_user_is_held_against_the_interactions(crawled, tmp_path, column, user, value):
+    run = tmp_path / "out"
+    shutil.copytree(crawled, run)
+    verify_output(str(run))
+    path = shard(run, "users")
+    table = pq.read_table(path)
+    values, field = table[column].to_pylist(), table.schema.field(column)
+    place = table["user_id"].to_pylist().index(user)
+    assert values[place] != value
+    values[place] = value
+    rewrite(path, table.set_column(table.schema.get_field_index(column), field, pa.array(values, field.type)))
+    with pytest.raises(ArtifactError, match=f"{column} is not as `iadsr clean` writes it") as error:
+        verify_output(str(run))
+    assert error.value.code == "VERIFY-CONTENT"
+
+
 def test_users_without_a_column_or_with_one_of_another_type_are_found(run):
     path = shard(run, "users")
     table = pq.read_table(path)

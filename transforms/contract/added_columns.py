@@ -10,11 +10,25 @@ from ...models.core.errors import UsageError
 from ...models.core.option import COLUMNS, check_options, option
 from .columns import INTERNAL_PREFIX, SIMILARITY_COLUMNS
 
-ADDED_COLUMNS = ("noise_probability", "keep", "reason", "weight", *SIMILARITY_COLUMNS)
+ADDED_COLUMNS = ("noise_probability", "keep", "reason", "weight", *SIMILARITY_COLUMNS, "split")
 """The columns that cleaning adds to every interaction, in their order. See `ADDED_FIELDS` for their types."""
 
-DECIDED_COLUMNS = ("keep", "reason", "weight")
-"""Those that are added where no model has scored the interactions."""
+_SCORED_COLUMNS = ("noise_probability", *SIMILARITY_COLUMNS)
+"""Those that only a model gives."""
+
+SPLITS = ("train", "validation", "test")
+"""Values of the column `split`."""
+
+
+def added_columns(*, scored: bool, split: bool) -> tuple[str, ...]:
+    """Returns those of ADDED_COLUMNS that a run adds.
+
+    Args:
+        scored: Whether a model scores the interactions.
+        split: Whether each user's last interactions are held out.
+    """
+    left_out = {*(() if scored else _SCORED_COLUMNS), *(() if split else ("split",))}
+    return tuple(column for column in ADDED_COLUMNS if column not in left_out)
 
 
 @dataclass(frozen=True)
@@ -49,17 +63,18 @@ class AddedColumns:
                 fix="correct --added-prefix or --added-names",
             )
 
-    def written(self, *, scored: bool) -> dict[str, str]:
+    def written(self, *, scored: bool, split: bool = False) -> dict[str, str]:
         """Returns the name in the output of each added column, by its name in ADDED_COLUMNS and in that order.
 
         Args:
-            scored: Whether a model has scored the interactions.
+            scored: Whether a model scores the interactions.
+            split: Whether each user's last interactions are held out.
         """
         renamed = dict(self._pairs())
-        columns = ADDED_COLUMNS if scored else DECIDED_COLUMNS
+        columns = added_columns(scored=scored, split=split)
         return {column: renamed.get(column, f"{self.prefix or ''}{column}") for column in columns}
 
-    def taken(self, names: Iterable[str], *, scored: bool) -> dict[str, str]:
+    def taken(self, names: Iterable[str], *, scored: bool, split: bool = False) -> dict[str, str]:
         """Finds columns of a log that bear the name of an added one.
 
         Names that differ only in case count as equal, because Spark does not tell them apart.
@@ -67,12 +82,13 @@ class AddedColumns:
         Args:
             names: Names of all columns of the log.
             scored: Whether a model scores the interactions.
+            split: Whether each user's last interactions are held out.
 
         Returns:
             The log's column by the added one, under its name in ADDED_COLUMNS.
         """
         there = {name.lower(): name for name in names}
-        written = self.written(scored=scored)
+        written = self.written(scored=scored, split=split)
         return {column: there[name.lower()] for column, name in written.items() if name.lower() in there}
 
     def _pairs(self) -> list[tuple[str, str]]:
@@ -86,7 +102,7 @@ class AddedColumns:
                 return f"{column!r}, which is not a column that cleaning adds"
             if columns.count(column) > 1:
                 return f"two names for {column}"
-        written = list(self.written(scored=True).values())
+        written = list(self.written(scored=True, split=True).values())
         for name in written:
             if not name or not name.isprintable():
                 return f"the name {name!r}"

@@ -12,6 +12,7 @@ ADDED_FIELDS = (
     pa.field("reason", pa.string()),
     pa.field("weight", pa.float32(), nullable=False),
     *(pa.field(name, pa.float32()) for name in SIMILARITY_COLUMNS),
+    pa.field("split", pa.string(), nullable=False),
 )
 """The columns that cleaning adds to every interaction, under the names of `ADDED_COLUMNS`."""
 

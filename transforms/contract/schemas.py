@@ -90,7 +90,7 @@ def _in_unit(data_type: pa.DataType, unit: str) -> pa.DataType:
     return pa.int64() if pa.types.is_signed_integer(data_type) else data_type
 
 
-def refuse_taken_names(names: list[str], added: AddedColumns, path: str, *, scored: bool) -> None:
+def refuse_taken_names(names: list[str], added: AddedColumns, path: str, *, scored: bool, split: bool = False) -> None:
     """Checks that no column of a log has the name of one that cleaning adds.
 
     Args:
@@ -98,14 +98,16 @@ def refuse_taken_names(names: list[str], added: AddedColumns, path: str, *, scor
         added: The names of the added columns.
         path: The log, for messages.
         scored: Whether a model scores the interactions. Fewer columns are added without one.
+        split: Whether each user's last interactions are held out.
 
     Raises:
         InputError: A column has such a name, or one that differs only in case.
     """
-    if taken := added.taken(names, scored=scored):
+    if taken := added.taken(names, scored=scored, split=split):
         column, own = next(iter(taken.items()))
+        written = added.written(scored=scored, split=split)[column]
         raise InputError(
-            f"{path} has a column {own!r}, and cleaning adds a column {added.written(scored=scored)[column]!r}",
+            f"{path} has a column {own!r}, and cleaning adds a column {written!r}",
             code="LOG-ADDED",
             found=f"columns {', '.join(names)}",
             expected="names that differ in more than upper and lower case",

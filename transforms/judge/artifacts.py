@@ -19,6 +19,9 @@ from ..items.vector_sample import Compared, VectorSample
 SAMPLE = "vector_sample"
 """Key of the sample of vectors in a model's provenance."""
 
+HOLD_OUT = "hold_out"
+"""Key in a model's provenance: how many of each user's last interactions it has not seen."""
+
 MIN_SAME = 0.9
 """Share of the sampled items that must have the vector of the training, if vectors are not by an encoder of ours."""
 
@@ -44,6 +47,8 @@ class ModelFacts:
     """How inserted noise scores, see `models.noise.share`."""
     sample: VectorSample | None = None
     """Vectors of some items that the model was trained with. None: it was trained by an older version."""
+    hold_out: int = 0
+    """How many of each user's last interactions the model has not seen."""
 
 
 def read_model_facts(directory: str) -> ModelFacts:
@@ -95,8 +100,16 @@ def read_model_facts(directory: str) -> ModelFacts:
             expected=f"model {own[:12]}",
             fix="copy the whole model directory, or train again",
         )
+    held_out = described["provenance"].get(HOLD_OUT)
     return ModelFacts(
-        directory, own, described["config"]["backbone"], described["metrics"], semantic, reference, sample
+        directory,
+        own,
+        described["config"]["backbone"],
+        described["metrics"],
+        semantic,
+        reference,
+        sample,
+        held_out if isinstance(held_out, int) else 0,
     )
 
 

@@ -53,12 +53,14 @@ def add_rules(judged: Decisions | None, ruled: RuledShard, codes: tuple[str, ...
     if judged is not None and ruled.open.all():
         return judged
     reason = np.full(len(ruled.taken), _NO_REASON, np.int8)
-    keep = ruled.open.copy()
+    keep = ruled.open | ruled.held_out
     if judged is not None:
         keep[ruled.open] = judged.keep
         reason[ruled.open] = judged.reason.indices.fill_null(_NO_REASON).to_numpy(zero_copy_only=False)
+    reason[ruled.held_out] = _INDEX["held_out"]
+    by_rule = ruled.taken >= 0
     index_of_rule = np.array([_INDEX[code] for code in codes], np.int8)
-    reason[~ruled.open] = index_of_rule[ruled.taken[~ruled.open]]
+    reason[by_rule] = index_of_rule[ruled.taken[by_rule]]
     return Decisions(keep, _dictionary(reason))
 
 
@@ -74,6 +76,7 @@ def decide(
     *,
     known: np.ndarray,
     has_text: np.ndarray,
+    weightless: np.ndarray,
 ) -> Decisions:
     """Applies the policy to the scored sequences of one shard.
 
@@ -84,6 +87,7 @@ def decide(
         threshold: Drop at or above this noise probability.
         known: bool [rows]; the item has a vector in at least one modality.
         has_text: bool [rows]; the item has a semantic vector.
+        weightless: bool [rows]; the interaction weighs 0 in training, whether it is kept or not.
     """
     rows, lengths = len(scores.scored), np.diff(offsets)
     user = np.repeat(np.arange(len(lengths)), lengths)
@@ -100,6 +104,7 @@ def decide(
     reason[scores.scored & ~has_text] = _INDEX["collaborative_only"]
     reason[~scores.scored] = _INDEX["too_short"]
     reason[~known] = _INDEX["unknown_item"]
+    reason[weightless] = _INDEX["weightless"]
     reason[protected_last] = _INDEX["keep_last"]
     reason[restored] = _INDEX["min_length"]
     reason[dropped] = _INDEX_OF_SIMILARITY[scores.weakest[dropped]]

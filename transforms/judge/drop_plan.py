@@ -12,7 +12,7 @@ from ...models.noise.recalibration import Recalibration, recalibrate
 from ...models.noise.share import NoiseShare, NoShare
 from .policy import Policy
 from .tally import MergeTallies, Tally
-from .threshold import threshold_for_rate
+from .threshold import NOTHING, threshold_for_rate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,12 +41,23 @@ def plan_drops(tally: Tally, policy: Policy, reference: np.ndarray) -> DropPlan:
     share, recalibration = recalibrate(reference, tally.counts)
     if policy.threshold is not None:
         return DropPlan(share, recalibration, None, policy.threshold)
+    if policy.drop_rate == "weightless":
+        return DropPlan(share, recalibration, None, _weightless_from(policy, share, recalibration))
     if policy.drop_rate == "auto":
         certain = share.lower if isinstance(share, NoiseShare) else 0.0
         rate = certain * float(histogram.counts.sum() / max(histogram.rows, 1))  # rules may have left no row
     else:
         rate = policy.drop_rate
     return DropPlan(share, recalibration, rate, threshold_for_rate(histogram, rate, recalibration))
+
+
+def _weightless_from(policy: Policy, share: NoiseShare | NoShare, recalibration: Recalibration | None) -> float:
+    """Returns from which probability of this log on an interaction weighs 0. If no share is known, none does."""
+    if isinstance(share, NoShare):
+        return NOTHING
+    if recalibration is None:
+        return policy.weightless_from
+    return float(recalibration.apply(np.array([policy.weightless_from], np.float32))[0])
 
 
 @dataclasses.dataclass

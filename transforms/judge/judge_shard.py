@@ -44,7 +44,8 @@ def judge_by_rules(shard: int, ruled: RuledShard, codes: tuple[str, ...]) -> Jud
         ruled: The shard after all rules.
         codes: Reason of each rule, by its number.
     """
-    return JudgedShard(shard, ruled, None, add_rules(None, ruled, codes), ruled.open.astype(np.float32), {})
+    decisions = add_rules(None, ruled, codes)
+    return JudgedShard(shard, ruled, None, decisions, decisions.keep.astype(np.float32), {})
 
 
 def judge_shard(scored: ScoredShard, plan: DropPlan, policy: Policy, codes: tuple[str, ...] = ()) -> JudgedShard:
@@ -59,6 +60,7 @@ def judge_shard(scored: ScoredShard, plan: DropPlan, policy: Policy, codes: tupl
     ruled, scores = scored.ruled, scored.scores
     if plan.recalibration is not None:
         scores = _recalibrate(scores, plan.recalibration)
+    weight = _weigh(scored, plan, policy)
     judged = decide(
         scores.at(ruled.open),
         ruled.open_offsets,
@@ -66,24 +68,25 @@ def judge_shard(scored: ScoredShard, plan: DropPlan, policy: Policy, codes: tupl
         plan.threshold,
         known=scored.known[ruled.open],
         has_text=scored.has_text[ruled.open],
+        weightless=weight[ruled.open] == 0,
     )
     decisions = add_rules(judged, ruled, codes)
-    weight = _weigh(scored, plan, policy, decisions.keep)
+    weight = np.where(decisions.keep, weight, np.float32(0))
     return JudgedShard(scored.shard, ruled, scores, decisions, weight, scored.seconds)
 
 
-def _weigh(scored: ScoredShard, plan: DropPlan, policy: Policy, keep: np.ndarray) -> np.ndarray:
-    """Returns how much each interaction should count in training, float32 [rows].
+def _weigh(scored: ScoredShard, plan: DropPlan, policy: Policy) -> np.ndarray:
+    """Returns how much each interaction should count in training if it is kept, float32 [rows].
 
     The model's own probabilities decide, not those of the log: how much noise is certain is another question than what
     a recommender learns best from. Where the model cannot tell noise from this log's interactions, all count in full.
     """
-    weight = np.ones(len(keep), np.float32)
+    scores, ruled = scored.scores, scored.ruled
+    weight = np.ones(len(scores.scored), np.float32)
     if isinstance(plan.share, NoiseShare):
-        weight = weigh_interactions(scored.scores.noise_probability, scored.scores.scored)
-    ruled = scored.ruled
+        weight = weigh_interactions(scores.noise_probability, scores.scored, policy.weight_strength, policy.min_weight)
     weight[np.flatnonzero(ruled.open)[last_interactions(ruled.open_offsets, policy.keep_last)]] = 1
-    return np.where(keep, weight, np.float32(0))
+    return weight
 
 
 def _recalibrate(scores: "Scores", recalibration: Recalibration) -> "Scores":

@@ -41,6 +41,8 @@ MIN_UNIT_SHARE = 0.9
 MIN_FLOAT32_TIMES = 5
 """So many different times cannot all be numbers that float32 can hold by chance."""
 
+_DAY = 86_400
+
 _NO_TIME_DAYS = ("0001-01-01", "1753-01-01", "1900-01-01", "9999-12-31")
 """Days that programs write for "no time"."""
 
@@ -137,7 +139,7 @@ def time_facts(valid: pa.Table, columns: InteractionColumns) -> TimeFacts:
     """Counts what Clock needs to know of valid rows, as `validate` returns them."""
     if not len(valid):
         return TimeFacts()
-    kind, unit = _kind_of(valid.schema.field(columns.timestamp).type)
+    kind, unit = kind_of(valid.schema.field(columns.timestamp).type)
     if kind in ("integer", "float"):
         unit = columns.timestamp_unit
     facts = _count(time_of(valid, columns), kind, unit)
@@ -147,7 +149,8 @@ def time_facts(valid: pa.Table, columns: InteractionColumns) -> TimeFacts:
     return replace(facts, naive=naive, utc=utc, zoned=zoned, numbers=numbers)
 
 
-def _kind_of(data_type: pa.DataType) -> tuple[Kind, str | None]:
+def kind_of(data_type: pa.DataType) -> tuple[Kind, str | None]:
+    """Returns how `time_of` makes integers of a type of times, and their unit, None if the type does not tell it."""
     if pa.types.is_timestamp(data_type):
         return "timestamp", data_type.unit
     if pa.types.is_date(data_type):
@@ -334,6 +337,19 @@ class Clock:
         # Not the difference of the integers, which a sentinel may lead out of their range.
         (whole, rest), (first_whole, first_rest) = np.divmod(time, per_second), divmod(self.first, per_second)
         return (whole - first_whole) + (rest - first_rest) / per_second
+
+    def days(self, time: np.ndarray) -> np.ndarray:
+        """Returns the days since 1970, in UTC, of times of this log as `time_of` gives them, int64 [rows].
+
+        Raises:
+            ValueError: The unit is not known.
+        """
+        if self.unit is None:
+            raise ValueError("the unit of the times is not known")
+        if self.kind == "text":
+            return decode_text(time)[0] // _DAY
+        values = decode_float(time) if self.kind == "float" else time
+        return (values // (UNITS[self.unit] * _DAY)).astype(np.int64)
 
     @property
     def start(self) -> float:

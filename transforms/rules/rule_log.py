@@ -54,19 +54,28 @@ class RuledLog(NamedTuple):
     """One LogRules."""
 
 
-def rule_shard(ordered: OrderedShard, rules: RuleSet, columns: InteractionColumns, clock: Clock) -> RuledShard:
-    """Returns a shard after the rules that look at one shard alone."""
-    return apply_rules(RuledShard.untouched(ordered), rules, rules.of_shard, columns, clock)
+def rule_shard(
+    ordered: OrderedShard, rules: RuleSet, columns: InteractionColumns, clock: Clock, hold_out: int = 0
+) -> RuledShard:
+    """Returns a shard after the rules that look at one shard alone.
+
+    No rule sees the last `hold_out` interactions of a user.
+    """
+    return apply_rules(RuledShard.untouched(ordered, hold_out), rules, rules.of_shard, columns, clock)
 
 
-def rule_whole_log(ordered: OrderedShard, rules: RuleSet, columns: InteractionColumns, clock: Clock) -> RuledShard:
+def rule_whole_log(
+    ordered: OrderedShard, rules: RuleSet, columns: InteractionColumns, clock: Clock, hold_out: int = 0
+) -> RuledShard:
     """Returns a log that is in memory as one shard, after all rules.
+
+    No rule sees the last `hold_out` interactions of a user.
 
     Raises:
         InputError: A rule names times, and the log's are only an order.
     """
     rules.check_clock(clock)
-    shard = rule_shard(ordered, rules, columns, clock)
+    shard = rule_shard(ordered, rules, columns, clock, hold_out)
     return learn([lambda: shard], [long_lists(shard, columns, clock)], rules, columns, clock).applied(shard, columns)
 
 
@@ -104,9 +113,7 @@ def learn(
         ordered = ruled.ordered
         return Edges(ordered.users[ruled.open], ordered.items[ruled.open], hash_values(ordered.item_ids))
 
-    items = core_items(
-        [partial(edges, shard) for shard in shards], core.min_user_interactions, core.min_item_interactions
-    )
+    items = core_items([partial(edges, shard) for shard in shards], core)
     return LogRules(rules.knowing(shared_fingerprints(fingerprints), items), clock)
 
 
@@ -122,6 +129,8 @@ class RuleLog(beam.PTransform):
     paths: StagingPaths
     clock: PCollection
     """The Clock of the log. It also says that all rows are read, and that no stale shard is left."""
+    hold_out: int = 0
+    """The last interactions of each user that no rule sees."""
 
     def expand(self, input_or_inputs):
         """Applies the rules to a PCollection of grouped slices."""
@@ -152,6 +161,7 @@ def read_ruled_shard(paths: StagingPaths, shard: int) -> RuledShard:
 class _RuleShard(beam.DoFn):
     def __init__(self, config: RuleLog):
         self._columns, self._rules, self._paths = config.columns, config.rules, config.paths
+        self._hold_out = config.hold_out
 
     def process(self, element: tuple[int, Iterable[Slice]], clock: Clock) -> Iterator:
         shard, slices = element
@@ -159,7 +169,7 @@ class _RuleShard(beam.DoFn):
             ruled = read_ruled_shard(self._paths, shard)
         else:
             ordered = order_interactions(collect(slices), self._columns)
-            ruled = rule_shard(ordered, self._rules, self._columns, clock)
+            ruled = rule_shard(ordered, self._rules, self._columns, clock, self._hold_out)
             write_arrow(self._paths.ruled(shard), ruled_shard_to_table(ruled).combine_chunks())
         yield TaggedOutput("item_counts", (shard, count_open_items(ruled)))
         yield shard, long_lists(ruled, self._columns, clock)

@@ -19,6 +19,7 @@ _ITEM, _USER, _TAKEN, _COUNTED = (f"{INTERNAL_PREFIX}{name}" for name in ("item"
 _INTERNAL = (_ITEM, _USER, ROW, TIME, _TAKEN, _COUNTED)
 
 _NO_RULE = -1
+_HELD_OUT = -2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,19 +29,45 @@ class RuledShard:
     ordered: OrderedShard
     """All interactions in order."""
     taken: np.ndarray
-    """int8 [rows]; number of the rule that takes the interaction, -1 if none does."""
+    """int8 [rows]; number of the rule that takes the interaction, -1 if none does, -2 if it is held out."""
     counted: np.ndarray
     """uint16 [rows]; bit n is set if rule n is about the interaction, and only counts."""
 
     @classmethod
-    def untouched(cls, ordered: OrderedShard) -> "RuledShard":
-        """Returns a shard on which no rule has been applied."""
-        return cls(ordered, np.full(len(ordered.items), _NO_RULE, np.int8), np.zeros(len(ordered.items), np.uint16))
+    def untouched(cls, ordered: OrderedShard, hold_out: int = 0) -> "RuledShard":
+        """Returns a shard on which no rule has been applied.
+
+        Args:
+            ordered: The interactions.
+            hold_out: The last `hold_out` of each user are held out. Users who have no more than these keep all of
+                them for training, as nothing could be recommended to them.
+        """
+        lengths = np.diff(ordered.offsets)
+        from_end = np.repeat(ordered.offsets[1:], lengths) - np.arange(len(ordered.items))
+        held_out = (from_end <= hold_out) & np.repeat(lengths > hold_out, lengths)
+        taken = np.where(held_out, np.int8(_HELD_OUT), np.int8(_NO_RULE))
+        return cls(ordered, taken, np.zeros(len(ordered.items), np.uint16))
 
     @cached_property
     def open(self) -> np.ndarray:
-        """Bool [rows]; whether no rule has taken the interaction."""
+        """Bool [rows]; whether no rule has taken the interaction, and it is not held out."""
         return self.taken == _NO_RULE
+
+    @property
+    def held_out(self) -> np.ndarray:
+        """Bool [rows]; whether the interaction is held out to test recommenders. Nothing is decided by it."""
+        return self.taken == _HELD_OUT
+
+    @property
+    def split(self) -> np.ndarray:
+        """int8 [rows]; the part that each interaction plays, by its number in SPLITS.
+
+        The last of those held out is the test item of its user. The others are for validation.
+        """
+        split = self.held_out.astype(np.int8)
+        last = self.ordered.offsets[1:] - 1
+        split[last] *= 2
+        return split
 
     @cached_property
     def open_offsets(self) -> np.ndarray:

@@ -1,15 +1,10 @@
 """Reads the options of the rules from a file, so that training and cleaning can share them."""
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
-from ...models.core.errors import InputError
 from ...models.core.option import build, options_of
-from ...models.core.plain_yaml import load_plain_yaml
-from ..files.storage import read_bytes
+from ..files.option_file import with_option_file
 from .rule_options import RuleOptions
 
 _FILE = "rules"
@@ -35,34 +30,5 @@ def with_rules_file(values: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: The file cannot be read, is not YAML, or sets what is no option of the rules.
     """
-    given = dict(values)
-    path = given.pop(_FILE, None)
-    return given if path is None else {**_read(os.fspath(path)), **given}
-
-
-def _read(path: str) -> dict[str, Any]:
-    try:
-        values = load_plain_yaml(read_bytes(path))
-        values = {} if values is None else values
-        if not isinstance(values, dict):
-            raise ValueError(f"{type(values).__name__} instead of lines of option: value")
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"The rules {path} are not YAML",
-            code="RULES-YAML",
-            found=" ".join(str(error).split()),
-            expected="lines of option: value",
-            fix="correct the file; it takes plain values only, no tags and no Python objects",
-        ) from error
-    known = [name for name in options_of(RuleOptions) if name != _FILE]
-    named = {str(key).replace("-", "_"): value for key, value in values.items()}
-    for name in named:
-        if name not in known:
-            raise InputError(
-                f"The rules {path} set an option that rules do not have",
-                code="RULES-OPTION",
-                found=name,
-                expected="one of " + ", ".join(sorted(known)),
-                fix="correct the name; `iadsr clean --help` lists the options of the rules",
-            )
-    return named
+    read = with_option_file(values, _FILE, RuleOptions)
+    return {name: value for name, value in read.items() if name != _FILE}

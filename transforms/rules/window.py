@@ -1,7 +1,7 @@
 """The rule `window`: interactions outside a span of time, or beyond the first or last of a user."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,6 +31,11 @@ class Window(Rule):
     """So many of each user's last interactions stay."""
 
     @property
+    def parameters(self) -> dict[str, Any]:
+        """See `Rule`; times as ISO 8601."""
+        return {**super().parameters, "after": _moment(self.after), "before": _moment(self.before)}
+
+    @property
     def names_times(self) -> bool:
         """Whether a bound is a time."""
         return any(bound is not None for bound in (self.after, self.before, self.last_days))
@@ -57,3 +62,11 @@ class Window(Rule):
         if self.last_interactions is not None:
             found |= rank < count - self.last_interactions
         return shard.spread(found)
+
+
+def _moment(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    # Unlike datetime, this has no first and no last year.
+    moment = np.datetime64(round(seconds * 1_000_000), "us")
+    return np.datetime_as_string(moment, "s" if seconds.is_integer() else "us") + "Z"

@@ -103,11 +103,7 @@ def build_manifest(
         rules=_describe_rules(log_rules, summary),
         policy=None if plan is None else _describe_policy(facts.policy, plan),
         noise_share=None if plan is None else _describe_share(plan, summary),
-        noise_probability_histogram=ProbabilityHistogram(
-            edges=tuple(round(edge / HISTOGRAM_BINS, 4) for edge in range(HISTOGRAM_BINS + 1)),
-            kept=tuple(summary.histogram[0].tolist()),
-            dropped=tuple(summary.histogram[1].tolist()),
-        ),
+        noise_probability_histogram=None if plan is None else _describe_probabilities(summary),
         popularity_buckets=_describe_buckets(item_counts, summary, plan),
         sequence_lengths=_describe_lengths(summary),
         tables=facts.tables,
@@ -144,7 +140,7 @@ def _relative(file: WrittenFile, output: str) -> WrittenFile:
 
 def _count_items(item_counts: ItemCounts, joined_items: JoinedItems | None) -> ItemTotals:
     if joined_items is None:
-        return ItemTotals(total=len(item_counts.item_ids), without_text=0, unknown=0, borrowed=0)
+        return ItemTotals(total=len(item_counts.item_ids), without_text=None, unknown=None, borrowed=None)
     found = joined_items.lookup(item_counts.item_ids)
     vectors = joined_items.take(found)
     return ItemTotals(
@@ -178,15 +174,17 @@ def _describe_policy(policy: Policy, plan: DropPlan) -> AppliedPolicy:
         rule=_rule(policy),
         drop_rate=None if plan.drop_rate is None else round(plan.drop_rate, 6),
         threshold=None if plan.threshold > 1 else round(plan.threshold, 6),
+        weight_strength=policy.weight_strength,
+        min_weight=policy.min_weight,
         min_length=policy.min_length,
         keep_last=policy.keep_last,
     )
 
 
-def _rule(policy: Policy) -> Literal["auto", "drop_rate", "threshold"]:
+def _rule(policy: Policy) -> Literal["auto", "drop_rate", "threshold", "weightless"]:
     if policy.threshold is not None:
         return "threshold"
-    return "auto" if policy.drop_rate == "auto" else "drop_rate"
+    return policy.drop_rate if isinstance(policy.drop_rate, str) else "drop_rate"
 
 
 def _describe_share(plan: DropPlan, summary: Summary) -> NoiseShareEstimate:
@@ -207,6 +205,12 @@ def _describe_share(plan: DropPlan, summary: Summary) -> NoiseShareEstimate:
     )
 
 
+def _describe_probabilities(summary: Summary) -> ProbabilityHistogram:
+    edges = tuple(round(edge / HISTOGRAM_BINS, 4) for edge in range(HISTOGRAM_BINS + 1))
+    kept, dropped = summary.histogram.tolist()
+    return ProbabilityHistogram(edges, tuple(kept), tuple(dropped))
+
+
 def _describe_buckets(item_counts: ItemCounts, summary: Summary, plan: DropPlan | None) -> tuple[PopularityBucket, ...]:
     known = plan is not None and plan.recalibration is not None
     return tuple(
@@ -217,7 +221,7 @@ def _describe_buckets(item_counts: ItemCounts, summary: Summary, plan: DropPlan 
             items=items,
             interactions=interactions,
             dropped=dropped,
-            drop_rate=round(dropped / interactions, 6) if interactions else None,
+            drop_rate=round(dropped / interactions, 6) if plan is not None and interactions else None,
             expected_genuine_drop_rate=round(lost / genuine, 6) if known and genuine else None,
         )
         for (low, high, items), interactions, dropped, genuine, lost in zip(

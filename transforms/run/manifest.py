@@ -119,12 +119,12 @@ class ItemTotals:
 
     total: int
     """All items in a usable row."""
-    without_text: int
-    """Items that the model knows and the embeddings do not: judged by behaviour alone."""
-    unknown: int
-    """Items that neither the model nor the embeddings know: not judged."""
-    borrowed: int
-    """Items new to the model, whose collaborative vector comes from items with similar texts."""
+    without_text: int | None
+    """Items that the model knows and the embeddings do not: judged by behaviour alone. Null if rules alone decided."""
+    unknown: int | None
+    """Items that neither the model nor the embeddings know: not judged. Null if rules alone decided."""
+    borrowed: int | None
+    """Items new to the model, whose collaborative vector comes from items with similar texts. Null likewise."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,12 +175,17 @@ class Times:
 class AppliedPolicy:
     """The rule by which interactions were dropped."""
 
-    rule: Literal["auto", "drop_rate", "threshold"]
-    """What the rule follows: the log's certain share of noise, a share of interactions, or a noise probability."""
+    rule: Literal["auto", "drop_rate", "threshold", "weightless"]
+    """What the rule follows: the log's certain share of noise, a share of interactions, a noise probability, or the
+    weights."""
     drop_rate: float | None
-    """Share of all interactions that were to be dropped; null if the rule is a threshold."""
+    """Share of all interactions that were to be dropped; null if the rule names none."""
     threshold: float | None
     """Lowest noise probability of dropped interactions; null if none was to be dropped."""
+    weight_strength: float
+    """An interaction that is kept weighs 1 - weight_strength * p, p being the model's own noise probability."""
+    min_weight: float
+    """Nothing that is kept weighs less."""
     min_length: int
     """No user is shortened below this number of interactions."""
     keep_last: int
@@ -228,11 +233,11 @@ class PopularityBucket:
     items: int
     """Items in the bucket."""
     interactions: int
-    """Interactions with these items."""
+    """Interactions with these items that no rule dropped."""
     dropped: int
-    """How many of these interactions were dropped."""
+    """How many of these interactions were dropped as noise."""
     drop_rate: float | None
-    """Share of the interactions dropped; null if there are none."""
+    """Share of the interactions dropped; null if there are none, and if rules alone decided."""
     expected_genuine_drop_rate: float | None
     """Share of the genuine interactions dropped, as their noise probabilities say; null if it is not known."""
 
@@ -303,8 +308,8 @@ class Manifest:
     """How interactions were dropped as noise. Null if rules alone decided."""
     noise_share: NoiseShareEstimate | None
     """The share of noise among the interactions that were judged. Null if rules alone decided."""
-    noise_probability_histogram: ProbabilityHistogram
-    """Number of judged interactions by noise probability."""
+    noise_probability_histogram: ProbabilityHistogram | None
+    """Number of judged interactions by noise probability. Null if rules alone decided."""
     popularity_buckets: tuple[PopularityBucket, ...]
     """Drop rates by popularity of the items, from the rarest items on."""
     sequence_lengths: SequenceLengths

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ...models.core.errors import ArtifactError, ConservationError, InputError
-from ...models.core.reasons import reason_codes
-from ..contract.added_columns import ADDED_COLUMNS, DECIDED_COLUMNS
+from ...models.core.reasons import REASONS, reason_codes
+from ..contract.added_columns import SPLITS, added_columns
 from ..contract.arrow_types import one_chunk
 from ..contract.columns import TIME, InteractionColumns
 from ..contract.hashing import hash_values
@@ -27,10 +27,12 @@ from ..contract.schemas import check_file_schema
 from ..files.partitions import add_partitions
 from ..files.storage import FileInfo, is_local, is_unchanged, join, list_names
 from ..files.tables import describe_file, open_parquet
+from ..read.clock import Clock, TimeFacts, kind_of
 from ..read.ids import read_ids
-from ..read.ordering import order_interactions
+from ..read.ordering import OrderedShard, order_interactions
 from ..read.read_splits import conform
 from ..read.timestamps import parse_time
+from ..write.users import WHOLE_USER_RULES
 from .manifest import InputFile, Manifest, RowCounts, incomplete_manifest, read_manifest
 
 _AGAIN = "clean the log again; do not use this output"
@@ -91,7 +93,10 @@ def _check_manifest(output: str, manifest: Manifest) -> tuple[InteractionColumns
         if not all(isinstance(name, str) for name in columns.required):
             raise TypeError("a column's name is no text")
         added = manifest.options["added_columns"]
-        expected = ADDED_COLUMNS if manifest.model is not None else DECIDED_COLUMNS
+        hold_out = manifest.options["hold_out"]
+        if type(hold_out) is not int:
+            raise TypeError("hold_out: no number")
+        expected = added_columns(scored=manifest.model is not None, split=hold_out > 0)
         if list(added) != list(expected) or not all(isinstance(name, str) for name in added.values()):
             raise TypeError("added_columns: not a name for each column")
     except (KeyError, TypeError, ValueError, InputError) as error:
@@ -203,8 +208,10 @@ def _check_shards(
         if not np.array_equal(ordered.rows, np.arange(len(table))):
             row = int((ordered.rows != np.arange(len(table))).argmax())
             raise _broken(path, "the order", f"row {row} out of place", "users together, each in time order")
+        if "split" in added:
+            _check_split(path, table, ordered.offsets, manifest.options["hold_out"], added)
         _check_sequences(output, name, table, ordered.offsets, columns, added)
-        _check_users(output, name, table, ordered.offsets, columns, added)
+        _check_users(output, name, table, ordered, columns, added, manifest)
         users.append(hash_values(ordered.user_ids(columns)))
         kept_here = pc.sum(table[added["keep"]]).as_py() or 0
         kept, dropped = kept + kept_here, dropped + len(table) - kept_here
@@ -251,6 +258,19 @@ def _check_values(path: str, table: pa.Table, added: dict[str, str]) -> None:
         raise _broken(path, "a reason", "one that does not go with keep", "a reason to drop only if keep is false")
 
 
+def _check_split(path: str, table: pa.Table, offsets: np.ndarray, hold_out: int, added: dict[str, str]) -> None:
+    """Checks that the last interactions of each user are held out, and kept with full weight."""
+    lengths = np.diff(offsets)
+    from_end = np.repeat(offsets[1:], lengths) - np.arange(len(table))
+    held_out = (from_end <= hold_out) & np.repeat(lengths > hold_out, lengths)
+    expected = pa.array(SPLITS).take(pa.array(np.where(held_out, np.where(from_end == 1, 2, 1), 0)))
+    if not one_chunk(table[added["split"]]).equals(expected):
+        raise _broken(path, added["split"], "other parts", f"the last {hold_out} of each user for validation and test")
+    weight = table[added["weight"]].to_numpy()
+    if not (table[added["keep"]].to_numpy()[held_out].all() and (weight[held_out] == 1).all()):
+        raise _broken(path, "what is held out", "dropped, or of less weight", "kept, with a weight of 1")
+
+
 def _check_sequences(
     output: str,
     name: str,
@@ -270,6 +290,8 @@ def _check_sequences(
         "timestamps": kept[columns.timestamp],
         "weights": kept[added["weight"]],
     }
+    if "split" in added:
+        expected["splits"] = kept[added["split"]]
     if sequences.column_names != ["user_id", *expected]:
         raise _broken(path, "the schema", ", ".join(sequences.column_names), ", ".join(["user_id", *expected]))
     users = one_chunk(table[columns.user]).take(offsets[:-1][lengths > 0])
@@ -288,12 +310,13 @@ def _check_users(
     output: str,
     name: str,
     table: pa.Table,
-    offsets: np.ndarray,
+    ordered: OrderedShard,
     columns: InteractionColumns,
     added: dict[str, str],
+    manifest: Manifest,
 ) -> None:
-    """Checks that a shard's users are those of its interactions, with their times and numbers of interactions."""
-    path = f"{USERS}/{name}"
+    """Checks that a shard's users are those of its interactions, described as the interactions say."""
+    path, offsets = f"{USERS}/{name}", ordered.offsets
     users = _read(output, path)
     expected = ["user_id", "first", "last", *(field.name for field in USER_FIELDS)]
     if users.column_names != expected or list(users.schema)[3:] != list(USER_FIELDS):
@@ -306,9 +329,78 @@ def _check_users(
         if not one_chunk(users[column]).equals(times.take(rows)):
             raise _broken(path, column, "other times", f"those of {INTERACTIONS}/{name}")
     kept = np.diff(np.append(0, np.cumsum(table[added["keep"]].to_numpy()))[offsets])
-    for column, counts in (("interactions", np.diff(offsets)), ("kept", kept)):
-        if not np.array_equal(users[column].to_numpy(), counts):
+    figures = {"interactions": np.diff(offsets), "kept": kept, **_figures(table, ordered, columns, added, manifest)}
+    for column, values in figures.items():
+        found = users[column].to_numpy().astype(np.float64)  # null is NaN
+        if not np.allclose(found, values, rtol=1e-5, atol=1e-5, equal_nan=True):
             raise _broken(path, column, "other numbers", f"those of {INTERACTIONS}/{name}")
+    _check_verdicts(path, users, table[added["reason"]], ordered, manifest)
+
+
+def _figures(
+    table: pa.Table, ordered: OrderedShard, columns: InteractionColumns, added: dict[str, str], manifest: Manifest
+) -> dict[str, np.ndarray]:
+    """Returns what the numbers that describe each user should be, NaN for null."""
+    offsets, users, count = ordered.offsets, ordered.users, len(ordered.offsets) - 1
+    lengths = np.diff(offsets)
+    span = days = coherence = np.full(count, np.nan)
+    if manifest.times.resolution_seconds is not None:
+        kind, _ = kind_of(table.schema.field(columns.timestamp).type)
+        clock = Clock(kind, manifest.times.unit, None, 0, 0, len(table), TimeFacts())
+        seconds, day = clock.seconds(ordered.time), clock.days(ordered.time)
+        span = seconds[offsets[1:] - 1] - seconds[offsets[:-1]]
+        days = _count_different(users, day - day.min(), count)
+    if "noise_probability" in added:
+        reasons = pa.array([reason.code for reason in REASONS if not reason.judged])
+        judged = ~pc.is_in(table[added["reason"]], value_set=reasons).to_numpy()
+        noise = table[added["noise_probability"]].to_numpy().astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            coherence = 1 - np.bincount(users[judged], noise[judged], count) / np.bincount(
+                users[judged], minlength=count
+            )
+    return {
+        "span_seconds": span,
+        "active_days": days,
+        "interactions_per_active_day": lengths / days,
+        "share_of_repeats": 1 - _count_different(users, ordered.items, count) / lengths,
+        "coherence": coherence,
+    }
+
+
+def _count_different(users: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
+    """Returns how many different values each user has, [count]; users and values are numbers from 0 on."""
+    width = int(values.max(initial=0)) + 1
+    return np.bincount(np.unique(users * width + values) // width, minlength=count)
+
+
+def _check_verdicts(
+    path: str, users: pa.Table, reasons: pa.ChunkedArray, ordered: OrderedShard, manifest: Manifest
+) -> None:
+    """Checks that what is said of users as a whole goes with their interactions, and with what the rules do."""
+    drops = {found.rule: found.drops for found in manifest.rules if found.rule in WHOLE_USER_RULES}
+    named = users["reason"].to_pylist()
+    taken = [set[str]() for _ in named]
+    whole = pc.is_in(reasons, value_set=pa.array(WHOLE_USER_RULES)).to_numpy()
+    for user, reason in set(
+        zip(ordered.users[whole].tolist(), reasons.filter(pa.array(whole)).to_pylist(), strict=True)
+    ):
+        taken[user].add(reason)
+    for reason, of_interactions in zip(named, taken, strict=True):
+        if reason is None:
+            fits = not of_interactions
+        else:
+            fits = reason in drops and (reason in of_interactions) == drops[reason]
+        if not fits:
+            expected = "the rule that names the user, as in the interactions and in the manifest"
+            raise _broken(path, "reason", str(reason), expected)
+    suspect = np.array([reason is not None and not drops[reason] for reason in named], bool)
+    kept, length = users["kept"].to_numpy(), users["interactions"].to_numpy()
+    held_out = np.bincount(
+        ordered.users[pc.equal(reasons, "held_out").fill_null(False).to_numpy()], minlength=len(users)
+    )
+    expected = np.select([kept == held_out, suspect, kept < length], ["dropped", "suspect", "shortened"], "kept")
+    if users["verdict"].to_pylist() != expected.tolist():
+        raise _broken(path, "verdict", "another one", "one that goes with reason, interactions and kept")
 
 
 def _check_inputs(

@@ -1,7 +1,7 @@
 """Judges and writes one shard: its interactions with their decisions, its users' cleaned sequences, and its users."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from time import perf_counter
 
 import apache_beam as beam
@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import AsSingleton
 
-from ..contract.added_columns import AddedColumns
+from ..contract.added_columns import SPLITS
 from ..contract.columns import SIMILARITY_COLUMNS, InteractionColumns
 from ..contract.output_schemas import added_fields
 from ..files.loaded_once import LoadedOnce
@@ -25,23 +25,42 @@ from ..rules.rule_log import LogRules, read_ruled_shard
 from .summary import Summary, summarise
 from .users import VARIED_USER_COLUMNS, describe_users
 
+_VARIED_LISTS = ("user_id", "timestamps")
 
-def cleaned_interactions(judged: JudgedShard, added: AddedColumns) -> pa.Table:
-    """Returns every interaction of the shard with all its columns and the added ones, see `added_fields`."""
+
+def cleaned_interactions(judged: JudgedShard, added: Mapping[str, str]) -> pa.Table:
+    """Returns every interaction of the shard with all its columns and the added ones.
+
+    Args:
+        judged: The shard with all that is decided about it.
+        added: Names of the added columns, see `AddedColumns.written`.
+    """
     scores, decisions = judged.scores, judged.decisions
-    columns = [pa.array(decisions.keep), decisions.reason_strings(), pa.array(judged.weight)]
+    values = {
+        "keep": pa.array(decisions.keep),
+        "reason": decisions.reason_strings(),
+        "weight": pa.array(judged.weight),
+        "split": _splits(judged.ruled.split),
+    }
     if scores is not None:
         similarities = [pa.array(column, from_pandas=True) for column in scores.similarities.T]  # NaN becomes null
-        columns = [pa.array(scores.noise_probability), *columns, *similarities]
+        values |= {"noise_probability": pa.array(scores.noise_probability)}
+        values |= dict(zip(SIMILARITY_COLUMNS, similarities, strict=True))
     table = judged.ruled.ordered.table
-    fields = added_fields(added.written(scored=scores is not None))
-    for field, values in zip(fields, columns, strict=True):
-        table = table.append_column(field, values)
+    for column, field in zip(added, added_fields(added), strict=True):
+        table = table.append_column(field, values[column])
     return table
 
 
-def cleaned_sequences(judged: JudgedShard, columns: InteractionColumns) -> pa.Table:
-    """Returns `user_id` and lists of every user with a kept interaction: items, times and weights of what is kept."""
+def _splits(split: np.ndarray) -> pa.Array:
+    return pa.array(SPLITS).take(pa.array(split))
+
+
+def cleaned_sequences(judged: JudgedShard, columns: InteractionColumns, *, split: bool = False) -> pa.Table:
+    """Returns `user_id` and lists of every user with a kept interaction: items, times and weights of what is kept.
+
+    With `split`, a list `splits` says what each of them is for: train, validation or test.
+    """
     ordered, keep = judged.ruled.ordered, judged.decisions.keep
     kept_before = np.append(0, np.cumsum(keep))  # [rows + 1]
     kept_offsets = kept_before[ordered.offsets]
@@ -53,18 +72,19 @@ def cleaned_sequences(judged: JudgedShard, columns: InteractionColumns) -> pa.Ta
     def lists(name: str) -> pa.Array:
         return pa.ListArray.from_arrays(list_offsets, kept[name].combine_chunks())
 
-    return pa.table(
-        {
-            "user_id": ordered.table[columns.user].take(ordered.offsets[:-1][users]),
-            "item_ids": lists(columns.item),
-            "timestamps": lists(columns.timestamp),
-            "weights": pa.ListArray.from_arrays(list_offsets, weights),
-        }
-    )
+    sequences = {
+        "user_id": ordered.table[columns.user].take(ordered.offsets[:-1][users]),
+        "item_ids": lists(columns.item),
+        "timestamps": lists(columns.timestamp),
+        "weights": pa.ListArray.from_arrays(list_offsets, weights),
+    }
+    if split:
+        sequences["splits"] = pa.ListArray.from_arrays(list_offsets, _splits(judged.ruled.split[keep]))
+    return pa.table(sequences)
 
 
 def write_shard(
-    judged: JudgedShard, users: pa.Table, columns: InteractionColumns, added: AddedColumns, paths: RunPaths
+    judged: JudgedShard, users: pa.Table, columns: InteractionColumns, added: Mapping[str, str], paths: RunPaths
 ) -> list[WrittenFile]:
     """Writes the three files of a shard, except those that an earlier start of the run has written.
 
@@ -74,11 +94,11 @@ def write_shard(
         InputError: A file cannot be written, or cannot be read.
     """
     shard = judged.shard
-    names = added.written(scored=judged.scores is not None)
-    varied = (columns.timestamp, *(names[name] for name in ("noise_probability", *SIMILARITY_COLUMNS) if name in names))
+    varied = (columns.timestamp, *(added[name] for name in ("noise_probability", *SIMILARITY_COLUMNS) if name in added))
+    split = "split" in added
     return [
         _write_once(paths.interactions(shard), lambda: cleaned_interactions(judged, added), varied),
-        _write_once(paths.sequences(shard), lambda: cleaned_sequences(judged, columns), ("user_id", "timestamps")),
+        _write_once(paths.sequences(shard), lambda: cleaned_sequences(judged, columns, split=split), _VARIED_LISTS),
         _write_once(paths.users(shard), lambda: users, VARIED_USER_COLUMNS),
     ]
 
@@ -95,7 +115,8 @@ class JudgeAndWrite(beam.PTransform):
     """
 
     columns: InteractionColumns
-    added: AddedColumns
+    added: Mapping[str, str]
+    """Names of the added columns, see `AddedColumns.written`."""
     policy: Policy
     paths: RunPaths
     first_rows: np.ndarray

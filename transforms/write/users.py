@@ -16,7 +16,6 @@ WHOLE_USER_RULES = ("nobody", "machine", "shared_list")
 """Rules that are about a user, not about single interactions."""
 
 _VERDICTS = pa.array(["kept", "dropped", "suspect", "shortened"])
-_DAY = 86_400
 
 
 def describe_users(judged: JudgedShard, columns: InteractionColumns, log_rules: LogRules) -> pa.Table:
@@ -25,8 +24,8 @@ def describe_users(judged: JudgedShard, columns: InteractionColumns, log_rules: 
     - `span_seconds`, `active_days` and `interactions_per_active_day` are null if the log's times are only an order.
     - `share_of_repeats` is the share of interactions with an item that the user has interacted with before.
     - `coherence` is the mean of 1 - noise probability over what was judged; null if nothing was.
-    - `verdict` is `dropped` if nothing is left of the user, `suspect` if a rule that only counts names the user,
-      `shortened`, or `kept`.
+    - `verdict` is `dropped` if nothing is left of the user but what is held out, `suspect` if a rule that only counts
+      names the user, `shortened`, or `kept`.
     - `reason` is the rule that is about the user as a whole.
     """
     ordered, keep = judged.ruled.ordered, judged.decisions.keep
@@ -35,7 +34,8 @@ def describe_users(judged: JudgedShard, columns: InteractionColumns, log_rules: 
     kept = np.diff(np.append(0, np.cumsum(keep))[ordered.offsets])
     times = ordered.table[columns.timestamp]
     reason, suspect = _whole_user_rules(judged, log_rules.rules.codes)
-    verdict = _VERDICTS.take(pa.array(np.select([kept == 0, suspect, kept < length], [1, 2, 3], 0)))
+    judged_kept = np.diff(np.append(0, np.cumsum(keep & ~judged.ruled.held_out))[ordered.offsets])
+    verdict = _VERDICTS.take(pa.array(np.select([judged_kept == 0, suspect, kept < length], [1, 2, 3], 0)))
     span, days = _spans(judged, log_rules)
     values = (
         length,
@@ -75,8 +75,7 @@ def _spans(judged: JudgedShard, log_rules: LogRules) -> tuple[np.ndarray | None,
     ordered, clock = judged.ruled.ordered, log_rules.clock
     if clock.resolution is None:
         return None, None
-    seconds = clock.seconds(ordered.time)
-    day = np.floor((seconds + clock.start) / _DAY)
+    seconds, day = clock.seconds(ordered.time), clock.days(ordered.time)
     begins, ends = ordered.offsets[:-1], ordered.offsets[1:]
     new_day = np.append(True, np.diff(day) != 0)
     new_day[begins] = True

@@ -24,12 +24,17 @@ def test_removing_noise_helps_and_the_order_of_treatments_does_not_matter():
     raw = Treatment.dropping("raw", np.zeros(len(noise), bool))
     clean = Treatment.dropping("clean", noise)
     reports = []
-    both = compare_treatments(held_out, [raw, clean], CONFIG, [0, 1], lambda done, note: reports.append((done, note)))
+    both = compare_treatments(
+        held_out, [raw, clean], CONFIG, [0, 1], lambda done, note: reports.append((done, note))
+    ).test
     assert both.shape == (2, 2, 300, len(METRICS))
     assert not np.array_equal(both[:, 0], both[:, 1])
     metric = METRICS.index("NDCG@5")
     assert both[1, ..., metric].mean() > both[0, ..., metric].mean() + 0.05
-    np.testing.assert_array_equal(compare_treatments(held_out, [clean, raw], CONFIG, [0, 1]), both[::-1])
+    np.testing.assert_array_equal(compare_treatments(held_out, [clean, raw], CONFIG, [0, 1]).test, both[::-1])
+    validation = compare_treatments(held_out, [raw], CONFIG, [0]).validation
+    assert validation.shape == (1, 1, 300, len(METRICS))
+    assert not np.array_equal(validation[0, 0], both[0, 0])
     shares = [done for done, _ in reports]
     assert shares == sorted(shares)
     assert 0 < shares[0] < shares[-1] <= 1
@@ -41,7 +46,7 @@ def test_treatments_apply_to_the_training_part_only():
     everything = np.ones(len(held_out.training), bool)
     weight = np.ones(len(everything), np.float32)
     plain, odd = (
-        compare_treatments(held_out, [treatment], CONFIG, [0])
+        compare_treatments(held_out, [treatment], CONFIG, [0]).test
         for treatment in (
             Treatment("plain", everything, weight),
             Treatment("odd", held_out.training, np.where(held_out.training, weight, 9).astype(np.float32)),
@@ -55,6 +60,8 @@ def test_equal_treatments_are_trained_only_once():
     nothing = np.zeros(len(held_out.log.items), bool)
     treatments = [Treatment.dropping("raw", nothing), Treatment.dropping("cleaned", nothing)]
     reports = set()
-    figures = compare_treatments(held_out, treatments, CONFIG, [0], lambda done, note: reports.add(note.split(",")[0]))
+    figures = compare_treatments(
+        held_out, treatments, CONFIG, [0], lambda done, note: reports.add(note.split(",")[0])
+    ).test
     assert reports == {"raw"}
     np.testing.assert_array_equal(figures[0], figures[1])

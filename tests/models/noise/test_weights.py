@@ -4,15 +4,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from iadsr.models.noise.weights import NOISE_COST, weigh_interactions
+from iadsr.models.noise.weights import DEFAULT_STRENGTH, weigh_interactions
 
 
 def test_the_weight_is_expected_worth_minus_expected_cost():
     weights = weigh_interactions(
         np.array([0, 0.1, 0.2, 0.25, 0.9, 0.9], np.float32), np.array([1, 1, 1, 1, 1, 0], bool)
     )
-    assert NOISE_COST == 3
+    assert DEFAULT_STRENGTH == 4
     assert weights.tolist() == pytest.approx([1, 0.6, 0.2, 0, 0, 1])
+
+
+def test_the_weight_falls_by_the_strength_and_not_below_the_minimum():
+    probability, scored = np.array([0, 0.1, 0.2, 0.9, 0.9], np.float32), np.array([1, 1, 1, 1, 0], bool)
+    assert weigh_interactions(probability, scored, 8.0, 0.1).tolist() == pytest.approx([1, 0.2, 0.1, 0.1, 1])
+    assert weigh_interactions(probability, scored, 0.0).tolist() == [1, 1, 1, 1, 1]
 
 
 @given(arrays(np.float32, st.integers(0, 20), elements=st.floats(0, 1, width=32)))

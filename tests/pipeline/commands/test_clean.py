@@ -24,6 +24,9 @@ from iadsr.transforms.run.manifest import ItemTotals
 from iadsr.transforms.run.run_store import RunMarker, write_marker
 from iadsr.transforms.run.verification import verify_output
 
+USERS, LENGTH = 400, 8
+"""Of the tiny world: users, and interactions of each."""
+
 KEY = [(name, "ascending") for name in ("user_id", "timestamp", "item_id")]
 
 ADDED = [
@@ -69,6 +72,47 @@ def test_every_row_comes_out_once_with_its_columns_untouched(world, cleaned):
     assert interactions.schema.field("rating").type == pa.int8()
     key = [(name, "ascending") for name in log.column_names]
     assert interactions.select(log.column_names).sort_by(key).equals(log.sort_by(key))
+
+
+def test_nothing_is_decided_by_what_is_held_out(world, tmp_path):
+    log = world.log().sort_by([("user_id", "ascending"), ("timestamp", "ascending")])
+    from_end = LENGTH - np.arange(len(log)) % LENGTH
+    exchanged = pc.if_else(from_end <= 2, "item-00", log["item_id"])
+    pq.write_table(log.filter(from_end > 2), tmp_path / "earlier.parquet")
+    pq.write_table(log.set_column(1, "item_id", exchanged), tmp_path / "exchanged.parquet")
+    tables = {}
+    for name, options in {
+        "whole": {"hold_out": 2},
+        "exchanged": {"interactions": tmp_path / "exchanged.parquet", "hold_out": 2},
+        "earlier": {"interactions": tmp_path / "earlier.parquet"},
+    }.items():
+        manifest = run(world, tmp_path / name, drop_rate=0.1, **options)
+        tables[name] = read(tmp_path / name, "interactions").sort_by(KEY)
+        verify_output(str(tmp_path / name))
+    whole = tables["whole"]
+    held_out = whole.filter(pc.not_equal(whole["split"], "train"))
+    assert held_out["split"].to_pylist() == ["validation", "test"] * USERS
+    assert pc.all(held_out["keep"]).as_py()
+    assert set(held_out["reason"].to_pylist()) == {"held_out"}
+    assert set(held_out["weight"].to_pylist()) == {1.0}
+    earlier = tables["earlier"]
+    assert whole.filter(pc.equal(whole["split"], "train")).select(earlier.column_names).equals(earlier)
+    judged = ["user_id", "timestamp", *ADDED]
+    assert tables["exchanged"].select(judged).equals(whole.select(judged))
+    # Who splits the sequences leave-one-out, tests on the items of the raw log.
+    sequences = read(tmp_path / "whole", "sequences").sort_by("user_id")
+    assert [items[-2:] for items in sequences["item_ids"].to_pylist()] == [
+        log["item_id"].to_pylist()[end - 2 : end] for end in range(LENGTH, len(log) + 1, LENGTH)
+    ]
+    assert {tuple(splits[-2:]) for splits in sequences["splits"].to_pylist()} == {("validation", "test")}
+    assert manifest.rows.read == len(log) * (LENGTH - 2) / LENGTH
+
+
+def test_a_model_that_may_have_seen_what_is_held_out_is_told(world, tmp_path):
+    assert "trained with --hold-out 0" in run(world, tmp_path / "model", hold_out=2).notes[-1]
+    manifest = run(world, tmp_path / "rules", hold_out=2, model=None, embeddings=None, rules_only=True)
+    assert not manifest.notes
+    assert manifest.reasons.kept["held_out"] == 2 * USERS
 
 
 def test_scores_and_reasons_agree_with_the_decision(cleaned):
@@ -453,7 +497,10 @@ def test_a_log_of_which_rules_leave_nothing_is_dropped_as_a_whole(world, tmp_pat
     assert (manifest.rows.kept, manifest.rows.dropped, manifest.users.emptied) == (0, 3200, 400)
     assert +Counter(manifest.reasons.dropped) == {"window" if "before" in rule else "core": 3200}
     assert (manifest.policy is None) if alone else (manifest.policy.drop_rate == 0)
-    assert sum(manifest.noise_probability_histogram.kept + manifest.noise_probability_histogram.dropped) == 0
+    histogram = manifest.noise_probability_histogram
+    assert (histogram is None) if alone else (sum(histogram.kept + histogram.dropped) == 0)
+    assert manifest.items.unknown is None if alone else manifest.items.unknown >= 0
+    assert all(bucket.drop_rate is None for bucket in manifest.popularity_buckets)
     verify_output(str(tmp_path / "out"))
 
 

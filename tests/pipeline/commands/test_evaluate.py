@@ -19,7 +19,7 @@ from iadsr.models.evaluation.bootstrap import Estimate
 from iadsr.models.evaluation.downstream_recommender import DownstreamConfig
 from iadsr.models.evaluation.ranking import METRICS
 from iadsr.pipeline.commands.command_options import EvaluateOptions
-from iadsr.pipeline.commands.evaluate import check_json_output, measure, run_evaluate, write_json
+from iadsr.pipeline.commands.evaluate import check_output_file, measure, run_evaluate, write_json
 from iadsr.pipeline.commands.evaluation import Evaluation, TreatmentResult, _percent, describe_evaluation
 from iadsr.pipeline.engines.progress import Progress
 from iadsr.pipeline.engines.runner import beam_options
@@ -126,6 +126,25 @@ def test_without_inserted_noise_there_is_no_oracle_and_what_was_left_out_is_told
     assert "Unusable, left out: 1 row (null user_id 1).\n" in words
 
 
+def test_what_rules_drop_is_in_no_treatment(world, tmp_path):
+    log = pq.read_table(world.interactions)
+    first = log.slice(0, 400)
+    crawler = first.set_column(0, "user_id", pa.array(["crawler"] * len(first), log.schema.field("user_id").type))
+    path = str(tmp_path / "log.parquet")
+    pq.write_table(pa.concat_tables([log, crawler]), path)
+    values = {"interactions": path, "embeddings": world.embeddings, "recommender": "gru4rec", "seeds": 1}
+    options = build(EvaluateOptions, {**values, "last_interactions": 8})
+    evaluation = measure(options, beam_options([]), Progress(None), DownstreamConfig(epochs=1))
+    assert [(each.rule, each.interactions, each.users) for each in evaluation.found if each.interactions] == [
+        ("window", 392, 1)
+    ]
+    assert evaluation.users == 401
+    assert evaluation.training_interactions == 2400 + 6
+    words = describe_evaluation(evaluation)
+    assert "Dropped interactions outside the window (window): 392 by 1 user.\n" in words
+    assert "raw: the log as the rules leave it\n" in words
+
+
 def test_more_unusable_rows_than_allowed_stop_it_before_the_work(world, tmp_path):
     log = LogSource(world.with_bad_input(tmp_path / "log"), on_bad_file="skip", max_rejected=0.0)
     options = EvaluateOptions(log, world.embeddings)
@@ -148,17 +167,17 @@ def test_values_out_of_range_are_refused(values, words):
 
 
 def test_a_file_that_cannot_be_written_is_refused_before_the_work(tmp_path):
-    check_json_output(tmp_path / "figures.json")
+    check_output_file(tmp_path / "figures.json", "JSON")
     with pytest.raises(UsageError, match="is a directory"):
-        check_json_output(tmp_path)
+        check_output_file(tmp_path, "JSON")
     with pytest.raises(UsageError, match="is not a directory"):
-        check_json_output(tmp_path / "missing" / "figures.json")
+        check_output_file(tmp_path / "missing" / "figures.json", "JSON")
     (tmp_path / "link.json").symlink_to(tmp_path / "figures.json")
     for device in (tmp_path / "link.json", Path(os.devnull)):
         with pytest.raises(UsageError, match="is a link or a device"):
-            check_json_output(device)
+            check_output_file(device, "JSON")
     with pytest.raises(UsageError, match="File name too long"):
-        check_json_output(tmp_path / ("x" * 300))
+        check_output_file(tmp_path / ("x" * 300), "JSON")
     assert [path.name for path in tmp_path.iterdir()] == ["link.json"]
 
 
@@ -168,7 +187,7 @@ def test_a_directory_that_may_not_be_written_to_is_refused_before_the_work(tmp_p
 
     monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
     with pytest.raises(UsageError, match="Read-only file system"):
-        check_json_output(tmp_path / "figures.json")
+        check_output_file(tmp_path / "figures.json", "JSON")
 
 
 def test_figures_that_cannot_be_written_after_the_work_are_an_error_of_ours_and_leave_the_old_ones(

@@ -20,6 +20,9 @@ from iadsr.transforms.read.log_source import LogSource
 from iadsr.transforms.rules.rule_options import RuleOptions
 from iadsr.transforms.run.output_directory import locked
 
+LENGTH = 8
+"""Interactions of each user of the tiny world."""
+
 
 def test_a_share_of_rejected_rows_that_is_none_is_refused():
     paths = {"interactions": "log", "embeddings": "embeddings", "output": "model"}
@@ -37,6 +40,19 @@ def test_a_log_with_columns_of_added_names_gives_the_same_model_as_one_without(w
         models.append(str(tmp_path / name))
         run_train(TrainOptions(source, world.embeddings, models[-1]))
     assert read_model_facts(models[0]).noise_reference.tolist() == read_model_facts(models[1]).noise_reference.tolist()
+
+
+def test_nothing_is_learned_from_what_is_held_out(world, tmp_path):
+    log = world.log().sort_by([("user_id", "ascending"), ("timestamp", "ascending")])
+    pq.write_table(log.filter(LENGTH - np.arange(len(log)) % LENGTH > 2), tmp_path / "earlier.parquet")
+    facts = []
+    for path, hold_out in ((world.interactions, 2), (tmp_path / "earlier.parquet", 0)):
+        output = str(tmp_path / str(hold_out))
+        run_train(TrainOptions(LogSource(str(path)), world.embeddings, output, hold_out=hold_out))
+        facts.append(read_model_facts(output))
+    assert [each.hold_out for each in facts] == [2, 0]
+    assert facts[0].metrics == facts[1].metrics
+    assert facts[0].noise_reference.tolist() == facts[1].noise_reference.tolist()
 
 
 def test_the_model_directory_is_whole_and_its_parts_know_one_another(world):

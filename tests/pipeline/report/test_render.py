@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iadsr.models.core.reasons import reason_codes
+from iadsr.models.core.reasons import REASON_BY_CODE, reason_codes
 from iadsr.pipeline.report.render import (
     MAX_SHOWN_FILES,
     MAX_SHOWN_INTERACTIONS,
@@ -294,7 +294,7 @@ def test_the_histogram_says_what_its_odd_bars_are(page):
 
 def test_charts_are_described_and_their_ids_are_unique(page):
     charts = page.all("svg", "chart")
-    assert len(charts) == 3
+    assert len(charts) == 2
     for chart in charts:
         assert chart["attributes"]["role"] == "img"
         title, description = chart["attributes"]["aria-labelledby"].split()
@@ -472,7 +472,7 @@ def test_an_empty_run_renders():
     assert page.texts("p", "headline") == ["No usable interactions"]
     assert "Nothing was dropped." in page.texts("p", "empty")
     assert "There are no users to show." in page.texts("p", "empty")
-    assert page.texts("text").count("no interactions") == 3
+    assert page.texts("text").count("no interactions") == 2
 
 
 def test_a_run_that_drops_and_rejects_nothing_says_so():
@@ -547,6 +547,8 @@ def test_rules_alone_show_nothing_of_a_model():
         embeddings=None,
         policy=None,
         noise_share=None,
+        noise_probability_histogram=None,
+        items={"without_text": None, "unknown": None, "borrowed": None},
         reasons={"dropped": {"machine": 34_567}, "kept": {}, "rejected": {}},
     )
     entry = {"item_id": "i1", "text": None, "timestamp": "3", "reason": None, "noise_probability": None}
@@ -558,3 +560,71 @@ def test_rules_alone_show_nothing_of_a_model():
     assert "<bdi>i1</bdi>" in shown
     assert "<del><bdi>i1</bdi></del>" in shown
     assert "None: no rule names what it keeps." in shown
+
+
+RULES = [
+    {"rule": "duplicate", "parameters": {"mode": "auto", "event_column": None}, "interactions": 1_204, "users": 3},
+    {"rule": "repeat", "parameters": {"mode": "count", "within_seconds": 60.0}, "interactions": 7, "users": 2},
+    {"rule": "window", "parameters": {"after": "2023-11-20T00:00:00Z"}, "interactions": 0, "users": 0},
+]
+
+
+def test_each_rule_is_listed_with_what_it_found_and_what_became_of_it():
+    rules = [{**found, "drops": found["rule"] != "repeat"} for found in RULES]
+    rows = Page(render_report(changed(rules=rules), [])).texts("tr")
+    of_rules = [row for row in rows if row.startswith(("duplicate", "repeat", "window"))]
+    meanings = [REASON_BY_CODE[found["rule"]].meaning for found in RULES]
+    assert of_rules == [
+        f"duplicate 1,204 3 dropped {meanings[0]}",  # no parameter to tell
+        f"repeat 7 2 counted only {meanings[1]} (within seconds 60.0)",
+        f"window 0 0 none found {meanings[2]} (after 2023-11-20T00:00:00Z)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ({}, "Times in this log are an order only, so rules that need seconds find nothing."),
+        (
+            {"unit": "s", "resolution_seconds": 60.0, "first": "2023-11-15T03:39:00Z", "last": "2024-01-18T05:05:00Z"},
+            "Times in this log are known to the minute, from 2023-11-15 03:39:00 UTC to 2024-01-18 05:05:00 UTC.",
+        ),
+    ],
+)
+def test_the_rules_say_how_fine_the_times_are(times, expected):
+    assert any(text.endswith(expected) for text in Page(render_report(changed(times=times), [])).texts("p"))
+
+
+def test_users_who_stand_out_are_listed_with_their_pace():
+    user = {"user_id": "user 1", "reason": "machine", "verdict": "dropped", "interactions": 20_000, "kept": 0}
+    paced = {**user, "interactions_per_active_day": 10_000.04, "share_of_repeats": 0.25}
+    unpaced = {**paced, "user_id": "<b>", "verdict": "suspect", "interactions_per_active_day": None}
+    page = Page(render_report(MANIFEST, [], [paced, unpaced]))
+    assert "Users who stand out" in page.texts("h3")
+    assert "user 1 machine dropped 20,000 0 10000.0 25%" in page.texts("tr")
+    assert "<b> machine suspect 20,000 0 \u2013 25%" in page.texts("tr")
+    assert "Users who stand out" not in Page(render_report(MANIFEST, [])).texts("h3")
+
+
+def test_what_may_surprise_in_the_input_is_told():
+    manifest = changed(notes=["day is a column from the names of folders"], times={"notes": ["time lies <ahead>"]})
+    page = Page(render_report(manifest, []))
+    assert "How the input was read" in page.texts("h3")
+    assert page.texts("li") == ["day is a column from the names of folders", "time lies <ahead>."]
+    assert "How the input was read" not in Page(render_report(MANIFEST, [])).texts("h3")
+
+
+def test_sequence_lengths_are_bars_relative_to_the_longest(page):
+    widths = [bar["attributes"]["style"] for bar in page.all("i") if "width" in (bar["attributes"].get("style") or "")]
+    assert widths[:8] == [f"width:{width}%" for width in ("0.0", "0.0", "0.0", "0.0", "0.0", "0.1", "100.0", "100.0")]
+
+
+def test_rules_alone_load_no_plotting_library():
+    values = {**VALUES, "policy": None, "noise_probability_histogram": None}
+    program = (
+        "import json, sys; from iadsr.pipeline.report.render import render_report; "
+        "from iadsr.transforms.run.manifest import Manifest; "
+        "assert 'Sequence lengths' in render_report(Manifest.from_json(sys.argv[1]), []); "
+        "assert 'matplotlib' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program, json.dumps(values)], check=True)

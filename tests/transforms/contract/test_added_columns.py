@@ -7,15 +7,17 @@ from iadsr.transforms.contract.output_schemas import ADDED_FIELDS, added_fields
 
 def test_every_added_column_has_a_type_and_by_default_its_own_name():
     assert tuple(field.name for field in ADDED_FIELDS) == ADDED_COLUMNS
-    assert AddedColumns().written(scored=True) == {column: column for column in ADDED_COLUMNS}
-    assert added_fields(AddedColumns().written(scored=True)) == ADDED_FIELDS
+    written = AddedColumns().written(scored=True, split=True)
+    assert written == {column: column for column in ADDED_COLUMNS}
+    assert added_fields(written) == ADDED_FIELDS
+    assert list(AddedColumns().written(scored=False)) == ["keep", "reason", "weight"]
 
 
 def test_a_prefix_renames_all_columns_but_those_that_are_named_one_by_one():
-    written = AddedColumns(prefix="x_", names=("weight=w", "keep = is=kept")).written(scored=True)
+    written = AddedColumns(prefix="x_", names=("weight=w", "keep = is=kept")).written(scored=True, split=True)
     assert list(written) == list(ADDED_COLUMNS)
     assert (written["weight"], written["keep"], written["reason"]) == ("w", "is=kept", "x_reason")
-    fields = added_fields(AddedColumns(prefix="x_").written(scored=True))
+    fields = added_fields(AddedColumns(prefix="x_").written(scored=True, split=True))
     assert [field.name for field in fields] == [f"x_{column}" for column in ADDED_COLUMNS]
     assert [field.type for field in fields] == [field.type for field in ADDED_FIELDS]
     assert [field.nullable for field in fields] == [field.nullable for field in ADDED_FIELDS]

@@ -21,7 +21,18 @@ def scores_of(probabilities, scored=None, weakest=None) -> Scores:
     )
 
 
-def run(probabilities, lengths, policy=None, threshold=0.5, *, scored=None, weakest=None, known=None, has_text=None):
+def run(
+    probabilities,
+    lengths,
+    policy=None,
+    threshold=0.5,
+    *,
+    scored=None,
+    weakest=None,
+    known=None,
+    has_text=None,
+    weightless=None,
+):
     n = len(probabilities)
     return decide(
         scores_of(probabilities, scored, weakest),
@@ -30,6 +41,7 @@ def run(probabilities, lengths, policy=None, threshold=0.5, *, scored=None, weak
         threshold,
         known=np.ones(n, bool) if known is None else np.array(known),
         has_text=np.ones(n, bool) if has_text is None else np.array(has_text),
+        weightless=np.zeros(n, bool) if weightless is None else np.array(weightless),
     )
 
 

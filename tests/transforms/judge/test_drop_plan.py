@@ -54,6 +54,17 @@ def test_auto_drops_what_the_log_surely_holds():
     assert plan.threshold < 1
 
 
+def test_weightless_drops_from_the_probability_on_at_which_nothing_is_left_of_the_weight():
+    policy = Policy(drop_rate="weightless", weight_strength=5.0)
+    plan = plan_drops(make_tally(0.1), policy, REFERENCE)
+    assert plan.recalibration is not None
+    assert plan.threshold == plan.recalibration.apply(np.array([0.2], np.float32))[0]
+    assert plan.drop_rate is None
+    unknown = plan_drops(make_tally(0.1), policy, np.zeros_like(REFERENCE))
+    assert isinstance(unknown.share, NoShare)
+    assert unknown.threshold == NOTHING
+
+
 def test_auto_drops_next_to_nothing_from_a_clean_log():
     plan = plan_drops(make_tally(0.0), Policy(), REFERENCE)
     assert plan.drop_rate is not None

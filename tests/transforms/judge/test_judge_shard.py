@@ -44,7 +44,7 @@ def test_a_shard_is_judged_by_the_probabilities_of_the_log(scored):
     probability = judged.scores.noise_probability
     assert probability == pytest.approx(expected, abs=1e-5)
     assert judged.decisions.keep.tolist() == [True, True, False, True, True]  # 0.04, 0.36, 0.77, not scored, 0.46
-    assert judged.decisions.reason.to_pylist()[1:] == [None, "noise:short_term", "too_short", "min_length"]
+    assert judged.decisions.reason.to_pylist()[1:] == ["weightless", "noise:short_term", "too_short", "min_length"]
     # What it weighs follows from the model's own probabilities, and what is dropped weighs nothing.
     assert judged.weight == pytest.approx([0.6, 0, 0, 1, 0])
     assert judged.weight.tolist() == weigh_interactions(PROBABILITY, SCORED).tolist()
@@ -66,6 +66,28 @@ def test_if_no_noise_is_certain_weights_still_help(scored):
     judged = judge_shard(scored, DropPlan(share, None, None, threshold=2.0), Policy())
     assert judged.decisions.keep.all()
     assert judged.weight == pytest.approx([0.6, 0, 0, 1, 0])
+
+
+def test_what_weighs_nothing_is_kept_with_a_reason_or_dropped_if_asked_for(scored):
+    share = NoiseShare(0.02, 0.0, 0.1, (0.0, 0.0))
+    judged = judge_shard(scored, DropPlan(share, None, None, threshold=2.0), Policy(min_length=0))
+    assert judged.decisions.reason.to_pylist() == [None, "weightless", "weightless", "too_short", "weightless"]
+    policy = Policy(drop_rate="weightless", min_length=0)
+    recalibration = Recalibration(scale=1.0, shift=-1.0)
+    for plan in (
+        DropPlan(share, None, None, 0.25),
+        DropPlan(share, recalibration, None, float(recalibration.apply(np.array([0.25], np.float32))[0])),
+    ):
+        judged = judge_shard(scored, plan, policy)
+        assert judged.decisions.keep.tolist() == [True, False, False, True, False]
+        assert (judged.weight > 0).tolist() == judged.decisions.keep.tolist()
+
+
+def test_a_strength_and_a_minimum_of_the_weights_are_kept_to(scored):
+    share = NoiseShare(0.02, 0.0, 0.1, (0.0, 0.0))
+    plan = DropPlan(share, None, None, threshold=2.0)
+    judged = judge_shard(scored, plan, Policy(weight_strength=1.0, min_weight=0.2))
+    assert judged.weight == pytest.approx([0.9, 0.4, 0.2, 1, 0.3])
 
 
 def test_the_last_interactions_that_are_protected_count_in_full(scored):

@@ -3,6 +3,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,6 +51,17 @@ def test_the_unit_of_every_type_is_found_and_gives_seconds(stamps, kind, unit):
     assert (clock.kind, clock.unit) == (kind, unit)
     assert clock.seconds(time_of(table, COLUMNS)).tolist() == [0, 90]
     assert clock.moment(clock.first) == "2024-06-10T08:00:00Z"
+    assert clock.days(time_of(table, COLUMNS)).tolist() == [19_884, 19_884]
+
+
+def test_a_day_begins_at_midnight_wherever_in_a_day_the_log_begins():
+    times = pa.array([0.1, 0.9, 86_399.9, 86_400.0, -0.1], pa.float64())
+    for stamps in (
+        pc.add(times, 19_884.0 * 86_400),
+        pc.cast(pc.multiply(times, 1e6), pa.int64()).cast(pa.timestamp("us")),
+    ):
+        days = Clock.of(facts(stamps)).days(time_of(valid(stamps), COLUMNS))
+        assert (days - days[0]).tolist() == [0, 0, 0, 1, -1]
 
 
 @pytest.mark.parametrize("stamps", [[1, 2, 3], [0, 1, 2], [2001, 2024], [20_240_610, 20_240_611], [19_884]])
@@ -59,6 +71,8 @@ def test_ranks_years_and_dates_as_numbers_have_no_unit(stamps):
     assert (clock.first, clock.last) == (min(stamps), max(stamps))
     with pytest.raises(ValueError, match="not known"):
         clock.seconds(np.array(stamps))
+    with pytest.raises(ValueError, match="not known"):
+        clock.days(np.array(stamps))
 
 
 def test_numbers_that_grow_from_zero_have_no_unit():

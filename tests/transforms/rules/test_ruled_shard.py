@@ -55,6 +55,17 @@ def test_copies_that_stay_are_no_evidence_and_have_a_witness():
     assert taken.witnesses.tolist() == [0, 1, 2, 3, 4, 4]  # what is taken vouches for nothing
 
 
+def test_no_rule_sees_what_is_held_out_and_short_users_keep_all_for_training():
+    ordered, clock = ordered_log([*ROWS, ("w", "c", 0)])
+    rules = make_rules(RuleOptions(), "item_id", ordered.item_ids.type)
+    shard = apply_rules(RuledShard.untouched(ordered, 2), rules, rules.of_shard, COLUMNS, clock)
+    duplicate = rules.codes.index("duplicate")
+    assert shard.taken.tolist() == [-1, duplicate, -2, -2, -1, duplicate, -1]
+    assert shard.held_out.tolist() == [False, False, True, True, False, False, False]
+    assert shard.split.tolist() == [0, 0, 1, 2, 0, 0, 0]
+    assert ruled_shard_from_table(ruled_shard_to_table(shard)).split.tolist() == shard.split.tolist()
+
+
 def test_users_of_whom_nothing_is_left_are_left_out():
     ordered, _ = ordered_log(ROWS)
     taken = np.array([0, 0, 0, 0, -1, -1], np.int8)

@@ -27,17 +27,27 @@ def test_values_of_the_file_are_used_and_flags_win(tmp_path):
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        ("- a\n", "RULES-YAML"),
-        ("a: [\n", "RULES-YAML"),
-        ("a: 1\na: 2\n", "RULES-YAML"),
-        ("repeat: drop\n", "RULES-OPTION"),
-        ("rules: other.yaml\n", "RULES-OPTION"),
+        ("- a\n", "OPTIONS-YAML"),
+        ("a: [\n", "OPTIONS-YAML"),
+        ("a: 1\na: 2\n", "OPTIONS-YAML"),
+        ("repeat: drop\n", "OPTIONS-UNKNOWN"),
+        ("rules: other.yaml\n", "OPTIONS-UNKNOWN"),
     ],
 )
 def test_what_is_not_a_file_of_rules_is_refused(tmp_path, text, code):
     with pytest.raises(InputError) as error:
         read(tmp_path, text)
     assert error.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("name", "fix"), [("repeat", "repeats?"), ("Min_User_interactions", "min-user-interactions?"), ("zzz", "--help`")]
+)
+def test_a_misspelt_option_is_told_with_the_one_that_is_like_it(tmp_path, name, fix):
+    with pytest.raises(InputError) as error:
+        read(tmp_path, f"{name}: 5\n")
+    assert fix in error.value.fix
+    assert "repeat-in-a-row" in error.value.expected
 
 
 def test_a_value_that_the_option_does_not_take_is_refused(tmp_path):

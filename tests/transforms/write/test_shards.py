@@ -6,9 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from iadsr.models.detector.scoring import Scores
-from iadsr.transforms.contract.added_columns import ADDED_COLUMNS, AddedColumns
+from iadsr.transforms.contract.added_columns import AddedColumns
 from iadsr.transforms.contract.columns import InteractionColumns
-from iadsr.transforms.contract.output_schemas import ADDED_FIELDS, added_fields
+from iadsr.transforms.contract.output_schemas import added_fields
 from iadsr.transforms.files.run_paths import RunPaths
 from iadsr.transforms.files.tables import describe_file
 from iadsr.transforms.judge.decide import Decisions
@@ -22,6 +22,7 @@ from iadsr.transforms.write.shards import cleaned_interactions, cleaned_sequence
 from iadsr.transforms.write.users import describe_users
 
 COLUMNS = InteractionColumns(user="who", item="what", timestamp="when")
+ADDED = AddedColumns().written(scored=True)
 
 
 @pytest.fixture
@@ -50,10 +51,10 @@ def judged_by_rules(judged) -> JudgedShard:
 
 
 def test_interactions_keep_their_columns_and_get_what_was_decided(judged):
-    table = cleaned_interactions(judged, AddedColumns())
+    table = cleaned_interactions(judged, ADDED)
     assert table.select(["who", "what", "when", "rating"]).equals(judged.ruled.ordered.table)
-    assert [table.schema.field(field.name) for field in ADDED_FIELDS] == list(ADDED_FIELDS)
-    assert table.slice(1, 1).select([field.name for field in ADDED_FIELDS]).to_pylist() == [
+    assert [table.schema.field(name) for name in ADDED] == list(added_fields(ADDED))
+    assert table.slice(1, 1).select(list(ADDED)).to_pylist() == [
         {
             "noise_probability": 0.75,
             "keep": False,
@@ -70,10 +71,10 @@ def test_a_column_of_the_log_stays_beside_an_added_one_of_another_name(judged):
     table = judged.ruled.ordered.table.append_column("weight", pa.array(range(5)))
     ordered = judged.ruled.ordered._replace(table=table)
     judged = dataclasses.replace(judged, ruled=dataclasses.replace(judged.ruled, ordered=ordered))
-    cleaned = cleaned_interactions(judged, AddedColumns(prefix="x_"))
+    cleaned = cleaned_interactions(judged, AddedColumns(prefix="x_").written(scored=True))
     assert cleaned["weight"].to_pylist() == list(range(5))
     assert cleaned["x_weight"].to_pylist() == judged.weight.tolist()
-    assert cleaned.column_names[5:] == [f"x_{name}" for name in ADDED_COLUMNS]
+    assert cleaned.column_names[5:] == [f"x_{name}" for name in ADDED]
 
 
 def test_sequences_hold_what_is_kept_and_no_user_of_whom_nothing_is(judged):
@@ -84,7 +85,7 @@ def test_sequences_hold_what_is_kept_and_no_user_of_whom_nothing_is(judged):
 
 
 def test_without_a_model_nothing_says_how_likely_noise_is(judged_by_rules):
-    table = cleaned_interactions(judged_by_rules, AddedColumns())
+    table = cleaned_interactions(judged_by_rules, AddedColumns().written(scored=False))
     assert table.column_names == ["who", "what", "when", "rating", "keep", "reason", "weight"]
     added = added_fields(AddedColumns().written(scored=False))
     assert [table.schema.field(field.name) for field in added] == list(added)
@@ -96,10 +97,24 @@ def test_without_a_model_nothing_says_how_likely_noise_is(judged_by_rules):
     ]
 
 
+def test_what_is_held_out_is_marked_in_interactions_and_sequences(judged):
+    ruled = RuledShard.untouched(judged.ruled.ordered, 1)
+    held_out = judge_by_rules(3, ruled, ())
+    table = cleaned_interactions(held_out, AddedColumns().written(scored=False, split=True))
+    assert table.column_names[4:] == ["keep", "reason", "weight", "split"]
+    assert table["split"].to_pylist() == ["train", "test", "train", "train", "test"]
+    assert table["reason"].to_pylist() == [None, "held_out", None, None, "held_out"]
+    assert cleaned_sequences(held_out, COLUMNS, split=True)["splits"].to_pylist() == [
+        ["train", "test"],
+        ["train"],
+        ["train", "test"],
+    ]
+
+
 def test_a_shards_files_are_written_once(judged, tmp_path):
     paths = RunPaths("staging", str(tmp_path), 8)
     people = describe_users(judged, COLUMNS, LogRules(RuleSet(()), Clock.of(TimeFacts())))
-    written = write_shard(judged, people, COLUMNS, AddedColumns(), paths)
+    written = write_shard(judged, people, COLUMNS, ADDED, paths)
     interactions, sequences, users = (tmp_path / name for name in ("interactions", "sequences", "users"))
     assert [file.path for file in written] == [
         str(interactions / "part-00003-of-00008.parquet"),
@@ -107,12 +122,12 @@ def test_a_shards_files_are_written_once(judged, tmp_path):
         str(users / "part-00003-of-00008.parquet"),
     ]
     assert [file.rows for file in written] == [5, 2, 3]
-    assert pq.read_table(written[0].path).equals(cleaned_interactions(judged, AddedColumns()))
+    assert pq.read_table(written[0].path).equals(cleaned_interactions(judged, ADDED))
     assert pq.read_table(written[1].path).equals(cleaned_sequences(judged, COLUMNS))
     assert pq.read_table(written[2].path).equals(people)
 
     pq.write_table(pa.table({"n": [1]}), written[0].path)
     (sequences / "part-00003-of-00008.parquet").unlink()
-    again = write_shard(judged, people, COLUMNS, AddedColumns(), paths)
+    again = write_shard(judged, people, COLUMNS, ADDED, paths)
     assert again == [describe_file(written[0].path), *written[1:]]
     assert again[0].rows == 1

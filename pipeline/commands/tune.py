@@ -1,0 +1,274 @@
+"""The tune command: finds the policy of cleaning that helps a recommender most on a log."""
+
+import dataclasses
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import yaml
+
+from ...models.core.errors import IadsrError
+from ...models.detector.model_config import IADSRConfig
+from ...models.detector.scoring import score_sequences
+from ...models.evaluation.bootstrap import MIN_LIFT, Estimate, Resampled
+from ...models.evaluation.comparison import Treatment, compare_treatments
+from ...models.evaluation.downstream_recommender import DownstreamConfig
+from ...models.evaluation.held_out import HELD_OUT, HeldOutLog
+from ...models.evaluation.ranking import METRICS
+from ...models.training.train_model import train_model
+from ...models.training.training_config import TrainingConfig
+from ...transforms.contract.columns import InteractionColumns
+from ...transforms.contract.hashing import hash_values
+from ...transforms.files.storage import write_atomically
+from ...transforms.items.embedding_files import read_embeddings
+from ...transforms.items.item_counts import ItemCounts, sort_counts
+from ...transforms.items.item_ids import normalise_item_ids
+from ...transforms.judge.artifacts import check_item_types
+from ...transforms.judge.drop_plan import plan_drops
+from ...transforms.judge.judge_shard import judge_by_rules, judge_shard
+from ...transforms.judge.policy import Policy
+from ...transforms.judge.scored_shard import ScoredShard
+from ...transforms.judge.tally import tally_shard
+from ...transforms.read.input_plan import plan_input
+from ...transforms.read.ordering import OrderedShard
+from ...transforms.read.read_log import read_log
+from ...transforms.read.time_checks import describe_times
+from ...transforms.rules.rule_log import count_open_items, rule_whole_log
+from ...transforms.rules.rule_set import check_rule_columns, make_rules
+from ...transforms.rules.ruled_shard import RuledShard
+from ..engines.progress import Progress
+from .command_options import TuneOptions
+from .evaluate import check_output_file
+from .evaluation import MAIN_METRIC
+from .train import semantic_vectors
+from .tuning import RAW, RULES, Candidate, Tuning
+
+CANDIDATES: dict[str, Policy] = {
+    RULES: Policy(drop_rate=0.0, weight_strength=0.0),
+    "default": Policy(),
+    "weights 1 - p": Policy(drop_rate=0.0, weight_strength=1.0),
+    "weights 1 - 2p": Policy(drop_rate="weightless", weight_strength=2.0),
+    "weights 1 - 8p": Policy(drop_rate="weightless", weight_strength=8.0),
+    "weights 1 - 4p, at least 0.1": Policy(drop_rate=0.0, min_weight=0.1),
+    "drop 5%": Policy(drop_rate=0.05, weight_strength=0.0),
+    "drop 10%": Policy(drop_rate=0.1, weight_strength=0.0),
+    "drop 20%": Policy(drop_rate=0.2, weight_strength=0.0),
+    "drop 30%": Policy(drop_rate=0.3, weight_strength=0.0),
+}
+"""Policies that are tried, by the name that the result shows. The rules come before each of them."""
+
+FINALISTS = 3
+"""All candidates are trained on once. So many of them, the best by that, are trained on with the other seeds too."""
+
+_METRIC = METRICS.index(MAIN_METRIC)
+
+
+def run_tune(
+    options: TuneOptions, progress: Progress | None = None, downstream: DownstreamConfig | None = None
+) -> Tuning:
+    """Finds the policy that helps a recommender most, and writes it to a file.
+
+    The last two interactions of each user are held out: neither rules, nor the detector, nor policies see them. A
+    policy is chosen by the validation items. What it is worth is measured on the test items.
+
+    Args:
+        options: What to tune for.
+        progress: Where to show progress.
+        downstream: How the recommender is trained, but for its `recommender`, which is that of the options.
+
+    Raises:
+        IadsrError: Log, embeddings or options are unusable, the log is too small, or the policy cannot be written. In
+            the last case the error carries the result as a note.
+    """
+    progress = progress or Progress(None)
+    check_output_file(Path(options.output), "YAML")
+    with progress.task("Reading the log") as task:
+        plan, columns = plan_input(options.log), options.log.columns
+        check_rule_columns(options.rules, plan.schema)
+        item_type = plan.schema.field(columns.item).type
+        rules = make_rules(options.rules, columns.item, item_type)
+        embeddings = read_embeddings(options.embeddings, kind="semantic")
+        check_item_types(options.embeddings, embeddings.item_ids.type, item_type)
+        whole, rejected, clock = read_log(options.log, plan, options.rules.columns)
+        users = len(whole.offsets) - 1
+        ordered = _sample(whole, columns, options.max_users)
+        held_out = HeldOutLog.split(ordered.sequences(columns))
+        ruled = rule_whole_log(ordered, rules, columns, clock, HELD_OUT)
+        evidence = ruled.evidence_alone()
+        item_ids = normalise_item_ids(evidence.item_ids, file=options.log.path, name=columns.item)
+        semantic, has_semantic = semantic_vectors(item_ids, embeddings, options.embeddings)
+        task.note = f"{len(held_out.tested):,} users to test, {int(held_out.training.sum()):,} interactions to train on"
+    scored, reference = _score(ruled, evidence, columns, semantic, has_semantic, options, progress)
+    treatments = _treatments(scored, reference, columns, rules.codes)
+
+    config = dataclasses.replace(downstream or DownstreamConfig(), recommender=options.recommender)
+    with progress.task(f"Training {options.recommender}", total=1.0) as task:
+        # The finalists' further trainings cost this share of all.
+        rest = (options.seeds - 1) * (FINALISTS + 1)
+        first = len(treatments) / (len(treatments) + rest)
+        screened = compare_treatments(
+            held_out, treatments, config, [options.seed], lambda done, note: task.update(first * done, note)
+        )
+        by_validation = screened.validation[1:, 0, :, _METRIC].mean(1)
+        best = 1 + np.argsort(-by_validation, kind="stable")[:FINALISTS]
+        finalists = [0, *best.tolist()]
+        seeds = [options.seed + number for number in range(1, options.seeds)]
+        further = compare_treatments(
+            held_out,
+            [treatments[index] for index in finalists],
+            config,
+            seeds,
+            lambda done, note: task.update(first + (1 - first) * done, note),
+        )
+        task.note = f"{len(treatments)} policies, the best {FINALISTS} of them {options.seeds} times"
+    validation, test = (
+        np.concatenate([one[finalists], more], axis=1)[..., _METRIC]
+        for one, more in zip(screened, further, strict=True)
+    )
+    chosen, lift = _choose(validation, test, options.seed)
+    names = [treatment.name for treatment in treatments]
+    tuning = Tuning(
+        output=options.output,
+        recommender=options.recommender,
+        users=len(held_out.tested),
+        users_of_log=users,
+        users_sampled=len(ordered.offsets) - 1,
+        seeds=options.seeds,
+        candidates=tuple(
+            Candidate(
+                treatment.name,
+                float((held_out.training & treatment.keep).sum() / held_out.training.sum()),
+                float(screened.validation[index, 0, :, _METRIC].mean()),
+                float(validation[finalists.index(index)].mean()) if index in finalists else None,
+            )
+            for index, treatment in enumerate(treatments)
+        ),
+        chosen=names[finalists[chosen]],
+        lift=lift,
+        rejected=dict(rejected),
+        skipped=plan.skipped,
+        notes=(*plan.notes, *describe_times(clock, columns)),
+    )
+    try:
+        _write_policy(options, tuning)
+    except IadsrError as error:
+        error.add_note(f"The result itself is this:\n{tuning}")  # hours of work
+        raise
+    return tuning
+
+
+def _sample(ordered: OrderedShard, columns: InteractionColumns, max_users: int) -> OrderedShard:
+    """Returns the interactions of at most `max_users` users, those with the lowest hashes of their ids."""
+    users = len(ordered.offsets) - 1
+    if users <= max_users:
+        return ordered
+    chosen = np.zeros(users, bool)
+    chosen[np.argsort(hash_values(ordered.user_ids(columns)), kind="stable")[:max_users]] = True
+    rows = np.flatnonzero(chosen[ordered.users])
+    lengths = np.diff(ordered.offsets)[chosen]
+    occurs = np.bincount(ordered.items[rows], minlength=len(ordered.item_ids)) > 0
+    return OrderedShard(
+        ordered.table.take(pa.array(rows)),
+        np.append(0, np.cumsum(lengths)),
+        ordered.item_ids.filter(pa.array(occurs)),
+        (np.cumsum(occurs) - 1)[ordered.items[rows]].astype(ordered.items.dtype),
+        ordered.rows[rows],
+        ordered.time[rows],
+    )
+
+
+class _Scored(NamedTuple):
+    scored: ScoredShard
+    """The log with the model's own probabilities."""
+    noise_reference: npt.NDArray[np.int64]
+    """What inserted noise scores."""
+
+
+def _score(
+    ruled: RuledShard,
+    evidence: OrderedShard,
+    columns: InteractionColumns,
+    semantic: np.ndarray,
+    has_semantic: np.ndarray,
+    options: TuneOptions,
+    progress: Progress,
+) -> _Scored:
+    """Trains a detector on what rules leave of the training part, and scores that part with it."""
+    sequences = evidence.sequences(columns)
+    with progress.task("Training the detector", total=1.0) as task:
+        result = train_model(
+            sequences,
+            semantic,
+            has_semantic,
+            IADSRConfig(backbone=options.backbone),
+            TrainingConfig(seed=options.seed),
+            lambda at: task.update(at.fraction, at.stage),
+        )
+    scores = score_sequences(result.model, sequences, result.vectors).spread(ruled.evidence).at(ruled.witnesses)
+    everything = np.ones(len(scores.scored), bool)  # these two decide which reason is given, and nothing else
+    return _Scored(ScoredShard(0, ruled, scores, everything, everything, {}), result.model.noise_reference)
+
+
+def _treatments(
+    scored: ScoredShard, noise_reference: np.ndarray, columns: InteractionColumns, codes: tuple[str, ...]
+) -> list[Treatment]:
+    """Returns the log as it is, and as each of CANDIDATES leaves it. Who trains leaves out what weighs 0."""
+    ruled = scored.ruled
+    tally = tally_shard(scored, columns, ItemCounts.of(sort_counts(count_open_items(ruled))))
+    treatments = [Treatment.dropping(RAW, np.zeros(len(ruled.taken), bool))]
+    held_out_or_open = ruled.held_out | ruled.open
+    for name, policy in CANDIDATES.items():
+        if name == RULES and held_out_or_open.all():
+            continue
+        judged = (
+            judge_by_rules(0, ruled, codes)
+            if name == RULES
+            else judge_shard(scored, plan_drops(tally, policy, noise_reference), policy, codes)
+        )
+        treatments.append(Treatment(name, judged.weight > 0, judged.weight))
+    return treatments
+
+
+def _choose(validation: npt.NDArray[np.float64], test: npt.NDArray[np.float64], seed: int) -> tuple[int, Estimate]:
+    """Chooses a finalist by the validation items, and measures on the test items what it is worth.
+
+    The best one is chosen if it is better than the raw log with some certainty; otherwise the raw log is.
+
+    Args:
+        validation: float64 [finalists, seeds, U], the raw log first.
+        test: As `validation`.
+        seed: Of the resamples.
+
+    Returns:
+        The number of the finalist, and its lift over the raw log.
+    """
+    resampled = Resampled.draw(validation.transpose(1, 2, 0), seed)
+    lifts = [resampled.lift(number, over=0) for number in range(len(validation))]
+    better = [number for number, lift in enumerate(lifts) if lift.low > MIN_LIFT]
+    chosen = max(better, key=lambda number: lifts[number].value, default=0)
+    return chosen, Resampled.draw(test.transpose(1, 2, 0), seed).lift(chosen, over=0)
+
+
+def _write_policy(options: TuneOptions, tuning: Tuning) -> None:
+    """Writes the chosen policy, and in comments what it was chosen by.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    policy = CANDIDATES.get(tuning.chosen, CANDIDATES[RULES])
+    values: dict[str, Any] = {
+        field.name: value
+        for field in dataclasses.fields(policy)
+        if (value := getattr(policy, field.name)) != field.default
+    }
+    heading = [
+        f"Written by iadsr tune {metadata.version('iadsr')} at {datetime.now(UTC).isoformat(timespec='seconds')}.",
+        f"Apply it with: iadsr clean --policy {options.output}",
+        *str(tuning).splitlines(),
+    ]
+    text = "".join(f"# {line}".rstrip() + "\n" for line in heading) + (yaml.safe_dump(values) if values else "{}\n")
+    write_atomically(str(Path(options.output).absolute()), lambda file: file.write(text.encode()), durable=True)

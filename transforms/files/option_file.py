@@ -1,0 +1,59 @@
+"""Reads options of one dataclass from a YAML file that users write once and share between commands."""
+
+import difflib
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from ...models.core.errors import InputError
+from ...models.core.option import options_of
+from ...models.core.plain_yaml import load_plain_yaml
+from .storage import read_bytes
+
+
+def with_option_file(values: Mapping[str, Any], name: str, options: type) -> dict[str, Any]:
+    """Returns values of options by name, with those of the file that they name. Values beside it win.
+
+    Args:
+        values: The values that are given.
+        name: Name of the option that names the file, `rules` or `policy`.
+        options: Dataclass of the options that the file may set.
+
+    Raises:
+        InputError: The file cannot be read, is not YAML, or sets another option.
+    """
+    path = values.get(name)
+    return dict(values) if path is None else {**_read(os.fspath(path), name, options), **values}
+
+
+def _read(path: str, name: str, options: type) -> dict[str, Any]:
+    try:
+        values = load_plain_yaml(read_bytes(path))
+        values = {} if values is None else values
+        if not isinstance(values, dict):
+            raise ValueError(f"{type(values).__name__} instead of lines of option: value")
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"The file {path} of --{name} is not YAML",
+            code="OPTIONS-YAML",
+            found=" ".join(str(error).split()),
+            expected="lines of option: value",
+            fix="correct the file; it takes plain values only, no tags and no Python objects",
+        ) from error
+    known = [option for option in options_of(options) if option != name]
+    named = {str(key).replace("-", "_"): value for key, value in values.items()}
+    for option in named:
+        if option not in known:
+            close = difflib.get_close_matches(option, known, n=1)
+            raise InputError(
+                f"The file {path} of --{name} sets an option that it cannot set",
+                code="OPTIONS-UNKNOWN",
+                found=option.replace("_", "-"),
+                expected="one of " + ", ".join(sorted(each.replace("_", "-") for each in known)),
+                fix=f"did you mean {close[0].replace('_', '-')}?"
+                if close
+                else "correct the name; `iadsr clean --help` lists all options",
+            )
+    return named
