@@ -143,7 +143,7 @@ def _engine(
     """Checks each thing that an engine needs, and lets its workers answer if all of it is there."""
     found = [*_check("Engine", lambda: describe_engine(address))]
     if address.kind in ("spark", "flink"):
-        found += _check("Java", lambda: describe_java(beam_options))
+        found += _check("Java", lambda: describe_java(address, beam_options))
     yield from found
     if not all(finding.healthy for finding in found):
         return

@@ -123,9 +123,9 @@ def open_engine(asked: EngineOptions, given: PipelineOptions, shards: int) -> It
             submit = spark_submit(shards, properties) if address.kind == "spark" else None
             yield Engine(address.name, "PortableRunner", options, False, server, facts, submit)
     except BaseException as error:
-        # The log stays where it is, for the user to read.
         shutil.rmtree(folder / "artifacts", ignore_errors=True)
-        if isinstance(error, UsageError):
+        # The log of a failure stays where it is, for the user to read.
+        if isinstance(error, (UsageError, KeyboardInterrupt)) or not (folder / "engine.log").exists():
             shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
@@ -201,13 +201,13 @@ def describe_engine(address: Address) -> str:
     return f"{address.name}{version} answers at {address.places}{slots}"
 
 
-def describe_java(given: PipelineOptions) -> str:
+def describe_java(address: Address, given: PipelineOptions) -> str:
     """Says which Java there is.
 
     Raises:
         EngineError: None that fits.
     """
-    java, version = find_java(given.view_as(JobServerOptions).job_server_java_launcher)
+    java, version = find_java(address.kind, given.view_as(JobServerOptions).job_server_java_launcher)
     return f"{version}, {java}"
 
 
@@ -266,7 +266,7 @@ def _prepare(
         command, endpoint = prism_command(options.view_as(PrismRunnerOptions).prism_location)
         return command, endpoint, {"environment_type": "LOOPBACK"}, (f"prism: {command[0]}",)
     server_options = options.view_as(JobServerOptions)
-    java, java_major = find_java(server_options.job_server_java_launcher)
+    java, java_major = find_java(address.kind, server_options.job_server_java_launcher)
     if address.kind == "flink":
         minor = _flink_minor(reached.version, options)
         jar = find_jar("flink", asked.job_server_jar, minor, server_options.jar_cache_dir)
@@ -304,7 +304,8 @@ def _prepare(
                 expected="Spark 3",
                 fix="name a Spark 3 by SPARK_HOME, and run on a cluster of Spark 3",
             )
-        cores = address.cores if address.cores is not None else int(properties.get("spark.executor.cores", 1))
+        each = properties.get("spark.executor.cores", "1")
+        cores = address.cores if address.cores is not None else int(each) if each.isdecimal() else 1
         safe = _process(options, ends_executor=True, parallelism=cores or usable_cores())
         if address.hosts:
             safe["files_to_stage"] = [str(jar)]  # else every jar of the class path goes to every executor

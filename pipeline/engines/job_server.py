@@ -30,6 +30,8 @@ DRIVERS = {
 """The program in a job server's jar."""
 
 MIN_JAVA = 11
+MAX_JAVA = {"spark": 21}
+"""The newest Java that an engine runs on: Spark 3 brings a Hadoop that ends on newer ones."""
 START_SECONDS = 90
 
 # Spark itself gives these to its own processes. A job server is the driver of a Spark application.
@@ -74,17 +76,18 @@ class JobServer:
         return {option.name: option for option in answer.options}
 
 
-def find_java(launcher: str = "java") -> tuple[str, int]:
+def find_java(kind: str, launcher: str = "java") -> tuple[str, int]:
     """Finds Java: the launcher that is named, else that of JAVA_HOME, else the one on the path.
 
     Args:
+        kind: `spark` or `flink`.
         launcher: The program, as Beam's `--job_server_java_launcher` names it.
 
     Returns:
         The program and its major version.
 
     Raises:
-        EngineError: There is none that runs, or it is too old.
+        EngineError: There is none that runs, or it is too old or too new.
     """
     home = os.environ.get("JAVA_HOME")
     if launcher == "java" and home and os.access(os.path.join(home, "bin", "java"), os.X_OK):
@@ -94,12 +97,13 @@ def find_java(launcher: str = "java") -> tuple[str, int]:
         version, found = java_version(asked.stderr + asked.stdout), (asked.stderr or asked.stdout).strip()
     except (OSError, subprocess.SubprocessError) as error:
         version, found = 0, f"{launcher}: {str(error)[:300]}"
-    if version < MIN_JAVA:
+    newest = MAX_JAVA.get(kind)
+    if version < MIN_JAVA or (newest is not None and version > newest):
         raise EngineError(
             "Beam's job server needs Java, and there is none that fits",
             code="ENGINE-JAVA",
             found=found,
-            expected=f"Java {MIN_JAVA} or newer; Spark 3 runs on 11 and 17",
+            expected=f"Java {MIN_JAVA} " + (f"to {newest}" if newest is not None else "or newer"),
             fix="install a Java, and put it on the PATH or name its folder by JAVA_HOME",
         )
     return launcher, version

@@ -55,21 +55,23 @@ def test_java_is_that_of_java_home_then_of_the_path(tmp_path, monkeypatch):
     (tmp_path / "bin").mkdir()
     java = script(tmp_path / "bin" / "java", """echo 'openjdk version "17.0.1"' >&2""")
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    assert find_java() == (str(java), 17)
+    assert find_java("spark") == (str(java), 17)
     other = script(tmp_path / "other", """echo 'openjdk version "21"' >&2""")
-    assert find_java(str(other)) == (str(other), 21)
+    assert find_java("spark", str(other)) == (str(other), 21)
     monkeypatch.delenv("JAVA_HOME")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
-    assert find_java() == ("java", 17)
+    assert find_java("spark") == ("java", 17)
 
 
-@pytest.mark.parametrize("text", ["""echo 'java version "1.8.0"' >&2""", "exit 1", None])
-def test_a_java_that_is_old_or_missing_is_told(text, tmp_path):
+@pytest.mark.parametrize(
+    "text", ["""echo 'java version "1.8.0"' >&2""", """echo 'openjdk version "25"' >&2""", "exit 1", None]
+)
+def test_a_java_that_is_old_new_or_missing_is_told(text, tmp_path):
     path = tmp_path / "java"
     if text is not None:
         script(path, text)
     with pytest.raises(EngineError) as error:
-        find_java(str(path))
+        find_java("spark", str(path))
     assert error.value.code == "ENGINE-JAVA"
     assert "JAVA_HOME" in str(error.value)
 
