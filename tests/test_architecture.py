@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 # Lowest first. A room may import from the rooms before it, and from every room of the floors before its own.
 FLOORS = {
     "models": ("core", "noise", "vectors", "encoders", "detector", "training", "evaluation"),
-    "transforms": ("contract", "files", "read", "shuffle", "rules", "items", "judge", "write", "run"),
+    "transforms": ("contract", "files", "read", "shuffle", "rules", "items", "judge", "write", "run", "export"),
     "pipeline": ("engines", "report", "commands", "cli"),
 }
 # These modules import nothing, and everybody may import them.

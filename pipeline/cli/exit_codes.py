@@ -15,7 +15,7 @@ from ...models.core.errors import PREFIX, ConservationError, EngineError, IadsrE
 
 _INSTALLED = Path(__file__).parents[2]
 _FLOORS = ("models", "transforms", "pipeline")
-EXIT_INPUT, EXIT_USAGE, EXIT_CONSERVATION, EXIT_BUG, EXIT_ENGINE, EXIT_INTERRUPTED = 1, 2, 3, 4, 5, 130
+EXIT_INPUT, EXIT_USAGE, EXIT_CONSERVATION, EXIT_BUG, EXIT_GATE, EXIT_ENGINE, EXIT_INTERRUPTED = 1, 2, 3, 4, 5, 6, 130
 
 # typer brings a click of its own or uses the installed one. This is the base class of its errors in both cases.
 _MISTAKE: type[Exception] = next(

@@ -13,6 +13,7 @@ from ...models.detector.model_config import BackboneName, HeadName
 from ...models.encoders.packaged import DEFAULT_ENCODER
 from ...transforms.contract.added_columns import AddedColumns
 from ...transforms.contract.columns import InteractionColumns
+from ...transforms.export.format_names import FormatName
 from ...transforms.judge.policy import Policy
 from ...transforms.read.log_source import LogSource
 from ...transforms.rules.rule_options import RuleOptions
@@ -240,6 +241,48 @@ class VerifyOptions(_Checked):
     """What `iadsr verify` is asked to check."""
 
     output: str = option(help="Directory that iadsr clean has written.", panel=PATHS, positional=True)
+
+
+@dataclass(frozen=True)
+class CheckOptions(_Checked):
+    """What `iadsr check` is asked to look at."""
+
+    run: str = option(help="Directory that iadsr clean has written.", panel=PATHS, positional=True)
+    against: str | None = option(None, help="An earlier run to compare with.", panel=PATHS, metavar="DIR")
+    gates: str | None = option(
+        None, help="YAML file with other bounds: drop_rate: {warn: 0.1, fail: 0.2}, or drop_rate: off.", panel=PATHS
+    )
+    output: str | None = shared(EvaluateOptions, "output", help="JSON file to write the result to.")
+
+
+@dataclass(frozen=True)
+class PublishOptions(_Checked):
+    """What `iadsr publish` is asked to do."""
+
+    run: str = shared(CheckOptions, "run", help="Run in a dataset directory, such as dataset/run=2026-11-28.")
+    gates: str | None = shared(CheckOptions, "gates")
+    keep_runs: int | None = option(
+        None,
+        help="Delete older published runs, so that N are left. Runs that were not published stay.",
+        panel=RUN,
+        minimum=1,
+        metavar="N",
+    )
+
+
+@dataclass(frozen=True)
+class ExportOptions(_Checked):
+    """What `iadsr export` is asked to do."""
+
+    run: str = option(help="Directory that iadsr clean has written.", panel=PATHS, positional=True)
+    format: FormatName = option(help="Library that is to read it.", panel=PATHS)
+    output: str = shared(EmbedOptions, "output")
+    ids: str | None = option(
+        None,
+        help="Earlier export whose numbers for users and items are kept, for formats in which ids are numbers.",
+        panel=PATHS,
+    )
+    overwrite: bool = shared(TrainOptions, "overwrite", help="Replace an earlier export in the output directory.")
 
 
 @dataclass(frozen=True)

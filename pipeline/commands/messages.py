@@ -13,6 +13,7 @@ from ...transforms.files.storage import join
 if TYPE_CHECKING:
     # Each command loads modules that take seconds, and the other commands do not need them.
     from ...models.encoders.coverage import Coverage
+    from ...transforms.export.write_export import Exported
     from ...transforms.items.item_texts import CatalogueNotes
     from ...transforms.read.input_plan import SkippedFile
     from ...transforms.run.manifest import Manifest, NoiseShareEstimate, RuleFindings
@@ -227,6 +228,35 @@ def describe_verification(verified: "Verified", output: str) -> str:
             else f"Compared with {compared:,} of {inputs}; "
             "the others no longer exist, have changed or cannot be reached.",
             *([f"The run left out {counted(verified.skipped, 'file')}."] if verified.skipped else []),
+        ]
+    )
+
+
+def describe_export(exported: "Exported", output: str) -> str:
+    """Says what an export holds, and what it leaves out."""
+    parts = ", ".join(f"{count:,} {split}" for split, count in exported.interactions.items())
+    named = {
+        reason: ": " + ", ".join(items) + ", ..." * (exported.left_out_items[reason] > len(items))
+        for reason, items in exported.some_items.items()
+    }
+    return _text(
+        [
+            f"Exported for {exported.library}: {counted(exported.users, 'user')}; interactions: {parts}.",
+            *(
+                f"Left out: {counted(number, noun)} ({reason}{named.get(reason, '') if noun == 'item' else ''})."
+                for noun, reasons in (
+                    ("user", exported.left_out_users),
+                    ("item", exported.left_out_items),
+                    ("interaction", exported.left_out_interactions),
+                )
+                for reason, number in reasons.items()
+            ),
+            *(
+                f"New, with numbers of their own: {counted(number, kind)}."
+                for kind, number in exported.new_ids.items()
+                if number
+            ),
+            _place("How to load it", join(output, "README.md")),
         ]
     )
 

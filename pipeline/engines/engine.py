@@ -117,7 +117,8 @@ def open_engine(asked: EngineOptions, given: PipelineOptions, shards: int) -> It
         with running(command, endpoint, folder / "engine.log") as server:
             declared = {} if address.kind == "prism" else server.declared()
             options = PipelineOptions.from_dictionary(
-                {**safe, **chosen, "runner": "PortableRunner", "job_endpoint": endpoint}
+                _merged(safe, chosen)
+                | {"runner": "PortableRunner", "job_endpoint": endpoint}
                 | _typed(others, declared, address)
             )
             submit = spark_submit(shards, properties) if address.kind == "spark" else None
@@ -135,6 +136,13 @@ def _all(options: PipelineOptions) -> dict[str, Any]:
     # What is set for local runs is of no use to others.
     values = options.get_all_options(drop_default=True)
     return {name: value for name, value in values.items() if not name.startswith("direct_")}
+
+
+def _merged(safe: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**safe, **chosen}
+    if "environment_config" in safe:  # which holds what these say, and Beam takes only one of the two
+        merged.pop("environment_options", None)
+    return merged
 
 
 def _refuse_other_runner(asked: EngineOptions, given: PipelineOptions) -> None:
@@ -358,11 +366,10 @@ def _process(options: PipelineOptions, *, ends_executor: bool, parallelism: int)
         return safe
     program = portable.lookup_environment_option("process_command") or worker_program()
     variables = portable.lookup_environment_option("process_variables")
-    environment = dict(each.partition("=")[::2] for each in variables.split(",")) if variables else {}
+    environment = dict(each.partition("=")[::2] for each in str(variables or "").split(",") if each)
     environment[SUBMITTED] = as_text(installed_versions())
     if ends_executor:
         environment[ENDS_EXECUTOR] = "1"
-    portable.environment_options = None
     config = json.dumps({"command": program, "env": environment})
     return {**safe, "environment_type": "PROCESS", "environment_config": config}
 

@@ -4,7 +4,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from ...models.core.errors import UsageError
@@ -12,6 +12,7 @@ from ...models.core.option import PATHS, RUN, check_options, option
 
 Kind = Literal["spark", "flink", "prism", "dataflow"]
 
+_KINDS: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
 _PORTS = {"spark": 7077, "flink": 8081}
 _LOCAL = re.compile(r"local(\[(\d+|\*)\])?")
 _WANTED = "spark://HOST:PORT, spark://local[N], flink://HOST:PORT, prism or dataflow"
@@ -126,9 +127,10 @@ def parse_address(text: str) -> Address:
     """
     scheme, separator, rest = text.strip().partition("://")
     scheme = scheme.lower()
-    if scheme in ("prism", "dataflow") and not rest:
-        return Address(scheme)
-    if not separator or scheme not in _PORTS:
+    kind = _KINDS.get(scheme)
+    if kind in ("prism", "dataflow") and not rest:
+        return Address(kind)
+    if kind is None or not separator or scheme not in _PORTS:
         raise UsageError(
             "--engine names no engine that clean runs on",
             code="ENGINE-NAME",
@@ -141,7 +143,7 @@ def parse_address(text: str) -> Address:
         return Address(
             scheme, cores=0 if match[2] == "*" else int(match[2] or 1) if scheme == "spark" or match[2] else 0
         )
-    return Address(scheme, tuple(_host(text, part, _PORTS[scheme]) for part in rest.split(",")))
+    return Address(kind, tuple(_host(text, part, _PORTS[scheme]) for part in rest.split(",")))
 
 
 def _host(text: str, part: str, default: int) -> tuple[str, int]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.metrics import Metrics, MetricsFilter
+from apache_beam.metrics.metric import Metrics, MetricsFilter
 
 from ...models.core.errors import EngineError
 from ...transforms.files import storage

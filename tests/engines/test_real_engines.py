@@ -103,7 +103,7 @@ def test_a_python_worker_that_is_killed_on_flink_is_told_and_the_run_resumes(fli
     os.kill(flink.python_workers()[0], signal.SIGKILL)
     said = run.wait()
     if run.process.returncode:
-        assert run.process.returncode == 5, said
+        assert run.process.returncode == 6, said
         assert "IADSR-ENGINE-JOB" in said
         assert "bug" not in said
         run = start(flink, *OPTIONS)
@@ -119,7 +119,7 @@ def test_a_job_server_that_is_killed_is_told_and_the_run_resumes(spark, start, l
     (server,) = [process for process in _below(run) if "SparkJobServerDriver" in _command(process)][-1:]
     os.kill(server, signal.SIGKILL)
     said = run.wait()
-    assert run.process.returncode == 5, said
+    assert run.process.returncode == 6, said
     assert "IADSR-ENGINE-JOB" in said
     assert "resumes" in said
     run = start(spark, *OPTIONS)
@@ -153,7 +153,7 @@ def test_an_address_where_nobody_listens_is_told_in_seconds(scheme, start):
     started = time.monotonic()
     run = start(None, *OPTIONS, "--engine", f"{scheme}://127.0.0.1:{port}")
     said = run.wait()
-    assert run.process.returncode == 5, said
+    assert run.process.returncode == 6, said
     assert "IADSR-ENGINE-REACH" in said
     assert "Connection refused" in said
     assert not run.output.exists()

@@ -15,13 +15,19 @@ REJECTED = "rejected"
 MANIFEST = "manifest.json"
 """File that describes the run. It is written last, so a directory that has one is finished."""
 
+SUCCESS = "_SUCCESS"
+"""Empty file that `iadsr publish` writes into a run that readers may take."""
+
 REPORT = "report.html"
 """File that shows the run to people."""
+
+CARD = "README.md"
+"""File by which the `datasets` library of Hugging Face knows the tables."""
 
 STAGING = ".staging"
 """Folder of what a run has not finished yet. A finished run has removed it."""
 
-OUTPUTS = (INTERACTIONS, SEQUENCES, USERS, REJECTED, MANIFEST, REPORT, STAGING)
+OUTPUTS = (INTERACTIONS, SEQUENCES, USERS, REJECTED, MANIFEST, REPORT, CARD, SUCCESS, STAGING)
 """Everything that a run writes into its output directory."""
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from ..contract.output_layout import INTERACTIONS, MANIFEST, REJECTED, REPORT, SEQUENCES, USERS, shard_file
+from ..contract.output_layout import CARD, INTERACTIONS, MANIFEST, REJECTED, REPORT, SEQUENCES, USERS, shard_file
 from .storage import join
 
 
@@ -83,3 +83,8 @@ class RunPaths(StagingPaths):
     def report(self) -> str:
         """The report."""
         return join(self.output, REPORT)
+
+    @property
+    def card(self) -> str:
+        """The dataset card."""
+        return join(self.output, CARD)

@@ -14,6 +14,7 @@ from ...models.core.errors import InputError
 from ..items.item_counts import read_item_counts
 from ..items.joined_items import open_items
 from ..read.read_splits import check_unchanged
+from ..write.dataset_card import run_card
 from ..write.example_users import describe_examples
 from .build_manifest import build_manifest
 from .conservation import check_conservation
@@ -83,6 +84,7 @@ class _Finish(beam.DoFn):
         examples = [name(example) for example in describe_examples(summary.examples, items)] if name else []
         standing_out = [name(user) for user in summary.standing_out] if name else []
         self._store.write_report(self._render(manifest, examples, standing_out))
+        self._store.write_card(run_card())
         self._store.write_manifest(manifest.to_json() + "\n")
         yield self._store.manifest, None
 

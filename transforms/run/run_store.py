@@ -11,7 +11,18 @@ import secrets
 from collections.abc import Callable, Iterable
 
 from ...models.core.errors import InputError
-from ..contract.output_layout import INTERACTIONS, MANIFEST, OUTPUTS, REJECTED, REPORT, SEQUENCES, STAGING, USERS
+from ..contract.output_layout import (
+    CARD,
+    INTERACTIONS,
+    MANIFEST,
+    OUTPUTS,
+    REJECTED,
+    REPORT,
+    SEQUENCES,
+    STAGING,
+    SUCCESS,
+    USERS,
+)
 from ..files.run_paths import RunPaths
 from ..files.storage import (
     TEMPORARY_PREFIX,
@@ -111,10 +122,10 @@ class RunStore(RunPaths):
         # The mark is written first, and the manifest is deleted next. If we are stopped in between, the directory is
         # known to be ours, unfinished, and not fit to be resumed.
         write_marker(output, RunMarker(identity, store.token, ready=False))
-        delete(store.manifest)
+        delete(store.manifest, join(output, SUCCESS))
         stale = [name for name in names if name.startswith(f"{STAGING}/") and name != MARKER]
         temporary = [name for name in names if TEMPORARY_PREFIX in name]
-        store._delete([INTERACTIONS, SEQUENCES, USERS, REJECTED, REPORT, *stale, *temporary])
+        store._delete([INTERACTIONS, SEQUENCES, USERS, REJECTED, REPORT, CARD, *stale, *temporary])
         write_marker(output, RunMarker(identity, store.token, ready=True))
         return store
 
@@ -156,6 +167,14 @@ class RunStore(RunPaths):
                 expected="the mark that this run has set",
                 fix="run again, and let only one run at a time write into a directory; this result is not finished",
             )
+
+    def write_card(self, card: str) -> None:
+        """Writes the dataset card.
+
+        Raises:
+            InputError: It cannot be written.
+        """
+        _write_text(self.card, card)
 
     def write_report(self, report: str) -> None:
         """Writes the report.

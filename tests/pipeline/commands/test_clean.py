@@ -480,6 +480,7 @@ def test_an_object_store_serves_for_input_model_and_output(world, store):
         assert manifest.rows.kept + manifest.rows.dropped == len(world.log())
         written = {path.removeprefix("memory://bucket/out/") for path in store.files if "/out/" in path}
         assert written == {
+            "README.md",
             "manifest.json",
             "report.html",
             "interactions/part-00000-of-00001.parquet",
@@ -540,6 +541,7 @@ def test_a_bundle_that_is_run_twice_leaves_the_same_result(world, cleaned, tmp_p
     monkeypatch.setattr(engine_module, "make_runner", lambda options: FnApiRunner(bundle_repeat=1))
     run(world, tmp_path / "again", threshold=0.4)
     assert sorted(path.name for path in (tmp_path / "again").iterdir()) == [
+        "README.md",
         "interactions",
         "manifest.json",
         "report.html",

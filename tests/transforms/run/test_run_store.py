@@ -94,10 +94,11 @@ def test_what_was_not_cleared_yet_is_not_resumed(tmp_path):
 
 def test_a_finished_run_loses_its_staging_and_is_replaced_only_if_asked(tmp_path):
     store, _ = open_store(tmp_path)
+    store.write_card("# A log")
     store.write_report("<p>")
     store.write_manifest('{"format_version": 1, "run": "another"}')
     store.remove_staging()
-    assert storage.list_names(str(tmp_path)) == ["manifest.json", "report.html"]
+    assert storage.list_names(str(tmp_path)) == ["README.md", "manifest.json", "report.html"]
     with pytest.raises(InputError) as error:
         open_store(tmp_path)
     assert error.value.code == "OUTPUT-FINISHED"

@@ -1,0 +1,8 @@
+"""The names of the export formats. A format is the module of its name in this folder.
+
+The command line imports this module, so it imports nothing heavy.
+"""
+
+from typing import Literal
+
+FormatName = Literal["recbole", "rectools", "hf", "lenskit", "sasrec", "hstu"]
