@@ -162,7 +162,7 @@ def test_rectools(odd):
     assert found["train"] == sorted(sessions)
 
 
-def test_datasets(odd):
+def test_hf(odd):
     truth, root = odd
     found = load(root, "hf")
     assert found["train"] == {user: [list(pair) for pair in pairs] for user, pairs in truth.train.items() if pairs}
