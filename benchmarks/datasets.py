@@ -47,6 +47,8 @@ class Dataset:
     """bool [N], interactions that the log itself calls unwanted; None if it has no such label."""
     time: np.ndarray | None = None
     """[N], time of each interaction. None once noise was added, which has no time of its own."""
+    item_ids: pa.Array | None = None
+    """The ids of the V items; None if nothing asks for them."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,9 @@ def read_dataset(
         table = read_embeddings(kept)
     semantic, has_semantic = align(table, log.item_ids.cast(table.item_ids.type))
     unwanted = _read_label(log.table, label) if label else None
-    return Dataset(name, log.sequences(columns), semantic, has_semantic, unwanted, time_of(log.table, columns))
+    return Dataset(
+        name, log.sequences(columns), semantic, has_semantic, unwanted, time_of(log.table, columns), log.item_ids
+    )
 
 
 def _parse_label(label: str) -> tuple[str, str, float]:

@@ -65,6 +65,16 @@ def questions(log: pa.Table) -> dict[str, Question]:
         "items with 10": Question("items", (10,), {"min_item_interactions": 10}),
         "core, 10 and 10": Question("core", (10, 10), core),
         "core, 20 and 5": Question("core", (20, 5), {"min_user_interactions": 20, "min_item_interactions": 5}),
+        "core, 5 to 100 and 5 to 200": Question(
+            "interval",
+            ((5, 100), (5, 200)),
+            {
+                "min_user_interactions": 5,
+                "max_user_interactions": 100,
+                "min_item_interactions": 5,
+                "max_item_interactions": 200,
+            },
+        ),
         "after, before": Question("period", (after, before), period),
         "last 30 days": Question("days", (30,), {"last_days": 30}),
         "first 10": Question("first", (10,), {"first_interactions": 10}),

@@ -103,6 +103,9 @@ def _recbole(path):
         "core": lambda users, items: kept(
             user_inter_num_interval=at_least(users), item_inter_num_interval=at_least(items)
         ),
+        "interval": lambda users, items: kept(
+            user_inter_num_interval=f"[{users[0]},{users[1]}]", item_inter_num_interval=f"[{items[0]},{items[1]}]"
+        ),
         "users": lambda users: kept(user_inter_num_interval=at_least(users)),
         "items": lambda items: kept(item_inter_num_interval=at_least(items)),
         "value": lambda low: kept(val_interval={"value": at_least(low)}),
@@ -142,8 +145,8 @@ def _polars(path):
     log = pl.read_parquet(path)
     item, time = pl.col("item_id"), pl.col("timestamp")
 
-    def kept(*conditions):
-        left, before = log, -1
+    def kept(*conditions, left=log):
+        before = -1
         while len(left) != before:  # until nothing changes, which matters for counts alone
             before = len(left)
             for condition in conditions:
@@ -159,6 +162,10 @@ def _polars(path):
     def of_items(count):
         return pl.len().over("item_id") >= count
 
+    def interval(users, items):
+        below = log.filter((pl.len().over("user_id") <= users[1]) & (pl.len().over("item_id") <= items[1]))
+        return kept(of_users(users[0]), of_items(items[0]), left=below)
+
     def ends(count, which):
         return getattr(log.group_by("user_id", maintain_order=True), which)(count)["row"].to_numpy()
 
@@ -168,6 +175,7 @@ def _polars(path):
 
     return {
         "core": lambda users, items: kept(of_users(users), of_items(items)),
+        "interval": interval,
         "users": lambda users: kept(of_users(users)),
         "items": lambda items: kept(of_items(items)),
         "value": lambda low: kept(pl.col("value") >= low),
@@ -195,10 +203,15 @@ def _duckdb(path):
         query = f"select row from {source} where {condition} {qualify and f'qualify {qualify}'}"
         return connection.execute(query).fetchnumpy()["row"]
 
-    def core(users, items, low=None):
+    def core(users, items, low=None, most=None):
         connection.execute("create or replace temp table kept as from log")
         if low is not None:
             connection.execute(f"delete from kept where not value >= {low}")
+        for column, number in zip(("user_id", "item_id"), most or (None, None), strict=True):
+            if number is None:
+                continue
+            many = f"select {column} from log group by {column} having count(*) > {number}"
+            connection.execute(f"delete from kept where {column} in ({many})")
         deleted = 1
         while deleted:
             deleted = 0
@@ -216,6 +229,7 @@ def _duckdb(path):
     gap = "timestamp - lag(timestamp) over (partition by user_id, item_id order by timestamp, row)"
     return {
         "core": core,
+        "interval": lambda users, items: core(users[0], items[0], most=(users[1], items[1])),
         "users": lambda users: kept(qualify=f"{by_user} >= {users}"),
         "items": lambda items: kept(qualify=f"{by_item} >= {items}"),
         "value": lambda low: kept(f"value >= {low}"),

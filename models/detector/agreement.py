@@ -6,6 +6,7 @@ Every function is vectorised over batch and time. `present` [B, T] is true on re
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -153,7 +154,7 @@ def sequence_agreement(view: View, chance: Tensor) -> tuple[Tensor, Tensor]:
         chance: Mean and standard deviation of the similarity that chance gives each item in this view, [B, T, 2].
 
     Returns:
-        Values [B, T, 7] in the order of AGREEMENTS, 0 where not defined; and where they are defined, bool [B, T, 7].
+        Values [B, T, 8] in the order of AGREEMENTS, 0 where not defined; and where they are defined, bool [B, T, 8].
     """
     shape = view.present.shape
     values = chance.new_zeros(*shape, len(AGREEMENTS))
@@ -169,3 +170,22 @@ def sequence_agreement(view: View, chance: Tensor) -> tuple[Tensor, Tensor]:
     values[..., -2:] = chance * view.present[..., None]
     defined[..., -2:] = view.present[..., None]
     return values, defined
+
+
+def near_means(values: Tensor, defined: Tensor, columns: list[int]) -> tuple[Tensor, Tensor]:
+    """Takes the mean of some features over the other positions near in time.
+
+    Args:
+        values: [B, T, F].
+        defined: bool [B, T, F].
+        columns: Which k of the features.
+
+    Returns:
+        The means [B, T, k], 0 where no near position has the feature; and where one has it, bool [B, T, k].
+    """
+    means = values.new_zeros(*values.shape[:2], len(columns))
+    known = torch.zeros(means.shape, dtype=torch.bool)
+    kernels.near_means(
+        values.detach().numpy(), defined.numpy(), np.array(columns, np.int64), NEAR_STEPS, means.numpy(), known.numpy()
+    )
+    return means, known

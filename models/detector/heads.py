@@ -9,13 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .features import FEATURES, SIMILARITIES
+from .agreement import near_means
+from .features import FEATURES, NEIGHBOURHOOD, SIMILARITIES
 from .model_config import HeadName, IADSRConfig
 
 if TYPE_CHECKING:
     from .batch import Batch
     from .iadsr import IADSR
     from .interests import Interests
+
+_NEIGHBOUR_COLUMNS = [FEATURES.index(name) for name in NEIGHBOURHOOD]
 
 
 class Head(nn.Sequential):
@@ -81,7 +84,9 @@ the log"""
             *model.view_agreements(batch),
         ]
         values, defined = (torch.cat(tensors, dim=-1) for tensors in zip(*parts, strict=True))
-        return values, defined  # [B, T, F]
+        means, known = near_means(values, defined, _NEIGHBOUR_COLUMNS)
+        real = batch.mask[..., None]
+        return torch.cat([values, means * real], dim=-1), torch.cat([defined, known & real], dim=-1)  # [B, T, F]
 
     def logit(self, features: Tensor, defined: Tensor, length: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
         """Computes the logit by the network. It reads the logarithm of the length, too."""

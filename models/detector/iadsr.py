@@ -164,7 +164,7 @@ class IADSR(Pretrained, nn.Module):
         return values * defined, defined
 
     def view_agreements(self, batch: Batch) -> list[tuple[Tensor, Tensor]]:
-        """Returns for each of VIEWS the values of AGREEMENTS, [B, T, 7], and where they are defined, bool [B, T, 7]."""
+        """Returns for each of VIEWS the values of AGREEMENTS, [B, T, 8], and where they are defined, bool [B, T, 8]."""
         texts, folds = batch.text_projections, batch.fold_projections
         views = self.views(batch)
         if texts is None or folds is None:

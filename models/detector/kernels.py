@@ -63,7 +63,7 @@ def agreement(vectors, rows, present, totals, counts, near, values, defined):
         totals: Sum of the vectors of the whole history that a sequence is a window of, float32 [B, n].
         counts: Vectors in that sum, float32 [B]; 0 if the sequence is the whole history.
         near: Steps within which positions are near in time.
-        values: Set to the first five of AGREEMENTS where they are defined, float32 [B, T, 5 or more].
+        values: Set to the first six of AGREEMENTS where they are defined, float32 [B, T, 6 or more].
         defined: Set to true there, bool, likewise.
     """
     steps = rows.shape[1]
@@ -71,6 +71,8 @@ def agreement(vectors, rows, present, totals, counts, near, values, defined):
     chosen = np.empty(steps, np.int64)
     similarity = np.empty((steps, steps), np.float32)
     to_rest = np.empty(steps, np.float32)
+    to_near = np.empty(steps, np.float32)
+    nears = np.empty(steps, np.int64)
     for b in range(len(rows)):
         number = 0
         for t in range(steps):
@@ -93,6 +95,7 @@ def agreement(vectors, rows, present, totals, counts, near, values, defined):
                     near_total += similarity[i, j]
                     near_greatest = max(near_greatest, similarity[i, j])
                     near_number += 1
+            to_near[i], nears[i] = near_total, near_number
             if number > 1:
                 values[b, at[i], 1], defined[b, at[i], 1] = greatest, True
             if near_number > 0:
@@ -117,6 +120,34 @@ def agreement(vectors, rows, present, totals, counts, near, values, defined):
             if count > 2:
                 values[b, at[i], 4] = (pairs - 2 * to_rest[i]) / ((count - 1) * (count - 2))
                 defined[b, at[i], 4] = True
+            if count - 1 > nears[i]:
+                values[b, at[i], 5] = (to_rest[i] - to_near[i]) / (count - 1 - nears[i])
+                defined[b, at[i], 5] = True
+
+
+@_compile
+def near_means(features, given, columns, near, values, defined):
+    """Takes the mean of some features over the positions near in time, the position itself left out.
+
+    Args:
+        features: float32 [B, T, F].
+        given: Which of them are defined, bool [B, T, F]; the others are skipped.
+        columns: Which features to read, int64 [k].
+        near: Steps within which positions are near in time.
+        values: Set to the means where they are defined, float32 [B, T, k].
+        defined: Set to true there, bool, likewise.
+    """
+    steps = features.shape[1]
+    for b in range(len(features)):
+        for t in range(steps):
+            for k in range(len(columns)):
+                column, total, number = columns[k], np.float32(0), 0
+                for j in range(max(t - near, 0), min(t + near + 1, steps)):
+                    if j != t and given[b, j, column]:
+                        total += features[b, j, column]
+                        number += 1
+                if number > 0:
+                    values[b, t, k], defined[b, t, k] = total / number, True
 
 
 @_compile

@@ -49,6 +49,7 @@ class RecommenderFit:
 def fit_recommender(
     sequences: Sequences,
     windows: Windows,
+    held_out_sequences: Sequences,
     held_out: Windows,
     items: int,
     config: IADSRConfig,
@@ -61,7 +62,8 @@ def fit_recommender(
     Args:
         sequences: The log.
         windows: Windows of it to train on.
-        held_out: Windows of users that are not trained on.
+        held_out_sequences: The log that is measured on.
+        held_out: Windows of it, of users that are not trained on.
         items: V, rows of the item table.
         config: The model's shape.
         training: How to train.
@@ -74,8 +76,10 @@ def fit_recommender(
     # The same negatives at every measurement, so that epochs compare.
     measured_negatives = _draw(sequences, training.negatives, generator)
 
-    def loss_of(index: np.ndarray, mask: np.ndarray, negatives: np.ndarray, ahead_share: float) -> tuple[Tensor, int]:
-        ids, real = torch.from_numpy(sequences.items[index].astype(np.int64)), torch.from_numpy(mask)
+    def loss_of(
+        log: Sequences, index: np.ndarray, mask: np.ndarray, negatives: np.ndarray, ahead_share: float
+    ) -> tuple[Tensor, int]:
+        ids, real = torch.from_numpy(log.items[index].astype(np.int64)), torch.from_numpy(mask)
         follows = real[:, 1:]  # positions that have a later one
         context = recommender(ids, real)[:, :-1][follows]  # [n, d]
         wanted = torch.from_numpy(_target_steps(mask, ahead_share, generator))
@@ -88,13 +92,14 @@ def fit_recommender(
         recommender.eval()
         with torch.inference_mode():
             parts = [
-                loss_of(index, mask, measured_negatives, 0.0)
+                loss_of(held_out_sequences, index, mask, measured_negatives, 0.0)
                 for _, index, mask in batches(held_out, training.batch_positions)
             ]
         return sum(float(loss) * n for loss, n in parts) / max(sum(n for _, n in parts), 1)
 
     def training_loss_of(chosen: np.ndarray, index: np.ndarray, mask: np.ndarray) -> Tensor:
-        return loss_of(index, mask, _draw(sequences, training.negatives, generator), training.ahead_share)[0]
+        negatives = _draw(sequences, training.negatives, generator)
+        return loss_of(sequences, index, mask, negatives, training.ahead_share)[0]
 
     for epoch in range(1, training.collaborative_epochs + 1):
         recommender.train()

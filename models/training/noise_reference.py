@@ -14,7 +14,7 @@ from ..noise.score_counts import BINS, PLACES, count_scores, places
 
 FOLDS = 20
 """The inserted interactions are scored in this many parts, one at a time. All at once, they would blur each other's
-context and score lower than the noise of a cleaner log, and too much noise would be estimated."""
+context and score lower than the noise of a cleaner log, and too much noise would be estimated. A run is never cut."""
 
 
 def measure_noise_reference(
@@ -38,7 +38,8 @@ def measure_noise_reference(
         int64 [PLACES, BUCKETS, BINS], see `noise.share`.
     """
     items, inserted, asked = log.sequences.items, log.inserted, users[log.sequences.users]
-    fold = generator.integers(0, FOLDS, len(items))
+    assert log.block is not None
+    fold = generator.integers(0, FOLDS, int(log.block.max(initial=0)) + 1)[log.block]
     # Popularity in the log without the inserted noise.
     counts = np.bincount(items[~inserted], minlength=len(vectors.has_semantic))
     bucket = popularity_buckets(items, counts)

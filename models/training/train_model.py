@@ -16,9 +16,10 @@ from ..core.windows import cut_windows
 from ..detector.iadsr import IADSR
 from ..detector.item_tensors import ItemTensors
 from ..detector.model_config import IADSRConfig
-from ..noise.insertion import NoisyLog, insert_noise
+from ..noise.insertion import NoiseMix, NoisyLog, insert_noise
 from ..noise.share import MIN_REFERENCE
 from ..vectors.co_occurrence import fit_out_of_fold_vectors
+from ..vectors.neighbours import nearest_texts
 from ..vectors.plda import agreeing_vectors, fit_text_components
 from .augmentation import collect_augmented_examples
 from .fit_alignment import fit_alignment
@@ -131,23 +132,37 @@ def _train(
     training = replace(training, batch_positions=batch_positions)
     tell, history = _reporter(training, progress)
     streams = np.random.SeedSequence(training.seed).spawn(6)
-    log = insert_noise(sequences, training.noise_rate, uniform_share=training.uniform_share, seed=streams[0])
-    splitting, batching, augmenting = (np.random.default_rng(stream) for stream in streams[1:4])
-    windows = cut_windows(log.sequences, config.max_length)
-    part_of_user = _split_users(sequences, training.held_out_share, splitting)
-    part = part_of_user[windows.users]
     counts = np.bincount(sequences.items, minlength=len(semantic))
     has_semantic = has_semantic.astype(bool)
+    splitting, batching, augmenting = (np.random.default_rng(stream) for stream in streams[1:4])
+    part_of_user = _split_users(sequences, training.held_out_share, splitting)
+    log = insert_noise(
+        sequences,
+        training.noise_rate,
+        uniform_share=training.uniform_share,
+        seed=streams[0],
+        mix=NoiseMix(
+            run_share=training.run_share,
+            text_share=training.text_share,
+            nearest=nearest_texts(semantic, has_semantic & (counts > 0)),
+            folds=config.folds,
+            lenders=part_of_user != _HELD_OUT_1,  # stage 1 would see parts of these users
+        ),
+    )
+    windows, unchanged = (cut_windows(of, config.max_length) for of in (log.sequences, sequences))
+    part = part_of_user[windows.users]
 
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed: that would seed a GPU's generator too, which nothing here uses or puts back.
         torch.default_generator.manual_seed(int(streams[4].generate_state(1)[0]))
         # Stage 1 sees the users that stage 2 holds out: the collaborative vectors must know the held-out noise exactly
-        # as they will know the noise of a log to be cleaned. To know when to stop, stage 1 holds out other users.
+        # as they will know the noise of a log to be cleaned. To know when to stop, stage 1 holds out other users. Their
+        # noise is left out: runs that were inserted into them are known from the users they come from.
         recommended = fit_recommender(
             log.sequences,
             windows.select(part != _HELD_OUT_1),
-            windows.select(part == _HELD_OUT_1),
+            sequences,
+            unchanged.select(part_of_user[unchanged.users] == _HELD_OUT_1),
             len(semantic),
             config,
             training,

@@ -16,7 +16,16 @@ class TrainingConfig:
     this share: it answers "inserted or genuine?" in a log of which this share was inserted."""
 
     uniform_share: float = 0.2
-    """Share of the inserted noise that is drawn uniformly over items. The rest follows popularity."""
+    """Share of the single items among the inserted noise that is drawn uniformly over items. The rest follows
+    popularity."""
+
+    run_share: float = 0.1
+    """Share of the inserted noise that comes in runs: consecutive interactions of one other user, as when two people
+    share an account. Without runs, the head learns that items which go together vouch for each other."""
+
+    text_share: float = 0.05
+    """Share of the inserted noise that is near in text to an interaction beside it. Without it, the head learns that
+    whatever reads like the rest is genuine."""
 
     held_out_share: float = 0.1
     """Share of users that are held out, twice: some from stage 1, to decide when it stops; and as many others, which
@@ -27,7 +36,7 @@ class TrainingConfig:
     as many others lose the collaborative vectors, and this share of items borrows its vectors from items of similar
     text. So the head learns to judge with one modality, and to judge items that are new to the model."""
 
-    collaborative_epochs: int = 20
+    collaborative_epochs: int = 10
     """Most epochs of stage 1, next-item prediction."""
 
     alignment_epochs: int = 6

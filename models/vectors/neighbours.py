@@ -13,6 +13,12 @@ SHARPNESS = 4
 """A neighbour's weight is this power of its similarity. Held-out items come nearer to their true vectors with it than
 with a power of 1."""
 
+NEAREST_TEXTS = 30
+"""Items that count as near in text to an item."""
+
+MAX_EXACT_TEXTS = 4_096
+"""As MAX_EXACT_ITEMS, where each item asks for its neighbours, and one that is missed does not matter."""
+
 _CELLS_SEARCHED = 32
 _QUERY_ROWS = 256
 _ADD_ROWS = 65_536
@@ -50,7 +56,7 @@ def borrow_collaborative(
             f"semantic_known {semantic_known.shape}, collaborative_known {collaborative_known.shape} and "
             f"semantic_new {semantic_new.shape} do not fit, or there is no known item"
         )
-    index = _build_index(semantic_known, seed)
+    index = _build_index(semantic_known, seed, MAX_EXACT_ITEMS)
     borrowed = np.empty((len(semantic_new), collaborative_known.shape[1]), np.float32)  # [M, n]
     for start in range(0, len(semantic_new), _QUERY_ROWS):
         rows = _normalised(semantic_new[start : start + _QUERY_ROWS])
@@ -66,14 +72,44 @@ def borrow_collaborative(
     return borrowed
 
 
-def _build_index(vectors: np.ndarray, seed: int) -> faiss.Index:
+def nearest_texts(semantic: np.ndarray, wanted: np.ndarray, *, k: int = NEAREST_TEXTS, seed: int = 0) -> np.ndarray:
+    """Finds for each wanted item the k wanted items that are nearest in text, itself left out.
+
+    With more than MAX_EXACT_TEXTS wanted items, a few of the nearest are missed.
+
+    Args:
+        semantic: float [V, D], text vectors of any length.
+        wanted: bool [V].
+        k: Neighbours per item.
+        seed: Seed of the inverted file's cells.
+
+    Returns:
+        int32 [V, k]; -1 for items that are not wanted, and where there are fewer neighbours.
+    """
+    nearest = np.full((len(semantic), k), -1, np.int32)
+    items = np.flatnonzero(wanted)
+    if not len(items):
+        return nearest
+    vectors = semantic[items]
+    index = _build_index(vectors, seed, MAX_EXACT_TEXTS)
+    for start in range(0, len(items), _QUERY_ROWS):
+        own = np.arange(start, min(start + _QUERY_ROWS, len(items)))
+        _, found = index.search(_normalised(vectors[own]), k + 1)
+        other = found != own[:, None]
+        other[other.all(1), -1] = False  # among items of one text, the item itself may not be found
+        nearest[items[own]] = np.where(found >= 0, items[found], -1)[other].reshape(-1, k)
+    return nearest
+
+
+def _build_index(vectors: np.ndarray, seed: int, max_exact: int) -> faiss.Index:
     count, dimension = vectors.shape
-    if count <= MAX_EXACT_ITEMS:
+    if count <= max_exact:
         index = faiss.IndexFlatIP(dimension)
     else:
         cells = int(4 * count**0.5)
         index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dimension), dimension, cells, faiss.METRIC_INNER_PRODUCT)
         index.nprobe, index.cp.seed = _CELLS_SEARCHED, seed
+        index.cp.min_points_per_centroid = 1  # else faiss warns of few points on the terminal
         sample = np.random.default_rng(seed).choice(count, min(count, 64 * cells), replace=False)
         index.train(_normalised(vectors[np.sort(sample)]))
     for start in range(0, count, _ADD_ROWS):  # in blocks: the vectors may be memory-mapped, in half precision

@@ -13,10 +13,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ..commands.api import clean, embed, evaluate, export, train, tune, verify
+from ..commands.api import check, clean, embed, evaluate, export, publish, train, tune, verify
 from ..commands.command_options import CleanOptions, DemoOptions, DoctorOptions
 from ..commands.keyword_function import Command, command_of
-from .exit_codes import EXIT_INPUT, exit_code_of
+from .exit_codes import EXIT_GATE, EXIT_INPUT, exit_code_of
 from .typer_commands import add_command
 
 app = typer.Typer(
@@ -27,7 +27,7 @@ app = typer.Typer(
     "[bold]evaluate[/bold] says whether it helps a recommender on your log, [bold]tune[/bold] how it helps most. "
     "[bold]export[/bold] writes the result for recommender libraries.",
     epilog="Exit codes: 0 done, 1 unusable input, 2 wrong usage, 3 rows do not add up, 4 a bug of ours, "
-    "130 interrupted.",
+    "5 a gate failed, 130 interrupted.",
     rich_markup_mode="rich",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -79,6 +79,8 @@ def _run(command: Command, options: Any, flags: list[str], own: list[str]) -> No
 
     result = command.run(options, start_beam(flags, own), Progress(_err))
     _out.print(str(result))
+    if not result.passed:
+        raise typer.Exit(EXIT_GATE)
 
 
 def _run_doctor(options: DoctorOptions, flags: list[str], own: list[str]) -> None:
@@ -112,7 +114,7 @@ def _help(function: Any) -> str:
     return inspect.getdoc(function) or ""
 
 
-for _function in (embed, train, clean, evaluate, tune, verify, export):
+for _function in (embed, train, clean, evaluate, tune, verify, check, publish, export):
     _command = command_of(_function)
     add_command(app, _command.name, _help(_command.run), _command.options, functools.partial(_run, _command))
 add_command(app, "doctor", _help(_run_doctor), DoctorOptions, _run_doctor, config_of=CleanOptions)

@@ -15,7 +15,7 @@ from ...models.core.errors import PREFIX, ConservationError, IadsrError, UsageEr
 
 _INSTALLED = Path(__file__).parents[2]
 _FLOORS = ("models", "transforms", "pipeline")
-EXIT_INPUT, EXIT_USAGE, EXIT_CONSERVATION, EXIT_BUG, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
+EXIT_INPUT, EXIT_USAGE, EXIT_CONSERVATION, EXIT_BUG, EXIT_GATE, EXIT_INTERRUPTED = 1, 2, 3, 4, 5, 130
 
 # typer brings a click of its own or uses the installed one. This is the base class of its errors in both cases.
 _MISTAKE: type[Exception] = next(

@@ -6,10 +6,12 @@ Importing this module loads neither torch nor Beam; a call does. The command lin
 from typing import TYPE_CHECKING
 
 from .command_options import (
+    CheckOptions,
     CleanOptions,
     EmbedOptions,
     EvaluateOptions,
     ExportOptions,
+    PublishOptions,
     TrainOptions,
     TuneOptions,
     VerifyOptions,
@@ -20,10 +22,12 @@ if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from ..engines.progress import Progress
+    from .check import CheckResult
     from .clean import CleanResult
     from .embed import EmbedSummary
     from .evaluation import Evaluation
     from .export import ExportResult
+    from .publish import PublishResult
     from .train import TrainSummary
     from .tuning import Tuning
     from .verify import VerifyResult
@@ -97,6 +101,29 @@ def verify(options: VerifyOptions, beam_options: "PipelineOptions", progress: "P
     from .verify import run_verify
 
     return run_verify(options)
+
+
+@keyword_function(CheckOptions)
+def check(options: CheckOptions, beam_options: "PipelineOptions", progress: "Progress | None") -> "CheckResult":
+    """Compare a finished run with its gates, alone or against an earlier run, and say whether to train again.
+
+    The command exits with 5 if a gate fails. Warnings do not count.
+    """
+    from .check import run_check
+
+    return run_check(options)
+
+
+@keyword_function(PublishOptions)
+def publish(options: PublishOptions, beam_options: "PipelineOptions", progress: "Progress | None") -> "PublishResult":
+    """Let readers take a finished run, if it passes its gates: moves the pointer LATEST beside it to it.
+
+    The run is compared with the one that is published now. If a gate fails, the pointer stays, and the command exits
+    with 5.
+    """
+    from .publish import run_publish
+
+    return run_publish(options)
 
 
 @keyword_function(ExportOptions)

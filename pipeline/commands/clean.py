@@ -218,8 +218,18 @@ def _describe(
     return RunDescription(
         iadsr_version=metadata.version("iadsr"),
         started_at=started.isoformat(timespec="seconds"),
-        model=None if model is None else ModelOrigin(model.path, model.fingerprint, model.backbone, model.metrics),
-        embeddings=None if embeddings is None else {"path": options.embeddings, **embeddings},
+        model=None
+        if model is None
+        else ModelOrigin(
+            model.path,
+            model.fingerprint,
+            model.backbone,
+            model.metrics,
+            _changed_at(storage.join(model.path, COLLABORATIVE)),
+        ),
+        embeddings=None
+        if embeddings is None or options.embeddings is None
+        else {"path": options.embeddings, **embeddings, "changed_at": _changed_at(options.embeddings)},
         options={
             **options.recorded(),
             "beam": {
@@ -230,6 +240,11 @@ def _describe(
         },
         versions={"python": platform.python_version(), **{name: metadata.version(name) for name in _VERSIONED}},
     )
+
+
+def _changed_at(path: str) -> float:
+    """Returns the time of the last change to the Parquet files of a directory; 0 if it is not known."""
+    return max((file.updated for file in find_files(path).files), default=0.0)
 
 
 def _is_plain(value: Any) -> bool:

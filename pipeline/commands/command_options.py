@@ -240,6 +240,33 @@ class VerifyOptions(_Checked):
 
 
 @dataclass(frozen=True)
+class CheckOptions(_Checked):
+    """What `iadsr check` is asked to look at."""
+
+    run: str = option(help="Directory that iadsr clean has written.", panel=PATHS, positional=True)
+    against: str | None = option(None, help="An earlier run to compare with.", panel=PATHS, metavar="DIR")
+    gates: str | None = option(
+        None, help="YAML file with other bounds: drop_rate: {warn: 0.1, fail: 0.2}, or drop_rate: off.", panel=PATHS
+    )
+    output: str | None = shared(EvaluateOptions, "output", help="JSON file to write the result to.")
+
+
+@dataclass(frozen=True)
+class PublishOptions(_Checked):
+    """What `iadsr publish` is asked to do."""
+
+    run: str = shared(CheckOptions, "run", help="Run in a dataset directory, such as dataset/run=2026-11-28.")
+    gates: str | None = shared(CheckOptions, "gates")
+    keep_runs: int | None = option(
+        None,
+        help="Delete older published runs, so that N are left. Runs that were not published stay.",
+        panel=RUN,
+        minimum=1,
+        metavar="N",
+    )
+
+
+@dataclass(frozen=True)
 class ExportOptions(_Checked):
     """What `iadsr export` is asked to do."""
 
@@ -267,6 +294,7 @@ class DoctorOptions(_Checked):
     """Names of the log's columns. The item column of the catalogue has the same name as that of the log."""
     added: AddedColumns = field(default_factory=AddedColumns)
     """Names of the columns that cleaning adds."""
+    rules_only: bool = shared(CleanOptions, "rules_only", help="Look at what a run of the rules alone would do.")
     rules: RuleOptions = field(default_factory=RuleOptions)
     """Rules that a run would apply."""
     text_columns: tuple[str, ...] | None = shared(EmbedOptions, "text_columns")

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 from packaging.requirements import Requirement
 
 from ...models.core.errors import IadsrError, InputError
-from ...transforms.contract.added_columns import AddedColumns
 from ...transforms.contract.output_layout import MANIFEST
 from ...transforms.files import storage
 from ...transforms.files.found_files import name_files
@@ -92,7 +91,7 @@ def examine(options: DoctorOptions, workers: int = 1) -> Iterator[Finding]:
     model: list[ModelFacts] = []
     table: list[EmbeddingTable] = []
     if (log := options.log) is not None:
-        yield from _check("Log", lambda: _log(log, options.added, plan, first_rows))
+        yield from _check("Log", lambda: _log(log, options, plan, first_rows))
         if plan:
             yield from _check("Times", lambda: _times(log, plan[0], clock))
         if clock:
@@ -161,7 +160,7 @@ def _encoders() -> str:
     return ", ".join(there)
 
 
-def _log(log: LogSource, added: AddedColumns, out: list[InputPlan], first_rows: list[pa.Table]) -> str:
+def _log(log: LogSource, options: DoctorOptions, out: list[InputPlan], first_rows: list[pa.Table]) -> str:
     plan = plan_input(log)
     valid, rejected = read_split(plan.splits[0], log.columns, plan.schema, log.on_bad_file)
     out.append(plan)
@@ -169,11 +168,8 @@ def _log(log: LogSource, added: AddedColumns, out: list[InputPlan], first_rows: 
     skipped = f", {counted(len(plan.skipped), 'file')} left out: {name_files(plan.skipped)}" if plan.skipped else ""
     types = ", ".join(f"{name} {plan.schema.field(name).type}" for name in log.columns.required)
     first = f"; of the first {len(valid) + len(rejected):,} rows {len(rejected):,} unusable"
-    own = ", ".join(added.taken(plan.schema.names, scored=True).values())
-    alone = "" if added.taken(plan.schema.names, scored=False) else ", unless it gets --rules-only"
-    taken = (
-        f"; clean needs --added-prefix{alone}, as it adds columns of the same names as the log's {own}" if own else ""
-    )
+    own = ", ".join(options.added.taken(plan.schema.names, scored=not options.rules_only).values())
+    taken = f"; clean needs --added-prefix, as it adds columns of the same names as the log's {own}" if own else ""
     read = f"{plan.rows:,} rows in {counted(len(plan.rows_by_file), 'file')}{skipped}, {types}{first}{taken}"
     return "\n".join([read, *(f"  note:     {note}" for note in plan.notes)])
 

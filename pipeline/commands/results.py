@@ -16,6 +16,11 @@ class Result:
         """Says what came out, in a few lines of plain text."""
         raise NotImplementedError
 
+    @property
+    def passed(self) -> bool:
+        """Whether the command found all right. Only one that looks for what is wrong may say no."""
+        return True
+
     def __repr__(self) -> str:
         return str(self)
 

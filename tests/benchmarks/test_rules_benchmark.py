@@ -27,6 +27,10 @@ ROWS = [
 LEFT = {
     "users": (Question("users", (2,), {"min_user_interactions": 2}), [0, 1, 2, 3, 4, 5, 6]),
     "core": (Question("core", (4, 3), {"min_user_interactions": 4, "min_item_interactions": 3}), [0, 1, 2, 4]),
+    "interval": (
+        Question("interval", ((1, 4), (1, 4)), {"max_user_interactions": 4, "max_item_interactions": 4}),
+        [6, 7],
+    ),
     "days": (Question("days", (2,), {"last_days": 2}), [4]),
     "last": (Question("last", (2,), {"last_interactions": 2}), [3, 4, 5, 6, 7]),
     "copy": (Question("copy", (), {"duplicates": "drop"}), [0, 2, 3, 4, 5, 6, 7]),

@@ -245,7 +245,7 @@ def manifest_files(directory: Path) -> list[bytes]:
         users=parts.UserCounts(1, 0, 0, 0),
         items=parts.ItemTotals(1, 0, 0, 0),
         reasons=parts.ReasonCounts({"noise:short_term": 0}, {"min_length": 0}, {"null u": 0}),
-        policy=parts.AppliedPolicy("auto", 0.0, None, 1, 0),
+        policy=parts.AppliedPolicy("auto", 0.0, None, 4.0, 0.0, 1, 0),
         noise_share=parts.NoiseShareEstimate(0.1, 0.05, 0.15, None, None),
         noise_probability_histogram=parts.ProbabilityHistogram((0.0, 1.0), (1,), (0,)),
         popularity_buckets=(parts.PopularityBucket("1", 1, 1, 1, 1, 0, 0.0, None),),

@@ -95,7 +95,15 @@ def make_world(root: Path) -> None:
         semantic.vectors,
         semantic.present,
         IADSRConfig(semantic_dimension=DIMENSION, hidden_dimension=16, collaborative_dimension=8, head_dimension=8),
-        TrainingConfig(collaborative_epochs=8, batch_positions=512, negatives=16, held_out_share=0.2),
+        # Single items only: whoever likes the same half would lend a run that nothing tells from the user's own items.
+        TrainingConfig(
+            collaborative_epochs=8,
+            batch_positions=512,
+            negatives=16,
+            held_out_share=0.2,
+            run_share=0,
+            text_share=0,
+        ),
     )
     result.model.provenance = {
         "embeddings": semantic.metadata.to_dict(),

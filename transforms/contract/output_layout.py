@@ -15,6 +15,9 @@ REJECTED = "rejected"
 MANIFEST = "manifest.json"
 """File that describes the run. It is written last, so a directory that has one is finished."""
 
+SUCCESS = "_SUCCESS"
+"""Empty file that `iadsr publish` writes into a run that readers may take."""
+
 REPORT = "report.html"
 """File that shows the run to people."""
 
@@ -24,7 +27,7 @@ CARD = "README.md"
 STAGING = ".staging"
 """Folder of what a run has not finished yet. A finished run has removed it."""
 
-OUTPUTS = (INTERACTIONS, SEQUENCES, USERS, REJECTED, MANIFEST, REPORT, CARD, STAGING)
+OUTPUTS = (INTERACTIONS, SEQUENCES, USERS, REJECTED, MANIFEST, REPORT, CARD, SUCCESS, STAGING)
 """Everything that a run writes into its output directory."""
 
 

@@ -1,5 +1,6 @@
 """Reads options of one dataclass from a YAML file that users write once and share between commands."""
 
+import difflib
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -45,11 +46,14 @@ def _read(path: str, name: str, options: type) -> dict[str, Any]:
     named = {str(key).replace("-", "_"): value for key, value in values.items()}
     for option in named:
         if option not in known:
+            close = difflib.get_close_matches(option, known, n=1)
             raise InputError(
                 f"The file {path} of --{name} sets an option that it cannot set",
                 code="OPTIONS-UNKNOWN",
-                found=option,
-                expected="one of " + ", ".join(sorted(known)),
-                fix="correct the name; `iadsr clean --help` lists all options",
+                found=option.replace("_", "-"),
+                expected="one of " + ", ".join(sorted(each.replace("_", "-") for each in known)),
+                fix=f"did you mean {close[0].replace('_', '-')}?"
+                if close
+                else "correct the name; `iadsr clean --help` lists all options",
             )
     return named

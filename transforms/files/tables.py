@@ -81,7 +81,9 @@ def _open_parquet(path: str, stack: ExitStack) -> pq.ParquetFile:
             code="FILE-READ",
             found=first_line(error),
             expected="a complete Parquet file",
-            fix="write the file again, or leave it out of the input",
+            fix="write the file as Parquet, if it is of another format, or leave it out of the input"
+            if "magic bytes" in str(error)
+            else "write the file again, or leave it out of the input",
         ) from error
 
 

@@ -1,4 +1,7 @@
-"""The rule `core`: users with few interactions and items with few, removed in turn until all that stay have enough."""
+"""The rule `core`: users and items with too many interactions are removed, then those with too few.
+
+Those with too few are removed in turn until all that stay have enough.
+"""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -26,13 +29,16 @@ class Edges(NamedTuple):
 class Core(Rule):
     """Takes interactions outside the core of the log.
 
-    The core is the largest part of the log in which every user has at least `min_user_interactions`, and every item at
-    least `min_item_interactions`. It is decided over all shards.
+    Users and items with more interactions than the upper bounds are left out first. The core is the largest part of the
+    rest in which every user has at least `min_user_interactions`, and every item at least `min_item_interactions`. It
+    is decided over all shards.
     """
 
     code: ClassVar[str] = "core"
     min_user_interactions: int = 1
     min_item_interactions: int = 1
+    max_user_interactions: int | None = None
+    max_item_interactions: int | None = None
     items: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
     """uint64, ascending: hashes of the items in the core. None until all shards have been looked at."""
 
@@ -45,33 +51,48 @@ class Core(Rule):
         if self.items is None:
             return shard.spread(np.zeros(len(shard.rows), bool))
         inside = np.isin(hash_values(shard.ordered.item_ids), self.items)[shard.items]
+        inside &= self.users_below(shard.users)[shard.users]
         # An item of the core has all its interactions with users of the core, so it decides about the users too.
         count = np.bincount(shard.users[inside], minlength=len(shard.ordered.offsets) - 1)
         return shard.spread(~inside | (count < self.min_user_interactions)[shard.users])
 
+    def users_below(self, users: np.ndarray) -> np.ndarray:
+        """Returns which users have at most `max_user_interactions`, bool [users].
 
-def core_items(
-    shards: Sequence[Callable[[], Edges]], min_user_interactions: int, min_item_interactions: int
-) -> np.ndarray:
+        Args:
+            users: The user of each interaction, as a number.
+        """
+        counts = np.bincount(users)
+        most = self.max_user_interactions
+        return np.ones(len(counts), bool) if most is None else counts <= most
+
+
+def core_items(shards: Sequence[Callable[[], Edges]], core: Core) -> np.ndarray:
     """Returns the hashes of the items in the core of a log, uint64, ascending.
 
     Args:
         shards: Give the interactions of each shard. They are read again in every round, so that one shard at a time
             is in memory.
-        min_user_interactions: That every user of the core has.
-        min_item_interactions: That every item of the core has.
+        core: The bounds.
     """
     known = np.unique(np.concatenate([np.zeros(0, np.uint64), *(shard().item_hashes for shard in shards)]))
     alive = np.ones(len(known), bool)
+    if core.max_item_interactions is not None:
+        counts = np.zeros(len(known), np.int64)
+        for shard in shards:
+            _, items, item_hashes = shard()
+            place = np.searchsorted(known, item_hashes)
+            np.add.at(counts, place, np.bincount(items, minlength=len(place)))
+        alive = counts <= core.max_item_interactions
     while True:
         counts = np.zeros(len(known), np.int64)
         for shard in shards:
             users, items, item_hashes = shard()
             place = np.searchsorted(known, item_hashes)
-            inside = alive[place][items]
-            enough = np.bincount(users[inside], minlength=int(users.max(initial=-1)) + 1) >= min_user_interactions
+            inside = alive[place][items] & core.users_below(users)[users]
+            enough = np.bincount(users[inside], minlength=int(users.max(initial=-1)) + 1) >= core.min_user_interactions
             np.add.at(counts, place, np.bincount(items[inside & enough[users]], minlength=len(place)))
-        still = alive & (counts >= max(min_item_interactions, 1))
+        still = alive & (counts >= max(core.min_item_interactions, 1))
         if (still == alive).all():
             return known[alive]
         alive = still

@@ -2,6 +2,7 @@
 
 import dataclasses
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -70,9 +71,12 @@ class RuleInput:
         return left
 
     def column(self, name: str) -> pa.Array:
-        """Returns a column of the open interactions, [n]."""
+        """Returns a column of the open interactions, [n], in a type that all of Arrow's functions support."""
         column = self.ordered.table[name]
-        return (column.take(pa.array(self.rows)) if len(self.rows) < len(self.open) else column).combine_chunks()
+        column = (column.take(pa.array(self.rows)) if len(self.rows) < len(self.open) else column).combine_chunks()
+        if isinstance(column, pa.ExtensionArray):  # UUIDs, JSON, booleans of eight bits
+            column = column.storage
+        return column.cast(_SUPPORTED[type(column)](column.type)) if type(column) in _SUPPORTED else column
 
     def spread(self, found: np.ndarray) -> np.ndarray:
         """Returns a mark of open interactions, bool [n], as a mark of all interactions, bool [rows]."""
@@ -85,6 +89,15 @@ class RuleInput:
     def spread_users(self, found: np.ndarray) -> np.ndarray:
         """Returns a mark of users, bool [users], as a mark of their open interactions, bool [rows]."""
         return self.spread(found[self.users]) if found.any() else np.zeros(len(self.open), bool)
+
+
+_SUPPORTED = {
+    pa.HalfFloatArray: lambda _: pa.float32(),
+    pa.Decimal32Array: lambda kind: pa.decimal128(kind.precision, kind.scale),
+    pa.Decimal64Array: lambda kind: pa.decimal128(kind.precision, kind.scale),
+    pa.FixedSizeBinaryArray: lambda _: pa.binary(),
+}
+"""A type that holds the same values, for arrays of which Arrow lacks some functions."""
 
 
 def shows_seconds(clock: Clock) -> bool:
@@ -126,9 +139,25 @@ def as_number(text: str) -> float | None:
         return None
 
 
+def _as_integer(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        number = as_number(text)
+        return int(number) if number is not None and number.is_integer() else None
+
+
 def occurs_in(values: pa.Array, wanted: tuple[str, ...]) -> np.ndarray:
     """Returns which values are among the wanted ones, bool [n]; numbers are compared by value, null is never wanted."""
     kind = values.type
+    if pa.types.is_integer(kind):
+        # Not as floats, which do not tell large integers apart.
+        found = np.zeros(len(values), bool)
+        for number in {number for text in wanted if (number := _as_integer(text)) is not None}:
+            with suppress(pa.ArrowInvalid, OverflowError):  # out of the range of the type
+                same = pc.equal(values, pa.scalar(number, kind))
+                found |= same.fill_null(False).to_numpy(zero_copy_only=False)
+        return found
     if is_number(kind):
         numbers = [number for number in map(as_number, wanted) if number is not None]
         return np.isin(values.cast(pa.float64()).to_numpy(zero_copy_only=False), np.array(numbers, np.float64))

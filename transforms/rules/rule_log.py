@@ -113,9 +113,7 @@ def learn(
         ordered = ruled.ordered
         return Edges(ordered.users[ruled.open], ordered.items[ruled.open], hash_values(ordered.item_ids))
 
-    items = core_items(
-        [partial(edges, shard) for shard in shards], core.min_user_interactions, core.min_item_interactions
-    )
+    items = core_items([partial(edges, shard) for shard in shards], core)
     return LogRules(rules.knowing(shared_fingerprints(fingerprints), items), clock)
 
 

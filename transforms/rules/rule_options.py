@@ -114,7 +114,13 @@ class RuleOptions:
         None, help="Keep at most each user's first N.", panel=RULES, minimum=1, maximum=MAX_INT32, metavar="N"
     )
     last_interactions: int | None = option(
-        None, help="Keep at most each user's last N.", panel=RULES, minimum=1, maximum=MAX_INT32, metavar="N"
+        None,
+        help="Keep at most each user's last N. Instead of --first-interactions.",
+        panel=RULES,
+        minimum=1,
+        maximum=MAX_INT32,
+        metavar="N",
+        instead_of="first_interactions",
     )
     min_user_interactions: int | None = option(
         None,
@@ -134,6 +140,23 @@ class RuleOptions:
         metavar="N",
     )
 
+    max_user_interactions: int | None = option(
+        None,
+        help="Drop users with more interactions. Upper bounds hold before the lower ones are looked at.",
+        panel=RULES,
+        minimum=1,
+        maximum=MAX_INT32,
+        metavar="N",
+    )
+    max_item_interactions: int | None = option(
+        None,
+        help="Drop items with more interactions.",
+        panel=RULES,
+        minimum=1,
+        maximum=MAX_INT32,
+        metavar="N",
+    )
+
     def __post_init__(self):
         """Refuses values out of range, and options that need another one."""
         check_options(self)
@@ -147,14 +170,16 @@ class RuleOptions:
         )
         for name, needed in needs:
             if getattr(self, name) not in (None, False) and getattr(self, needed) is None:
-                flag, other = (f"--{each.replace('_', '-')}" for each in (name, needed))
-                raise _alone(flag, other)
+                raise _alone(_flag(name), _flag(needed))
         if self.value_column is not None and self.min_value is None and self.max_value is None:
             raise _alone("--value-column", "--min-value or --max-value")
         if self.catalogue is not None and self.non_item_column is None and not self.catalogue_only:
             raise _alone("--catalogue", "--non-item-column or --catalogue-only")
-        if self.min_value is not None and self.max_value is not None and self.min_value > self.max_value:
-            raise nothing_between("--min-value", self.min_value, "--max-value", self.max_value)
+        for what in ("value", "user_interactions", "item_interactions"):
+            low, high = f"min_{what}", f"max_{what}"
+            least, most = getattr(self, low), getattr(self, high)
+            if least is not None and most is not None and least > most:
+                raise nothing_between(_flag(low), least, _flag(high), most)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -172,6 +197,10 @@ def nothing_between(low: str, least: object, high: str, most: object) -> UsageEr
         expected=f"{low} below {high}",
         fix="exchange or correct the two",
     )
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _alone(flag: str, other: str) -> UsageError:

@@ -109,7 +109,7 @@ def make_rules(options: RuleOptions, item_column: str, item_type: pa.DataType) -
     """
     rules: list[Rule] = [NobodyUsers(options.nobody)]
     named, catalogue = read_non_items(options, item_column, item_type)
-    if len(named) or catalogue is not None:
+    if options.non_items is not None or options.catalogue is not None:
         rules.append(NonItems(named, catalogue))
     rules += [
         Duplicates(options.duplicates, options.event_column),
@@ -137,8 +137,14 @@ def make_rules(options: RuleOptions, item_column: str, item_type: pa.DataType) -
     if window != Window():
         rules.append(window)
     rules.append(SharedLists(options.machines))
-    if options.min_user_interactions is not None or options.min_item_interactions is not None:
-        rules.append(Core(options.min_user_interactions or 1, options.min_item_interactions or 1))
+    core = Core(
+        options.min_user_interactions or 1,
+        options.min_item_interactions or 1,
+        options.max_user_interactions,
+        options.max_item_interactions,
+    )
+    if core != Core() or options.min_user_interactions is not None or options.min_item_interactions is not None:
+        rules.append(core)
     return RuleSet(tuple(rules))
 
 
@@ -159,9 +165,10 @@ def check_rule_columns(options: RuleOptions, schema: pa.Schema) -> None:
             )
     for name in filter(None, (options.event_column, options.returned_column)):
         kind = schema.field(name).type
-        if pa.types.is_nested(kind):
+        if pa.types.is_nested(kind) or pa.types.is_interval(kind):
+            held = "intervals" if pa.types.is_interval(kind) else "lists or structs"
             raise InputError(
-                f"Column {name!r} holds lists or structs, which rules do not read",
+                f"Column {name!r} holds {held}, which rules do not read",
                 code="RULE-NESTED",
                 found=str(kind),
                 expected="text, numbers, or true and false",

@@ -28,7 +28,7 @@ class ValueBounds(Rule):
 
     def find(self, shard: RuleInput) -> np.ndarray:
         """See `Rule`."""
-        values = shard.column(self.column).cast(pa.float64()).to_numpy(zero_copy_only=False)
+        values = shard.column(self.column).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         found = np.zeros(len(values), bool)
         if self.minimum is not None:
             found |= ~(values >= self.minimum)

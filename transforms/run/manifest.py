@@ -37,6 +37,8 @@ class ModelOrigin:
     """Name of the sequence model."""
     metrics: dict[str, Any]
     """What training measured."""
+    changed_at: float = 0.0
+    """Time at which the model was written, in seconds since 1970; 0 if the file system does not tell."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +61,8 @@ class EmbeddingsOrigin:
     """Columns of the catalogue whose text was embedded, in order."""
     fingerprint: str
     """SHA-256 of ids, texts and vectors."""
+    changed_at: float = 0.0
+    """Time at which they were written, in seconds since 1970; 0 if the file system does not tell."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,18 @@ import secrets
 from collections.abc import Callable, Iterable
 
 from ...models.core.errors import InputError
-from ..contract.output_layout import CARD, INTERACTIONS, MANIFEST, OUTPUTS, REJECTED, REPORT, SEQUENCES, STAGING, USERS
+from ..contract.output_layout import (
+    CARD,
+    INTERACTIONS,
+    MANIFEST,
+    OUTPUTS,
+    REJECTED,
+    REPORT,
+    SEQUENCES,
+    STAGING,
+    SUCCESS,
+    USERS,
+)
 from ..files.run_paths import RunPaths
 from ..files.storage import (
     TEMPORARY_PREFIX,
@@ -111,7 +122,7 @@ class RunStore(RunPaths):
         # The mark is written first, and the manifest is deleted next. If we are stopped in between, the directory is
         # known to be ours, unfinished, and not fit to be resumed.
         write_marker(output, RunMarker(identity, store.token, ready=False))
-        delete(store.manifest)
+        delete(store.manifest, join(output, SUCCESS))
         stale = [name for name in names if name.startswith(f"{STAGING}/") and name != MARKER]
         temporary = [name for name in names if TEMPORARY_PREFIX in name]
         store._delete([INTERACTIONS, SEQUENCES, USERS, REJECTED, REPORT, CARD, *stale, *temporary])

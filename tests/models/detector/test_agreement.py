@@ -12,6 +12,7 @@ from iadsr.models.detector.agreement import (
     cosine,
     leave_one_out_max,
     leave_one_out_mean,
+    near_means,
     sequence_agreement,
 )
 from iadsr.models.detector.batch import IndexedRows
@@ -106,10 +107,12 @@ def test_sequence_agreement_agrees_with_brute_force(shape):
                 shown += [bool(group)] * 2
             pairs = [similarity[b, u, v] for u in rest for v in rest if u != v]
             to_log = log[[0, 1, 2, 3, 4, 5, 5]] @ vectors[b, t]
+            away = [u for u in rest if abs(u - t) > NEAR_STEPS]
             expected.append(torch.stack(pairs).mean() if pairs else 0)
+            expected.append(similarity[b, t, away].mean() if away else 0)
             expected += [to_log.mean(), to_log.std(correction=0)] if here else [0, 0]
             np.testing.assert_allclose(values[b, t], np.array(expected, np.float32), rtol=1e-3, atol=1e-3)
-            assert defined[b, t].tolist() == [*shown, bool(pairs), here, here]
+            assert defined[b, t].tolist() == [*shown, bool(pairs), bool(away), here, here]
 
 
 def test_a_window_is_judged_by_its_whole_history():
@@ -126,6 +129,8 @@ def test_a_window_is_judged_by_its_whole_history():
     # What is near in time of what is not at the edge is in the window.
     near, away = AGREEMENTS.index("near_mean"), slice(NEAR_STEPS, -NEAR_STEPS)
     torch.testing.assert_close(found[:, away, near], expected[:, 2:11][:, away, near])
+    far = AGREEMENTS.index("away")
+    torch.testing.assert_close(found[:, away, far], expected[:, 2:11][:, away, far])
 
 
 def test_a_window_without_a_longer_history_is_judged_by_itself():
@@ -151,3 +156,32 @@ def test_chance_without_any_item_is_zero():
     chance = Chance(2)
     chance.measure(torch.ones(4, 2), torch.zeros(4))
     assert not chance(torch.ones(3, 2)).any()
+
+
+def test_items_of_a_run_do_not_vouch_for_each_other_away_from_it():
+    own, foreign = torch.eye(2)
+    vectors = torch.stack([own] * 8 + [foreign] * 3 + [own] * 8)[None]
+    view = View(IndexedRows.of(vectors), torch.ones(1, 19, dtype=torch.bool))
+    values, _ = sequence_agreement(view, Chance(2)(vectors))
+    near, away = (values[0, :, AGREEMENTS.index(name)] for name in ("near_mean", "away"))
+    assert near[9].item() == pytest.approx(2 / 6)
+    assert away[8:11].tolist() == [0, 0, 0]
+    assert away[11].item() == pytest.approx(1 - 0 / 12)
+    assert away[0].item() == pytest.approx(12 / 15)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9])
+def test_means_of_what_is_near_leave_out_the_item_and_what_is_not_defined(steps):
+    generator = torch.Generator().manual_seed(0)
+    values, defined = torch.randn(2, steps, 3, generator=generator), torch.rand(2, steps, 3, generator=generator) < 0.6
+    means, known = near_means(values * defined, defined, [2, 0])
+    for b in range(2):
+        for t in range(steps):
+            for k, column in enumerate([2, 0]):
+                near = [
+                    values[b, u, column]
+                    for u in range(steps)
+                    if u != t and abs(u - t) <= NEAR_STEPS and defined[b, u, column]
+                ]
+                assert known[b, t, k] == bool(near)
+                torch.testing.assert_close(means[b, t, k], torch.stack(near).mean() if near else torch.tensor(0.0))

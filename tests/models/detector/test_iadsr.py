@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from iadsr.models.detector.agreement import sequence_agreement
 from iadsr.models.detector.backbones import read_items
 from iadsr.models.detector.batch import Batch, History, IndexedRows
-from iadsr.models.detector.features import AGREEMENTS, FEATURES, FORECASTS, SIMILARITIES, VIEWS
+from iadsr.models.detector.features import AGREEMENTS, FEATURES, FORECASTS, NEIGHBOURHOOD, SIMILARITIES, VIEWS
 from iadsr.models.detector.iadsr import IADSR
 from iadsr.models.detector.model_config import BACKBONES, MAX_OVERLAP, IADSRConfig
 
@@ -94,7 +94,8 @@ def test_items_are_compared_by_other_users_by_their_texts_and_by_their_own():
 
 def test_features_are_the_agreement_in_each_view_in_the_order_of_their_names():
     model, batch = make(), make_batch([5, 9], 9)
-    assert len(FEATURES) == len(set(FEATURES)) == 3 + len(FORECASTS) + 1 + 3 * len(AGREEMENTS)
+    size = 3 + len(FORECASTS) + 1 + 3 * len(AGREEMENTS) + len(NEIGHBOURHOOD)
+    assert len(FEATURES) == len(set(FEATURES)) == size
     with torch.no_grad():
         values, defined = model.features(batch, model.interests(batch))
         for view, name, chance in zip(model.views(batch), VIEWS, model.chances, strict=True):
@@ -103,6 +104,11 @@ def test_features_are_the_agreement_in_each_view_in_the_order_of_their_names():
                 column = FEATURES.index(f"{name}_{agreement}")
                 torch.testing.assert_close(values[..., column], expected[..., number])
                 assert torch.equal(defined[..., column], shown[..., number])
+    for name in NEIGHBOURHOOD:
+        column, of = FEATURES.index(f"neighbours_{name}"), FEATURES.index(name)
+        # The sixth of nine interactions, and the last of five.
+        for user, at, near in ((1, 5, [2, 3, 4, 6, 7, 8]), (0, 4, [1, 2, 3])):
+            torch.testing.assert_close(values[user, at, column], values[user, near, of].mean())
     assert values.shape == defined.shape == (2, 9, len(FEATURES))
     assert not values[~defined].any()
 

@@ -31,10 +31,10 @@ def test_what_is_compiled_does_what_it_says_and_gives_the_same_bits_every_time()
     totals, counts = np.zeros((9, 0), np.float32), np.zeros(9, np.float32)
     found = []
     for _ in range(3):
-        values, defined = np.zeros((9, 17, 5), np.float32), np.zeros((9, 17, 5), bool)
+        values, defined = np.zeros((9, 17, 6), np.float32), np.zeros((9, 17, 6), bool)
         kernels.agreement(vectors, rows, present, totals, counts, 3, values, defined)
         found.append((values, defined))
-    values, defined = np.zeros((9, 17, 5), np.float32), np.zeros((9, 17, 5), bool)
+    values, defined = np.zeros((9, 17, 6), np.float32), np.zeros((9, 17, 6), bool)
     kernels.agreement.py_func(vectors, rows, present, totals, counts, 3, values, defined)
     np.testing.assert_allclose(found[0][0], values, rtol=1e-4, atol=1e-4)
     assert np.array_equal(found[0][1], defined)

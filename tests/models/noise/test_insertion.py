@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iadsr.models.core.sequences import Sequences
-from iadsr.models.noise.insertion import insert_noise, replace_noise
+from iadsr.models.noise.insertion import MAX_RUN, MIN_RUN, NoiseMix, insert_noise, replace_noise
 
 
 def random_log(users=400, items=60, seed=0):
@@ -141,3 +141,85 @@ def test_the_share_of_replaced_interactions_is_the_rate_unless_too_many_are_prot
     untouched = replace_noise(log, 0.0, uniform_share=0.0, seed=1)
     assert not untouched.inserted.any()
     assert (untouched.sequences.items == log.items).all()
+
+
+def mixed(log, rate=0.2, seed=0, **shares):
+    return insert_noise(log, rate, uniform_share=0.2, seed=seed, mix=NoiseMix(**shares))
+
+
+def nearest_by_number(items, k=4):
+    """The nearest of an item are those with the next numbers."""
+    return (np.arange(items)[:, None] + np.arange(1, k + 1)) % items
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 10_000), st.sampled_from([0.05, 0.4]))
+def test_noise_of_all_kinds_leaves_the_log_as_it_is_and_gives_nobody_an_item_twice(seed, rate):
+    log = random_log(users=80, items=200)
+    noisy = mixed(log, rate, seed, run_share=0.3, text_share=0.2, nearest=nearest_by_number(200))
+    restored = noisy.sequences.restrict(~noisy.inserted)
+    assert (restored.items == log.items).all()
+    assert (restored.offsets == log.offsets).all()
+    pairs = noisy.sequences.users * 200 + noisy.sequences.items
+    assert len(np.unique(pairs)) == len(pairs)
+    assert noisy.inserted.mean() == pytest.approx(rate, abs=2e-3)
+    assert len(np.unique(noisy.block[~noisy.inserted])) == len(log.items)
+    assert not np.isin(noisy.block[noisy.inserted], noisy.block[~noisy.inserted]).any()
+
+
+def test_a_run_is_a_part_of_another_sequence_of_the_same_fold():
+    generator = np.random.default_rng(0)
+    lengths = generator.integers(12, 20, 1000)
+    items = np.arange(lengths.sum())  # each item has one owner, so nothing is left out of a run
+    log = Sequences.from_lengths(items, lengths)
+    noisy = mixed(log, 0.1, run_share=1.0, folds=5)
+    owner, fold = log.users, log.folds(5)
+    sizes, steps = [], []
+    for block in np.unique(noisy.block[noisy.inserted]):
+        rows = np.flatnonzero(noisy.block == block)
+        run, user = noisy.sequences.items[rows], noisy.sequences.users[rows[0]]
+        assert (np.diff(rows) == 1).all()
+        steps += np.diff(run).tolist()
+        assert len(set(owner[run])) == 1
+        assert owner[run[0]] != user
+        assert fold[owner[run[0]]] == fold[user]
+        sizes.append(len(run))
+    assert min(steps) == 1
+    assert np.mean(steps) < 1.02  # where two runs of one sequence meet in a user, what they share is left out once
+    assert set(range(MIN_RUN, MAX_RUN + 1)) <= set(sizes) <= set(range(1, MAX_RUN + 1))
+    assert np.mean(sizes) == pytest.approx((MIN_RUN + MAX_RUN) / 2, abs=0.3)
+
+
+def test_runs_come_from_lenders_only():
+    log = Sequences.from_lengths(np.arange(6000), np.full(400, 15))
+    lenders = np.arange(400) % 3 == 0
+    noisy = mixed(log, 0.2, run_share=1.0, folds=5, lenders=lenders)
+    owners = log.users[noisy.sequences.items[noisy.inserted]]
+    assert set(owners) <= set(np.flatnonzero(lenders))
+    assert len(set(owners)) > 100
+    nobody = mixed(log, 0.2, run_share=1.0, folds=5, lenders=np.zeros(400, bool))
+    assert nobody.inserted.mean() == pytest.approx(0.2, abs=1e-3)
+    assert (np.unique(nobody.block[nobody.inserted], return_counts=True)[1] == 1).all()
+
+
+def test_noise_by_text_is_near_to_an_interaction_beside_it_and_popular_as_the_rest():
+    generator = np.random.default_rng(0)
+    lengths = generator.integers(5, 9, 2000)
+    popular = generator.random(lengths.sum()) < 0.8  # even items are four times as popular as odd ones
+    items = generator.integers(0, 500, lengths.sum()) * 2 + ~popular
+    log = Sequences.from_lengths(items, lengths)
+    noisy = mixed(log, 0.05, text_share=1.0, nearest=nearest_by_number(1000))
+    at = np.flatnonzero(noisy.inserted)
+    at = at[(at > 0) & (at < len(noisy.inserted) - 1)]
+    at = at[~noisy.inserted[at - 1] & ~noisy.inserted[at + 1]]
+    steps = [(noisy.sequences.items[at] - noisy.sequences.items[at + side]) % 1000 for side in (-1, 1)]
+    assert np.isin(np.minimum(*steps), [1, 2, 3, 4]).mean() > 0.99
+    assert (noisy.sequences.items[at] % 2 == 0).mean() == pytest.approx(0.8, abs=0.03)
+
+
+def test_without_near_texts_single_items_take_their_place():
+    log = random_log(users=200, items=200)
+    nothing = np.full((200, 4), -1)
+    for mix in ({"text_share": 0.5, "nearest": nothing}, {"text_share": 0.5}):
+        noisy = mixed(log, 0.2, **mix)
+        assert noisy.inserted.mean() == pytest.approx(0.2, abs=1e-3)

@@ -45,3 +45,23 @@ def test_each_insertion_is_scored_once_among_few_others(log, monkeypatch):
     assert (reference.sum(0) > 0).sum() == BUCKETS
     ends = places(log.sequences.offsets) == 1
     assert reference[1].sum() == pytest.approx((log.inserted & asked & ends).sum(), rel=0.3)
+
+
+def test_a_run_is_scored_as_a_whole(log, monkeypatch):
+    # The first three interactions of each user are one run.
+    inserted = np.arange(3000) % 10 < 3
+    block = np.where(inserted, np.arange(3000) // 10, 300 + np.arange(3000))
+    noisy, found = NoisyLog(log.sequences, inserted, block), []
+
+    def score(model, sequences, vectors):
+        found.append(sequences.lengths)
+        n = len(sequences.items)
+        return Scores(np.full(n, 0.5, np.float32), np.zeros((n, 3), np.float32), np.ones(n, bool), np.zeros(n, np.int8))
+
+    monkeypatch.setattr(probing, "score_sequences", score)
+    vectors = SimpleNamespace(has_semantic=np.ones(ITEMS, bool))
+    everybody = np.ones(300, bool)
+    reference = probing.measure_noise_reference(None, noisy, vectors, everybody, np.random.default_rng(1))  # type: ignore[arg-type]
+    assert reference.sum() == inserted.sum() == 900
+    assert set(np.concatenate(found)) == {7, 10}
+    assert ((np.array(found) == 10).sum(0) == 1).all()

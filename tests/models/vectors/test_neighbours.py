@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from iadsr.models.vectors import neighbours
-from iadsr.models.vectors.neighbours import borrow_collaborative
+from iadsr.models.vectors.neighbours import borrow_collaborative, nearest_texts
 
 
 @pytest.fixture
@@ -88,3 +88,34 @@ def test_shapes_that_do_not_fit_are_refused(clusters):
     ):
         with pytest.raises(ValueError, match="do not fit"):
             borrow_collaborative(known, vectors, new)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_the_nearest_texts_are_those_of_other_wanted_items(monkeypatch, exact):
+    rng = np.random.default_rng(0)
+    text = rng.normal(size=(700, 8)).astype(np.float32)
+    text[5] = text[4]
+    wanted = rng.random(700) < 0.9
+    wanted[4:6] = True
+    if not exact:
+        monkeypatch.setattr(neighbours, "MAX_EXACT_TEXTS", 100)
+        monkeypatch.setattr(neighbours, "_CELLS_SEARCHED", 1000)
+    nearest = nearest_texts(text, wanted, k=6)
+    unit = text / np.linalg.norm(text, axis=1, keepdims=True)
+    similarity = np.where(wanted, unit @ unit.T, -2)
+    np.fill_diagonal(similarity, -2)
+    for item in range(700):
+        if wanted[item]:
+            best = -np.sort(-similarity[item])[:6]
+            np.testing.assert_allclose(similarity[item, nearest[item]], best, atol=1e-5)
+            assert len(set(nearest[item])) == 6
+        else:
+            assert (nearest[item] == -1).all()
+
+
+def test_items_without_enough_neighbours_have_fewer():
+    text = np.eye(4, dtype=np.float32)
+    nearest = nearest_texts(text, np.array([True, True, False, True]), k=3)
+    assert nearest.shape == (4, 3)
+    assert [sorted(row[row >= 0].tolist()) for row in nearest] == [[1, 3], [0, 3], [], [0, 1]]
+    assert (nearest_texts(text, np.zeros(4, bool), k=3) == -1).all()

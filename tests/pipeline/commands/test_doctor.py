@@ -73,10 +73,9 @@ def test_columns_that_clean_would_add_are_told_and_are_no_problem(tmp_path):
     )
     scored = log.drop_columns(["weight", "Keep"]).append_column("noise_probability", pa.array([0.5]))
     pq.write_table(scored, tmp_path / "scored.parquet")
-    assert findings(interactions=str(tmp_path / "scored.parquet"))["Log"].text.endswith(
-        "; clean needs --added-prefix, unless it gets --rules-only, as it adds columns of the same names as the log's "
-        "noise_probability"
-    )
+    asked = {"interactions": str(tmp_path / "scored.parquet")}
+    assert "--added-prefix" in findings(**asked)["Log"].text
+    assert "--added-prefix" not in findings(**asked, rules_only=True)["Log"].text
     renamed = findings(interactions=str(tmp_path / "log.parquet"), added=AddedColumns(prefix="x_"))["Log"]
     assert "--added-prefix" not in renamed.text
 

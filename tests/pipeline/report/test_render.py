@@ -55,7 +55,15 @@ VALUES = {
         "kept": {"min_length": 41, "keep_last": 0, "unknown_item": 6},
         "rejected": {"null user_id": 12},
     },
-    "policy": {"rule": "threshold", "drop_rate": None, "threshold": 0.5, "min_length": 5, "keep_last": 1},
+    "policy": {
+        "rule": "threshold",
+        "drop_rate": None,
+        "threshold": 0.5,
+        "weight_strength": 4.0,
+        "min_weight": 0.0,
+        "min_length": 5,
+        "keep_last": 1,
+    },
     "noise_probability_histogram": {
         "edges": EDGES,
         "kept": [1_199_950, *[0] * 29, 50, *[0] * 19],
@@ -502,7 +510,13 @@ def test_a_run_that_keeps_nothing_renders():
     ("policy", "expected"),
     [
         (
-            {"rule": "threshold", "drop_rate": None, "threshold": 0.5, "min_length": 0, "keep_last": 0},
+            {
+                "rule": "threshold",
+                "drop_rate": None,
+                "threshold": 0.5,
+                "min_length": 0,
+                "keep_last": 0,
+            },
             "An interaction is dropped when its noise probability is 0.5 or more.",
         ),
         (
@@ -512,7 +526,13 @@ def test_a_run_that_keeps_nothing_renders():
             "Each user's last 2 interactions are kept.",
         ),
         (
-            {"rule": "threshold", "drop_rate": None, "threshold": 0.5, "min_length": 1, "keep_last": 1},
+            {
+                "rule": "threshold",
+                "drop_rate": None,
+                "threshold": 0.5,
+                "min_length": 1,
+                "keep_last": 1,
+            },
             "An interaction is dropped when its noise probability is 0.5 or more. "
             "No user is shortened below 1 interaction; the least noisy is kept to reach it. "
             "Each user's last interaction is kept.",
@@ -537,6 +557,7 @@ def test_a_run_that_keeps_nothing_renders():
     ],
 )
 def test_the_rule_is_stated_in_plain_words(policy, expected):
+    policy = {"weight_strength": 4.0, "min_weight": 0.0, **policy}
     assert " ".join(describe_policy(AppliedPolicy(**policy))) == expected
     render_report(changed(policy=policy), [])
 

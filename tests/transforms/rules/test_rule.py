@@ -1,10 +1,18 @@
+import dataclasses
+from decimal import Decimal
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from iadsr.transforms.rules.bursts import Bursts
+from iadsr.transforms.rules.duplicates import Duplicates
 from iadsr.transforms.rules.non_items import NonItems
-from iadsr.transforms.rules.rule import occurs_in, shows_seconds
+from iadsr.transforms.rules.returns import Returns
+from iadsr.transforms.rules.rule import is_number, occurs_in, shows_seconds
+from iadsr.transforms.rules.value_bounds import ValueBounds
+
+from .conftest import found
 
 LOG = [("u", "a", 0, 1), ("u", "b", 1, 2), ("v", "a", 2, 3)]
 
@@ -39,6 +47,39 @@ def test_values_are_found_among_texts_numbers_and_flags():
     prices = pa.array(["1.00", None, "2.50"]).cast(pa.decimal128(5, 2))
     assert occurs_in(prices, ("2.5", "1")).tolist() == [True, False, True]
     assert occurs_in(pa.array([b"cancel", None, b"\xff"]), ("cancel",)).tolist() == [True, False, False]
+
+
+def test_large_integers_are_not_taken_for_others():
+    values = pa.array([2**63 + 5, 2**63 + 6, None, 1], pa.uint64())
+    assert occurs_in(values, (str(2**63 + 6), "1.0", "-1", "1e30", "0.5")).tolist() == [False, True, False, True]
+
+
+CODES = {
+    "uuid": pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"a" * 16, b"a" * 16, None, b"b" * 16], pa.binary(16))),
+    "json": pa.ExtensionArray.from_storage(pa.json_(), pa.array(["1", "1", None, "2"])),
+    "flags": pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1, 1, None, 0], pa.int8())),
+    "bytes": pa.array([b"1", b"1", None, b"2"], pa.binary(1)),
+    "half": pa.array(np.array([1, 1, np.nan, 2], np.float16)),
+    "decimal": pa.array([Decimal(1), Decimal(1), None, Decimal(2)], pa.decimal32(5, 2)),
+    "large": pa.array([2**63 - 1, 2**63 - 1, None, 2**63 - 2], pa.int64()),
+    "days": pa.array([1, 1, None, 2], pa.date32()),
+    "durations": pa.array([1, 1, None, 2], pa.duration("s")),
+    "nothing": pa.nulls(4),
+}
+
+
+@pytest.mark.parametrize("name", CODES)
+@pytest.mark.parametrize("taken", [(), (3,)])
+def test_rules_read_columns_of_all_types(shard, name, taken):
+    values = CODES[name]
+    view = shard([("u", "a", 0), ("u", "b", 1), ("u", "c", 2), ("u", "d", 3)], taken=taken)
+    table = view.ordered.table.append_column("code", values)
+    view = dataclasses.replace(view, ordered=view.ordered._replace(table=table))
+    assert found(Duplicates("drop", "code"), view) == ([] if name == "nothing" else [1])
+    once = found(Returns("code", ("1",)), view)
+    assert once == ([0, 1] if name in ("json", "flags", "bytes", "half", "decimal", "durations") else [])
+    if is_number(values.type):
+        assert found(ValueBounds("code", 1.5), view)[:2] == ([2] if name == "large" else [0, 1])
 
 
 @pytest.mark.parametrize("worked_out", [(), ("users", "items", "time", "seconds"), ("seconds",)])

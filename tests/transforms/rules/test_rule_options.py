@@ -36,3 +36,12 @@ def test_bounds_between_which_nothing_lies_are_refused():
     with pytest.raises(UsageError) as error:
         RuleOptions(value_column="rating", min_value=2.0, max_value=1.0)
     assert error.value.code == "OPTION-BOUNDS"
+    for what in ("user", "item"):
+        with pytest.raises(UsageError, match=f"--min-{what}-interactions and --max-{what}-interactions"):
+            RuleOptions(**{f"min_{what}_interactions": 3, f"max_{what}_interactions": 2})
+
+
+def test_the_first_and_the_last_of_a_user_are_not_asked_for_together():
+    with pytest.raises(UsageError) as error:
+        RuleOptions(first_interactions=3, last_interactions=2)
+    assert error.value.code == "OPTION-BOTH"

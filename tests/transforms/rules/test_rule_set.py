@@ -83,6 +83,7 @@ def test_columns_of_rules_must_be_there_and_hold_numbers():
     [
         (pa.list_(pa.string()), {"event_column": "event"}, "RULE-NESTED"),
         (pa.struct([("a", pa.int8())]), {"returned_column": "event", "returned_values": ("1",)}, "RULE-NESTED"),
+        (pa.month_day_nano_interval(), {"event_column": "event"}, "RULE-NESTED"),
         (pa.int8(), {"returned_column": "event", "returned_values": ("1", "cancel")}, "RULE-RETURNED"),
     ],
 )
@@ -91,6 +92,18 @@ def test_columns_of_rules_must_hold_what_can_be_compared(kind, options, code):
         check_rule_columns(RuleOptions(**options), pa.schema([("event", kind)]))
     assert error.value.code == code
     check_rule_columns(RuleOptions(**options), pa.schema([("event", pa.string())]))
+
+
+def test_a_file_of_non_items_that_names_none_is_a_rule_that_finds_nothing(tmp_path):
+    (tmp_path / "ids.txt").write_text("")
+    assert "non_item" in rules(RuleOptions(non_items=str(tmp_path / "ids.txt"))).codes
+    assert "non_item" not in rules(RuleOptions()).codes
+
+
+@pytest.mark.parametrize("bound", ["min_user_interactions", "max_user_interactions", "max_item_interactions"])
+def test_each_bound_of_the_core_asks_for_it(bound):
+    core = rules(RuleOptions(**{bound: 1})).core
+    assert getattr(core, bound) == 1
 
 
 def test_the_fingerprint_depends_on_parameters_and_on_named_items(tmp_path):

@@ -40,6 +40,16 @@ def test_what_is_not_a_file_of_rules_is_refused(tmp_path, text, code):
     assert error.value.code == code
 
 
+@pytest.mark.parametrize(
+    ("name", "fix"), [("repeat", "repeats?"), ("Min_User_interactions", "min-user-interactions?"), ("zzz", "--help`")]
+)
+def test_a_misspelt_option_is_told_with_the_one_that_is_like_it(tmp_path, name, fix):
+    with pytest.raises(InputError) as error:
+        read(tmp_path, f"{name}: 5\n")
+    assert fix in error.value.fix
+    assert "repeat-in-a-row" in error.value.expected
+
+
 def test_a_value_that_the_option_does_not_take_is_refused(tmp_path):
     with pytest.raises(UsageError, match="--repeats does not take this value"):
         read(tmp_path, "repeats: perhaps\n")

@@ -27,7 +27,8 @@ TEXT = """\
     "metrics": {
       "users": 943,
       "held_out_auroc": 0.92
-    }
+    },
+    "changed_at": 1732700000.5
   },
   "embeddings": {
     "path": "embeddings",
@@ -39,7 +40,8 @@ TEXT = """\
     "text_columns": [
       "title"
     ],
-    "fingerprint": "e5"
+    "fingerprint": "e5",
+    "changed_at": 0.0
   },
   "options": {
     "output": "caf\u00e9",
@@ -154,6 +156,8 @@ TEXT = """\
     "rule": "auto",
     "drop_rate": 0.0,
     "threshold": null,
+    "weight_strength": 4.0,
+    "min_weight": 0.0,
     "min_length": 1,
     "keep_last": 0
   },

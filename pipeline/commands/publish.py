@@ -1,0 +1,60 @@
+"""The publish command: lets readers take a finished run if it passes its gates."""
+
+import dataclasses
+from collections.abc import Iterator
+
+from ...transforms.files.storage import join
+from ...transforms.run.gates import check_gates, read_gates
+from ...transforms.run.manifest import read_manifest
+from ...transforms.run.published_runs import LATEST, Published, latest_run, locate, publish
+from .check import CheckResult
+from .command_options import PublishOptions
+from .results import Result, Table
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class PublishResult(Result):
+    """What came of publishing a run."""
+
+    check: CheckResult
+    """What the gates say."""
+    latest: str | None
+    """Name of the run that readers take now; None if none is published."""
+    published: Published | None
+    """What has changed; None if a gate failed, and nothing has."""
+
+    def __str__(self) -> str:
+        """Says what the gates found, and which run readers take now."""
+        if self.published is None:
+            stays = f"{LATEST} stays at {self.latest}." if self.latest else "no run is published."
+            return f"{self.check}\nNot published: {stays}"
+        pointer = join(self.published.dataset, LATEST)
+        gone = f"\nDeleted: {', '.join(self.published.deleted)}." if self.published.deleted else ""
+        return f"{self.check}\nPublished: {pointer} is {self.latest}.{gone}"
+
+    @property
+    def passed(self) -> bool:
+        """Whether the run is published."""
+        return self.check.passed
+
+    def tables(self) -> Iterator[Table]:
+        """Returns a row for each gate."""
+        yield from self.check.tables()
+
+
+def run_publish(options: PublishOptions) -> PublishResult:
+    """Checks a finished run against the latest published one, and publishes it if no gate fails.
+
+    Raises:
+        IadsrError: The run is not finished, the file of gates cannot be used, or the file system fails.
+    """
+    run, (dataset, name) = read_manifest(options.run), locate(options.run)
+    bounds = {} if options.gates is None else read_gates(options.gates)
+    latest = latest_run(dataset)
+    # A run that is published again is not compared with itself.
+    against = None if latest is None or latest == name else join(dataset, latest)
+    checked = check_gates(run, None if against is None else read_manifest(against), bounds)
+    check = CheckResult(options.run, against, checked)
+    if not check.passed:
+        return PublishResult(check, latest, None)
+    return PublishResult(check, name, publish(options.run, options.keep_runs))
