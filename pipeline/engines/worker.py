@@ -17,9 +17,6 @@ import time
 # This comes before Beam is imported: once there is a handler, nothing installs one that writes to stderr.
 logging.getLogger().addHandler(logging.NullHandler())
 
-from apache_beam.runners.worker import sdk_worker_main  # noqa: E402
-
-from .versions import SUBMITTED, installed_versions, refuse_other_versions  # noqa: E402
 from .worker_starter import MAIN_PROCESS  # noqa: E402
 
 
@@ -31,6 +28,14 @@ def _end_with(process: int) -> None:
             os.kill(process, 0)
         except OSError:
             os._exit(1)
+
+
+if __name__ == "__main__":  # before Beam is imported, which takes seconds
+    threading.Thread(target=_end_with, args=(int(os.environ[MAIN_PROCESS]),), daemon=True).start()
+
+from apache_beam.runners.worker import sdk_worker_main  # noqa: E402
+
+from .versions import SUBMITTED, installed_versions, refuse_other_versions  # noqa: E402
 
 
 def provisioned(worker_id: str, endpoint: str) -> dict[str, str]:
@@ -81,7 +86,6 @@ def _refuse_other_versions() -> None:
 
 def main() -> None:
     """Runs the worker until the engine ends it."""
-    threading.Thread(target=_end_with, args=(int(os.environ[MAIN_PROCESS]),), daemon=True).start()
     # Workers are told to end one after the other: no time is spent on a garbage collection at the end.
     atexit.register(gc.freeze)
     parser = argparse.ArgumentParser()

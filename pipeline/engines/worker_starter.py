@@ -19,22 +19,18 @@ ENDS_EXECUTOR = "IADSR_ENDS_EXECUTOR"
 
 def main() -> None:
     """Starts a worker and waits for it. The command line is that of Beam's own program."""
-    executor = os.getppid()
+    executor, told = os.getppid(), []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: told.append(number))
     worker = subprocess.Popen(
         [sys.executable, "-m", f"{__package__}.worker", *sys.argv[1:]],
         env={**os.environ, MAIN_PROCESS: str(os.getpid())},
     )
-    told: list[int] = []
-
-    def end(number: int, frame: object) -> None:
-        told.append(number)
-        worker.terminate()
-
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
     while (code := worker.poll()) is None:
         if os.getppid() != executor:
             worker.kill()
+        elif told:
+            worker.terminate()
         time.sleep(0.1)
     # Spark goes on with a worker that is gone, and loses task after task. An executor that is gone it replaces.
     if code < 0 and not told and os.environ.get(ENDS_EXECUTOR) and os.getppid() == executor:

@@ -4,12 +4,21 @@ import socket
 import threading
 
 import pytest
-from apache_beam.options.pipeline_options import DebugOptions, GoogleCloudOptions
+from apache_beam.options.pipeline_options import DebugOptions, GoogleCloudOptions, PipelineOptions
 
 from iadsr.models.core.errors import EngineError, UsageError
-from iadsr.pipeline.engines.engine import _sorted_settings, describe_engine, open_engine, reach, spark_submit
+from iadsr.pipeline.engines.engine import (
+    _merged,
+    _process,
+    _sorted_settings,
+    describe_engine,
+    open_engine,
+    reach,
+    spark_submit,
+)
 from iadsr.pipeline.engines.engine_options import Address, EngineOptions, parse_address
 from iadsr.pipeline.engines.runner import beam_options
+from iadsr.pipeline.engines.versions import as_text, installed_versions
 
 
 @pytest.fixture
@@ -126,3 +135,27 @@ def test_the_command_that_starts_a_jar_has_the_safe_settings():
     assert "--conf spark.default.parallelism=9" in words
     assert "--conf spark.executor.memory=4g" in words
     assert "SparkRunnerKryoRegistrator" in words
+
+
+def test_workers_are_started_by_our_program_where_the_user_says_it_is():
+    chosen = {"environment_options": ["process_command=/opt/iadsr-worker", "process_variables=A=1,B=2"]}
+    options = PipelineOptions.from_dictionary(chosen)
+    merged = _merged(_process(options, ends_executor=True, parallelism=3), chosen)
+    config = json.loads(merged["environment_config"])
+    assert config["command"] == "/opt/iadsr-worker"
+    assert config["env"] == {
+        "A": "1",
+        "B": "2",
+        "IADSR_SUBMITTED_BY": as_text(installed_versions()),
+        "IADSR_ENDS_EXECUTOR": "1",
+    }
+    assert merged["environment_type"] == "PROCESS"
+    assert merged["sdk_worker_parallelism"] == 3
+    assert "environment_options" not in merged
+
+
+@pytest.mark.parametrize("flags", [["--environment_type=DOCKER"], ["--environment_type=EXTERNAL"]])
+def test_other_environments_stay_possible(flags):
+    given = beam_options(["--runner=PortableRunner", *flags])
+    safe = _process(given, ends_executor=True, parallelism=1)
+    assert set(safe) == {"environment_cache_millis", "sdk_worker_parallelism"}

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -40,7 +41,14 @@ def endpoint() -> Iterator[str]:
     port = server.add_insecure_port("localhost:0")
     server.start()
     yield f"localhost:{port}"
-    server.stop(None)
+    server.stop(None).wait()
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """An endpoint that never answers: a worker waits there. A server of gRPC here might not survive new processes."""
+    with socket.create_server(("localhost", 0)) as listener:
+        yield f"localhost:{listener.getsockname()[1]}"
 
 
 def test_a_worker_asks_the_engine_what_it_needs_to_know(endpoint):
@@ -96,22 +104,22 @@ linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /pro
 
 
 @linux
-def test_a_worker_that_dies_of_a_signal_takes_its_executor_along(endpoint):
-    with executor(endpoint, IADSR_ENDS_EXECUTOR="1") as (process, _, worker):
+def test_a_worker_that_dies_of_a_signal_takes_its_executor_along(silent):
+    with executor(silent, IADSR_ENDS_EXECUTOR="1") as (process, _, worker):
         os.kill(worker, signal.SIGKILL)
         assert process.wait(30) == -signal.SIGKILL
 
 
 @linux
-def test_an_executor_that_would_not_be_replaced_is_told_only(endpoint):
-    with executor(endpoint) as (process, _, worker):
+def test_an_executor_that_would_not_be_replaced_is_told_only(silent):
+    with executor(silent) as (process, _, worker):
         os.kill(worker, signal.SIGKILL)
         assert process.wait(30) == 128 + signal.SIGKILL
 
 
 @linux
-def test_an_engine_that_ends_its_worker_is_left_alone(endpoint):
-    with executor(endpoint, IADSR_ENDS_EXECUTOR="1") as (process, starter, worker):
+def test_an_engine_that_ends_its_worker_is_left_alone(silent):
+    with executor(silent, IADSR_ENDS_EXECUTOR="1") as (process, starter, worker):
         os.kill(starter, signal.SIGTERM)
         assert process.wait(30) == 128 + signal.SIGTERM
         assert is_gone(worker)
@@ -119,8 +127,8 @@ def test_an_engine_that_ends_its_worker_is_left_alone(endpoint):
 
 @linux
 @pytest.mark.parametrize("killed", ["executor", "starter"])
-def test_a_worker_ends_with_what_started_it(endpoint, killed):
-    with executor(endpoint, IADSR_ENDS_EXECUTOR="1") as (process, starter, worker):
+def test_a_worker_ends_with_what_started_it(silent, killed):
+    with executor(silent, IADSR_ENDS_EXECUTOR="1") as (process, starter, worker):
         wait_until(lambda: b"worker" in Path(f"/proc/{worker}/cmdline").read_bytes())
         os.kill(process.pid if killed == "executor" else starter, signal.SIGKILL)
         wait_until(lambda: is_gone(worker) and is_gone(starter))
