@@ -28,7 +28,7 @@ report(
         "interactions": [
             [row["user_id"], row["item_id"], row["keep"], row["weight"]] for row in tables["interactions"]
         ],
-        "users": tables["users"]["user_id"],
+        "users": list(tables["users"]["user_id"]),
         "is_default": load_dataset(run, split="train").column_names == tables["interactions"].column_names,
     }
 )
