@@ -366,8 +366,8 @@ def _process(options: PipelineOptions, *, ends_executor: bool, parallelism: int)
         return safe
     program = portable.lookup_environment_option("process_command") or worker_program()
     variables = portable.lookup_environment_option("process_variables")
-    pairs = (each.partition("=") for each in str(variables or "").split(",") if each)
-    environment: dict[str, str] = {name: value for name, _, value in pairs}
+    named = (each.partition("=") for each in str(variables or "").split(",") if each)
+    environment = {name: value for name, _, value in named}
     environment[SUBMITTED] = as_text(installed_versions())
     if ends_executor:
         environment[ENDS_EXECUTOR] = "1"

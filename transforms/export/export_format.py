@@ -25,6 +25,11 @@ class Export(Protocol):
         """Yields the same with the numbers of the users, int64 [U], and of the items, int64 [n]."""
         ...
 
+    @property
+    def item_numbers(self) -> int:
+        """The number after the largest number of an item."""
+        ...
+
     def write_text(self, name: str, parts: Iterator[str]) -> None:
         """Writes one file of text from its parts. Folders in the name are separated by slashes."""
         ...
@@ -48,8 +53,8 @@ class ExportFormat:
     """Returns what the README of an export says below its heading: first the shortest code that loads the export."""
     header: Callable[[FinishedRun], str] | None = None
     """Returns what stands above the heading of the README."""
-    numbered: bool = False
-    """Whether ids are integers from 1 on."""
+    first_number: int | None = None
+    """The first of the numbers that stand for ids; None if ids stay as they are."""
     keeps_users: bool = True
     """Whether users can keep the numbers of an earlier export, which leaves gaps where users are gone."""
     splits_itself: bool = False

@@ -5,4 +5,4 @@ The command line imports this module, so it imports nothing heavy.
 
 from typing import Literal
 
-FormatName = Literal["recbole", "rectools", "hf", "lenskit", "sasrec", "hstu"]
+FormatName = Literal["recbole", "rectools", "replay", "hf", "lenskit", "sasrec", "hstu"]

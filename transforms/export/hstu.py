@@ -59,7 +59,7 @@ FORMAT = ExportFormat(
     names=(_FILE,),
     write=_write,
     readme=_readme,
-    numbered=True,
+    first_number=1,
     splits_itself=True,
     hold_outs=(1, 2),
 )

@@ -18,19 +18,21 @@ NUMBER = "number"
 
 @dataclasses.dataclass(frozen=True)
 class IdMap:
-    """Different ids and their numbers, which are 1 or more."""
+    """Different ids and their numbers."""
 
     ids: pa.Array
     """The ids [V]."""
     numbers: np.ndarray
     """int64 [V], all different."""
+    first: int
+    """The smallest number that an id may have."""
     index: HashIndex
     """Finds the ids."""
 
     @classmethod
-    def of(cls, ids: pa.Array, numbers: np.ndarray) -> "IdMap":
+    def of(cls, ids: pa.Array, numbers: np.ndarray, first: int) -> "IdMap":
         """Builds a map."""
-        return cls(ids, numbers, HashIndex.of(ids))
+        return cls(ids, numbers, first, HashIndex.of(ids))
 
     def extended(self, ids: pa.Array) -> "IdMap":
         """Returns the map with ids that it does not have yet, in ascending order after all that it has.
@@ -40,9 +42,9 @@ class IdMap:
         """
         new = ids.filter(pa.array(self.index.lookup(ids, self.ids) < 0))
         new = new.take(pc.array_sort_indices(new))
-        first = self.numbers.max(initial=0) + 1
-        numbers = np.append(self.numbers, np.arange(first, first + len(new)))
-        return IdMap.of(pa.concat_arrays([self.ids, new]), numbers)
+        start = self.numbers.max(initial=self.first - 1) + 1
+        numbers = np.append(self.numbers, np.arange(start, start + len(new)))
+        return IdMap.of(pa.concat_arrays([self.ids, new]), numbers, self.first)
 
     def of_ids(self, ids: pa.Array) -> pa.Array:
         """Returns the number of each id, int64 [n]. All of them must be in the map."""
@@ -53,13 +55,14 @@ class IdMap:
         return pa.table({id_column: self.ids, NUMBER: self.numbers})
 
 
-def read_id_map(path: str, id_column: str, data_type: pa.DataType) -> IdMap:
+def read_id_map(path: str, id_column: str, data_type: pa.DataType, first: int) -> IdMap:
     """Reads the map of an earlier export.
 
     Args:
         path: Its file.
         id_column: Name of the column of ids.
         data_type: Type of the ids in the log.
+        first: The smallest number that an id may have.
 
     Raises:
         InputError: The file cannot be read, or is no map of such ids.
@@ -73,8 +76,8 @@ def read_id_map(path: str, id_column: str, data_type: pa.DataType) -> IdMap:
             if ids.null_count or numbers.null_count or not pa.types.is_integer(numbers.type):
                 raise ValueError("an id without a number")
             ids, values = ids.cast(data_type), numbers.cast(pa.int64()).to_numpy()
-            if values.min(initial=1) < 1 or len(np.unique(values)) < len(values):
-                raise ValueError("a number below 1, or one number for two ids")
+            if values.min(initial=first) < first or len(np.unique(values)) < len(values):
+                raise ValueError(f"a number below {first}, or one number for two ids")
             if len(np.unique(hash_values(ids))) < len(ids) and len(pc.unique(ids)) < len(ids):
                 raise ValueError("two numbers for one id")
         except (KeyError, ValueError, OSError, pa.ArrowException) as error:
@@ -82,7 +85,7 @@ def read_id_map(path: str, id_column: str, data_type: pa.DataType) -> IdMap:
                 f"{path} cannot give this export its numbers",
                 code="EXPORT-IDS",
                 found=str(error).splitlines()[0],
-                expected=f"a column {id_column} of type {data_type}, and {NUMBER}: different integers from 1 on",
+                expected=f"a column {id_column} of type {data_type}, and {NUMBER}: different integers from {first} on",
                 fix="name the output of an earlier export of this log with --ids, or leave --ids out",
             ) from error
-    return IdMap.of(ids, values)
+    return IdMap.of(ids, values, first)

@@ -101,7 +101,7 @@ def write_export(
             expected=f"{', '.join(others)} or {last}",
             fix=f"clean the log with --hold-out {last}, or choose another --format",
         )
-    if ids is not None and not form.numbered:
+    if ids is not None and form.first_number is None:
         raise UsageError(
             f"--ids is of no use with --format {name}",
             code="OPTION-IDS",
@@ -112,8 +112,8 @@ def write_export(
     with locked(output):
         _check_output(output, overwrite)
         writer = _Writer(run, form, output, advance)
-        if form.numbered:
-            writer.number_ids(ids)
+        if form.first_number is not None:
+            writer.number_ids(ids, form.first_number)
         _clear(output)
         _mark(output, {"format": name, "finished": False})
         form.write(writer)
@@ -156,7 +156,7 @@ class _Writer:
             self._left_items[reason] = [pc.unique(pa.concat_arrays([*self._left_items[reason], items]))]
         self._left_interactions.update(selected.interactions)
 
-    def number_ids(self, earlier: str | None) -> None:
+    def number_ids(self, earlier: str | None, first: int) -> None:
         """Gives each user and item a number; those of an earlier export keep theirs."""
         users: list[pa.Array] = []
         items: pa.Array | None = None
@@ -166,9 +166,9 @@ class _Writer:
             items = here if items is None else pc.unique(pa.concat_arrays([items, here]))
         for kind, ids in {"user": pa.concat_arrays(users), "item": items}.items():
             if earlier is None or (kind == "user" and not self._form.keeps_users):
-                start = IdMap.of(ids[:0], np.zeros(0, np.int64))
+                start = IdMap.of(ids[:0], np.zeros(0, np.int64), first)
             else:
-                start = read_id_map(join(earlier, MAPS[kind]), f"{kind}_id", ids.type)
+                start = read_id_map(join(earlier, MAPS[kind]), f"{kind}_id", ids.type, first)
             self._maps[kind] = start.extended(ids)
             if len(start.ids):
                 self._new_ids[kind] = len(self._maps[kind].ids) - len(start.ids)
@@ -177,6 +177,10 @@ class _Writer:
         for sequences in self.sequences():
             users, items = self._maps["user"], self._maps["item"]
             yield sequences, users.of_ids(sequences.user_ids), items.of_ids(sequences.item_ids)
+
+    @property
+    def item_numbers(self) -> int:
+        return int(self._maps["item"].numbers.max(initial=-1)) + 1
 
     def write_text(self, name: str, parts: Iterator[str]) -> None:
         def write(file) -> None:
@@ -242,8 +246,10 @@ def _readme(form: ExportFormat, run: FinishedRun, exported: Exported) -> str:
         lines.append("Nothing was held out (`iadsr clean --hold-out`), so the last interactions may be judged ones.")
     if exported.left_out_users or exported.left_out_items:
         lines.append(f"`{LEFT_OUT}` names the users and items that are left out, and why.")
-    if form.numbered:
-        lines.append(f"`{MAPS['user']}` and `{MAPS['item']}` say which number is which id. Numbers begin at 1.")
+    if form.first_number is not None:
+        lines.append(
+            f"`{MAPS['user']}` and `{MAPS['item']}` say which number is which id, from {form.first_number} on."
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -20,7 +20,7 @@ from iadsr.models.evaluation.downstream_recommender import DownstreamConfig
 from iadsr.models.evaluation.ranking import METRICS
 from iadsr.pipeline.commands.command_options import EvaluateOptions
 from iadsr.pipeline.commands.evaluate import check_output_file, measure, run_evaluate, write_json
-from iadsr.pipeline.commands.evaluation import Evaluation, TreatmentResult, _percent, describe_evaluation
+from iadsr.pipeline.commands.evaluation import Evaluation, TreatmentResult, describe_evaluation, percent
 from iadsr.pipeline.engines.progress import Progress
 from iadsr.pipeline.engines.runner import beam_options
 from iadsr.transforms.items.embedding_files import write_embeddings
@@ -284,5 +284,5 @@ def test_what_is_not_defined_is_null_in_the_file_and_said_in_words(tmp_path):
 
 
 def test_a_lift_of_nothing_has_no_minus():
-    assert _percent(Estimate(0.0, -1e-17, 1e-17), signed=True) == "+0.0% [+0.0%, +0.0%]"
-    assert _percent(Estimate(-0.1, -0.2, 0.1), signed=True) == "-10.0% [-20.0%, +10.0%]"
+    assert percent(Estimate(0.0, -1e-17, 1e-17), signed=True) == "+0.0% [+0.0%, +0.0%]"
+    assert percent(Estimate(-0.1, -0.2, 0.1), signed=True) == "-10.0% [-20.0%, +10.0%]"

@@ -32,7 +32,15 @@ def manifest(**changes) -> Manifest:
         "users": {"total": 50, "shortened": 20, "emptied": 0, "lookalikes": 0},
         "items": {"total": 30, "without_text": 0, "unknown": 0, "borrowed": 0},
         "reasons": {"dropped": {}, "kept": kept, "rejected": {"null user_id": 3}},
-        "policy": {"rule": "threshold", "drop_rate": None, "threshold": 0.5, "min_length": 1, "keep_last": 0},
+        "policy": {
+            "rule": "threshold",
+            "drop_rate": None,
+            "threshold": 0.5,
+            "weight_strength": 1.0,
+            "min_weight": 0.0,
+            "min_length": 1,
+            "keep_last": 0,
+        },
         "noise_share": {
             "estimate": 0.1234,
             "lower": 0.101,

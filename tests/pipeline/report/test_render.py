@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import html as markup
 import json
 import re
@@ -510,59 +511,46 @@ def test_a_run_that_keeps_nothing_renders():
     ("policy", "expected"),
     [
         (
-            {
-                "rule": "threshold",
-                "drop_rate": None,
-                "threshold": 0.5,
-                "weight_strength": 4.0,
-                "min_weight": 0.0,
-                "min_length": 0,
-                "keep_last": 0,
-            },
+            ("threshold", None, 0.5, 0, 0),
             "An interaction is dropped when its noise probability is 0.5 or more.",
         ),
         (
-            {"rule": "drop_rate", "drop_rate": 0.1, "threshold": 0.43, "min_length": 5, "keep_last": 2},
+            ("drop_rate", 0.1, 0.43, 5, 2),
             "The noisiest 10% of all interactions were to be dropped: those with a noise probability of 0.43 or more. "
             "No user is shortened below 5 interactions; the least noisy are kept to reach it. "
             "Each user's last 2 interactions are kept.",
         ),
         (
-            {
-                "rule": "threshold",
-                "drop_rate": None,
-                "threshold": 0.5,
-                "weight_strength": 4.0,
-                "min_weight": 0.0,
-                "min_length": 1,
-                "keep_last": 1,
-            },
+            ("threshold", None, 0.5, 1, 1),
             "An interaction is dropped when its noise probability is 0.5 or more. "
             "No user is shortened below 1 interaction; the least noisy is kept to reach it. "
             "Each user's last interaction is kept.",
         ),
         (
-            {"rule": "drop_rate", "drop_rate": 0.0, "threshold": None, "min_length": 0, "keep_last": 0},
+            ("drop_rate", 0.0, None, 0, 0),
             "Nothing was to be dropped.",
         ),
         (
-            {"rule": "auto", "drop_rate": 0.0, "threshold": None, "min_length": 0, "keep_last": 0},
+            ("auto", 0.0, None, 0, 0),
             "As much noise as the log certainly holds was to be dropped, and none is certain.",
         ),
         (
-            {"rule": "auto", "drop_rate": 0.0312, "threshold": 0.61, "min_length": 0, "keep_last": 0},
+            ("auto", 0.0312, 0.61, 0, 0),
             "The noisiest 3.12% of all interactions were to be dropped, as much noise as the log certainly "
             "holds: those with a noise probability of 0.61 or more.",
         ),
         (
-            {"rule": "drop_rate", "drop_rate": 0.0001, "threshold": None, "min_length": 0, "keep_last": 0},
+            ("drop_rate", 0.0001, None, 0, 0),
             "The noisiest 0.01% of all interactions were to be dropped; no threshold does that, so none were.",
         ),
+        (("weightless", None, 0.4, 0, 0), "An interaction is dropped when it weighs 0 in training."),
     ],
 )
 def test_the_rule_is_stated_in_plain_words(policy, expected):
-    assert " ".join(describe_policy(AppliedPolicy(**policy))) == expected
-    render_report(changed(policy=policy), [])
+    rule, drop_rate, threshold, min_length, keep_last = policy
+    applied = AppliedPolicy(rule, drop_rate, threshold, 4.0, 0.0, min_length, keep_last)
+    assert " ".join(describe_policy(applied)) == expected
+    render_report(changed(policy=dataclasses.asdict(applied)), [])
 
 
 def test_rules_alone_show_nothing_of_a_model():

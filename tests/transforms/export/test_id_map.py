@@ -10,7 +10,7 @@ from iadsr.transforms.export.id_map import IdMap, read_id_map
 
 
 def empty(data_type) -> IdMap:
-    return IdMap.of(pa.array([], data_type), np.zeros(0, np.int64))
+    return IdMap.of(pa.array([], data_type), np.zeros(0, np.int64), 1)
 
 
 @pytest.mark.parametrize("ids", [["c", "a", "b"], [30, 10, 20]])
@@ -22,7 +22,7 @@ def test_numbers_ascend_with_the_ids_and_begin_at_1(ids):
 def test_ids_of_an_earlier_map_keep_their_numbers_even_if_they_are_gone(tmp_path):
     first = empty(pa.string()).extended(pa.array(["m", "k"]))
     pq.write_table(first.to_table("item_id"), tmp_path / "map.parquet")
-    read = read_id_map(str(tmp_path / "map.parquet"), "item_id", pa.large_string())
+    read = read_id_map(str(tmp_path / "map.parquet"), "item_id", pa.large_string(), 1)
     second = read.extended(pa.array(["m", "b", "a"], pa.large_string()))
     assert second.to_table("item_id").to_pydict() == {"item_id": ["k", "m", "a", "b"], "number": [1, 2, 3, 4]}
 
@@ -42,5 +42,5 @@ def test_ids_of_an_earlier_map_keep_their_numbers_even_if_they_are_gone(tmp_path
 def test_a_file_that_is_no_map_of_such_ids_is_refused(tmp_path, columns):
     pq.write_table(pa.table(columns), tmp_path / "map.parquet")
     with pytest.raises(InputError) as error:
-        read_id_map(str(tmp_path / "map.parquet"), "item_id", pa.string())
+        read_id_map(str(tmp_path / "map.parquet"), "item_id", pa.string(), 1)
     assert error.value.code == "EXPORT-IDS"
