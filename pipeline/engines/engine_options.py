@@ -140,7 +140,8 @@ def parse_address(text: str) -> Address:
         )
     rest = rest.rstrip("/")
     if match := _LOCAL.fullmatch(rest):
-        return Address(kind, cores=0 if match[2] == "*" else int(match[2] or 1) if scheme == "spark" or match[2] else 0)
+        cores = match[2] or ("1" if kind == "spark" else "*")
+        return Address(kind, cores=0 if cores == "*" else int(cores))
     return Address(kind, tuple(_host(text, part, _PORTS[scheme]) for part in rest.split(",")))
 
 
