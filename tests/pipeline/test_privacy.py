@@ -89,7 +89,7 @@ def test_a_damaged_file_is_named_without_what_is_in_it(world, tmp_path, log, com
 def test_an_error_that_we_did_not_foresee_is_named_without_its_text(
     world, tmp_path, log, command, monkeypatch, module, name, error
 ):
-    def fail(*arguments):
+    def fail(*arguments, **named):
         raise error(f"{SECRET}-7 is not in the index")
 
     monkeypatch.setattr(module, name, fail)
