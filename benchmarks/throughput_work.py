@@ -217,7 +217,8 @@ def clean_in_a_loop(paths: Paths) -> None:
     for shard in staged:
         scored = read_staged_shard(place.scored(shard.shard), shard)
         judged = judge_shard(scored, drops, policy, rules.codes)
-        write_shard(judged, describe_users(judged, COLUMNS, log_rules), COLUMNS, AddedColumns(), place)
+        users = describe_users(judged, COLUMNS, log_rules)
+        write_shard(judged, users, COLUMNS, AddedColumns().written(scored=True), place)
 
 
 class _Shards:

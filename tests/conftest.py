@@ -12,10 +12,18 @@ from typing import ClassVar
 import pytest
 from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
 from filelock import FileLock
+from hypothesis import settings
 
 # Processes side by side have more threads than there are cores. Threads of torch that wait must not keep a core busy.
 # Read when torch is loaded, which no import above does.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# No test is timed: on a busy machine any of them may take long.
+settings.register_profile("iadsr", deadline=None)
+settings.load_profile("iadsr")
+
+# Clusters take minutes and programs of their own: `make test-engines` names the folder that holds them.
+collect_ignore = [] if "IADSR_ENGINES" in os.environ else ["engines"]
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "red", "blue", "dress", "lamp", "gel", "soap")
 

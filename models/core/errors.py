@@ -63,3 +63,7 @@ class ArtifactError(IadsrError):
 
 class ConservationError(IadsrError):
     """The rows read are not the rows kept + dropped + rejected. The output of the run must not be trusted."""
+
+
+class EngineError(IadsrError):
+    """The engine that was to run the pipeline cannot be used, or gave up. Neither the input nor iadsr is to blame."""

@@ -27,7 +27,7 @@ app = typer.Typer(
     "[bold]evaluate[/bold] says whether it helps a recommender on your log, [bold]tune[/bold] how it helps most. "
     "[bold]export[/bold] writes the result for recommender libraries.",
     epilog="Exit codes: 0 done, 1 unusable input, 2 wrong usage, 3 rows do not add up, 4 a bug of ours, "
-    "5 a gate failed, 130 interrupted.",
+    "5 a gate failed, 6 the engine failed, 130 interrupted.",
     rich_markup_mode="rich",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -91,10 +91,10 @@ def _run_doctor(options: DoctorOptions, flags: list[str], own: list[str]) -> Non
     """
     from ..commands.doctor import examine
     from ..commands.messages import describe_findings
-    from ..engines.runner import count_workers, start_beam
+    from ..engines.runner import start_beam
 
     healthy = True
-    for finding in examine(options, count_workers(start_beam(flags, own))):
+    for finding in examine(options, start_beam(flags, own)):
         healthy &= finding.healthy
         _out.print(*describe_findings([finding]))
     if not healthy:

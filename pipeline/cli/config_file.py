@@ -12,6 +12,7 @@ from ...models.core.option import Option
 from ...models.core.plain_yaml import MAX_BYTES, load_plain_yaml
 
 BEAM_SECTION = "beam"
+ENGINE_SECTION = "engine"
 
 
 def read_config(
@@ -70,6 +71,8 @@ def read_config(
         )
     known = {**others, **options}
     result = {}
+    if ENGINE_SECTION in known and isinstance(values.get(ENGINE_SECTION), dict):
+        result, values = _engine_section(path, values)
     for key, value in values.items():
         name = str(key).replace("-", "_")
         if name not in known:
@@ -85,6 +88,35 @@ def read_config(
         if name in options:
             result[name] = checked
     return result, beam
+
+
+def _engine_section(path: Path, values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Takes the settings out of the mapping `engine:`, and leaves the address in its place.
+
+    Returns:
+        The settings as the option takes them, and the other values of the file.
+    """
+    section = {str(name): value for name, value in values[ENGINE_SECTION].items()}
+    address = section.pop("address", None)
+    settings = []
+    for name, value in section.items():
+        if value is None:
+            continue
+        parts = value if isinstance(value, list) else [value]
+        if any(isinstance(part, (dict, list)) for part in parts) or "engine_options" in values:
+            raise InputError(
+                f"The section {ENGINE_SECTION!r} of {path} has a setting of the wrong kind",
+                code="CONFIG-ENGINE",
+                found=f"{name}: {str(value)[:100]}",
+                expected="address: ADDRESS and lines of name: value, and no engine_options: beside them",
+                fix="write one text, number or list as the value, such as spark.executor.memory: 4g",
+            )
+        words = [str(part).lower() if isinstance(part, bool) else str(part) for part in parts]
+        settings.append(f"{name}={','.join(words)}")
+    others = {name: value for name, value in values.items() if name != ENGINE_SECTION}
+    if address is not None:
+        others[ENGINE_SECTION] = address
+    return ({"engine_options": tuple(settings)} if settings else {}), others
 
 
 def _load(path: Path) -> Any:

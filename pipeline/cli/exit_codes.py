@@ -11,11 +11,11 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ...models.core.errors import PREFIX, ConservationError, IadsrError, UsageError
+from ...models.core.errors import PREFIX, ConservationError, EngineError, IadsrError, UsageError
 
 _INSTALLED = Path(__file__).parents[2]
 _FLOORS = ("models", "transforms", "pipeline")
-EXIT_INPUT, EXIT_USAGE, EXIT_CONSERVATION, EXIT_BUG, EXIT_GATE, EXIT_INTERRUPTED = 1, 2, 3, 4, 5, 130
+EXIT_INPUT, EXIT_USAGE, EXIT_CONSERVATION, EXIT_BUG, EXIT_GATE, EXIT_ENGINE, EXIT_INTERRUPTED = 1, 2, 3, 4, 5, 6, 130
 
 # typer brings a click of its own or uses the installed one. This is the base class of its errors in both cases.
 _MISTAKE: type[Exception] = next(
@@ -34,7 +34,8 @@ def exit_code_of(command: Callable[[], int | None], console: Console) -> int:
         code = command() or 0
     except IadsrError as error:
         _show(error, console)
-        return {ConservationError: EXIT_CONSERVATION, UsageError: EXIT_USAGE}.get(type(error), EXIT_INPUT)
+        own = {ConservationError: EXIT_CONSERVATION, UsageError: EXIT_USAGE, EngineError: EXIT_ENGINE}
+        return own.get(type(error), EXIT_INPUT)
     except _MISTAKE as error:
         _show(_usage_error(error), console)
         return EXIT_USAGE

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...models.core.option import Option, options_of
 from ..commands.command_options import CleanOptions
+from ..engines.engine_options import EngineOptions
 
 _BEAM = [
     {
@@ -23,10 +24,14 @@ _BEAM = [
 
 def describe_template() -> dict[str, Any]:
     """Returns the metadata of the template, as Dataflow reads them."""
+    engines = options_of(EngineOptions)  # the template has its engine
     return {
         "name": "iadsr clean",
         "description": "Scores every interaction of a log, explains and removes the noisy ones, and writes a report.",
-        "parameters": [*map(_parameter, options_of(CleanOptions).values()), *_BEAM],
+        "parameters": [
+            *(_parameter(each) for name, each in options_of(CleanOptions).items() if name not in engines),
+            *_BEAM,
+        ],
     }
 
 

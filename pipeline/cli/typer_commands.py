@@ -119,7 +119,9 @@ def _type(declared: Option) -> Any:
     return Annotated[Any if parser else declared.type, info]
 
 
-def _names(text: str) -> tuple[str, ...] | None:
+def _names(text: str | tuple[str, ...]) -> tuple[str, ...] | None:
+    if isinstance(text, tuple):  # from a configuration file
+        return text
     return tuple(name.strip() for name in text.split(",") if name.strip()) or None
 
 

@@ -26,19 +26,19 @@ from ...transforms.run.manifest import Manifest, ModelOrigin, read_manifest
 from ...transforms.run.output_directory import check_place, locked
 from ...transforms.run.run_facts import RunDescription, RunFacts
 from ...transforms.run.run_store import RunStore
-from ..engines.engine_errors import run_in_thread, translated_errors, translated_submission
+from ..engines.engine import Engine, open_engine
+from ..engines.engine_errors import translated_submission
 from ..engines.progress import Progress
-from ..engines.runner import is_template, make_runner, runs_here
-from ..engines.watch_files import FileStep, watch_files
+from ..engines.run_on import run_on, write_job
+from ..engines.runner import is_template
+from ..engines.versions import VERSIONED
+from ..engines.watch_files import file_steps, watch_files
 from .clean_graph import build_graph
 from .command_options import CleanOptions
 from .messages import describe_cleaning, describe_vector_files
 from .results import Result, Table
 
 _SECRET = re.compile("secret|password|token|credential|key|connection_string")
-
-
-_VERSIONED = ("apache-beam", "pyarrow", "torch", "numpy", "numba", "faiss-cpu", "transformers")
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -73,8 +73,8 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
     """
     started, progress = datetime.now(UTC), progress or Progress(None)
     options = dataclasses.replace(options, output=storage.without_trailing_slashes(options.output))
-    if not runs_here(beam_options):
-        refuse_local_output(options.output, beam_options)
+    if options.engine.address is not None:
+        options = with_absolute_paths(options)
     columns = options.log.columns
     with progress.task("Checking input"):
         plan = plan_input(options.log)
@@ -95,7 +95,10 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
     reads = (*plan.rows_by_file, *(file.path for file in plan.skipped), *artifacts)
     check_place(options.output, options.log.path, reads)
     identity = _identity(options, plan, rules, model, sharding)
-    with locked(options.output):
+    # Whether the engine can be used is known before an earlier result is touched.
+    with open_engine(options.engine, beam_options, sharding.shards) as engine, locked(options.output):
+        if not engine.here:
+            refuse_local_output(options.output, engine.options)
         store = RunStore.open(options.output, identity, sharding.shards, overwrite=options.overwrite, say=progress.say)
         if store is None:
             return CleanResult(read_manifest(options.output), options.output)
@@ -112,13 +115,13 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
             columns=options.log.columns,
             report_users=options.report_users,
         )
-        manifest = _run(options, beam_options, progress, plan, facts, rules, model, sharding, store)
+        manifest = _run(options, engine, progress, plan, facts, rules, model, sharding, store)
         return CleanResult(manifest, options.output)
 
 
 def _run(
     options: CleanOptions,
-    beam_options: PipelineOptions,
+    engine: Engine,
     progress: Progress,
     plan: InputPlan,
     facts: RunFacts,
@@ -127,31 +130,21 @@ def _run(
     sharding: Sharding,
     store: RunStore,
 ) -> Manifest | None:
-    local = runs_here(beam_options)
     with translated_submission():
-        pipeline = beam.Pipeline(make_runner(beam_options), options=beam_options)
+        pipeline = beam.Pipeline(engine.runner, options=engine.options)
     shuffle = options.shuffle
     if shuffle == "auto":
-        shuffle = "claim-check" if local else "bytes"
+        shuffle = "claim-check" if storage.is_local(options.output) else "bytes"
     build_graph(pipeline, options, plan, facts, rules, model, sharding, shuffle, store)
-    if not local:
-        with translated_submission():
-            result = pipeline.run()
-        if is_template(beam_options):
-            return None
-        with progress.task("Running on " + type(pipeline.runner).__name__), translated_errors():
-            result.wait_until_finish()
-    else:
-        scoring = () if model is None else (FileStep(store.staging, "scored-", sharding.shards, share=0.8),)
-        rest = 1.0 if model is None else 0.2
-        steps = [
-            FileStep(store.staging, "slices-", len(plan.splits), share=0.3 * rest),
-            FileStep(store.staging, "ruled-", sharding.shards, share=0.2 * rest),
-            *scoring,
-            FileStep(storage.join(options.output, INTERACTIONS), "part-", sharding.shards, share=0.5 * rest),
-        ]
-        with watch_files(progress, "Cleaning", steps, plan.rows):
-            run_in_thread(pipeline)
+    if is_template(engine.options):
+        write_job(engine, pipeline, progress.say)
+        return None
+    staged = [("slices-", len(plan.splits), 3)] if shuffle == "claim-check" else []
+    staged += [("ruled-", sharding.shards, 2), *([("scored-", sharding.shards, 40)] if model is not None else [])]
+    written = storage.join(options.output, INTERACTIONS), "part-", sharding.shards, 5
+    steps = file_steps([*((store.staging, *each) for each in staged), written])
+    with watch_files(progress, "Cleaning" if engine.here else f"Cleaning on {engine.name}", steps, plan.rows):
+        run_on(engine, pipeline, progress.say)
     return read_manifest(options.output)
 
 
@@ -175,7 +168,7 @@ def _identity(
         "rules": [rules.fingerprint],
         "model": [model and model.fingerprint],
         "embeddings": [info for path in embeddings for info in find_files(path).files],
-        "versions": [metadata.version(name) for name in ("iadsr", *_VERSIONED)] + [platform.python_version()],
+        "versions": [metadata.version(name) for name in ("iadsr", *VERSIONED)] + [platform.python_version()],
         # After a crash of the machine, files may be empty that had not reached the disk. Another processor may round
         # differently.
         "machine": [_boot() if storage.is_local(options.output) else "", platform.machine()],
@@ -238,7 +231,7 @@ def _describe(
                 if _is_plain(value)
             },
         },
-        versions={"python": platform.python_version(), **{name: metadata.version(name) for name in _VERSIONED}},
+        versions={"python": platform.python_version(), **{name: metadata.version(name) for name in VERSIONED}},
     )
 
 
@@ -249,6 +242,21 @@ def _changed_at(path: str) -> float:
 
 def _is_plain(value: Any) -> bool:
     return isinstance(value, (str, int, float, bool, list))
+
+
+def with_absolute_paths(options: CleanOptions) -> CleanOptions:
+    """Returns the options with full paths: the workers of an engine start in other directories."""
+
+    def full(path: str | None) -> str | None:
+        return os.path.abspath(path) if path is not None and storage.is_local(path) else path
+
+    return dataclasses.replace(
+        options,
+        log=dataclasses.replace(options.log, path=full(options.log.path)),
+        output=full(options.output),
+        embeddings=full(options.embeddings),
+        model=full(options.model),
+    )
 
 
 def refuse_local_output(output: str, beam_options: PipelineOptions) -> None:

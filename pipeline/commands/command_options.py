@@ -18,6 +18,7 @@ from ...transforms.judge.policy import Policy
 from ...transforms.read.log_source import LogSource
 from ...transforms.rules.rule_options import RuleOptions
 from ...transforms.run.pseudonyms import ReportUsers
+from ..engines.engine_options import EngineOptions
 
 MAX_SHARDS = 1 << 16
 
@@ -115,7 +116,7 @@ class CleanOptions(_Checked):
     shuffle: Literal["auto", "claim-check", "bytes"] = option(
         "auto",
         help="How rows move between workers. claim-check: in files in the output directory. bytes: through the runner. "
-        "auto: claim-check if the pipeline runs on this machine, else bytes.",
+        "auto: claim-check if the output is on a file system, bytes if it is in an object store.",
         panel=RUN,
     )
     join: Literal["auto", "broadcast", "shuffle"] = option(
@@ -124,6 +125,8 @@ class CleanOptions(_Checked):
         "what it needs. auto: shuffle from 64 GiB on.",
         panel=RUN,
     )
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    """What runs the pipeline."""
     report_users: ReportUsers = option(
         "hashed",
         help="How the report names its example users. hashed: by pseudonyms of this run only. plain: by their ids.",
@@ -164,9 +167,10 @@ class CleanOptions(_Checked):
     def recorded(self) -> dict[str, Any]:
         """Returns the options as the manifest records them."""
         values = dataclasses.asdict(self)
-        log, _ = values.pop("log"), values.pop("added")
+        log, _, _ = values.pop("log"), values.pop("added"), values.pop("engine")
         return {
             **values,
+            **self.engine.recorded(),
             "interactions": log.pop("path"),
             **log,
             "added_columns": self.added.written(**self.adds),
@@ -300,6 +304,8 @@ class DoctorOptions(_Checked):
     text_columns: tuple[str, ...] | None = shared(EmbedOptions, "text_columns")
     shards: int | None = shared(CleanOptions, "shards")
     on_bad_file: Literal["fail", "skip"] = shared(LogSource, "on_bad_file")
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    """What would run the pipeline."""
 
     @property
     def log(self) -> LogSource | None:

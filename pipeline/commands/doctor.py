@@ -11,6 +11,7 @@ from importlib import metadata
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from apache_beam.options.pipeline_options import PipelineOptions
 from packaging.requirements import Requirement
 
 from ...models.core.errors import IadsrError, InputError
@@ -29,7 +30,10 @@ from ...transforms.read.read_splits import read_split
 from ...transforms.read.time_checks import describe_times, refuse_wrong_order
 from ...transforms.rules.rule_set import check_rule_columns, make_rules
 from ...transforms.run.output_directory import locked
-from ..engines.runner import usable_cores
+from ..engines.engine import describe_engine, describe_java, open_engine
+from ..engines.engine_options import Address
+from ..engines.probe import ask_workers
+from ..engines.runner import count_workers, usable_cores
 from .command_options import DoctorOptions
 from .messages import counted, describe_catalogue, describe_coverage, describe_left_out, describe_vector_files
 
@@ -71,13 +75,14 @@ class Finding:
     """Whether a run can use it."""
 
 
-def examine(options: DoctorOptions, workers: int = 1) -> Iterator[Finding]:
+def examine(options: DoctorOptions, beam_options: PipelineOptions | None = None) -> Iterator[Finding]:
     """Checks one thing after the other. What depends on something that failed its check is not checked.
 
     Args:
         options: What to look at.
-        workers: Number of processes that a run would use.
+        beam_options: Options of Beam for the run.
     """
+    beam_options = beam_options or PipelineOptions([])
     yield from _check("Python", _python)
     for requirement in metadata.requires("iadsr") or ():
         parsed = Requirement(requirement)
@@ -118,7 +123,41 @@ def examine(options: DoctorOptions, workers: int = 1) -> Iterator[Finding]:
             yield from _check("Disk", lambda: _disk(output, plan[0]))
     if plan:
         shards, mapped = plan[0].sharding(options.shards).shards, table[0].vectors.nbytes if table else 0
-        yield from _check("Memory", lambda: _memory(plan[0], shards, mapped, workers))
+        if options.engine.address is None:
+            yield from _check("Memory", lambda: _memory(plan[0], shards, mapped, count_workers(beam_options)))
+    if (address := options.engine.address) is not None:
+        inputs = tuple(filter(None, (options.interactions, options.embeddings, options.model)))
+        room = 2 * table[0].vectors.nbytes if table and options.output and not storage.is_local(options.output) else 0
+        shards = plan[0].sharding(options.shards).shards if plan else 1
+        yield from _engine(options, address, beam_options, shards, inputs, room)
+
+
+def _engine(
+    options: DoctorOptions,
+    address: Address,
+    beam_options: PipelineOptions,
+    shards: int,
+    inputs: tuple[str, ...],
+    room: int,
+) -> Iterator[Finding]:
+    """Checks each thing that an engine needs, and lets its workers answer if all of it is there."""
+    found = [*_check("Engine", lambda: describe_engine(address))]
+    if address.kind in ("spark", "flink"):
+        found += _check("Java", lambda: describe_java(address, beam_options))
+    yield from found
+    if not all(finding.healthy for finding in found):
+        return
+    opened = False
+    try:
+        with open_engine(options.engine, beam_options, shards) as engine:
+            if engine.server is None:  # a cloud: a job there costs money
+                return
+            opened = True
+            yield Finding("Job server", "; ".join(engine.facts), healthy=True)
+            full = tuple(os.path.abspath(path) if storage.is_local(path) else path for path in inputs)
+            yield Finding("Workers", ask_workers(engine, full, options.output, room), healthy=True)
+    except IadsrError as error:
+        yield Finding("Workers" if opened else "Job server", str(error), healthy=False)
 
 
 def _check(what: str, check: Callable[[], str]) -> Iterator[Finding]:

@@ -184,7 +184,7 @@ def _sample(ordered: OrderedShard, columns: InteractionColumns, max_users: int) 
 class _Scored(NamedTuple):
     scored: ScoredShard
     """The log with the model's own probabilities."""
-    noise_reference: npt.NDArray[np.int64]
+    noise_reference: npt.NDArray[np.float32]
     """What inserted noise scores."""
 
 
@@ -210,7 +210,7 @@ def _score(
         )
     scores = score_sequences(result.model, sequences, result.vectors).spread(ruled.evidence).at(ruled.witnesses)
     everything = np.ones(len(scores.scored), bool)  # these two decide which reason is given, and nothing else
-    return _Scored(ScoredShard(0, ruled, scores, everything, everything, {}), result.model.noise_reference)
+    return _Scored(ScoredShard(0, ruled, scores, everything, everything, {}), result.model.noise_reference.numpy())
 
 
 def _treatments(

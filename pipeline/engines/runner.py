@@ -13,6 +13,7 @@ from apache_beam.options.pipeline_options import (
     DirectOptions,
     GoogleCloudOptions,
     PipelineOptions,
+    PortableOptions,
     StandardOptions,
 )
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
@@ -161,5 +162,6 @@ def count_workers(options: PipelineOptions) -> int:
 
 
 def is_template(options: PipelineOptions) -> bool:
-    """Whether the job is only written as a template now, and started later."""
-    return options.view_as(GoogleCloudOptions).template_location is not None
+    """Whether the job is only written as a template or a jar now, and started later."""
+    cloud, portable = options.view_as(GoogleCloudOptions), options.view_as(PortableOptions)
+    return bool(cloud.template_location or portable.output_executable_path)

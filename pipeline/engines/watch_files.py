@@ -26,6 +26,12 @@ class FileStep(NamedTuple):
     """Rough share of the pipeline's time. The shares of all steps add up to 1."""
 
 
+def file_steps(steps: list[tuple[str, str, int, float]]) -> list[FileStep]:
+    """Returns steps from their directories, prefixes, numbers of files and rough times in any unit."""
+    whole = sum(time for *_, time in steps)
+    return [FileStep(directory, prefix, files, time / whole) for directory, prefix, files, time in steps]
+
+
 @contextmanager
 def watch_files(progress: Progress, description: str, steps: list[FileStep], rows: int) -> Iterator[None]:
     """Shows the progress of a pipeline by counting the files that it has finished. Beam itself reports nothing.

@@ -8,9 +8,7 @@ from apache_beam.options.pipeline_options import (
     DebugOptions,
     DirectOptions,
     GoogleCloudOptions,
-    PortableOptions,
-    SparkRunnerOptions,
-    StandardOptions,
+    SetupOptions,
     WorkerOptions,
 )
 
@@ -18,7 +16,10 @@ from iadsr.models.core.option import options_of
 from iadsr.pipeline.cli.config_file import read_config
 from iadsr.pipeline.cli.template_parameters import describe_template
 from iadsr.pipeline.commands.command_options import CleanOptions
+from iadsr.pipeline.commands.keyword_function import build_options
 from iadsr.pipeline.engines.beam_flags import flags_from_config
+from iadsr.pipeline.engines.engine import open_engine
+from iadsr.pipeline.engines.engine_options import Address, EngineOptions
 from iadsr.pipeline.engines.runner import beam_options, runs_here
 
 FOLDER = Path(__file__).parents[2] / "runner_configs"
@@ -36,33 +37,33 @@ def test_the_local_configuration_means_two_processes_of_the_in_process_runner():
     assert values["drop_rate"] == 0.1
 
 
-def test_the_spark_configuration_is_one_that_beam_knows():
-    values, options = load(FOLDER / "spark.yaml")
-    assert options.view_as(StandardOptions).runner == "SparkRunner"
-    assert options.view_as(SparkRunnerOptions).spark_master_url == "local[*]"
-    assert options.view_as(PortableOptions).environment_type == "LOOPBACK"
-    assert values["shuffle"] == "bytes"
+def test_the_spark_configuration_names_a_cluster_and_its_settings():
+    values, _ = load(FOLDER / "spark.yaml")
+    options = build_options(CleanOptions, values).engine
+    assert options.address == Address("spark", (("host", 7077),))
+    assert options.settings["spark.executor.memory"] == "2g"
 
 
 def test_the_dataflow_configuration_is_one_that_beam_knows():
-    values, options = load(FOLDER / "dataflow.yaml")
-    assert options.view_as(StandardOptions).runner == "DataflowRunner"
+    values, beam = load(FOLDER / "dataflow.yaml")
+    asked = build_options(CleanOptions, values).engine
+    with open_engine(asked, beam, shards=4) as engine:
+        options = engine.options
+    assert engine.runner == "DataflowRunner"
     assert options.view_as(GoogleCloudOptions).project == "PROJECT"
     assert options.view_as(WorkerOptions).sdk_container_image.endswith("iadsr:0.1.0")
+    assert options.view_as(WorkerOptions).machine_type == "n2-standard-4"
     assert options.view_as(DebugOptions).number_of_worker_harness_threads == 1
-    assert values["shuffle"] == "bytes"
+    assert options.view_as(SetupOptions).sdk_location == "container"
 
 
 @pytest.mark.parametrize("name", ["spark.yaml", "dataflow.yaml"])
-def test_settings_that_are_commented_out_are_ones_that_beam_knows_too(name, tmp_path):
-    # A commented setting replaces the active one of the same name: keep the last of each.
-    lines, settings = (FOLDER / name).read_text(encoding="utf-8").splitlines(), {}
-    for line in lines[lines.index("beam:") + 1 :]:
-        if match := re.fullmatch(r"  (?:# )?(\w+): (\S+)(?: .*)?", line):
-            settings[match[1]] = f"  {match[1]}: {match[2]}"
+def test_settings_that_are_commented_out_can_be_used_too(name, tmp_path):
+    text = (FOLDER / name).read_text(encoding="utf-8")
     path = tmp_path / name
-    path.write_text("\n".join([*lines[: lines.index("beam:") + 1], *settings.values()]), encoding="utf-8")
-    load(path)
+    path.write_text(re.sub(r"^( *)# ([a-z_]+: )", r"\1\2", text, flags=re.MULTILINE), encoding="utf-8")
+    values, _ = load(path)
+    _ = build_options(CleanOptions, values)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,7 @@ def test_every_template_parameter_is_an_option():
     assert {p["name"] for p in parameters if not p.get("isOptional")} == {
         name for name, option in ours.items() if option.required
     }
-    assert {p["name"] for p in parameters} >= set(ours)
+    assert {p["name"] for p in parameters} >= set(ours) - set(options_of(EngineOptions))
 
 
 def test_the_image_carries_the_versions_that_are_pinned():

@@ -22,9 +22,7 @@ from iadsr.transforms.read.timestamps import parse_time
 from iadsr.transforms.shuffle.slices import Slice, collect, ship
 
 COLUMNS = InteractionColumns()
-SETTINGS = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+SETTINGS = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 text = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=6)
 INTEGERS = {

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -142,7 +143,8 @@ class FinishedRun:
         manifest = read_manifest(path)
         try:
             named = dict(manifest.options["columns"]).items()
-            columns = InteractionColumns(**{key: tuple(v) if isinstance(v, list) else v for key, v in named})
+            values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in named}
+            columns = InteractionColumns(**values)
             hold_out = int(manifest.options["hold_out"])
         except (KeyError, TypeError, ValueError) as error:
             raise incomplete_manifest(path, f"options: {error}") from error

@@ -261,7 +261,8 @@ def _seconds_of_whole(values: np.ndarray, per_second: int) -> np.ndarray:
 def _was_float32(values: np.ndarray, spans: dict[str, Span], kind: Kind, unit: str | None) -> bool:
     """Whether all times are numbers that float32 can hold. Times of the present are minutes apart then.
 
-    Whole days since 1970 are such numbers anyway, in seconds. Their order is not lost.
+    Whole days are such numbers anyway, in seconds: since 1970, or at one time of the day, such as midnight in another
+    zone. Their order is not lost.
     """
     if kind == "text" or not any(name in UNITS or name == "time" for name in spans):
         return False
@@ -273,7 +274,10 @@ def _was_float32(values: np.ndarray, spans: dict[str, Span], kind: Kind, unit: s
     if not holds(numbers[:64]) or not holds(numbers):
         return False
     days = sum(span.whole[-1] for span in spans.values())
-    return days < len(values) and len(np.unique(values)) >= MIN_FLOAT32_TIMES
+    if days == len(values) or len(np.unique(values)) < MIN_FLOAT32_TIMES:
+        return False
+    day = _DAY * UNITS[unit or next(name for name in UNITS if name in spans)]
+    return len(np.unique(values % day)) > 1
 
 
 @dataclass(frozen=True)

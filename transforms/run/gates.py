@@ -250,10 +250,9 @@ def _level(value: float | None, bounds: Bounds, *, low_is_bad: bool) -> Level:
     if value is None:
         return "unknown"
     sign = -1 if low_is_bad else 1
-    for level, bound in (("fail", bounds.fail), ("warn", bounds.warn)):
-        if bound is not None and sign * value > sign * bound:
-            return level
-    return "ok"
+    if bounds.fail is not None and sign * value > sign * bounds.fail:
+        return "fail"
+    return "warn" if bounds.warn is not None and sign * value > sign * bounds.warn else "ok"
 
 
 def read_gates(path: str) -> dict[str, Bounds]:

@@ -25,7 +25,15 @@ def test_the_codes_that_stand_in_finished_outputs_are_as_they_always_were():
         "noise:short_term",
         "noise:collaborative_only",
     )
-    assert reason_codes("kept") == ("min_length", "keep_last", "unknown_item", "too_short", "collaborative_only")
+    assert reason_codes("kept") == (
+        "min_length",
+        "keep_last",
+        "held_out",
+        "unknown_item",
+        "too_short",
+        "collaborative_only",
+        "weightless",
+    )
     assert rejection_code("null {column}", "user_id") == "null user_id"
     assert rejection_code("empty {column}", "user_id") == "empty user_id"
     assert rejection_code("{column} beyond int64", "item_id") == "item_id beyond int64"
@@ -51,7 +59,7 @@ def test_who_asks_for_a_reason_that_is_none_learns_of_it():
 def test_what_a_reason_says_of_the_judgement():
     assert [reason.code for reason in REASONS if reason.protects] == ["min_length", "keep_last"]
     not_judged = [reason.code for reason in REASONS if not reason.judged and not reason.rule]
-    assert not_judged == ["unknown_item", "too_short"]
+    assert not_judged == ["held_out", "unknown_item", "too_short"]
     assert {f"noise:{name}" for name in SIMILARITIES} < set(reason_codes("dropped"))
 
 

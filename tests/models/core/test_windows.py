@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from iadsr.models.core.sequences import Sequences
@@ -12,7 +12,6 @@ def make(lengths):
     return Sequences.from_lengths(np.arange(sum(lengths)), np.array(lengths))
 
 
-@settings(deadline=None)
 @given(lengths_of_users, st.integers(1, 60))
 def test_windows_hold_every_interaction_once_and_are_of_equal_size(lengths, max_length):
     sequences = make(lengths)
@@ -27,7 +26,6 @@ def test_windows_hold_every_interaction_once_and_are_of_equal_size(lengths, max_
         assert not len(sizes) or (sizes.max() <= max_length and sizes.max() - sizes.min() <= 1)
 
 
-@settings(deadline=None)
 @given(lengths_of_users, st.integers(1, 60), st.integers(0, 20))
 def test_overlapping_windows_judge_every_interaction_once_and_hold_its_neighbours(lengths, max_length, overlap):
     overlap = min(overlap, (max_length - 1) // 2)
@@ -52,7 +50,6 @@ def test_overlapping_windows_judge_every_interaction_once_and_hold_its_neighbour
         assert length > max_length or len(sizes) == min(length, 1)
 
 
-@settings(deadline=None)
 @given(lengths_of_users, st.integers(8, 40), st.integers(1, 300))
 def test_batches_of_overlapping_windows_judge_every_interaction_once(lengths, max_length, budget):
     windows = cut_windows(make(lengths), max_length, 3)
@@ -69,7 +66,6 @@ def test_select_keeps_all_fields_of_the_selected_windows():
     assert (middle.before.tolist(), middle.after.tolist()) == ([2], [2])
 
 
-@settings(deadline=None)
 @given(lengths_of_users, st.integers(1, 300), st.booleans())
 def test_batches_hold_every_interaction_once_and_keep_to_the_budget(lengths, budget, shuffle):
     windows = cut_windows(make(lengths), 50)

@@ -29,7 +29,7 @@ def random_vectors(shape, ties=False):
     return torch.tensor(values, dtype=torch.float32), torch.tensor(generator.random((batch, steps)) < 0.7)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(shapes, st.booleans())
 def test_leave_one_out_agrees_with_brute_force(shape, ties):
     vectors, present = random_vectors(shape, ties)
@@ -48,7 +48,7 @@ def unit_vectors(shape):
     return F.normalize(vectors, dim=-1) * present[..., None], present
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(shapes, st.booleans())
 def test_the_maximum_of_the_others_hands_its_gradient_to_one_of_the_greatest(shape, ties):
     vectors, present = random_vectors(shape, ties)
@@ -85,7 +85,7 @@ def test_cosines_have_the_gradient_that_they_should(lag, steps):
     assert torch.autograd.gradcheck(lambda *tensors: cosine(*tensors, lag), pair)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.tuples(st.integers(1, 3), st.integers(1, 25), st.integers(1, 5), st.integers(0, 10_000)))
 def test_sequence_agreement_agrees_with_brute_force(shape):
     vectors, present = unit_vectors(shape)

@@ -53,7 +53,7 @@ def random_sequences(lengths, seed=0):
     return Sequences.from_lengths(np.random.default_rng(seed).integers(0, ITEMS, lengths.sum()), lengths)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=8), st.integers(0, 2**16), st.integers(1, 200))
 def test_every_interaction_gets_a_probability_whatever_is_known_of_the_items(lengths, seed, batch_positions):
     generator = np.random.default_rng(seed)

@@ -113,7 +113,7 @@ def test_vectors_with_nan_are_refused(encoder, monkeypatch):
 
 
 @given(st.lists(st.integers(0, 30), max_size=60), st.integers(1, 64))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_batch_holds_texts_of_one_length_and_every_text_is_in_one_batch(lengths, budget):
     batches = list(_batch_by_length(lengths, budget))
     rows = np.concatenate(batches) if batches else np.array([], int)

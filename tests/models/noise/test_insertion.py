@@ -16,7 +16,6 @@ def random_log(users=400, items=60, seed=0):
     return Sequences.from_lengths(np.concatenate(rows), lengths)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([0.05, 0.3, 0.6]), st.sampled_from([0, 1, 2, 5]))
 def test_removing_the_insertions_restores_the_log_and_the_last_interactions_stay_last(seed, rate, protect_last):
     log = random_log(users=50)
@@ -115,7 +114,6 @@ def test_a_rate_outside_0_to_1_is_refused(add_noise, rate):
         add_noise(random_log(), rate, uniform_share=0.5, seed=0)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([0.05, 0.3, 0.9]), st.sampled_from([0, 1, 2, 20]))
 def test_only_flagged_interactions_are_replaced_and_by_items_new_to_the_user(seed, rate, protect_last):
     log = random_log(users=50)
@@ -152,7 +150,7 @@ def nearest_by_number(items, k=4):
     return (np.arange(items)[:, None] + np.arange(1, k + 1)) % items
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000), st.sampled_from([0.05, 0.4]))
 def test_noise_of_all_kinds_leaves_the_log_as_it_is_and_gives_nobody_an_item_twice(seed, rate):
     log = random_log(users=80, items=200)

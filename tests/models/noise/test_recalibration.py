@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from iadsr.models.noise.recalibration import Recalibration, fit_recalibration
@@ -56,7 +56,6 @@ def test_probabilities_keep_their_order_if_there_is_no_noise(simulation):
     assert len(np.unique(recalibrated)) > 0.9 * len(np.unique(probability))
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.floats(0, 1, width=32), min_size=2, max_size=50),
     st.floats(0.001, 10),

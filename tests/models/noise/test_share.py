@@ -50,7 +50,7 @@ def test_a_share_that_cannot_be_estimated_has_a_reason(simulation, make, reason)
     assert reason in found.reason
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(rows=st.lists(st.integers(0, 400), min_size=6, max_size=6), seed=st.integers(0, 1000))
 def test_a_small_reference_does_not_make_a_clean_log_look_noisy(simulation, rows, seed):
     generator = np.random.default_rng(seed)

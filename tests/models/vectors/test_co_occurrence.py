@@ -113,7 +113,7 @@ def test_company_is_the_mean_text_of_the_rest_however_often_an_item_is_repeated(
         )
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.lists(st.integers(0, 11), min_size=0, max_size=12))
 def test_what_a_user_does_changes_nothing_in_the_vectors_of_the_own_fold(seed, other_basket):
     baskets, items = random_baskets(30, 12, seed), 12

@@ -110,7 +110,7 @@ def test_where_all_texts_are_alike_but_for_rounding_components_are_zero():
     assert not basis.any()
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000), st.floats(0.01, 100))
 def test_the_unit_of_embeddings_does_not_matter(seed, unit):
     generator = np.random.default_rng(seed)

@@ -54,3 +54,20 @@ def test_a_file_of_another_commands_will_do_and_its_mistakes_are_told_all_the_sa
     for text, words in (("drop_rat: 0.1", "does not have"), ("overwrite: 'false'", "gives overwrite a value")):
         with pytest.raises(InputError, match=words):
             read(tmp_path, "doctor", text, written_for="clean")
+
+
+def test_the_settings_of_an_engine_stand_under_it(tmp_path):
+    text = "engine:\n  address: spark://h\n  spark.executor.memory: 4g\n  a-b: [1, x]\n  c: true\n  d: null\n"
+    values, _ = read(tmp_path, "clean", text)
+    assert values == {"engine": "spark://h", "engine_options": ("spark.executor.memory=4g", "a-b=1,x", "c=true")}
+    assert read(tmp_path, "clean", "engine: prism")[0] == {"engine": "prism"}
+    assert read(tmp_path, "clean", "engine: {a: 1}")[0] == {"engine_options": ("a=1",)}
+
+
+@pytest.mark.parametrize(
+    "text", ["engine: {a: {b: 1}}", "engine: {a: [[1]]}", "engine: {a: 1}\nengine_options: [b=1]", "engine: [prism]"]
+)
+def test_an_engine_is_a_text_or_a_mapping_of_plain_values(tmp_path, text):
+    with pytest.raises(InputError) as error:
+        read(tmp_path, "clean", text)
+    assert error.value.code in ("CONFIG-ENGINE", "CONFIG-VALUE")

@@ -4,7 +4,7 @@ import logging
 import pytest
 from rich.console import Console
 
-from iadsr.models.core.errors import ConservationError, InputError, UsageError
+from iadsr.models.core.errors import ConservationError, EngineError, InputError, UsageError
 from iadsr.pipeline.cli.exit_codes import bug_in_short, exit_code_of
 
 
@@ -29,6 +29,7 @@ def run(command) -> tuple[int, str]:
         (failing_with(InputError("no log", code="FILE-NONE", fix="look")), 1, "Error IADSR-FILE-NONE: no log"),
         (failing_with(UsageError("no flag", code="OPTION", fix="look")), 2, "IADSR-OPTION: no flag"),
         (failing_with(ConservationError("a row is gone", code="ROWS", fix="look")), 3, "IADSR-ROWS: a row is gone"),
+        (failing_with(EngineError("no Spark", code="ENGINE-X", fix="look")), 6, "IADSR-ENGINE-X: no Spark"),
         (failing_with(KeyError("anna")), 4, "IADSR-BUG: KeyError"),
         (failing_with(KeyboardInterrupt()), 130, "Interrupted."),
         (lambda: 130, 130, "Interrupted."),  # typer has heard it first

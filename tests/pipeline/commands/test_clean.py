@@ -13,8 +13,8 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from iadsr.models.core.errors import ArtifactError, ConservationError, InputError
 from iadsr.models.detector.iadsr import IADSR
 from iadsr.pipeline import clean
-from iadsr.pipeline.commands import clean as clean_module
 from iadsr.pipeline.commands import clean_graph
+from iadsr.pipeline.engines import engine as engine_module
 from iadsr.transforms.items import joined_items
 from iadsr.transforms.items.embedding_files import read_embeddings, write_embeddings
 from iadsr.transforms.items.embedding_table import EmbeddingTable
@@ -538,7 +538,7 @@ def _counting(load, loads):
 
 def test_a_bundle_that_is_run_twice_leaves_the_same_result(world, cleaned, tmp_path, monkeypatch):
     output, _ = cleaned
-    monkeypatch.setattr(clean_module, "make_runner", lambda options: FnApiRunner(bundle_repeat=1))
+    monkeypatch.setattr(engine_module, "make_runner", lambda options: FnApiRunner(bundle_repeat=1))
     run(world, tmp_path / "again", threshold=0.4)
     assert sorted(path.name for path in (tmp_path / "again").iterdir()) == [
         "README.md",

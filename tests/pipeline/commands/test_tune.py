@@ -79,11 +79,13 @@ def test_a_tuning_writes_a_policy_that_clean_applies(world, tmp_path):
     assert f"# Chosen: {tuning.chosen}." in text or "drops and weighs nothing" in text
 
     # Whatever was chosen, a policy of each kind is read back as it was.
-    (tmp_path / "policy.yaml").write_text("# by hand\n" + yaml.safe_dump({"drop_rate": "weightless", "min_length": 2}))
+    (tmp_path / "policy.yaml").write_text(
+        "# by hand\n" + yaml.safe_dump({"drop_rate": 0.1, "weight_strength": 2.0, "min_length": 2})
+    )
     paths = {"interactions": world.interactions, "embeddings": world.embeddings, "model": world.model}
     manifest = clean(**paths, output=tmp_path / "out", policy=output, hold_out=2).manifest
-    assert manifest.policy.rule == "weightless"
-    assert (manifest.policy.min_length, manifest.policy.weight_strength) == (2, 4.0)
+    assert (manifest.policy.rule, manifest.policy.drop_rate) == ("drop_rate", 0.1)
+    assert (manifest.policy.min_length, manifest.policy.weight_strength) == (2, 2.0)
     assert manifest.options["policy"]["file"] == output
     table = pq.read_table(tmp_path / "out" / "interactions")
     dropped = table.filter(pc.invert(table["keep"]))

@@ -467,7 +467,7 @@ def test_what_html_and_utf8_cannot_hold_is_replaced():
     assert "\u202eevil</bdi>" in html  # direction marks stay inside their isolate
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(text=st.text(max_size=40), user=st.text(max_size=20), probability=st.floats(0, 1), keep=st.booleans())
 def test_any_text_renders_and_parses(text, user, probability, keep):
     entries = [interaction(keep, None if keep else "noise:short_term", probability, text=text, item_id=user)]

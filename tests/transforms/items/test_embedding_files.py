@@ -55,7 +55,7 @@ def tables(draw):
 
 
 @given(table=tables(), rows_per_file=st.integers(1, 5))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_round_trip(tmp_path_factory, table, rows_per_file):
     directory = tmp_path_factory.mktemp("table")
     paths = write_embeddings(table, str(directory), rows_per_file=rows_per_file)

@@ -14,7 +14,7 @@ ids = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(ids, st.sampled_from([1, 3, (1 << 64) - 1]))
 def test_an_index_finds_what_arrow_finds_even_if_hashes_are_the_same(drawn, different_hashes):
     kind, known, wanted = drawn

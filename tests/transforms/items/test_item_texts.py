@@ -74,7 +74,7 @@ def test_several_files_are_read_in_name_order(write, tmp_path):
 @given(
     st.lists(st.tuples(st.integers(0, 5), st.none() | st.sampled_from("xyz")), min_size=1, max_size=30),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_rows_kept_are_those_that_a_dictionary_keeps(rows):
     first: dict[int, str | None] = {}
     for item, text in rows:

@@ -112,7 +112,7 @@ def shard(users: list[tuple[str, list[tuple[int, float]]]]) -> ScoredShard:
 interactions = st.lists(st.tuples(st.integers(0, 2), st.floats(0, 1, width=32)), min_size=1, max_size=5)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.dictionaries(st.text(max_size=3), interactions, min_size=2, max_size=8), st.integers(1, 7))
 def test_shards_add_up_to_the_whole_however_users_are_dealt(users, cut):
     drawn = list(users.items())

@@ -139,6 +139,15 @@ def test_what_has_been_through_float32_is_noticed_in_every_type():
         assert facts(stamps).float32 == 0
 
 
+@pytest.mark.parametrize("data_type", [pa.int64(), pa.float64(), pa.timestamp("s"), pa.timestamp("us")])
+def test_days_that_begin_at_midnight_elsewhere_have_not_been_through_float32(data_type):
+    midnights = np.array([86_400 * (19_000 + n) + 57_600 for n in range(15)])
+    assert (midnights.astype(np.float32) == midnights).all()
+    stamps = pa.array(midnights)
+    whole = pa.types.is_timestamp(data_type)
+    assert facts(stamps.cast(pa.timestamp("s")).cast(data_type) if whole else stamps.cast(data_type)).float32 == 0
+
+
 def test_times_in_the_future_are_counted():
     ahead = datetime.now(UTC) + timedelta(days=2)
     found = facts(pa.array([START, ahead, datetime.now(UTC)], pa.timestamp("us")))

@@ -3,7 +3,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from iadsr.transforms.contract.hashing import hash_values
@@ -42,7 +42,6 @@ def test_removal_goes_on_until_all_that_stay_have_enough():
     assert kept_by(rows, 3, 3) == []
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from("uvwxyz")), min_size=1, max_size=40),
     st.integers(1, 4),
@@ -63,7 +62,6 @@ def intervals_as_in_recbole(pairs, users: tuple[int, int], items: tuple[int, int
         pairs = left
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from("uvwxyz")), min_size=1, max_size=40),
     st.tuples(st.integers(1, 3), st.integers(3, 9)),

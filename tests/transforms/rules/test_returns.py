@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from iadsr.transforms.rules.returns import Returns
@@ -35,7 +35,6 @@ def test_numbers_and_flags_can_say_it_too(shard):
     assert found(Returns("event", ("true",)), shard(rows, "event")) == [0, 1]
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("uv"), st.sampled_from("ab"), st.booleans()), min_size=1, max_size=30))
 def test_it_is_the_same_as_one_event_after_the_other(events):
     rows = [(user, item, second, "return" if back else "buy") for second, (user, item, back) in enumerate(events)]

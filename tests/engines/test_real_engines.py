@@ -1,0 +1,213 @@
+"""Runs of `clean` on real engines: the same bytes as on this machine, whatever dies meanwhile; or one clear error."""
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+OPTIONS = ["--shards", "6", "--drop-rate", "0.1"]
+BOTH = pytest.mark.parametrize(("shuffle", "join"), [("claim-check", "broadcast"), ("bytes", "shuffle")])
+
+
+def files(output: Path) -> dict[str, str]:
+    """Every file of a result but report and manifest, with a hash of its bytes."""
+    return {
+        path.relative_to(output).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(output.rglob("*.parquet"))
+    }
+
+
+def manifest(output: Path) -> dict:
+    """The manifest without what may differ: times, the run's own token, and how it was run."""
+    content = json.loads((output / "manifest.json").read_text())
+    for name in ("run", "started_at", "finished_at", "durations_seconds", "options"):
+        content.pop(name, None)
+    return content
+
+
+@pytest.fixture(scope="session")
+def local(world, tmp_path_factory):
+    """What a run on this machine gives, by its further options."""
+    from iadsr.pipeline import clean
+
+    output = tmp_path_factory.mktemp("local") / "out"
+    clean(
+        interactions=world.interactions,
+        embeddings=world.embeddings,
+        model=world.model,
+        output=str(output),
+        shards=6,
+        drop_rate=0.1,
+    )
+    return output
+
+
+def assert_same(output: Path, local: Path) -> None:
+    assert files(output) == files(local)
+    assert len(files(local)) >= 18
+    assert manifest(output) == manifest(local)
+    assert not (output / ".staging").exists()
+
+
+@BOTH
+@pytest.mark.parametrize("engine", ["spark", "flink", "prism"])
+def test_the_bytes_are_those_of_a_run_on_this_machine(engine, shuffle, join, start, local, request):
+    run = start(request.getfixturevalue(engine), *OPTIONS, "--shuffle", shuffle, "--join", join)
+    said = run.wait()
+    assert run.process.returncode == 0, said
+    assert_same(run.output, local)
+
+
+def test_spark_on_this_machine_needs_no_cluster(spark_here, start, local):
+    run = start(spark_here, *OPTIONS)
+    said = run.wait()
+    assert run.process.returncode == 0, said
+    assert_same(run.output, local)
+
+
+def test_a_python_worker_that_is_killed_is_replaced_with_its_executor(spark, start, local):
+    run = start(spark, *OPTIONS)
+    while not (run.staged("ruled-") and spark.python_workers()):
+        assert run.process.poll() is None, run.wait()
+        time.sleep(0.02)
+    executors = spark.below("CoarseGrainedExecutorBackend")
+    os.kill(spark.python_workers()[0], signal.SIGKILL)
+    said = run.wait()
+    assert run.process.returncode == 0, said
+    assert_same(run.output, local)
+    assert "Lost executor" in said
+    assert executors
+
+
+def test_an_executor_that_is_killed_is_replaced(spark, start, local):
+    run = start(spark, *OPTIONS, "--shuffle", "bytes")
+    while not run.staged("ruled-"):
+        assert run.process.poll() is None, run.wait()
+        time.sleep(0.02)
+    os.kill(spark.below("CoarseGrainedExecutorBackend")[0], signal.SIGKILL)
+    said = run.wait()
+    assert run.process.returncode == 0, said
+    assert_same(run.output, local)
+
+
+def test_a_python_worker_that_is_killed_on_flink_is_told_and_the_run_resumes(flink, start, local):
+    run = start(flink, *OPTIONS)
+    while not (run.staged("ruled-") and flink.python_workers()):
+        assert run.process.poll() is None, run.wait()
+        time.sleep(0.02)
+    os.kill(flink.python_workers()[0], signal.SIGKILL)
+    said = run.wait()
+    if run.process.returncode:
+        assert run.process.returncode == 6, said
+        assert "IADSR-ENGINE-JOB" in said
+        assert "bug" not in said
+        run = start(flink, *OPTIONS)
+        assert "Resuming" in run.wait()
+    assert_same(run.output, local)
+
+
+def test_a_job_server_that_is_killed_is_told_and_the_run_resumes(spark, start, local):
+    run = start(spark, *OPTIONS)
+    while not run.staged("ruled-"):
+        assert run.process.poll() is None, run.wait()
+        time.sleep(0.02)
+    (server,) = [process for process in _below(run) if "SparkJobServerDriver" in _command(process)][-1:]
+    os.kill(server, signal.SIGKILL)
+    said = run.wait()
+    assert run.process.returncode == 6, said
+    assert "IADSR-ENGINE-JOB" in said
+    assert "resumes" in said
+    run = start(spark, *OPTIONS)
+    assert "Resuming" in run.wait()
+    assert_same(run.output, local)
+
+
+def test_the_job_server_ends_with_a_run_that_is_killed(spark, start, local):
+    run = start(spark, *OPTIONS)
+    while not run.staged("ruled-"):
+        assert run.process.poll() is None, run.wait()
+        time.sleep(0.02)
+    started = _below(run)
+    assert started
+    run.process.kill()
+    run.process.wait()
+    deadline = time.monotonic() + 60
+    while any(_command(process) for process in started) or spark.python_workers():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    run = start(spark, *OPTIONS)
+    assert "Resuming" in run.wait()
+    assert_same(run.output, local)
+
+
+@pytest.mark.parametrize("scheme", ["spark", "flink"])
+def test_an_address_where_nobody_listens_is_told_in_seconds(scheme, start):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    started = time.monotonic()
+    run = start(None, *OPTIONS, "--engine", f"{scheme}://127.0.0.1:{port}")
+    said = run.wait()
+    assert run.process.returncode == 6, said
+    assert "IADSR-ENGINE-REACH" in said
+    assert "Connection refused" in said
+    assert not run.output.exists()
+    assert time.monotonic() - started < 60
+
+
+@pytest.mark.parametrize("engine", ["spark", "flink", "prism"])
+def test_the_doctor_has_the_workers_answer(engine, start, request):
+    run = start(request.getfixturevalue(engine), command="doctor")
+    said = run.wait()
+    assert run.process.returncode == 0, said
+    assert "Workers               the same versions as here" in said
+    assert "they see all paths" in said
+    assert not list(run.output.parent.glob(".tmp-*"))
+
+
+def test_the_doctor_tells_what_a_worker_misses(spark, start):
+    variables = '{"command": "%s", "env": {"IADSR_SUBMITTED_BY": "python 2.7.18, iadsr 0.0.1"}}'
+    from iadsr.pipeline.engines.engine import worker_program
+
+    run = start(
+        spark, "--environment_type=PROCESS", f"--environment_config={variables % worker_program()}", command="doctor"
+    )
+    said = run.wait()
+    assert run.process.returncode == 1, said
+    assert "PROBLEM  Workers               IADSR-ENGINE-VERSIONS" in said
+    assert "python 2.7.18, iadsr 0.0.1" in said
+
+
+def test_a_setting_that_the_engine_does_not_know_is_refused_before_anything_is_written(spark, start):
+    run = start(spark, *OPTIONS, "--engine-options", "storage_levl=DISK_ONLY")
+    said = run.wait()
+    assert run.process.returncode == 2, said
+    assert "did you mean storage_level?" in said
+    assert not run.output.exists()
+
+
+def _below(run) -> list[int]:
+    found, wave = [], {run.process.pid}
+    while wave:
+        wave = {int(child) for process in wave for child in _children(process)}
+        found += wave
+    return found
+
+
+def _children(process: int) -> list[str]:
+    try:
+        return Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:
+        return []
+
+
+def _command(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
