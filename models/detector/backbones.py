@@ -46,7 +46,14 @@ class GRU4Rec(Backbone):
 
     def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
         """Maps item vectors [B, T, d] and the mask of real positions [B, T] to interests [B, T, h]."""
-        return self.gru(self.dropout(vectors))[0] * mask[..., None]  # [B, T, h]
+        weight, state_weight, bias, state_bias = self.gru.parameters()
+        size = self.gru.hidden_size
+        # A bias of the first two gates is as good from the item as from the state.
+        both = bias + F.pad(state_bias[: 2 * size], (0, size))
+        fed = F.linear(self.dropout(vectors).transpose(0, 1), weight, both)  # [T, B, 3h]
+        states = _Recurrence.apply(fed, state_weight, state_bias[2 * size :])
+        assert isinstance(states, Tensor)
+        return states.transpose(0, 1) * mask[..., None]  # [B, T, h]
 
     def read_item(self, vectors: Tensor) -> Tensor:
         """Returns what items feed into the three gates, [..., 3h], with all biases but the last gate's state bias."""
@@ -75,6 +82,55 @@ class GRU4Rec(Backbone):
             gates[:, 2 * size :].sigmoid_()
             kernels.gru_step(gates.numpy(), state.numpy(), real, t, interests.numpy())
         return interests
+
+
+class _Recurrence(torch.autograd.Function):
+    """The states of a GRU from what items feed into its gates. Its gradient makes one product for all steps together."""
+
+    @staticmethod
+    def forward(ctx, fed: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Computes the states.
+
+        Args:
+            ctx: Of torch.
+            fed: What items feed into the three gates, [T, B, 3h].
+            weight: What the state feeds into them, [3h, h].
+            bias: Of what the state feeds into the last gate, [h].
+        """
+        steps, batch, size = fed.shape[0], fed.shape[1], weight.shape[1]
+        gates = fed.detach().clone(memory_format=torch.contiguous_format)  # after their functions, [T, B, 3h]
+        from_state = fed.new_empty(batch, 3 * size)
+        last = fed.new_empty(steps, batch, size)  # what the state feeds into the last gate
+        states = fed.new_zeros(steps + 1, batch, size)
+        turned, added = weight.detach().T.contiguous(), bias.detach().numpy()
+        for t in range(steps):
+            torch.mm(states[t], turned, out=from_state)
+            kernels.gru_add(gates[t].numpy(), from_state.numpy(), added, last[t].numpy())
+            gates[t, :, : 2 * size].sigmoid_()
+            kernels.gru_reset(gates[t].numpy(), last[t].numpy())
+            gates[t, :, 2 * size :].tanh_()
+            kernels.gru_next(gates[t].numpy(), states[t].numpy(), states[t + 1].numpy())
+        ctx.save_for_backward(gates, last, states, weight)
+        return states[1:]
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        gates, last, states, weight = ctx.saved_tensors
+        steps, batch, size = last.shape
+        gradient = gradient.contiguous()
+        to_fed, to_from_state = torch.empty_like(gates), torch.empty_like(gates)
+        to_state = gradient.new_zeros(batch, size)
+        for t in range(steps - 1, -1, -1):
+            kernels.gru_step_back(
+                *(of[t].numpy() for of in (gates, last, states, gradient)),
+                to_state.numpy(),
+                to_fed[t].numpy(),
+                to_from_state[t].numpy(),
+            )
+            to_state.addmm_(to_from_state[t], weight)
+        to_from_state = to_from_state.flatten(0, 1)
+        to_weight = to_from_state.T @ states[:-1].flatten(0, 1)
+        return to_fed, to_weight, to_from_state[:, 2 * size :].sum(0)
 
 
 class SASRec(Backbone):

@@ -59,7 +59,8 @@ def fit_alignment(
         report: Called with the epoch (from 1), the fraction of it that is done, and measurements at its end.
     """
     optimiser = torch.optim.Adam(
-        [p for name, p in model.named_parameters() if not name.startswith("head.")], lr=training.learning_rate
+        [p for name, p in model.named_parameters() if not name.startswith("head.")], lr=training.learning_rate,
+        fused=True,
     )
     stopping = EarlyStopping(model, training.patience)
     noise = torch.Generator().manual_seed(int(generator.integers(2**62)))

@@ -59,7 +59,7 @@ def fit_context(
     builder = BatchBuilder(model, sequences, item_tensors)
     several = builder.windows.lengths > 1
     windows, measured = (builder.windows.select(several & part[builder.windows.users]) for part in (users, held_out))
-    optimiser = torch.optim.Adam(model.context.parameters(), lr=training.context_learning_rate)
+    optimiser = torch.optim.Adam(model.context.parameters(), lr=training.context_learning_rate, fused=True)
     schedule = falling_rate(optimiser, training.context_epochs, MIN_RATE_SHARE)
     stopping = EarlyStopping(model.context, training.patience)
     size = min(training.batch_positions, MAX_BATCH)

@@ -46,7 +46,7 @@ def fit_head(
     """
     _standardise(model, examples)
     optimiser = torch.optim.AdamW(
-        model.head.parameters(), lr=training.head_learning_rate, weight_decay=training.head_weight_decay
+        model.head.parameters(), lr=training.head_learning_rate, weight_decay=training.head_weight_decay, fused=True
     )
     schedule = falling_rate(optimiser, training.head_epochs)
     # The falling rate ends the training. Held-out users decide only which epoch is kept.

@@ -71,7 +71,7 @@ def fit_recommender(
         report: Called with the epoch (from 1), the fraction of it that is done, and measurements at its end.
     """
     recommender = Recommender(config, items)
-    optimiser = torch.optim.Adam(recommender.parameters(), lr=training.learning_rate)
+    optimiser = torch.optim.Adam(recommender.parameters(), lr=training.learning_rate, fused=True)
     stopping = EarlyStopping(recommender, training.patience)
     # The same negatives at every measurement, so that epochs compare.
     measured_negatives = _draw(sequences, training.negatives, generator)
