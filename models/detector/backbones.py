@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from . import kernels
 from .batch import IndexedRows
+from .dropout import Dropout
 from .model_config import IADSRConfig
 
 
@@ -41,7 +42,7 @@ class GRU4Rec(Backbone):
 
     def __init__(self, config: IADSRConfig):
         super().__init__()
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.gru = nn.GRU(config.collaborative_dimension, config.hidden_dimension, batch_first=True)
 
     def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
@@ -85,7 +86,7 @@ class GRU4Rec(Backbone):
 
 
 class _Recurrence(torch.autograd.Function):
-    """The states of a GRU from what items feed into its gates. Its gradient makes one product for all steps together."""
+    """The states of a GRU from what items feed into its gates. One product makes the weight's gradient of all steps."""
 
     @staticmethod
     def forward(ctx, fed: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -141,7 +142,7 @@ class SASRec(Backbone):
 
     def __init__(self, config: IADSRConfig):
         super().__init__()
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.enter = nn.Linear(config.collaborative_dimension, config.hidden_dimension)
         self.positions = nn.Parameter(torch.zeros(config.max_length, config.hidden_dimension))
         self.blocks = nn.ModuleList(_AttentionBlock(config, self.HEADS) for _ in range(self.BLOCKS))
@@ -167,7 +168,7 @@ class _AttentionBlock(nn.Module):
         self.attention_norm, self.feed_norm = nn.LayerNorm(size), nn.LayerNorm(size)
         self.project, self.merge = nn.Linear(size, 3 * size), nn.Linear(size, size)
         self.feed = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, size))
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, hidden: Tensor) -> Tensor:
         batch, steps, size = hidden.shape
@@ -192,7 +193,7 @@ class Caser(Backbone):
     def __init__(self, config: IADSRConfig):
         super().__init__()
         size = config.collaborative_dimension
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.horizontal = nn.ModuleList(
             nn.Conv1d(size, self.HORIZONTAL, height) for height in range(1, self.WINDOW + 1)
         )

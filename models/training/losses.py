@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-
 ROWS_AT_ONCE = 256
 """Rows whose logits are computed together. With a thousand negatives they stay in a core's cache."""
 
@@ -15,7 +14,7 @@ that no exponential is too small for float32."""
 
 
 class _InfoNCE(torch.autograd.Function):
-    """Loss and gradient of `info_nce` in one go, for unit vectors. The matrix of logits is overwritten, never copied."""
+    """Loss and gradient of `info_nce` in one go, for unit vectors. The logits are overwritten, never copied."""
 
     @staticmethod
     def forward(ctx, left: Tensor, right: Tensor, temperature: float, groups: Tensor | None) -> Tensor:
@@ -144,7 +143,7 @@ def _matches(targets: np.ndarray, negatives: np.ndarray) -> tuple[Tensor, Tensor
     return torch.from_numpy(rows), torch.from_numpy(order[first[rows] + nth])
 
 
-def hard_gumbel_sigmoid(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def hard_gumbel_sigmoid(logits: Tensor, generator: np.random.Generator) -> Tensor:
     """Draws 0 or 1, with P(1) = sigmoid(logit) exactly; gradients pass through (straight-through).
 
     The difference of two Gumbel variables is logistic. The published code adds only one of them, which gives
@@ -154,6 +153,6 @@ def hard_gumbel_sigmoid(logits: Tensor, generator: torch.Generator | None = None
         logits: Any shape.
         generator: Source of the noise.
     """
-    uniform = torch.rand(logits.shape, generator=generator).clamp(1e-6, 1 - 1e-6)
+    uniform = torch.from_numpy(generator.random(tuple(logits.shape), np.float32)).clamp_(1e-6, 1 - 1e-6)
     soft = torch.sigmoid(logits + torch.log(uniform) - torch.log1p(-uniform))
     return (soft > 0.5).to(soft) + (soft - soft.detach())  # the bracket is exactly 0

@@ -40,6 +40,7 @@ from .results import Result, Table
 _STAGES = {
     "collaborative": "next-item prediction",
     "alignment": "alignment",
+    "others": "vectors of other users",
     "context": "interests of the rest",
     "head": "noise head",
 }
