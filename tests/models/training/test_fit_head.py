@@ -12,6 +12,7 @@ from iadsr.models.detector.iadsr import IADSR
 from iadsr.models.detector.item_tensors import ItemTensors
 from iadsr.models.detector.model_config import IADSRConfig
 from iadsr.models.noise.insertion import NoisyLog
+from iadsr.models.training.checkpoints import Checkpoint
 from iadsr.models.training.detection_metrics import calibration_error
 from iadsr.models.training.fit_head import fit_head
 from iadsr.models.training.head_examples import (
@@ -190,8 +191,9 @@ def test_the_head_finds_noise_and_says_how_probable_it_is(head):
         make_examples(model.config),
         make_examples(model.config, seed=1),
         TrainingConfig(head_epochs=3, batch_positions=512),
-        np.random.default_rng(0),
+        np.random.SeedSequence(0),
         lambda *at: reported.append(at),
+        Checkpoint(None, "head"),
     )
     assert measured["held_out_auroc"] > 0.9
     assert measured["held_out_calibration_error"] < 0.03
