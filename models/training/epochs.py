@@ -54,7 +54,7 @@ def run_epochs(
         module.load_state_dict(state["module"])
         stopping.restore(state["stopping"])
         if "optimiser" not in state:
-            report(epochs, 1.0, {})
+            _report_end(report, len(history), epochs)
             return
         optimiser.load_state_dict(state["optimiser"])
         restore_generators(generators, state["generators"])
@@ -79,9 +79,14 @@ def run_epochs(
                     "schedule": schedule and schedule.state_dict(),
                 }
             )
-    report(epochs, 1.0, {})
+    _report_end(report, len(history), epochs)
     stopping.restore_best()
     checkpoint.save({"history": history, "module": module.state_dict(), "stopping": stopping.state(best=False)})
+
+
+def _report_end(report: Callable[[int, float, dict[str, float]], None], done: int, epochs: int) -> None:
+    if done < epochs:  # stopped early: the others need no time
+        report(epochs, 1.0, {})
 
 
 def run_epoch(

@@ -161,7 +161,7 @@ def _train(
     keep: Checkpoints,
 ) -> TrainingResult:
     sequences = _sample(everybody, training)
-    _check_size(sequences)
+    _check_size(sequences, sampled=len(sequences) < len(everybody))
     config = replace(config, semantic_dimension=semantic.shape[1])
     batch_positions = max(MIN_BATCH, min(training.batch_positions, len(sequences.items) // STEPS_PER_EPOCH))
     training = replace(training, batch_positions=batch_positions)
@@ -363,15 +363,17 @@ def _sample(sequences: Sequences, training: TrainingConfig) -> Sequences:
     return sequences.take(np.sort(chosen))[0]
 
 
-def _check_size(sequences: Sequences) -> None:
+def _check_size(sequences: Sequences, *, sampled: bool) -> None:
     active = int((sequences.lengths > 1).sum())
     if active < MIN_USERS:
         raise InputError(
-            "the log is too small to train on",
+            "the sample of users is too small to train on" if sampled else "the log is too small to train on",
             code="TRAIN-SMALL",
             found=f"{active} users with two or more interactions",
             expected=f"{MIN_USERS} at least: some are held out, to know when to stop",
-            fix="give a larger log, or use a model trained on another log of the same catalogue",
+            fix="raise --users"
+            if sampled
+            else "give a larger log, or use a model trained on another log of the same catalogue",
         )
 
 

@@ -41,6 +41,6 @@ def test_an_error_ends_the_work(workers):
         started.append(job)
         raise ValueError(job)
 
-    with pytest.raises(ValueError, match="^0$"):
+    with pytest.raises(ValueError, match=r"^0$"):
         list(in_order(fail, range(100), workers))
     assert len(started) <= workers + 1

@@ -78,8 +78,9 @@ def test_the_number_of_workers_does_not_change_a_byte(whole, workers):
 def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bytes(whole, tmp_path):
     kills = 0
     # While the first stage writes after its first epoch; after one more epoch; and so on, each time a little further.
-    for writes in (0, 1, 2, 2, 1, 2):
-        kills += in_a_child(lambda writes=writes: train(Folder(tmp_path, writes), workers=1 + kills % 2)) == -9
+    for number, writes in enumerate((0, 1, 2, 2, 1, 2)):
+        killed = in_a_child(lambda w=writes, n=number: train(Folder(tmp_path, w), workers=1 + n % 2))
+        kills += killed == -signal.SIGKILL
     assert kills >= 4
     seen = []
     assert bytes_of(train(Folder(tmp_path), workers=2, progress=seen.append)) == whole
@@ -97,7 +98,7 @@ def test_a_training_that_is_killed_between_two_checkpoints_ends_with_the_same_by
         return progress
 
     for place in (("collaborative", 2), ("alignment", 2), ("context", 1), ("context", 2), ("head", 2)):
-        assert in_a_child(lambda place=place: train(Folder(tmp_path), progress=stop_in(*place))) in (-9, 0)
+        assert in_a_child(lambda place=place: train(Folder(tmp_path), progress=stop_in(*place))) in (-signal.SIGKILL, 0)
     assert bytes_of(train(Folder(tmp_path))) == whole
 
 

@@ -218,9 +218,7 @@ def test_the_weights_of_the_head_decay():
     assert largest[1] < 0.7 * largest[0]
 
 
-def test_examples_can_be_joined_and_picked():
-    first, second = make_examples(CONFIG, 4), make_examples(CONFIG, 3, seed=1)
-    both = first + second
-    assert len(both.label) == 7
-    assert torch.equal(both.select(torch.arange(4, 7)).features, second.features)
-    assert torch.equal(both.select(both.label == 0).length, both.length[both.label == 0])
+def test_examples_can_be_picked():
+    examples = make_examples(CONFIG, 7)
+    assert torch.equal(examples.select(torch.arange(4, 7)).features, examples.features[4:])
+    assert torch.equal(examples.select(examples.label == 0).length, examples.length[examples.label == 0])
