@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from . import kernels
 from .batch import IndexedRows
+from .dropout import Dropout
 from .model_config import IADSRConfig
 
 
@@ -41,12 +42,19 @@ class GRU4Rec(Backbone):
 
     def __init__(self, config: IADSRConfig):
         super().__init__()
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.gru = nn.GRU(config.collaborative_dimension, config.hidden_dimension, batch_first=True)
 
     def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
         """Maps item vectors [B, T, d] and the mask of real positions [B, T] to interests [B, T, h]."""
-        return self.gru(self.dropout(vectors))[0] * mask[..., None]  # [B, T, h]
+        weight, state_weight, bias, state_bias = self.gru.parameters()
+        size = self.gru.hidden_size
+        # A bias of the first two gates is as good from the item as from the state.
+        both = bias + F.pad(state_bias[: 2 * size], (0, size))
+        fed = F.linear(self.dropout(vectors).transpose(0, 1), weight, both)  # [T, B, 3h]
+        states = _Recurrence.apply(fed, state_weight, state_bias[2 * size :])
+        assert isinstance(states, Tensor)
+        return states.transpose(0, 1) * mask[..., None]  # [B, T, h]
 
     def read_item(self, vectors: Tensor) -> Tensor:
         """Returns what items feed into the three gates, [..., 3h], with all biases but the last gate's state bias."""
@@ -77,6 +85,55 @@ class GRU4Rec(Backbone):
         return interests
 
 
+class _Recurrence(torch.autograd.Function):
+    """The states of a GRU from what items feed into its gates. One product makes the weight's gradient of all steps."""
+
+    @staticmethod
+    def forward(ctx, fed: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Computes the states.
+
+        Args:
+            ctx: Of torch.
+            fed: What items feed into the three gates, [T, B, 3h].
+            weight: What the state feeds into them, [3h, h].
+            bias: Of what the state feeds into the last gate, [h].
+        """
+        steps, batch, size = fed.shape[0], fed.shape[1], weight.shape[1]
+        gates = fed.detach().clone(memory_format=torch.contiguous_format)  # after their functions, [T, B, 3h]
+        from_state = fed.new_empty(batch, 3 * size)
+        last = fed.new_empty(steps, batch, size)  # what the state feeds into the last gate
+        states = fed.new_zeros(steps + 1, batch, size)
+        turned, added = weight.detach().T.contiguous(), bias.detach().numpy()
+        for t in range(steps):
+            torch.mm(states[t], turned, out=from_state)
+            kernels.gru_add(gates[t].numpy(), from_state.numpy(), added, last[t].numpy())
+            gates[t, :, : 2 * size].sigmoid_()
+            kernels.gru_reset(gates[t].numpy(), last[t].numpy())
+            gates[t, :, 2 * size :].tanh_()
+            kernels.gru_next(gates[t].numpy(), states[t].numpy(), states[t + 1].numpy())
+        ctx.save_for_backward(gates, last, states, weight)
+        return states[1:]
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        gates, last, states, weight = ctx.saved_tensors
+        steps, batch, size = last.shape
+        gradient = gradient.contiguous()
+        to_fed, to_from_state = torch.empty_like(gates), torch.empty_like(gates)
+        to_state = gradient.new_zeros(batch, size)
+        for t in range(steps - 1, -1, -1):
+            kernels.gru_step_back(
+                *(of[t].numpy() for of in (gates, last, states, gradient)),
+                to_state.numpy(),
+                to_fed[t].numpy(),
+                to_from_state[t].numpy(),
+            )
+            to_state.addmm_(to_from_state[t], weight)
+        to_from_state = to_from_state.flatten(0, 1)
+        to_weight = to_from_state.T @ states[:-1].flatten(0, 1)
+        return to_fed, to_weight, to_from_state[:, 2 * size :].sum(0)
+
+
 class SASRec(Backbone):
     """Causal self-attention with learned positions (Kang and McAuley, ICDM 2018), with a norm before each block."""
 
@@ -85,7 +142,7 @@ class SASRec(Backbone):
 
     def __init__(self, config: IADSRConfig):
         super().__init__()
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.enter = nn.Linear(config.collaborative_dimension, config.hidden_dimension)
         self.positions = nn.Parameter(torch.zeros(config.max_length, config.hidden_dimension))
         self.blocks = nn.ModuleList(_AttentionBlock(config, self.HEADS) for _ in range(self.BLOCKS))
@@ -111,7 +168,7 @@ class _AttentionBlock(nn.Module):
         self.attention_norm, self.feed_norm = nn.LayerNorm(size), nn.LayerNorm(size)
         self.project, self.merge = nn.Linear(size, 3 * size), nn.Linear(size, size)
         self.feed = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, size))
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, hidden: Tensor) -> Tensor:
         batch, steps, size = hidden.shape
@@ -136,7 +193,7 @@ class Caser(Backbone):
     def __init__(self, config: IADSRConfig):
         super().__init__()
         size = config.collaborative_dimension
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.horizontal = nn.ModuleList(
             nn.Conv1d(size, self.HORIZONTAL, height) for height in range(1, self.WINDOW + 1)
         )

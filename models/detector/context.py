@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from .agreement import cosine
 from .batch import Batch
+from .dropout import Dropout
 from .kernels import both_sides
 from .model_config import IADSRConfig
 
@@ -25,7 +26,7 @@ class Context(nn.Module):
         super().__init__()
         size = config.context_dimension
         self._scale = config.collaborative_dimension**0.5  # layers expect elements of about size 1, not unit vectors
-        self.dropout = nn.Dropout(config.context_dropout)
+        self.dropout = Dropout(config.context_dropout)
         self.enter = nn.Linear(2 * config.collaborative_dimension + components, size)
         self.keep = nn.Linear(size, 2 * size)
         self.value = nn.Linear(size, 2 * size)

@@ -295,3 +295,70 @@ def gru_step(gates, state, mask, t, states):
             new = 2 * gates[b, 2 * size + k] - 1
             state[b, k] = new + gates[b, size + k] * (state[b, k] - new)
             states[b, t, k] = real * state[b, k]
+
+
+@_compile
+def gru_add(gates, from_state, bias, last):
+    """Adds what the state feeds into the first two gates of a GRU, and sets what it feeds into the last one.
+
+    Args:
+        gates: What items feed into the three gates, [B, 3h].
+        from_state: What the state feeds into them, without a bias, [B, 3h].
+        bias: Bias of the last gate, [h].
+        last: Set to what the state feeds into the last gate, [B, h].
+    """
+    size = last.shape[1]
+    for b in range(len(gates)):
+        for k in range(2 * size):
+            gates[b, k] += from_state[b, k]
+        for k in range(size):
+            last[b, k] = from_state[b, 2 * size + k] + bias[k]
+
+
+@_compile
+def gru_reset(gates, last):
+    """Adds to the last gate what the state feeds into it, as far as the first gate lets it through."""
+    size = last.shape[1]
+    for b in range(len(gates)):
+        for k in range(size):
+            gates[b, 2 * size + k] += gates[b, k] * last[b, k]
+
+
+@_compile
+def gru_next(gates, state, following):
+    """Sets the state that follows, from the three gates after their functions and the state, both [B, .]."""
+    size = state.shape[1]
+    for b in range(len(state)):
+        for k in range(size):
+            new = gates[b, 2 * size + k]
+            following[b, k] = new + gates[b, size + k] * (state[b, k] - new)
+
+
+@_compile
+def gru_step_back(gates, last, state, gradient, to_state, to_fed, to_from_state):
+    """Takes the gradient of a GRU's state back by one step.
+
+    Args:
+        gates: The three gates after their functions, [B, 3h].
+        last: What the state feeds into the last gate, [B, h].
+        state: The state before the step, [B, h].
+        gradient: Gradient of the state after the step, as an output, [B, h].
+        to_state: Gradient of the same state from the steps after it, [B, h]. Set to the gradient of the state before
+            the step, but for what comes through the gates.
+        to_fed: Set to the gradient of what the item feeds into the gates, [B, 3h].
+        to_from_state: Set to the gradient of what the state feeds into them, [B, 3h].
+    """
+    size = last.shape[1]
+    one = np.float32(1)
+    for b in range(len(state)):
+        for k in range(size):
+            reset, keep, new = gates[b, k], gates[b, size + k], gates[b, 2 * size + k]
+            total = gradient[b, k] + to_state[b, k]
+            to_new = total * (one - keep) * (one - new * new)
+            to_keep = total * (state[b, k] - new) * keep * (one - keep)
+            to_reset = to_new * last[b, k] * reset * (one - reset)
+            to_fed[b, k] = to_from_state[b, k] = to_reset
+            to_fed[b, size + k] = to_from_state[b, size + k] = to_keep
+            to_fed[b, 2 * size + k] = to_new
+            to_from_state[b, 2 * size + k] = to_new * reset
+            to_state[b, k] = total * keep

@@ -7,41 +7,25 @@ from ..core.item_vectors import ItemVectors
 from ..detector.batch import Batch
 from ..detector.iadsr import IADSR
 from ..detector.item_tensors import ItemTensors
-from ..noise.insertion import NoisyLog
 from ..vectors.neighbours import borrow_collaborative
-from .head_examples import HeadExamples, collect_examples
+from .head_examples import Version
 from .training_config import TrainingConfig
 
 
-def collect_augmented_examples(
-    model: IADSR,
-    log: NoisyLog,
-    vectors: ItemVectors,
-    item_tensors: ItemTensors,
-    users: np.ndarray,
-    training: TrainingConfig,
-    generator: np.random.Generator,
-) -> HeadExamples:
-    """Collects the examples twice: as they are, and with some vectors borrowed or hidden.
+def poorer_version(
+    model: IADSR, vectors: ItemVectors, training: TrainingConfig, generator: np.random.Generator
+) -> Version:
+    """Returns the items with some vectors borrowed, and some hidden in each batch.
 
     Args:
         model: The aligned model.
-        log: The log.
         vectors: The items.
-        item_tensors: The same items as tensors.
-        users: Whose interactions to read, bool [U].
         training: `hidden_share` says how much is borrowed and hidden.
         generator: Decides what is.
     """
     items = np.arange(len(vectors.has_semantic))
     poorer = ItemTensors.select(model, _pretend_new(vectors, training.hidden_share, generator), items)
-
-    def hide(batch: Batch) -> Batch:
-        return _hide(batch, training.hidden_share, generator)
-
-    return collect_examples(model, log, item_tensors, users, training.batch_positions) + collect_examples(
-        model, log, poorer, users, training.batch_positions, hide
-    )
+    return Version(poorer, lambda batch, drawn: _hide(batch, training.hidden_share, drawn), generator)
 
 
 def _pretend_new(vectors: ItemVectors, share: float, generator: np.random.Generator) -> ItemVectors:

@@ -32,3 +32,11 @@ class EarlyStopping:
         """Puts the best state back into the module. Leaves it unchanged if nothing was measured."""
         if self._state:
             self.module.load_state_dict(self._state)
+
+    def state(self, *, best: bool = True) -> dict[str, Any]:
+        """Returns everything but the module, as tensors and plain values; the best state only if asked for."""
+        return {"best": self.best, "best_epoch": self.best_epoch, "state": dict(self._state) if best else {}}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Sets everything back to what `state` has returned."""
+        self.best, self.best_epoch, self._state = state["best"], state["best_epoch"], state["state"]

@@ -9,13 +9,15 @@ from torch import Tensor
 
 from ..core.windows import Windows, batches
 from ..detector.batch import Batch
+from ..detector.dropout import seed_dropout
 from ..detector.iadsr import IADSR
 from ..detector.interests import Interests
 from ..detector.item_tensors import ItemTensors
 from ..noise.insertion import NoisyLog
+from .checkpoints import Checkpoint
 from .detection_metrics import area_under_roc
 from .early_stopping import EarlyStopping
-from .epochs import run_epoch
+from .epochs import run_epoch, run_epochs
 from .losses import hard_gumbel_sigmoid, info_nce, sampled_softmax
 from .training_config import TrainingConfig
 
@@ -41,8 +43,9 @@ def fit_alignment(
     windows: Windows,
     held_out: Windows,
     training: TrainingConfig,
-    generator: np.random.Generator,
+    stream: np.random.SeedSequence,
     report: Callable[[int, float, dict[str, float]], None],
+    checkpoint: Checkpoint,
 ) -> AlignmentFit:
     """Trains everything but the noise head, until detection on held-out users no longer gets better.
 
@@ -55,14 +58,19 @@ def fit_alignment(
         windows: Windows to train on.
         held_out: Windows of users that are not trained on.
         training: How to train.
-        generator: Source of batches, negatives and the mask's noise.
+        stream: Seeds batches, negatives, dropout and the mask's noise.
         report: Called with the epoch (from 1), the fraction of it that is done, and measurements at its end.
+        checkpoint: Keeps what was done.
     """
     optimiser = torch.optim.Adam(
-        [p for name, p in model.named_parameters() if not name.startswith("head.")], lr=training.learning_rate
+        [p for name, p in model.named_parameters() if not name.startswith("head.")],
+        lr=training.learning_rate,
+        fused=True,
     )
     stopping = EarlyStopping(model, training.patience)
-    noise = torch.Generator().manual_seed(int(generator.integers(2**62)))
+    batching, masking, dropout = stream.spawn(3)
+    generator, noise = np.random.default_rng(batching), np.random.default_rng(masking)
+    dropping = seed_dropout(model, dropout)
 
     def loss_of(chosen: np.ndarray, index: np.ndarray, mask: np.ndarray) -> Tensor:
         items = log.sequences.items[index]
@@ -70,21 +78,15 @@ def fit_alignment(
         sample = torch.from_numpy(generator.permutation(int(mask.sum()))[:MAX_ALIGNED])
         return _loss(model, item_tensors, items, mask, negatives, sample, noise, training.temperature)
 
-    for epoch in range(1, training.alignment_epochs + 1):
+    def run(epoch: int) -> tuple[float, dict[str, float]]:
         model.train()
         training_loss = run_epoch(
-            windows,
-            training.batch_positions,
-            generator,
-            optimiser,
-            loss_of,
-            lambda done, epoch=epoch: report(epoch, done, {}),
+            windows, training.batch_positions, generator, optimiser, loss_of, lambda done: report(epoch, done, {})
         )
         measured = _paper_auroc(model, log, item_tensors, held_out, training.batch_positions)
-        report(epoch, 1.0, {"training_loss": training_loss, "held_out_auroc": measured})
-        if stopping.stop_after(epoch, -measured):
-            break
-    stopping.restore_best()
+        return -measured, {"training_loss": training_loss, "held_out_auroc": measured}
+
+    run_epochs(training.alignment_epochs, stopping, optimiser, run, report, checkpoint, [generator, noise, *dropping])
     return AlignmentFit(stopping.best_epoch, -stopping.best)
 
 
@@ -95,7 +97,7 @@ def _loss(
     mask: np.ndarray,
     negatives: np.ndarray,
     sample: Tensor,
-    noise: torch.Generator,
+    noise: np.random.Generator,
     temperature: float,
 ) -> Tensor:
     batch = item_tensors.batch(items, mask)
@@ -122,7 +124,7 @@ def _loss(
     return next_item + short + long + _reconstruction(model, batch, interests, noise)
 
 
-def _reconstruction(model: IADSR, batch: Batch, interests: Interests, noise: torch.Generator) -> Tensor:
+def _reconstruction(model: IADSR, batch: Batch, interests: Interests, noise: np.random.Generator) -> Tensor:
     """Returns the mean squared error of items reconstructed from the interests that are kept (paper section 4.3)."""
     logits = model.similarities(interests, batch)[0].sum(-1)  # [B, T]
     kept = hard_gumbel_sigmoid(logits, noise)[..., None] * interests.collaborative  # [B, T, h]

@@ -10,10 +10,12 @@ from torch import Tensor
 from ..core.sequences import Sequences
 from ..core.windows import Windows, batches
 from ..detector.batch_builder import BatchBuilder
+from ..detector.dropout import seed_dropout
 from ..detector.iadsr import IADSR
 from ..detector.item_tensors import ItemTensors
+from .checkpoints import Checkpoint
 from .early_stopping import EarlyStopping
-from .epochs import falling_rate, run_epoch
+from .epochs import falling_rate, run_epoch, run_epochs
 from .losses import sampled_softmax
 from .training_config import TrainingConfig
 
@@ -41,8 +43,9 @@ def fit_context(
     users: np.ndarray,
     held_out: np.ndarray,
     training: TrainingConfig,
-    generator: np.random.Generator,
+    stream: np.random.SeedSequence,
     report: Callable[[int, float, dict[str, float]], None],
+    checkpoint: Checkpoint,
 ) -> ContextFit:
     """Trains `model.context` to tell each item of a user from popular ones, until held-out users no longer gain.
 
@@ -53,13 +56,16 @@ def fit_context(
         users: Users to train on, bool [U].
         held_out: Users that decide when to stop, bool [U].
         training: How to train.
-        generator: Source of batches and negatives.
+        stream: Seeds everything random.
         report: Called with the epoch (from 1), the fraction of it that is done, and measurements at its end.
+        checkpoint: Keeps what was done.
     """
+    batching, dropout = stream.spawn(2)
+    generator, dropping = np.random.default_rng(batching), seed_dropout(model.context, dropout)
     builder = BatchBuilder(model, sequences, item_tensors)
     several = builder.windows.lengths > 1
     windows, measured = (builder.windows.select(several & part[builder.windows.users]) for part in (users, held_out))
-    optimiser = torch.optim.Adam(model.context.parameters(), lr=training.context_learning_rate)
+    optimiser = torch.optim.Adam(model.context.parameters(), lr=training.context_learning_rate, fused=True)
     schedule = falling_rate(optimiser, training.context_epochs, MIN_RATE_SHARE)
     stopping = EarlyStopping(model.context, training.patience)
     size = min(training.batch_positions, MAX_BATCH)
@@ -82,7 +88,7 @@ def fit_context(
             contexts[judged], vectors[judged], negatives, targets, torch.from_numpy(items), training.temperature
         )
 
-    for epoch in range(1, training.context_epochs + 1):
+    def run(epoch: int) -> tuple[float, dict[str, float]]:
         model.context.train()
         training_loss = run_epoch(
             windows,
@@ -90,9 +96,8 @@ def fit_context(
             generator,
             optimiser,
             lambda chosen, index, mask: loss_of(windows, chosen, index, mask, draw()),
-            lambda done, epoch=epoch: report(epoch, done, {}),
+            lambda done: report(epoch, done, {}),
         )
-        schedule.step()
         model.context.eval()
         with torch.inference_mode():
             parts = [
@@ -100,8 +105,8 @@ def fit_context(
                 for chosen, index, mask in batches(measured, training.batch_positions)
             ]
         loss = sum(value * n for value, n in parts) / max(sum(n for _, n in parts), 1)
-        report(epoch, 1.0, {"training_loss": training_loss, "held_out_loss": loss})
-        if stopping.stop_after(epoch, loss):
-            break
-    stopping.restore_best()
+        return loss, {"training_loss": training_loss, "held_out_loss": loss}
+
+    generators = [generator, *dropping]
+    run_epochs(training.context_epochs, stopping, optimiser, run, report, checkpoint, generators, schedule)
     return ContextFit(stopping.best_epoch, stopping.best)

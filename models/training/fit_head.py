@@ -12,9 +12,10 @@ from torch.nn import functional as F
 
 from ..detector.features import SIMILARITIES
 from ..detector.iadsr import IADSR
+from .checkpoints import Checkpoint
 from .detection_metrics import area_under_roc, calibration_error
 from .early_stopping import EarlyStopping
-from .epochs import falling_rate
+from .epochs import falling_rate, run_epochs
 from .head_examples import HeadExamples
 from .training_config import TrainingConfig
 
@@ -27,8 +28,9 @@ def fit_head(
     examples: HeadExamples,
     held_out: HeadExamples,
     training: TrainingConfig,
-    generator: np.random.Generator,
+    stream: np.random.SeedSequence,
     report: Callable[[int, float, dict[str, float]], None],
+    checkpoint: Checkpoint,
 ) -> dict[str, float]:
     """Trains the noise head by binary cross-entropy, keeps the best epoch for held-out users, and calibrates on them.
 
@@ -37,16 +39,18 @@ def fit_head(
         examples: Examples to train on.
         held_out: Examples of users that are not trained on.
         training: How to train.
-        generator: Source of the batches.
+        stream: Seeds the order of the examples.
         report: Called with the epoch (from 1), the fraction of it that is done, and measurements at its end.
+        checkpoint: Keeps what was done.
 
     Returns:
         Detection measurements on held-out users. Their noise is weighted to be as frequent at every popularity and
         length.
     """
+    generator = np.random.default_rng(stream)
     _standardise(model, examples)
     optimiser = torch.optim.AdamW(
-        model.head.parameters(), lr=training.head_learning_rate, weight_decay=training.head_weight_decay
+        model.head.parameters(), lr=training.head_learning_rate, weight_decay=training.head_weight_decay, fused=True
     )
     schedule = falling_rate(optimiser, training.head_epochs)
     # The falling rate ends the training. Held-out users decide only which epoch is kept.
@@ -58,22 +62,20 @@ def fit_head(
     def loss_of(rows: HeadExamples) -> Tensor:
         return F.binary_cross_entropy_with_logits(logits(rows), rows.label, rows.weight)
 
-    for epoch in range(1, training.head_epochs + 1 if model.head.trains else 1):
+    def run(epoch: int) -> tuple[float, dict[str, float]]:
         order = torch.from_numpy(generator.permutation(len(examples.label)))
         for rows in order.split(min(training.batch_positions, MAX_BATCH)):
-            chosen = examples.select(rows)
-            loss = loss_of(chosen)
+            loss = loss_of(examples.select(rows))
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-        schedule.step()
         with torch.no_grad():
             measured = loss_of(held_out).item()
-        report(epoch, 1.0, {"held_out_loss": measured})
-        if stopping.stop_after(epoch, measured):
-            break
-    stopping.restore_best()
-    if not model.head.trains:
+        return measured, {"held_out_loss": measured}
+
+    if model.head.trains:
+        run_epochs(training.head_epochs, stopping, optimiser, run, report, checkpoint, [generator], schedule)
+    else:
         report(training.head_epochs, 1.0, {})
     with torch.no_grad():
         return _calibrate(model, held_out, logits(held_out).numpy().astype(np.float64))

@@ -11,9 +11,11 @@ from torch.nn import functional as F
 from ..core.sequences import Sequences
 from ..core.windows import Windows, batches
 from ..detector.backbones import make_backbone, read_items
+from ..detector.dropout import seed_dropout
 from ..detector.model_config import IADSRConfig
+from .checkpoints import Checkpoint
 from .early_stopping import EarlyStopping
-from .epochs import run_epoch
+from .epochs import run_epoch, run_epochs
 from .losses import sampled_softmax
 from .training_config import TrainingConfig
 
@@ -47,31 +49,32 @@ class RecommenderFit:
 
 
 def fit_recommender(
+    recommender: Recommender,
     sequences: Sequences,
     windows: Windows,
     held_out_sequences: Sequences,
     held_out: Windows,
-    items: int,
-    config: IADSRConfig,
     training: TrainingConfig,
-    generator: np.random.Generator,
+    stream: np.random.SeedSequence,
     report: Callable[[int, float, dict[str, float]], None],
+    checkpoint: Checkpoint,
 ) -> RecommenderFit:
     """Trains a recommender until the next-item loss of held-out users no longer falls.
 
     Args:
+        recommender: The recommender, with random weights.
         sequences: The log.
         windows: Windows of it to train on.
         held_out_sequences: The log that is measured on.
         held_out: Windows of it, of users that are not trained on.
-        items: V, rows of the item table.
-        config: The model's shape.
         training: How to train.
-        generator: Source of batches and negatives.
+        stream: Seeds everything random.
         report: Called with the epoch (from 1), the fraction of it that is done, and measurements at its end.
+        checkpoint: Keeps what was done.
     """
-    recommender = Recommender(config, items)
-    optimiser = torch.optim.Adam(recommender.parameters(), lr=training.learning_rate)
+    batching, dropout = stream.spawn(2)
+    generator, dropping = np.random.default_rng(batching), seed_dropout(recommender, dropout)
+    optimiser = torch.optim.Adam(recommender.parameters(), lr=training.learning_rate, fused=True)
     stopping = EarlyStopping(recommender, training.patience)
     # The same negatives at every measurement, so that epochs compare.
     measured_negatives = _draw(sequences, training.negatives, generator)
@@ -101,7 +104,7 @@ def fit_recommender(
         negatives = _draw(sequences, training.negatives, generator)
         return loss_of(sequences, index, mask, negatives, training.ahead_share)[0]
 
-    for epoch in range(1, training.collaborative_epochs + 1):
+    def run(epoch: int) -> tuple[float, dict[str, float]]:
         recommender.train()
         training_loss = run_epoch(
             windows,
@@ -109,13 +112,13 @@ def fit_recommender(
             generator,
             optimiser,
             training_loss_of,
-            lambda done, epoch=epoch: report(epoch, done, {}),
+            lambda done: report(epoch, done, {}),
         )
         measured = held_out_loss()
-        report(epoch, 1.0, {"training_loss": training_loss, "held_out_loss": measured})
-        if stopping.stop_after(epoch, measured):
-            break
-    stopping.restore_best()
+        return measured, {"training_loss": training_loss, "held_out_loss": measured}
+
+    generators = [generator, *dropping]
+    run_epochs(training.collaborative_epochs, stopping, optimiser, run, report, checkpoint, generators)
     return RecommenderFit(recommender.eval(), stopping.best_epoch, stopping.best)
 
 

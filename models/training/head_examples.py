@@ -1,6 +1,6 @@
 """The examples that the noise head learns from: features of interactions, some of which are inserted noise."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..core.windows import batches
+from ..core.in_order import in_order
+from ..core.windows import Windows, batches
 from ..detector.batch import Batch
 from ..detector.batch_builder import BatchBuilder
 from ..detector.iadsr import IADSR
@@ -42,15 +43,24 @@ class HeadExamples:
     weight: Tensor
     """How much the row counts in training and measuring, [n]."""
 
-    def __add__(self, other: "HeadExamples") -> "HeadExamples":
-        """Returns these rows, followed by those of another."""
-        return HeadExamples(
-            *(torch.cat([a, b]) for a, b in zip(vars(self).values(), vars(other).values(), strict=True))
-        )
-
     def select(self, rows: Tensor) -> "HeadExamples":
         """Returns some rows, by index or bool mask."""
         return HeadExamples(*(tensor[rows] for tensor in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class Version:
+    """The items of a log as examples are collected with them."""
+
+    item_tensors: ItemTensors
+    """The items."""
+    change: Callable[[Batch, np.random.Generator], Batch] | None = None
+    """Applied to each batch first, such as hiding a modality."""
+    generator: np.random.Generator | None = None
+    """Seeds the generator that `change` is given; None only if there is no change."""
+
+
+_Job = tuple[Version, BatchBuilder, Windows, np.ndarray, np.ndarray, np.ndarray, int | None]
 
 
 def measure_chance(model: IADSR, item_tensors: ItemTensors, counts: np.ndarray) -> None:
@@ -116,33 +126,56 @@ def shortest_history(log: NoisyLog) -> int:
 def collect_examples(
     model: IADSR,
     log: NoisyLog,
-    item_tensors: ItemTensors,
+    versions: list[Version],
     users: np.ndarray,
     batch_positions: int,
-    change: Callable[[Batch], Batch] | None = None,
+    workers: int = 1,
 ) -> HeadExamples:
     """Computes the features of some users' interactions. Users with a single interaction are left out.
 
     Args:
         model: The aligned model.
         log: The log.
-        item_tensors: The items of the log.
+        versions: The items of the log. The examples are collected once with each.
         users: Whose interactions to read, bool [U].
         batch_positions: Padded positions per batch.
-        change: Applied to each batch first, such as hiding a modality.
+        workers: Threads.
     """
     model.eval()
     weight = balanced_weights(log)
-    builder = BatchBuilder(model, log.sequences, item_tensors)
-    windows = builder.windows.select(users[builder.windows.users] & (builder.windows.lengths > 1))
     parts = []
-    with torch.no_grad():
-        for chosen, index, mask in batches(windows, batch_positions):
+    for version in versions:
+        builder = BatchBuilder(model, log.sequences, version.item_tensors)
+        windows = builder.windows.select(users[builder.windows.users] & (builder.windows.lengths > 1))
+        parts.append((version, builder, windows))
+    judged = sum(int((windows.lengths - windows.before - windows.after).sum()) for _, _, windows in parts)
+    wide, narrow = (judged, len(model.head.feature_names)), (judged,)
+    # Filled in place: parts that are joined in the end would need twice the memory.
+    examples = HeadExamples(
+        torch.empty(wide), torch.empty(wide, dtype=torch.bool), *(torch.empty(narrow) for _ in range(3))
+    )
+
+    def jobs() -> Iterator[_Job]:
+        for version, builder, windows in parts:
+            for chosen, index, mask in batches(windows, batch_positions):
+                seed = None if version.generator is None else int(version.generator.integers(2**62))
+                yield version, builder, windows, chosen, index, mask, seed
+
+    def compute(job: _Job) -> HeadExamples:
+        version, builder, windows, chosen, index, mask, seed = job
+        with torch.no_grad():
             batch = builder.batch(windows.users[chosen], index, mask)
-            if change:
-                batch = change(batch)
+            if version.change:
+                batch = version.change(batch, np.random.default_rng(seed))
             features, defined = model.features(batch, model.interests(batch))
-            label, count = (torch.from_numpy(column[index]).to(features) for column in (log.inserted, weight))
-            judged = torch.from_numpy(windows.judged(chosen, mask)) & (batch.has_collaborative | batch.has_semantic)
-            parts.append(HeadExamples(*(part[judged] for part in (features, defined, batch.length, label, count))))
-    return HeadExamples(*(torch.cat(column) for column in zip(*(vars(part).values() for part in parts), strict=True)))
+        label, count = (torch.from_numpy(column[index]).to(features) for column in (log.inserted, weight))
+        told = torch.from_numpy(windows.judged(chosen, mask)) & (batch.has_collaborative | batch.has_semantic)
+        return HeadExamples(*(part[told] for part in (features, defined, batch.length, label, count)))
+
+    filled = 0
+    for part in in_order(compute, jobs(), workers):
+        here = slice(filled, filled + len(part.label))
+        for column, values in zip(vars(examples).values(), vars(part).values(), strict=True):
+            column[here] = values
+        filled = here.stop
+    return HeadExamples(*(column[:filled] for column in vars(examples).values()))

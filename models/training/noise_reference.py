@@ -5,6 +5,7 @@ A log's share of noise is estimated by comparing the scores of the log with this
 
 import numpy as np
 
+from ..core.in_order import in_order
 from ..core.item_vectors import ItemVectors
 from ..detector.iadsr import IADSR
 from ..detector.scoring import score_sequences
@@ -18,7 +19,12 @@ context and score lower than the noise of a cleaner log, and too much noise woul
 
 
 def measure_noise_reference(
-    model: IADSR, log: NoisyLog, vectors: ItemVectors, users: np.ndarray, generator: np.random.Generator
+    model: IADSR,
+    log: NoisyLog,
+    vectors: ItemVectors,
+    users: np.ndarray,
+    generator: np.random.Generator,
+    workers: int = 1,
 ) -> np.ndarray:
     """Counts the scores of the noise that training inserted, by place and popularity bucket of its item.
 
@@ -33,6 +39,7 @@ def measure_noise_reference(
         vectors: The items of the log.
         users: Users whose noise counts, bool [U]. Stage 1 was trained on them, and the head was not.
         generator: Deals the noise into folds.
+        workers: Threads, each of which scores a fold.
 
     Returns:
         int64 [PLACES, BUCKETS, BINS], see `noise.share`.
@@ -44,12 +51,16 @@ def measure_noise_reference(
     counts = np.bincount(items[~inserted], minlength=len(vectors.has_semantic))
     bucket = popularity_buckets(items, counts)
     reference = np.zeros((PLACES, BUCKETS, BINS), np.int64)
-    for number in range(FOLDS):
+
+    def count(number: int) -> np.ndarray:
         keep = asked & (~inserted | (fold == number))
         sequences = log.sequences.restrict(keep)
         scores = score_sequences(model, sequences, vectors)
         noise = inserted[keep] & scores.scored
-        reference += count_scores(
+        return count_scores(
             scores.noise_probability[noise], places(sequences.offsets)[noise], bucket[keep][noise], BUCKETS
         )
+
+    for counted in in_order(count, range(FOLDS), workers):
+        reference += counted
     return reference

@@ -1,6 +1,9 @@
 """Trains a model from a log and text embeddings: inserts noise, then runs stage 1, stage 2 and the noise head."""
 
+import copy
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -19,26 +22,28 @@ from ..detector.model_config import IADSRConfig
 from ..noise.insertion import NoiseMix, NoisyLog, insert_noise
 from ..noise.share import MIN_REFERENCE
 from ..vectors.co_occurrence import fit_out_of_fold_vectors
-from ..vectors.neighbours import nearest_texts
+from ..vectors.neighbours import borrow_collaborative, nearest_texts
 from ..vectors.plda import agreeing_vectors, fit_text_components
-from .augmentation import collect_augmented_examples
-from .fit_alignment import fit_alignment
+from .augmentation import poorer_version
+from .checkpoints import SECONDS_BETWEEN, Checkpoint, Files
+from .fit_alignment import AlignmentFit, fit_alignment
 from .fit_context import fit_context
 from .fit_head import fit_head
-from .fit_recommender import Recommender, fit_recommender
-from .head_examples import collect_examples, measure_chance, shortest_history
+from .fit_recommender import Recommender, RecommenderFit, fit_recommender
+from .head_examples import Version, collect_examples, measure_chance, shortest_history
 from .noise_reference import measure_noise_reference
 from .training_config import TrainingConfig
 
-Stage = Literal["collaborative", "alignment", "context", "head"]
+Stage = Literal["collaborative", "alignment", "others", "context", "head"]
 
-STAGE_SHARES: dict[Stage, tuple[float, float]] = {
-    "collaborative": (0.0, 0.4),
-    "alignment": (0.4, 0.2),
-    "context": (0.6, 0.3),
-    "head": (0.9, 0.1),
+STAGE_SHARES: dict[Stage, float] = {
+    "collaborative": 0.35,
+    "alignment": 0.3,
+    "others": 0.05,
+    "context": 0.15,
+    "head": 0.15,
 }
-"""Where each stage starts in the whole training, and which share of it the stage takes."""
+"""Which share of the whole training each stage takes, roughly."""
 
 MIN_USERS = 20
 """Users with two or more interactions that a log needs."""
@@ -94,11 +99,17 @@ def train_model(
     config: IADSRConfig,
     training: TrainingConfig,
     progress: Callable[[TrainingProgress], None] | None = None,
+    *,
+    workers: int = 1,
+    files: Files | None = None,
+    seconds_between: float = SECONDS_BETWEEN,
 ) -> TrainingResult:
     """Trains a model on a log.
 
     Training inserts noise into the log first of all. So the collaborative vectors have seen this noise, as they have
     seen the noise that was there already. Otherwise the head would only learn "was not in my training data".
+
+    The result does not depend on `workers`, nor on how often the training was killed and started again.
 
     Args:
         sequences: The log; items are rows of `semantic`.
@@ -106,36 +117,59 @@ def train_model(
         has_semantic: bool [V]; a row of `semantic` means nothing where it is false.
         config: The model's shape. Its `semantic_dimension` is replaced by D.
         training: How to train.
-        progress: Called after every batch of stages 1 and 2, and after every epoch.
+        progress: Called after every batch of stages 1 and 2, and after every epoch, by the thread that trains.
+        workers: Threads.
+        files: Where to keep what is done, and to go on from. They must be those of the same training (`identity_of`).
+        seconds_between: See `checkpoints.SECONDS_BETWEEN`.
 
     Raises:
         InputError: The log has too few users to hold some out.
         ValueError: `training.noise_rate` is not in [0, 1).
     """
     # Threads of a BLAS spin while they wait for one another, which takes very long on a machine with other work. Also,
-    # the last bits of a result would depend on the number of threads.
-    with threadpool_limits(1, user_api="blas"):
-        return _train(sequences, semantic, has_semantic, config, training, progress)
+    # the last bits of a result would depend on the number of threads. So do they with torch's.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1, user_api="blas"):
+            keep = Checkpoints(files, seconds_between)
+            return _train(sequences, semantic, has_semantic, config, training, progress, workers, keep)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Gives each stage what it keeps its work with."""
+
+    files: Files | None
+    seconds_between: float
+
+    def of(self, stage: Stage) -> Checkpoint:
+        """Returns that of one stage."""
+        return Checkpoint(self.files, stage, self.seconds_between)
 
 
 def _train(
-    sequences: Sequences,
+    everybody: Sequences,
     semantic: np.ndarray,
     has_semantic: np.ndarray,
     config: IADSRConfig,
     training: TrainingConfig,
     progress: Callable[[TrainingProgress], None] | None,
+    workers: int,
+    keep: Checkpoints,
 ) -> TrainingResult:
-    _check_size(sequences)
+    sequences = _sample(everybody, training)
+    _check_size(sequences, sampled=len(sequences) < len(everybody))
     config = replace(config, semantic_dimension=semantic.shape[1])
     batch_positions = max(MIN_BATCH, min(training.batch_positions, len(sequences.items) // STEPS_PER_EPOCH))
     training = replace(training, batch_positions=batch_positions)
-    tell, history = _reporter(training, progress)
-    streams = np.random.SeedSequence(training.seed).spawn(6)
-    counts = np.bincount(sequences.items, minlength=len(semantic))
+    reporter = _Reporter(progress)
+    streams = np.random.SeedSequence(training.seed).spawn(11)
+    counts = np.bincount(everybody.items, minlength=len(semantic))
     has_semantic = has_semantic.astype(bool)
-    splitting, batching, augmenting = (np.random.default_rng(stream) for stream in streams[1:4])
-    part_of_user = _split_users(sequences, training.held_out_share, splitting)
+    part_of_user = _split_users(sequences, training.held_out_share, np.random.default_rng(streams[1]))
     log = insert_noise(
         sequences,
         training.noise_rate,
@@ -149,75 +183,57 @@ def _train(
             lenders=part_of_user != _HELD_OUT_1,  # stage 1 would see parts of these users
         ),
     )
-    windows, unchanged = (cut_windows(of, config.max_length) for of in (log.sequences, sequences))
-    part = part_of_user[windows.users]
-
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed: that would seed a GPU's generator too, which nothing here uses or puts back.
         torch.default_generator.manual_seed(int(streams[4].generate_state(1)[0]))
-        # Stage 1 sees the users that stage 2 holds out: the collaborative vectors must know the held-out noise exactly
-        # as they will know the noise of a log to be cleaned. To know when to stop, stage 1 holds out other users. Their
-        # noise is left out: runs that were inserted into them are known from the users they come from.
-        recommended = fit_recommender(
-            log.sequences,
-            windows.select(part != _HELD_OUT_1),
-            sequences,
-            unchanged.select(part_of_user[unchanged.users] == _HELD_OUT_1),
-            len(semantic),
-            config,
-            training,
-            batching,
-            lambda *at: tell("collaborative", training.collaborative_epochs, *at),
-        )
-        model = _initial_model(config, recommended.recommender, log.sequences, semantic, has_semantic)
-        collaborative = _item_table(recommended.recommender, counts)
-        if model.head.reads_other_users:
-            co_occurrence, company = _fit_out_of_fold(model, log, sequences, semantic, has_semantic, training.seed)
-        else:
-            co_occurrence = company = np.zeros((len(semantic), 0, config.collaborative_dimension), np.float32)
-        vectors = ItemVectors(collaborative, co_occurrence, company, semantic, counts > 0, has_semantic)
-        item_tensors = ItemTensors.select(model, vectors, np.arange(len(semantic)))
-        aligned = fit_alignment(
+        recommender = Recommender(config, len(semantic))
+        model = _initial_model(config, log.sequences, semantic, has_semantic)
+    task = _Task(everybody, log, part_of_user, semantic, has_semantic, counts, training, reporter, keep)
+
+    # Interests and the vectors of other users know nothing of one another until the head reads both.
+    with ThreadPoolExecutor(1) as pool:
+        other = copy.deepcopy(model)
+        side = pool.submit(_learn_of_others, task, other, streams[7], max(workers - 1, 1)) if workers > 1 else None
+        reporter.beside = side
+        try:
+            recommended, collaborative, aligned = _learn_interests(task, model, recommender, sequences, streams[5:7])
+            co_occurrence, company = side.result() if side else _learn_of_others(task, other, streams[7], workers)
+        except BaseException:
+            reporter.stopped = True  # or the other thread would go on to its end
+            raise
+    model.context, model.chance = other.context, other.chance
+    vectors = ItemVectors(collaborative, co_occurrence, company, semantic, counts > 0, has_semantic)
+    item_tensors = ItemTensors.select(model, vectors, np.arange(len(semantic)))
+    model.shortest_history.fill_(shortest_history(log))
+    held_out = collect_examples(
+        model, log, [Version(item_tensors)], part_of_user == _HELD_OUT_2, training.batch_positions, workers
+    )
+    poorer = poorer_version(model, vectors, training, np.random.default_rng(streams[3]))
+    detection = fit_head(
+        model,
+        collect_examples(
             model,
             log,
-            item_tensors,
-            windows.select(part == _TRAINED_ON),
-            windows.select(part == _HELD_OUT_2),
-            training,
-            batching,
-            lambda *at: tell("alignment", training.alignment_epochs, *at),
-        )
-        if model.head.reads_other_users:
-            measure_chance(model, item_tensors, counts)
-            # As stage 1, and for the same reason, the context sees the users that stage 2 holds out.
-            fit_context(
-                model,
-                log.sequences,
-                item_tensors,
-                part_of_user != _HELD_OUT_1,
-                part_of_user == _HELD_OUT_1,
-                training,
-                batching,
-                lambda *at: tell("context", training.context_epochs, *at),
-            )
-        model.shortest_history.fill_(shortest_history(log))
-        detection = fit_head(
-            model,
-            collect_augmented_examples(
-                model, log, vectors, item_tensors, part_of_user == _TRAINED_ON, training, augmenting
-            ),
-            collect_examples(model, log, item_tensors, part_of_user == _HELD_OUT_2, training.batch_positions),
-            training,
-            batching,
-            lambda *at: tell("head", training.head_epochs, *at),
-        )
-        reference = _measure_reference(model, log, vectors, part_of_user, streams[5])
-        model.noise_reference.copy_(torch.from_numpy(reference))
+            [Version(item_tensors), poorer],
+            part_of_user == _TRAINED_ON,
+            training.batch_positions,
+            workers,
+        ),
+        held_out,
+        training,
+        streams[8],
+        reporter.of("head", training.head_epochs),
+        keep.of("head"),
+    )
+    del item_tensors, poorer, held_out
+    reference = _measure_reference(model, log, vectors, part_of_user, streams[9], workers)
+    model.noise_reference.copy_(torch.from_numpy(reference))
     metrics = {
-        "users": len(sequences),
+        "users": len(everybody),
+        **({"sampled_users": len(sequences)} if len(sequences) < len(everybody) else {}),
         "items": int((counts > 0).sum()),
         "items_without_text": int(((counts > 0) & ~vectors.has_semantic).sum()),
-        "interactions": len(sequences.items),
+        "interactions": len(everybody.items),
         "inserted_interactions": int(log.inserted.sum()),
         "inserted_share": float(log.inserted.mean()),
         "collaborative_epochs": recommended.epochs,
@@ -228,18 +244,136 @@ def _train(
     }
     model.metrics = metrics
     model.training_options = asdict(training)
-    return TrainingResult(model.eval(), vectors, metrics, history)
+    return TrainingResult(model.eval(), vectors, metrics, reporter.history)
 
 
-def _check_size(sequences: Sequences) -> None:
+@dataclass(frozen=True)
+class _Task:
+    """What all parts of a training read."""
+
+    everybody: Sequences
+    """The whole log, without inserted noise."""
+    log: NoisyLog
+    """The users that the net is trained on, with inserted noise."""
+    part_of_user: np.ndarray
+    """Which users are held out from what, int8 [U]."""
+    semantic: np.ndarray
+    """Text embeddings, [V, D]."""
+    has_semantic: np.ndarray
+    """bool [V]."""
+    counts: np.ndarray
+    """How often each item occurs in the whole log, int64 [V]."""
+    training: TrainingConfig
+    """How to train."""
+    reporter: "_Reporter"
+    """Tells how far it is."""
+    keep: Checkpoints
+    """Keep what is done."""
+
+
+def _learn_interests(
+    task: _Task,
+    model: IADSR,
+    recommender: Recommender,
+    sequences: Sequences,
+    streams: list[np.random.SeedSequence],
+) -> tuple[RecommenderFit, np.ndarray, AlignmentFit]:
+    """Runs stage 1 and the alignment. Returns what came of both, and between them E_c, float32 [V, d]."""
+    log, training, reporter = task.log, task.training, task.reporter
+    windows, unchanged = (cut_windows(of, model.config.max_length) for of in (log.sequences, sequences))
+    part = task.part_of_user[windows.users]
+    # Stage 1 sees the users that stage 2 holds out: the collaborative vectors must know the held-out noise exactly
+    # as they will know the noise of a log to be cleaned. To know when to stop, stage 1 holds out other users. Their
+    # noise is left out: runs that were inserted into them are known from the users they come from.
+    recommended = fit_recommender(
+        recommender,
+        log.sequences,
+        windows.select(part != _HELD_OUT_1),
+        sequences,
+        unchanged.select(task.part_of_user[unchanged.users] == _HELD_OUT_1),
+        training,
+        streams[0],
+        reporter.of("collaborative", training.collaborative_epochs),
+        task.keep.of("collaborative"),
+    )
+    model.backbone.load_state_dict(recommender.backbone.state_dict())
+    model.predict.load_state_dict(recommender.predict.state_dict())
+    collaborative = _item_table(recommender, task, np.bincount(sequences.items, minlength=len(task.counts)))
+    nothing = np.zeros((len(task.counts), 0, collaborative.shape[1]), np.float32)
+    vectors = ItemVectors(collaborative, nothing, nothing, task.semantic, task.counts > 0, task.has_semantic)
+    aligned = fit_alignment(
+        model,
+        log,
+        ItemTensors.select(model, vectors, np.arange(len(task.counts))),
+        windows.select(part == _TRAINED_ON),
+        windows.select(part == _HELD_OUT_2),
+        training,
+        streams[1],
+        reporter.of("alignment", training.alignment_epochs),
+        task.keep.of("alignment"),
+    )
+    return recommended, collaborative, aligned
+
+
+def _learn_of_others(
+    task: _Task, model: IADSR, stream: np.random.SeedSequence, workers: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Learns the vectors of other users, and trains the context and measures chance by them.
+
+    Returns:
+        `co_occurrence` and `company` of `ItemVectors`, each float32 [V, folds, d].
+    """
+    items, size = len(task.counts), model.config.collaborative_dimension
+    if not model.head.reads_other_users:
+        for stage in ("others", "context"):
+            task.reporter.of(stage, 1)(1, 1.0, {})
+        nothing = np.zeros((items, 0, size), np.float32)
+        return nothing, nothing
+    co_occurrence, company = _fit_out_of_fold(task, model, workers)
+    unused = np.zeros((items, size), np.float32)
+    vectors = ItemVectors(unused, co_occurrence, company, task.semantic, task.counts > 0, task.has_semantic)
+    item_tensors = ItemTensors.select(model, vectors, np.arange(items))
+    measure_chance(model, item_tensors, task.counts)
+    # As stage 1, and for the same reason, the context sees the users that stage 2 holds out.
+    fit_context(
+        model,
+        task.log.sequences,
+        item_tensors,
+        task.part_of_user != _HELD_OUT_1,
+        task.part_of_user == _HELD_OUT_1,
+        task.training,
+        stream,
+        task.reporter.of("context", task.training.context_epochs),
+        task.keep.of("context"),
+    )
+    return co_occurrence, company
+
+
+def _sample(sequences: Sequences, training: TrainingConfig) -> Sequences:
+    """Returns at most `training.users` users, chosen by a hash of their keys and the seed."""
+    if len(sequences) <= training.users:
+        return sequences
+    assert sequences.keys is not None
+    seed = np.random.SeedSequence(training.seed).generate_state(1, np.uint64)[0]
+    # Not the hash that folds are dealt by. This one mixes all bits (splitmix64).
+    mixed = sequences.keys ^ seed
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    chosen = np.argsort(mixed ^ (mixed >> np.uint64(31)), kind="stable")[: training.users]
+    return sequences.take(np.sort(chosen))[0]
+
+
+def _check_size(sequences: Sequences, *, sampled: bool) -> None:
     active = int((sequences.lengths > 1).sum())
     if active < MIN_USERS:
         raise InputError(
-            "the log is too small to train on",
+            "the sample of users is too small to train on" if sampled else "the log is too small to train on",
             code="TRAIN-SMALL",
             found=f"{active} users with two or more interactions",
             expected=f"{MIN_USERS} at least: some are held out, to know when to stop",
-            fix="give a larger log, or use a model trained on another log of the same catalogue",
+            fix="raise --users"
+            if sampled
+            else "give a larger log, or use a model trained on another log of the same catalogue",
         )
 
 
@@ -257,28 +391,38 @@ def _split_users(sequences: Sequences, held_out_share: float, generator: np.rand
 
 
 def _measure_reference(
-    model: IADSR, log: NoisyLog, vectors: ItemVectors, part_of_user: np.ndarray, stream: np.random.SeedSequence
+    model: IADSR,
+    log: NoisyLog,
+    vectors: ItemVectors,
+    part_of_user: np.ndarray,
+    stream: np.random.SeedSequence,
+    workers: int,
 ) -> np.ndarray:
     """Counts the scores of inserted noise, see `measure_noise_reference`.
 
     If users that stage 1 has seen hold too little noise, as in a small log, users that it has not seen are added.
     """
     seen, unseen = part_of_user == _HELD_OUT_2, part_of_user == _HELD_OUT_1
-    reference = measure_noise_reference(model, log, vectors, seen, np.random.default_rng(stream))
+    reference = measure_noise_reference(model, log, vectors, seen, np.random.default_rng(stream), workers)
     if reference.sum() < MIN_REFERENCE:
-        reference += measure_noise_reference(model, log, vectors, unseen, np.random.default_rng(stream))
+        reference += measure_noise_reference(model, log, vectors, unseen, np.random.default_rng(stream), workers)
     return reference
 
 
-def _item_table(recommender: Recommender, counts: np.ndarray) -> np.ndarray:
-    """Returns E_c: the item table as unit vectors, float32 [V, d]; zeros for items that the log does not hold."""
-    unit = F.normalize(recommender.table.weight.detach(), dim=-1).numpy()
-    return unit * (counts > 0)[:, None]
+def _item_table(recommender: Recommender, task: _Task, counts: np.ndarray) -> np.ndarray:
+    """Returns E_c: the item table as unit vectors, float32 [V, d]; zeros for items that the log does not hold.
+
+    An item that none of the users has whom the recommender was trained on borrows its vector from items of similar
+    text, as `clean` does for items that are new to a model. `counts` are those of these users.
+    """
+    unit = F.normalize(recommender.table.weight.detach(), dim=-1).numpy() * (counts > 0)[:, None]
+    new, known = ((there & task.has_semantic) for there in ((counts == 0) & (task.counts > 0), counts > 0))
+    if new.any() and known.any():
+        unit[new] = borrow_collaborative(task.semantic[known], unit[known], task.semantic[new])
+    return unit
 
 
-def _fit_out_of_fold(
-    model: IADSR, log: NoisyLog, sequences: Sequences, semantic: np.ndarray, has_semantic: np.ndarray, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _fit_out_of_fold(task: _Task, model: IADSR, workers: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns `co_occurrence` and `company` of `ItemVectors`, each float32 [V, folds, d].
 
     They are learned from the log without the inserted noise. To the vectors of other folds, a user's genuine
@@ -286,31 +430,35 @@ def _fit_out_of_fold(
     log: leaving out a genuine interaction makes the item less known, leaving out an inserted one does not. Vectors that
     have seen the inserted noise were no better. The log with the inserted noise decides which components are kept.
     """
-    size = model.config.collaborative_dimension
-    texts = np.zeros((len(semantic), size), np.float32)
-    with torch.no_grad():
-        reduced = model.reduce_semantic(torch.from_numpy(np.asarray(semantic[has_semantic], np.float32)))[:, :size]
-    texts[has_semantic, : reduced.shape[1]] = reduced.numpy()  # the strongest components come first
-    vectors = fit_out_of_fold_vectors(
-        sequences, texts, has_semantic, folds=model.config.folds, dimension=max(SINGULAR_VECTORS, size), seed=seed
-    )
-    co_occurrence, company = (
-        agreeing_vectors(by_fold, log.sequences, size) for by_fold in (vectors.co_occurrence, vectors.company)
-    )  # each [folds, V, d]
-    return co_occurrence.swapaxes(0, 1), company.swapaxes(0, 1)
+    report, checkpoint = task.reporter.of("others", 1), task.keep.of("others")
+    state = checkpoint.load()
+    if state is None:
+        size, known = model.config.collaborative_dimension, task.has_semantic
+        texts = np.zeros((len(task.semantic), size), np.float32)
+        with torch.no_grad():
+            reduced = model.reduce_semantic(torch.from_numpy(np.asarray(task.semantic[known], np.float32)))[:, :size]
+        texts[known, : reduced.shape[1]] = reduced.numpy()  # the strongest components come first
+        vectors = fit_out_of_fold_vectors(
+            task.everybody,
+            texts,
+            known,
+            folds=model.config.folds,
+            dimension=max(SINGULAR_VECTORS, size),
+            seed=task.training.seed,
+            workers=workers,
+        )
+        co_occurrence, company = (
+            agreeing_vectors(by_fold, task.log.sequences, size) for by_fold in (vectors.co_occurrence, vectors.company)
+        )  # each [folds, V, d]
+        state = {"co_occurrence": torch.from_numpy(co_occurrence), "company": torch.from_numpy(company)}
+        checkpoint.save(state)
+    report(1, 1.0, {})
+    return state["co_occurrence"].numpy().swapaxes(0, 1), state["company"].numpy().swapaxes(0, 1)
 
 
-def _initial_model(
-    config: IADSRConfig,
-    recommender: Recommender,
-    sequences: Sequences,
-    semantic: np.ndarray,
-    has_semantic: np.ndarray,
-) -> IADSR:
-    """Builds the model that stage 2 starts from: stage 1's encoder, and the components of the text embeddings."""
+def _initial_model(config: IADSRConfig, sequences: Sequences, semantic: np.ndarray, has_semantic: np.ndarray) -> IADSR:
+    """Builds a model of random weights that knows the components of the text embeddings."""
     model = IADSR(config)
-    model.backbone.load_state_dict(recommender.backbone.state_dict())
-    model.predict.load_state_dict(recommender.predict.state_dict())
     if has_semantic.any():
         mean, basis = fit_text_components(sequences, semantic, has_semantic, model.semantic_basis.shape[1])
         model.semantic_mean.copy_(torch.from_numpy(mean))
@@ -318,14 +466,36 @@ def _initial_model(
     return model
 
 
-def _reporter(training: TrainingConfig, progress: Callable[[TrainingProgress], None] | None):
-    history: list[dict[str, Any]] = []
+class _Reporter:
+    """Tells how far the whole training is, from all its threads.
 
-    def tell(stage: Stage, epochs: int, epoch: int, done: float, metrics: dict[str, float]) -> None:
-        start, share = STAGE_SHARES[stage]
-        if metrics:
-            history.append({"stage": stage, "epoch": epoch, **metrics})
-        if progress:
-            progress(TrainingProgress(stage, epoch, epochs, start + share * (epoch - 1 + done) / epochs, metrics))
+    Attributes:
+        history: One entry per epoch: stage, epoch and its measurements.
+        beside: What runs in another thread. If it fails, the next report raises its error.
+        stopped: Set to true, it ends whatever still reports.
+    """
 
-    return tell, history
+    def __init__(self, progress: Callable[[TrainingProgress], None] | None):
+        self.history: list[dict[str, Any]] = []
+        self.beside: Future[Any] | None = None
+        self.stopped = False
+        self._progress, self._lock = progress, threading.Lock()
+        self._done: dict[Stage, float] = {}
+
+    def of(self, stage: Stage, epochs: int) -> Callable[[int, float, dict[str, float]], None]:
+        """Returns what a stage reports with: the epoch, the fraction of it, and measurements at its end."""
+
+        def report(epoch: int, done: float, metrics: dict[str, float]) -> None:
+            if self.stopped:
+                raise InterruptedError("the training was stopped")
+            if self.beside is not None and self.beside.done():
+                self.beside.result()
+            with self._lock:
+                if metrics:
+                    self.history.append({"stage": stage, "epoch": epoch, **metrics})
+                self._done[stage] = (epoch - 1 + done) / epochs
+                fraction = sum(share * self._done.get(each, 0.0) for each, share in STAGE_SHARES.items())
+                if self._progress:
+                    self._progress(TrainingProgress(stage, epoch, epochs, fraction, metrics))
+
+        return report

@@ -8,8 +8,11 @@ class TrainingConfig:
     """How a model is trained. The defaults suit logs of 100 thousand to a few million interactions."""
 
     seed: int = 0
-    """Everything random in training is drawn from this seed. The same data, seed, number of threads and machine give
-    the same bits."""
+    """Everything random in training is drawn from this seed. The same data, seed and machine give the same bits."""
+
+    users: int = 200_000
+    """If the log has more users, the net is trained on so many of them, chosen by a hash of their keys and the seed.
+    Item counts and the vectors learned from other users see everybody."""
 
     noise_rate: float = 0.15
     """Share of interactions in the training log that training inserts as noise. The noise probability is calibrated for

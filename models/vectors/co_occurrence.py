@@ -8,11 +8,14 @@ from other users. Noise that training inserts is then as new to the vectors as n
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import scipy.linalg
 import scipy.sparse
+from sklearn.utils.extmath import randomized_svd
 
+from ..core.in_order import in_order
 from ..core.sequences import Sequences
 from ..core.windows import Windows, cut_windows
 
@@ -20,7 +23,7 @@ MAX_TOGETHER = 100
 """Most interactions that count as together. Longer sequences are cut into windows."""
 
 _OVERSAMPLED, _PASSES = 16, 4
-_WINDOWS_AT_ONCE = 1 << 16
+_WINDOWS_AT_ONCE, _ROWS_AT_ONCE = 1 << 16, 1 << 12
 
 
 @dataclass(frozen=True)
@@ -28,13 +31,20 @@ class OutOfFoldVectors:
     """Vectors of V items by fold of users. Those of a fold were learned from all users of other folds."""
 
     co_occurrence: np.ndarray
-    """Which items an item occurs with, float32 [folds, V, d]; zeros where unknown."""
+    """Which items an item occurs with, float16 [folds, V, d]; zeros where unknown."""
     company: np.ndarray
     """The mean text of the items that an item occurs with, float32 [folds, V, k]; zeros where unknown."""
 
 
 def fit_out_of_fold_vectors(
-    sequences: Sequences, texts: np.ndarray, has_text: np.ndarray, *, folds: int, dimension: int, seed: int
+    sequences: Sequences,
+    texts: np.ndarray,
+    has_text: np.ndarray,
+    *,
+    folds: int,
+    dimension: int,
+    seed: int,
+    workers: int = 1,
 ) -> OutOfFoldVectors:
     """Learns both kinds of vectors, as unit vectors around the mean interaction of the users learned from.
 
@@ -48,48 +58,51 @@ def fit_out_of_fold_vectors(
         folds: Number of folds, 2 or more.
         dimension: d. With fewer items than that, the last components are zero.
         seed: Seed of the randomised singular value decomposition.
+        workers: Threads, each of which works on a fold and holds a matrix of its own.
     """
     items = len(texts)
     unit_texts = unit_vectors(np.where(has_text[:, None], texts, 0).astype(np.float32))
     windows = cut_windows(sequences, MAX_TOGETHER)
     fold_of_user = sequences.folds(folds)
     fold, fold_of_interaction = fold_of_user[windows.users], fold_of_user[sequences.users]
-    together = [_count_together(sequences, windows.select(fold == own), items) for own in range(folds)]
-    of_own = [_mean_company(sequences, windows.select(fold == own), unit_texts) for own in range(folds)]
-    all_together, all_company = _sum(together), sum(of_own)
+    all_together, all_company = _count(sequences, windows, unit_texts)
+
+    def learn(own: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        # Each fold is counted a second time, so that no more than two matrices are needed at once.
+        together, of_own = _count(sequences, windows.select(fold == own), unit_texts)
+        of_others = all_together - together
+        del together
+        counts = np.bincount(sequences.items[fold_of_interaction != own], minlength=items)
+        # If no company of an item has a text, sums that should cancel leave rounding errors. They are no vector.
+        has_company = of_others @ has_text.astype(np.float32) > of_others.diagonal() * has_text
+        company = _centre((all_company - of_own) * has_company[:, None], counts)
+        return counts, _centre(_factorise(of_others, dimension, seed), counts), company
 
     reference = None
-    co_occurrence = np.empty((folds, items, dimension), np.float32)
+    co_occurrence = np.empty((folds, items, dimension), np.float16)
     company = np.empty((folds, *unit_texts.shape), np.float32)
-    for own in range(folds):
-        counts = np.bincount(sequences.items[fold_of_interaction != own], minlength=items)
-        of_others = all_together - together[own]
-        vectors = _centre(_factorise(of_others, dimension, seed), counts)
+    for own, (counts, vectors, of_fold) in enumerate(in_order(learn, range(folds), workers)):
         # Singular vectors are unique up to rotation at best. Rotated alike, all folds have the same moments.
         reference = vectors if reference is None else reference
         co_occurrence[own] = _rotate(vectors, reference, counts)
-        # If no company of an item has a text, sums that should cancel leave rounding errors. They are no vector.
-        has_company = of_others @ has_text.astype(np.float32) > of_others.diagonal() * has_text
-        company[own] = _centre((all_company - of_own[own]) * has_company[:, None], counts)
+        company[own] = of_fold
     return OutOfFoldVectors(co_occurrence, company)
 
 
-def _count_together(sequences: Sequences, windows: Windows, items: int) -> scipy.sparse.csr_array:
-    """Counts the windows in which two items occur together, [V, V]."""
-    counted = scipy.sparse.csr_array((items, items), dtype=np.float32)
+def _count(sequences: Sequences, windows: Windows, unit_texts: np.ndarray) -> tuple[scipy.sparse.csr_array, np.ndarray]:
+    """Counts the windows in which two items occur together, [V, V], and adds up company.
+
+    Company is the sum, over the windows that hold an item, of the mean text of the rest of the window, [V, k].
+    """
+    items = len(unit_texts)
+    together = scipy.sparse.csr_array((items, items), dtype=np.float32)
+    company = np.zeros(unit_texts.shape, np.float32)
     for members in memberships(sequences, windows, items):
-        counted = counted + members.T @ members
-    return counted
-
-
-def _mean_company(sequences: Sequences, windows: Windows, unit_texts: np.ndarray) -> np.ndarray:
-    """Adds up, over the windows that hold an item, the mean text of the rest of the window, [V, k]."""
-    total = np.zeros(unit_texts.shape, np.float32)
-    for members in memberships(sequences, windows, len(unit_texts)):
+        together = together + members.T @ members
         share = 1 / np.maximum(members.sum(axis=1) - 1, 1)  # [W]
         texts = (members @ unit_texts) * share[:, None]  # [W, k]
-        total += members.T @ texts - unit_texts * (members.T @ share)[:, None]
-    return total
+        company += members.T @ texts - unit_texts * (members.T @ share)[:, None]
+    return together, company
 
 
 def memberships(sequences: Sequences, windows: Windows, items: int) -> Iterator[scipy.sparse.csr_array]:
@@ -105,46 +118,48 @@ def memberships(sequences: Sequences, windows: Windows, items: int) -> Iterator[
         yield members
 
 
-def _sum(matrices: list[scipy.sparse.csr_array]) -> scipy.sparse.csr_array:
-    total = matrices[0]
-    for matrix in matrices[1:]:
-        total = total + matrix
-    return total
-
-
 def _factorise(together: scipy.sparse.csr_array, dimension: int, seed: int) -> np.ndarray:
-    """Returns item vectors from co-occurrence counts [V, V]: singular vectors of the PPMI, scaled by root strength."""
-    pairs = scipy.sparse.coo_array(together)
-    real = (pairs.row != pairs.col) & (pairs.data > 0)
-    row, column, count = pairs.row[real], pairs.col[real], pairs.data[real]
+    """Returns item vectors from co-occurrence counts [V, V]: singular vectors of the PPMI, scaled by root strength.
+
+    The counts are replaced by the PPMI.
+    """
+    _make_positive_information(together)
     items = len(together.indptr) - 1
-    total = np.bincount(row, weights=count, minlength=items)
-    information = np.log(count * total.sum() / (total[row] * total[column]))
-    positive = information > 0
-    ppmi = scipy.sparse.csr_array(
-        (information[positive].astype(np.float32), (row[positive], column[positive])), shape=(items, items)
+    left, strength, _ = randomized_svd(
+        together,
+        min(dimension, items),
+        n_oversamples=_OVERSAMPLED,
+        n_iter=_PASSES,
+        power_iteration_normalizer="QR",
+        random_state=seed,
     )
-    left, strength = _leading_singular_vectors(ppmi, min(dimension, items), seed)
     vectors = np.zeros((items, dimension), np.float32)
     vectors[:, : left.shape[1]] = left * np.sqrt(strength)
     # With few items, some directions have no strength and are arbitrary. They reach items of which nothing is known.
-    return vectors * (np.bincount(row[positive], minlength=items) > 0)[:, None]
+    return vectors * (np.diff(together.indptr) > 0)[:, None]
 
 
-def _leading_singular_vectors(matrix: scipy.sparse.csr_array, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the leading singular vectors [V, n] and values [n] of a symmetric matrix (Halko et al., 2011).
-
-    They are its eigenvectors, and the absolute values of its eigenvalues.
-    """
-    items = len(matrix.indptr) - 1
-    size = min(count + _OVERSAMPLED, items)
-    start = np.random.default_rng(seed).standard_normal((items, size)).astype(np.float32)
-    basis, _ = np.linalg.qr(matrix @ start)
-    for _ in range(_PASSES):
-        basis, _ = np.linalg.qr(matrix @ (matrix @ basis))
-    values, vectors = np.linalg.eigh(basis.T @ (matrix @ basis))
-    strongest = np.argsort(-np.abs(values), kind="stable")[:count]
-    return basis @ vectors[:, strongest], np.abs(values[strongest])
+def _make_positive_information(together: scipy.sparse.csr_array) -> None:
+    """Replaces counts [V, V] by the positive pointwise mutual information of two items, some rows at a time."""
+    items = len(together.indptr) - 1
+    cuts = together.indptr[np.append(np.arange(0, items, _ROWS_AT_ONCE), items)]
+    parts = [slice(*cut) for cut in pairwise(cuts)]
+    total = np.zeros(items)
+    for number, part in enumerate(parts):
+        first = number * _ROWS_AT_ONCE
+        lengths = np.diff(together.indptr[first : first + _ROWS_AT_ONCE + 1])
+        row = np.repeat(np.arange(first, first + len(lengths)), lengths)
+        together.data[part][row == together.indices[part]] = 0
+        total += np.bincount(row, weights=together.data[part], minlength=items)
+    for number, part in enumerate(parts):
+        first = number * _ROWS_AT_ONCE
+        lengths = np.diff(together.indptr[first : first + _ROWS_AT_ONCE + 1])
+        row = np.repeat(np.arange(first, first + len(lengths)), lengths)
+        count = together.data[part].astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):  # a count of 0 has no information
+            information = np.log(count * total.sum() / (total[row] * total[together.indices[part]]))
+        together.data[part] = np.where(count > 0, np.maximum(information, 0), 0)
+    together.eliminate_zeros()
 
 
 def _centre(vectors: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -84,7 +84,7 @@ def agreeing_vectors(vectors: np.ndarray, sequences: Sequences, count: int) -> n
     mostly noise.
 
     Args:
-        vectors: float32 [folds, V, n], by fold of users, all rotated alike; zeros where unknown.
+        vectors: float [folds, V, n], by fold of users, all rotated alike; zeros where unknown.
         sequences: The log with the inserted noise.
         count: How many components; at most n.
 
@@ -93,9 +93,15 @@ def agreeing_vectors(vectors: np.ndarray, sequences: Sequences, count: int) -> n
     """
     windows = cut_windows(sequences, MAX_TOGETHER)
     fold = sequences.folds(len(vectors))[windows.users]
-    moments = [_measure(sequences, windows.select(fold == own), of_own) for own, of_own in enumerate(vectors)]
+    moments = [
+        _measure(sequences, windows.select(fold == own), of_own.astype(np.float32, copy=False))
+        for own, of_own in enumerate(vectors)
+    ]
     basis = _weigh(sum(moments[1:], start=moments[0]), count, _history(sequences)).astype(np.float32)
-    return unit_vectors(vectors @ basis)
+    agreeing = np.empty((*vectors.shape[:2], count), np.float32)
+    for own, of_own in enumerate(vectors):  # one after the other: each is a matrix as large as the result
+        agreeing[own] = unit_vectors(of_own.astype(np.float32, copy=False) @ basis)
+    return agreeing
 
 
 def _history(sequences: Sequences) -> float:

@@ -78,6 +78,21 @@ class TrainOptions(_Checked):
     seed: int = option(
         0, help="Same data and seed give the same model.", panel=RUN, minimum=0, maximum=MAX_INT64, metavar="N"
     )
+    users: int = option(
+        200_000,
+        help="If the log has more users, train the net on so many of them, chosen by a hash of their ids. Which items "
+        "users have together is counted from all.",
+        panel=RUN,
+        minimum=1,
+        metavar="N",
+    )
+    workers: int | None = option(
+        None,
+        help="Threads. Default: one for each core. The model does not depend on it.",
+        panel=RUN,
+        minimum=1,
+        metavar="N",
+    )
 
 
 @dataclass(frozen=True)

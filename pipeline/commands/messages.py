@@ -1,7 +1,7 @@
 """What the commands print when they are done: a few lines of plain text each."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ...models.core.printable import printable
 from ...models.core.reasons import REASON_BY_CODE, REASONS
@@ -99,6 +99,7 @@ def describe_training(summary: "TrainSummary", output: str) -> str:
         [
             f"Trained on {counted(metrics['interactions'], 'interaction')} of {counted(metrics['users'], 'user')} "
             f"with {counted(metrics['items'], 'item')}.",
+            *_sampled(metrics),
             *_without_text(summary.items_without_text),
             *describe_left_out(summary.skipped, summary.rejected, summary.notes),
             *describe_rules(summary.found),
@@ -107,6 +108,15 @@ def describe_training(summary: "TrainSummary", output: str) -> str:
             _place("Model", output),
         ]
     )
+
+
+def _sampled(metrics: Mapping[str, Any]) -> list[str]:
+    if "sampled_users" not in metrics:
+        return []
+    return [
+        f"The net was trained on {metrics['sampled_users']:,} of these users, and which items users have together was "
+        "counted from all. --users N takes more."
+    ]
 
 
 def describe_cleaning(manifest: "Manifest | None", output: str) -> str:

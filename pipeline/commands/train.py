@@ -1,20 +1,24 @@
 """The train command: reads the log as `clean` does, joins the embeddings, trains, and writes the model."""
 
 import dataclasses
+import json
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 
 from ...models.core.errors import IadsrError, InputError
+from ...models.core.sequences import Sequences
 from ...models.detector.model_config import IADSRConfig
 from ...models.detector.model_files import CARD, CONFIG, WEIGHTS, fingerprint_of
 from ...models.noise.share import MIN_REFERENCE
-from ...models.training.train_model import TrainingProgress, TrainingResult, train_model
+from ...models.training.checkpoints import identity_of
+from ...models.training.train_model import Stage, TrainingProgress, TrainingResult, train_model
 from ...models.training.training_config import TrainingConfig
 from ...transforms.contract.columns import InteractionColumns
+from ...transforms.contract.output_layout import STAGING
 from ...transforms.contract.python_values import python_values
 from ...transforms.files import storage
 from ...transforms.items.embedding_files import PART_NAME, read_embeddings, read_kind, write_embeddings
@@ -33,13 +37,18 @@ from ...transforms.rules.rule_set import RuleSet, check_rule_columns, make_rules
 from ...transforms.run.manifest import RuleFindings
 from ...transforms.run.output_directory import locked, refuse_foreign, refuse_inside
 from ..engines.progress import Progress
+from ..engines.runner import usable_cores
 from .command_options import TrainOptions
 from .messages import describe_training, describe_vector_files
 from .results import Result, Table
 
-_STAGES = {
+_MARK = f"{STAGING}/training.json"
+"""Says which training has written the folder that it stands in."""
+
+_STAGES: dict[Stage, str] = {
     "collaborative": "next-item prediction",
     "alignment": "alignment",
+    "others": "vectors of other users",
     "context": "interests of the rest",
     "head": "noise head",
 }
@@ -106,7 +115,7 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
     with locked(options.output):
         # Another run may have finished since the first check.
         check_output(options.output, options.overwrite)
-        result = _train(options, log, semantic, has_semantic, progress)
+        result = _train(options, log.sequences(columns), semantic, has_semantic, progress)
         result.model.provenance = {
             "embeddings": embeddings.metadata.to_dict(),
             "embeddings_fingerprint": embedding_fingerprint(embeddings),
@@ -117,6 +126,7 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
             SAMPLE: VectorSample.of(item_ids, semantic, has_semantic).to_list(),
         }
         write_model(options.output, result, item_ids)
+        storage.delete(storage.join(options.output, STAGING))
     knows_noise = bool(result.model.noise_reference.sum() >= MIN_REFERENCE)
     without_text = int((~has_semantic).sum())
     return TrainSummary(
@@ -162,27 +172,86 @@ def without_taken(
 
 
 def _train(
-    options: TrainOptions, log: OrderedShard, semantic: np.ndarray, has_semantic: np.ndarray, progress: Progress
+    options: TrainOptions, log: Sequences, semantic: np.ndarray, has_semantic: np.ndarray, progress: Progress
 ) -> TrainingResult:
+    config = IADSRConfig(backbone=options.backbone, head=options.head)
+    training = TrainingConfig(seed=options.seed, users=options.users)
+    identity = identity_of(log, semantic, has_semantic, config, training)
+    files = KeptFiles.open(options.output, identity, progress.say)
     with progress.task("Training", total=1.0) as task:
         result = train_model(
-            log.sequences(options.log.columns),
+            log,
             semantic,
             has_semantic,
-            IADSRConfig(backbone=options.backbone, head=options.head),
-            TrainingConfig(seed=options.seed),
+            config,
+            training,
             lambda at: task.update(at.fraction, _note(at)),
+            workers=options.workers or usable_cores(),
+            files=files,
         )
         auroc = result.metrics.get("held_out_auroc")
         task.note = f"held-out AUROC {auroc:.3f}" if auroc is not None else ""
     return result
 
 
+@dataclasses.dataclass(frozen=True)
+class KeptFiles:
+    """The folder in the output directory with what an unfinished training has done. Implements `checkpoints.Files`."""
+
+    folder: str
+    """The folder."""
+
+    @classmethod
+    def open(cls, output: str, identity: dict[str, str], say: Callable[[str], None]) -> "KeptFiles":
+        """Opens the folder, and empties it unless an unfinished training of the same identity has written it.
+
+        Args:
+            output: The output directory.
+            identity: Fingerprints of all that the model depends on, see `checkpoints.identity_of`.
+            say: Called with a sentence about what becomes of an unfinished training.
+        """
+        folder = storage.join(output, STAGING)
+        own = json.dumps(identity).encode()
+        files, mark = cls(folder), storage.join(output, *_MARK.split("/"))
+        names = [name for name in storage.list_names(folder) if not storage.is_temporary(name)]
+        earlier = files.read(_MARK.rpartition("/")[2])
+        if earlier == own:
+            stages = [label for stage, label in _STAGES.items() if f"{stage}.pt" in names]
+            begun = f"begun or done are {', '.join(stages)}" if stages else "it had hardly begun"
+            say(f"Resuming the unfinished training in {output}: {begun}.")
+            return files
+        if earlier is not None:
+            changed = [name for name, value in _identity_in(earlier).items() if identity.get(name) != value]
+            why = f"differs in {', '.join(changed)}" if changed else "left a damaged mark"
+            say(f"Starting from the beginning: the unfinished training in {output} {why}.")
+        storage.delete(folder)
+        storage.write_atomically(mark, lambda file: file.write(own))
+        return files
+
+    def read(self, name: str) -> bytes | None:
+        """Returns the content of a file; None if there is none."""
+        path = storage.join(self.folder, name)
+        return storage.read_bytes(path) if storage.exists(path) else None
+
+    def write(self, name: str, write: Callable[[BinaryIO], object]) -> None:
+        """Writes a file that is whole or not there at all, also after a power cut."""
+        storage.write_atomically(storage.join(self.folder, name), write, durable=True)
+
+
+def _identity_in(mark: bytes) -> dict[str, str]:
+    try:
+        identity = json.loads(mark)
+    except ValueError:
+        return {}
+    return identity if isinstance(identity, dict) else {}
+
+
 def check_output(output: str, overwrite: bool) -> None:
     """Checks that a model may be written to a directory: a new one, or one with an earlier model or a part of one.
 
     A training that was interrupted leaves no configuration, so it leaves no model, and its files may be replaced. It
-    writes the vectors first, and these say what they are. A weights file or a README.md without them is not ours.
+    writes the vectors first, and these say what they are. A weights file or a README.md without them is not ours. What
+    it keeps to go on from lies in a folder with a mark of its own.
 
     Raises:
         InputError: It holds other files, or a model although `overwrite` is false.
@@ -192,7 +261,8 @@ def check_output(output: str, overwrite: bool) -> None:
     is_model = CONFIG in names
     is_part_of_one = bool(vectors) and all(_holds_our_vectors(output, name) for name in vectors)
     ours = (WEIGHTS, CONFIG, CARD, *vectors) if is_model or is_part_of_one else ()
-    refuse_foreign(output, [name for name in names if name not in ours])
+    kept = f"{STAGING}/" if _MARK in names else None
+    refuse_foreign(output, [name for name in names if name not in ours and not (kept and name.startswith(kept))])
     if is_model and not overwrite:
         raise InputError(
             f"{output} already holds a model",

@@ -12,11 +12,13 @@ from iadsr.models.detector.iadsr import IADSR
 from iadsr.models.detector.item_tensors import ItemTensors
 from iadsr.models.detector.model_config import IADSRConfig
 from iadsr.models.noise.insertion import NoisyLog
+from iadsr.models.training.checkpoints import Checkpoint
 from iadsr.models.training.detection_metrics import calibration_error
 from iadsr.models.training.fit_head import fit_head
 from iadsr.models.training.head_examples import (
     MAX_WEIGHT,
     HeadExamples,
+    Version,
     balanced_weights,
     collect_examples,
     measure_chance,
@@ -150,18 +152,22 @@ def test_examples_are_the_interactions_of_the_chosen_users_once_each():
     )
     chosen = np.array([True, True, True, False, True])
     item_tensors = make_item_tensors(model)
-    examples = collect_examples(model, log, item_tensors, chosen, 64)
+    examples = collect_examples(model, log, [Version(item_tensors)], chosen, 64)
     taken = chosen[log.sequences.users] & (log.sequences.lengths > 1)[log.sequences.users]
     assert sorted(examples.length.tolist()) == [5.0] * 5 + [13.0] * 13 + [40.0] * 40
     assert examples.features.shape == examples.defined.shape == (58, len(FEATURES))
     found = sorted(zip(examples.label.tolist(), examples.weight.tolist(), strict=True))
     assert found == sorted(zip(log.inserted[taken].tolist(), balanced_weights(log)[taken].tolist(), strict=True))
 
-    def hide(batch):
+    def hide(batch, generator):
         nothing = torch.zeros_like(batch.mask)
         return dataclasses.replace(batch, has_semantic=nothing, has_collaborative=nothing)
 
-    assert len(collect_examples(model, log, item_tensors, chosen, 64, hide).label) == 0
+    hiding = Version(item_tensors, hide, np.random.default_rng(0))
+    assert len(collect_examples(model, log, [hiding], chosen, 64).label) == 0
+    twice = collect_examples(model, log, [Version(item_tensors), hiding, Version(item_tensors)], chosen, 64, workers=3)
+    assert torch.equal(twice.features, torch.cat([examples.features, examples.features]))
+    assert torch.equal(twice.label, torch.cat([examples.label, examples.label]))
 
 
 def make_examples(config, rows=4000, seed=0):
@@ -185,8 +191,9 @@ def test_the_head_finds_noise_and_says_how_probable_it_is(head):
         make_examples(model.config),
         make_examples(model.config, seed=1),
         TrainingConfig(head_epochs=3, batch_positions=512),
-        np.random.default_rng(0),
+        np.random.SeedSequence(0),
         lambda *at: reported.append(at),
+        Checkpoint(None, "head"),
     )
     assert measured["held_out_auroc"] > 0.9
     assert measured["held_out_calibration_error"] < 0.03
@@ -206,14 +213,12 @@ def test_the_weights_of_the_head_decay():
         model = make_model(CONFIG)
         examples = (make_examples(model.config, seed=seed) for seed in (0, 1))
         training = TrainingConfig(head_epochs=3, batch_positions=512, head_weight_decay=decay)
-        fit_head(model, *examples, training, np.random.default_rng(0), lambda *_: None)
+        fit_head(model, *examples, training, np.random.SeedSequence(0), lambda *_: None, Checkpoint(None, "head"))
         largest.append(max(parameter.abs().max().item() for parameter in model.head.parameters()))
     assert largest[1] < 0.7 * largest[0]
 
 
-def test_examples_can_be_joined_and_picked():
-    first, second = make_examples(CONFIG, 4), make_examples(CONFIG, 3, seed=1)
-    both = first + second
-    assert len(both.label) == 7
-    assert torch.equal(both.select(torch.arange(4, 7)).features, second.features)
-    assert torch.equal(both.select(both.label == 0).length, both.length[both.label == 0])
+def test_examples_can_be_picked():
+    examples = make_examples(CONFIG, 7)
+    assert torch.equal(examples.select(torch.arange(4, 7)).features, examples.features[4:])
+    assert torch.equal(examples.select(examples.label == 0).length, examples.length[examples.label == 0])

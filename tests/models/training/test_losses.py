@@ -1,10 +1,11 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from iadsr.models.training.losses import hard_gumbel_sigmoid, info_nce, sampled_softmax
+from iadsr.models.training.losses import ROWS_AT_ONCE, hard_gumbel_sigmoid, info_nce, sampled_softmax
 
 
 def test_info_nce_of_orthogonal_pairs_has_a_closed_form():
@@ -48,7 +49,7 @@ def test_sampled_softmax_of_nothing_to_predict_is_zero():
 
 @pytest.mark.parametrize("logit", [-2.0, 0.0, 1.0])
 def test_gumbel_mask_keeps_with_the_probability_of_its_logit(logit):
-    generator = torch.Generator().manual_seed(0)
+    generator = np.random.default_rng(0)
     kept = hard_gumbel_sigmoid(torch.full((40_000,), logit), generator)
     assert set(kept.unique().tolist()) == {0.0, 1.0}
     assert kept.mean().item() == pytest.approx(1 / (1 + math.exp(-logit)), abs=0.01)
@@ -56,6 +57,42 @@ def test_gumbel_mask_keeps_with_the_probability_of_its_logit(logit):
 
 def test_gumbel_mask_lets_gradients_through():
     logits = torch.zeros(10, requires_grad=True)
-    hard_gumbel_sigmoid(logits, torch.Generator().manual_seed(0)).sum().backward()
+    hard_gumbel_sigmoid(logits, np.random.default_rng(0)).sum().backward()
     assert logits.grad is not None
     assert (logits.grad > 0).all()
+
+
+def plain_softmax(context, targets, negatives, target_items, negative_items):
+    """The same loss by torch's own operations, of unit vectors over a temperature of 0.1."""
+    others = (context @ negatives.T).masked_fill(target_items[:, None] == negative_items, float("-inf"))
+    logits = torch.cat([(context * targets).sum(1, keepdim=True), others], 1) / 0.1
+    return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long))
+
+
+def plain_info_nce(left, right, groups):
+    same = (groups[:, None] == groups) & ~torch.eye(len(left), dtype=torch.bool)
+    logits = (left @ right.T / 0.1).masked_fill(same, float("-inf"))
+    target = torch.arange(len(left))
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+@pytest.mark.parametrize("rows", [1, ROWS_AT_ONCE - 1, ROWS_AT_ONCE, 3 * ROWS_AT_ONCE + 5])
+def test_the_gradients_of_both_losses_are_those_of_torch(rows):
+    generator = torch.Generator().manual_seed(rows)
+
+    def vectors(number):
+        return torch.randn(number, 6, generator=generator).requires_grad_()
+
+    parts, items = [vectors(rows), vectors(rows), vectors(40)], torch.randint(0, 9, (rows + 40,), generator=generator)
+    ours = sampled_softmax(*parts, items[:rows], items[rows:], 0.1)
+    plain = plain_softmax(*(F.normalize(part, dim=-1) for part in parts), items[:rows], items[rows:])
+    torch.testing.assert_close(ours, plain)
+    pairs, groups = parts[:2], items[:rows]
+    losses = [(ours, plain, parts)]
+    if rows > 1:
+        both = info_nce(*pairs, 0.1, groups), plain_info_nce(*(F.normalize(part, dim=-1) for part in pairs), groups)
+        torch.testing.assert_close(*both)
+        losses.append((*both, pairs))
+    for one, other, of in losses:
+        for found, expected in zip(torch.autograd.grad(3 * one, of), torch.autograd.grad(3 * other, of), strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)

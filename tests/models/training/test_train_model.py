@@ -216,7 +216,7 @@ def test_progress_rises_to_the_end_and_names_every_stage():
     fractions = [at.fraction for at in seen]
     assert fractions == sorted(fractions)
     assert fractions[-1] == pytest.approx(1.0)
-    assert list(dict.fromkeys(at.stage for at in seen)) == ["collaborative", "alignment", "context", "head"]
+    assert list(dict.fromkeys(at.stage for at in seen)) == ["collaborative", "alignment", "others", "context", "head"]
     assert all(1 <= at.epoch <= at.epochs for at in seen)
     assert any("held_out_loss" in at.metrics for at in seen)
 

@@ -1,19 +1,24 @@
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from iadsr.models.core.errors import InputError, UsageError
 from iadsr.models.core.item_vectors import PackedItemVectors
 from iadsr.models.core.option import build
 from iadsr.models.detector.iadsr import IADSR
 from iadsr.models.detector.model_files import fingerprint
-from iadsr.models.training.train_model import TrainingResult
+from iadsr.models.training.train_model import TrainingResult, train_model
+from iadsr.models.training.training_config import TrainingConfig
+from iadsr.pipeline.commands import train as train_command
 from iadsr.pipeline.commands.command_options import TrainOptions
-from iadsr.pipeline.commands.train import check_output, run_train, write_model
+from iadsr.pipeline.commands.train import KeptFiles, check_output, run_train, write_model
+from iadsr.pipeline.engines.progress import Progress
 from iadsr.transforms.items.embedding_files import read_embeddings
 from iadsr.transforms.judge.artifacts import read_model_facts
 from iadsr.transforms.read.log_source import LogSource
@@ -172,3 +177,101 @@ def test_all_files_of_a_model_reach_the_disk_the_configuration_last(world, tmp_p
     names = ["collaborative/part-00000.parquet", "model.safetensors", "README.md", "config.json"]
     written = [(tmp_path / name).stat().st_ino for name in names]
     assert [inode for inode in synced if inode in written] == written
+
+
+def quick(**options):
+    """Training options that take a second."""
+    once = {"collaborative_epochs": 2, "alignment_epochs": 2, "context_epochs": 1, "head_epochs": 2, "negatives": 16}
+    return TrainingConfig(**(once | {"batch_positions": 2048} | options))
+
+
+def contents(directory):
+    return {path.relative_to(directory): path.read_bytes() for path in Path(directory).rglob("*") if path.is_file()}
+
+
+class StoppedError(Exception):
+    """Stands for a kill."""
+
+
+@pytest.fixture
+def trains_quickly(monkeypatch):
+    monkeypatch.setattr(train_command, "TrainingConfig", quick)
+    monkeypatch.setattr(train_command, "train_model", partial(train_model, seconds_between=0))
+
+
+def stopping(monkeypatch, writes):
+    """Lets a training keep something so often, and then stops it."""
+    write, left = KeptFiles.write, [writes]
+
+    def counted(self, name, content):
+        if left[0] == 0:
+            raise StoppedError
+        left[0] -= 1
+        write(self, name, content)
+
+    monkeypatch.setattr(KeptFiles, "write", counted)
+
+
+def test_a_training_goes_on_where_it_was_stopped_and_ends_with_the_same_bytes(world, tmp_path, capsys, trains_quickly):
+    def run(output, **options):
+        console = Console(force_terminal=False)
+        source = LogSource(world.interactions)
+        return run_train(TrainOptions(source, world.embeddings, str(tmp_path / output), **options), Progress(console))
+
+    run("whole", workers=1)
+    with pytest.MonkeyPatch.context() as patch:
+        stopping(patch, writes=3)
+        with pytest.raises(StoppedError):
+            run("model", workers=1)
+    assert (tmp_path / "model" / ".staging" / "collaborative.pt").exists()
+    capsys.readouterr()
+    run("model", workers=3)
+    said = capsys.readouterr().out
+    assert f"Resuming the unfinished training in {tmp_path}/model: begun or done are next-item prediction" in said
+    assert contents(tmp_path / "model") == contents(tmp_path / "whole")
+
+    with pytest.MonkeyPatch.context() as patch:
+        stopping(patch, writes=1)
+        with pytest.raises(StoppedError):
+            run("other", workers=1)
+    capsys.readouterr()
+    run("other", workers=1, seed=1)
+    assert "Starting from the beginning: the unfinished training in" in (said := capsys.readouterr().out)
+    assert "differs in options." in said
+    assert not (tmp_path / "other" / ".staging").exists()
+
+
+def test_what_a_training_keeps_is_known_and_what_others_keep_is_not(tmp_path):
+    staging, said = tmp_path / ".staging", []
+    files = KeptFiles.open(str(tmp_path), {"log": "1"}, said.append)
+    files.write("head.pt", lambda file: file.write(b"h"))
+    check_output(str(tmp_path), overwrite=False)
+    assert KeptFiles.open(str(tmp_path), {"log": "1"}, said.append).read("head.pt") == b"h"
+    assert files.read("context.pt") is None
+    (staging / "training.json").write_text("no JSON")
+    assert KeptFiles.open(str(tmp_path), {"log": "1"}, said.append).read("head.pt") is None
+    assert ["Resuming" in said[0], "left a damaged mark" in said[1]] == [True, True]
+    (staging / "training.json").unlink()
+    (staging / "run.json").touch()  # an unfinished run of clean
+    with pytest.raises(InputError) as error:
+        check_output(str(tmp_path), overwrite=True)
+    assert error.value.code == "OUTPUT-FOREIGN"
+
+
+def test_a_large_log_trains_the_net_on_a_sample_of_users_and_says_so(world, tmp_path, trains_quickly):
+    def run(output, users):
+        options = TrainOptions(LogSource(world.interactions), world.embeddings, str(tmp_path / output), users=users)
+        return run_train(options)
+
+    sampled, whole = run("sampled", 150), run("whole", 400)
+    assert "The net was trained on 150 of these users" in str(sampled)
+    assert "The net was trained on" not in str(whole)
+    assert (sampled.metrics["users"], sampled.metrics["interactions"]) == (400, 3200)
+    assert sampled.metrics["inserted_interactions"] < 0.5 * whole.metrics["inserted_interactions"]
+    for output in ("sampled", "whole"):
+        table = read_embeddings(str(tmp_path / output / "collaborative"), kind="collaborative")
+        assert table.present.all()
+    with pytest.raises(InputError) as error:
+        run("few", 12)
+    assert error.value.code == "TRAIN-SMALL"
+    assert "--users" in (error.value.fix or "")
