@@ -135,6 +135,11 @@ def describe_cleaning(manifest: "Manifest | None", output: str) -> str:
             *_skipped(manifest.skipped_files, f"; see {MANIFEST}"),
             *_rejected(manifest.reasons.rejected, f"see {join(output, REJECTED)}"),
             *manifest.times.notes,
+            *(
+                [f"Taken over from {taken.run}: the scores of {counted(taken.scored_users, 'user')}."]
+                if (taken := manifest.taken_over) is not None
+                else []
+            ),
             _place("Cleaned sequences", join(output, SEQUENCES)),
             _place("Every interaction", join(output, INTERACTIONS)),
             _place("Report", join(output, REPORT)),

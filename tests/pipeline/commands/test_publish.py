@@ -2,14 +2,16 @@
 
 import json
 import os
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from iadsr.models.core.errors import InputError, UsageError
-from iadsr.pipeline import clean, publish
+from iadsr.pipeline import clean, publish, verify
 from iadsr.pipeline.cli.app import app
 from iadsr.transforms.run import finish_run
 from iadsr.transforms.write import shards as writing
@@ -157,6 +159,35 @@ def test_readers_take_the_run_before_while_the_latest_is_replaced(log, dataset, 
         with pytest.raises(Exception, match="division by zero"):
             run(log, dataset, "only", overwrite=True)
     assert not (dataset / "LATEST").exists()
+
+
+def contents(output) -> dict[str, bytes]:
+    """The Parquet files of a run."""
+    return {str(path.relative_to(output)): path.read_bytes() for path in sorted(Path(output).rglob("*.parquet"))}
+
+
+def test_a_run_takes_over_the_scores_of_users_who_have_not_changed_and_has_the_same_bytes(world, dataset, tmp_path):
+    log, days = world.log(), tmp_path / "days"
+    days.mkdir()
+    late = pc.is_in(log["user_id"], pa.array([f"user-{user:03d}" for user in range(20)]))  # and two users are new
+    new = pc.and_(late, pc.or_(pc.less(log["user_id"], "user-002"), pc.greater(log["rating"], 3)))
+    pq.write_table(log.filter(pc.invert(new)), days / "1.parquet")
+    paths = {"interactions": days, "embeddings": world.embeddings, "model": world.model, "drop_rate": 0.1}
+    first = clean(**paths, dataset=dataset, run_id="2026-11-27")
+    assert first.manifest.taken_over is None
+    pq.write_table(log.filter(new), days / "2.parquet")
+    # Another policy and other shards are no reason to score again.
+    paths |= {"drop_rate": 0.05, "shards": 3, "repeats": "drop"}
+    second = clean(**paths, dataset=dataset, run_id="2026-11-28")
+    assert second.manifest.taken_over.run == "run=2026-11-27"
+    assert second.manifest.taken_over.scored_users >= 380
+    assert "Taken over from run=2026-11-27: the scores of 38" in str(second)
+    clean(**paths, output=tmp_path / "alone")
+    assert contents(dataset / "run=2026-11-28") == contents(tmp_path / "alone")
+    verify(str(dataset / "run=2026-11-28"))
+    # Only the latest run keeps its scores, and no run by itself does.
+    assert [path.parent.name for path in dataset.rglob(".scores")] == ["run=2026-11-28"]
+    assert not (tmp_path / "alone" / ".scores").exists()
 
 
 def test_a_file_of_gates_that_cannot_be_used_is_refused_before_the_work(log, dataset, tmp_path):
