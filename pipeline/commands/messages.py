@@ -299,6 +299,13 @@ def _skipped(files: "Sequence[SkippedFile]", note: str = "") -> list[str]:
     return [f"Left out: {counted(len(files), 'file')}: {named}{rest}{note}."]
 
 
+def table_of(rows: "Sequence[Sequence[str]]") -> list[str]:
+    """Returns the lines of a table, the first row of which is its heading."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return [line.rstrip() for line in lines]
+
+
 def counted(number: int, noun: str) -> str:
     """Returns such as `1 row` or `1,000 rows`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
