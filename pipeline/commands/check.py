@@ -1,17 +1,15 @@
 """The check command: compares a finished run with its gates."""
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ...transforms.contract.python_values import replace_non_finite
-from ...transforms.files.storage import write_atomically
 from ...transforms.run.gates import Checked, check_gates, read_gates
 from ...transforms.run.manifest import read_manifest
 from .command_options import CheckOptions
-from .evaluate import check_output_file
+from .messages import table_of
+from .output_file import check_output_file, write_figures
 from .results import Result, Table
 
 
@@ -28,9 +26,6 @@ class CheckResult(Result):
 
     def __str__(self) -> str:
         """Says for each gate what it found, and whether the run passes."""
-        rows = self._rows()
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
         failed = [gate.name for gate in self.checked.gates if gate.level == "fail"]
         warned = [gate.name for gate in self.checked.gates if gate.level == "warn"]
         verdict = f"{self.run} does not pass: {', '.join(failed)}." if failed else f"{self.run} passes."
@@ -38,7 +33,7 @@ class CheckResult(Result):
             verdict += f" Warnings: {', '.join(warned)}."
         because = "; ".join(self.checked.retrain)
         retrain = f"retrain: yes, because of {because}." if because else "retrain: no."
-        return "\n".join([*(line.rstrip() for line in lines), "", verdict, retrain])
+        return "\n".join([*table_of(self._rows()), "", verdict, retrain])
 
     @property
     def passed(self) -> bool:
@@ -84,7 +79,5 @@ def run_check(options: CheckOptions) -> CheckResult:
     earlier = None if options.against is None else read_manifest(options.against)
     result = CheckResult(options.run, options.against, check_gates(read_manifest(options.run), earlier, bounds))
     if options.output is not None:
-        figures = replace_non_finite(result.to_dict(), lambda _: None)
-        text = json.dumps(figures, indent=2, allow_nan=False) + "\n"
-        write_atomically(str(Path(options.output).absolute()), lambda file: file.write(text.encode()), durable=True)
+        write_figures(Path(options.output), result.to_dict())
     return result

@@ -33,11 +33,12 @@ from .manifest import (
     RowCounts,
     RuleFindings,
     SequenceLengths,
+    TakenOver,
     Times,
     UserCounts,
 )
 from .run_facts import RunFacts
-from .run_store import RunStore
+from .run_store import RunStore, lasting
 
 
 def build_manifest(
@@ -109,6 +110,8 @@ def build_manifest(
         tables=facts.tables,
         notes=facts.notes,
         directory=facts.directory,
+        identity=lasting(store.identity),
+        taken_over=None if facts.earlier_run is None else TakenOver(facts.earlier_run, summary.taken_over),
     )
 
 

@@ -205,6 +205,13 @@ TEXT = """\
       0,
       3
     ]
+  },
+  "identity": {
+    "input": "5f16"
+  },
+  "taken_over": {
+    "run": "run=2026-11-27",
+    "scored_users": 2
   }
 }"""
 
