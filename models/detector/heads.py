@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from .iadsr import IADSR
     from .interests import Interests
 
+LOGITS = 2
+"""What a head gives of an interaction: the logit that it is noise of any kind that training inserts, and the logit that
+it is a stray, noise by itself. Weights follow from the second."""
+
 _NEIGHBOUR_COLUMNS = [FEATURES.index(name) for name in NEIGHBOURHOOD]
 
 
@@ -44,7 +48,7 @@ class Head(nn.Sequential):
             nn.ReLU(inplace=True),
             nn.Linear(config.head_dimension, config.head_dimension),
             nn.ReLU(inplace=True),
-            nn.Linear(config.head_dimension, 1),
+            nn.Linear(config.head_dimension, LOGITS),
         )
 
     def features(self, model: "IADSR", batch: "Batch", interests: "Interests") -> tuple[Tensor, Tensor]:
@@ -52,7 +56,7 @@ class Head(nn.Sequential):
         raise NotImplementedError
 
     def logit(self, features: Tensor, defined: Tensor, length: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-        """Computes the logit of the noise probability, before calibration, [...].
+        """Computes both logits, before calibration, [..., LOGITS].
 
         Args:
             features: [..., F]; 0 where they are not defined.
@@ -89,7 +93,7 @@ the log"""
         return torch.cat([values, means * real], dim=-1), torch.cat([defined, known & real], dim=-1)  # [B, T, F]
 
     def logit(self, features: Tensor, defined: Tensor, length: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-        """Computes the logit by the network. It reads the logarithm of the length, too."""
+        """Computes the logits by the network. It reads the logarithm of the length, too."""
         first, *rest = self
         assert isinstance(first, nn.Linear)
         # The weights of the first layer standardise the features: x / deviation, and -mean / deviation if defined.
@@ -101,7 +105,7 @@ the log"""
         hidden = F.linear(hidden, weight, first.bias)
         for layer in rest:
             hidden = layer(hidden)
-        return hidden[..., 0]
+        return hidden
 
 
 class PaperHead(Head):
@@ -119,8 +123,8 @@ the noise score of the paper, the sum of its three similarities, calibrated on n
         return model.similarities(interests, batch)
 
     def logit(self, features: Tensor, defined: Tensor, length: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-        """Computes minus the sum of the similarities. Nothing else counts."""
-        return -features.sum(-1)
+        """Computes minus the sum of the similarities, for both. Nothing else counts."""
+        return -features.sum(-1, keepdim=True).expand(*features.shape[:-1], LOGITS)
 
 
 HEAD_CLASSES: dict[HeadName, type[Head]] = {"agreement": AgreementHead, "paper": PaperHead}

@@ -16,7 +16,7 @@ from .backbones import make_backbone, read_items
 from .batch import Batch, IndexedRows
 from .context import Context
 from .features import FEATURES, SIMILARITIES, VIEWS
-from .heads import make_head
+from .heads import LOGITS, make_head
 from .interests import Interests
 from .model_config import IADSRConfig
 from .pretrained import Pretrained
@@ -35,7 +35,7 @@ class IADSR(Pretrained, nn.Module):
         feature_deviation: Their standard deviation, [F].
         genuine_mean: Mean of the three similarities over genuine interactions in training, [3].
         genuine_deviation: Their standard deviation, [3].
-        calibration: Scale and shift of the noise logit, fitted on held-out users, [2].
+        calibration: Scale and shift of each of the head's logits, fitted on held-out users, [2, LOGITS].
         shortest_history: The head sees shorter histories as if they were this long, [1]; see
             `head_examples.shortest_history`.
     """
@@ -70,7 +70,7 @@ class IADSR(Pretrained, nn.Module):
             "feature_deviation": torch.ones(len(FEATURES)),
             "genuine_mean": torch.zeros(len(SIMILARITIES)),
             "genuine_deviation": torch.ones(len(SIMILARITIES)),
-            "calibration": torch.tensor([1.0, 0.0]),
+            "calibration": torch.tensor([[1.0], [0.0]]).repeat(1, LOGITS),
             "shortest_history": torch.ones(1),
         }.items():
             self.register_buffer(name, start)
@@ -201,7 +201,7 @@ class IADSR(Pretrained, nn.Module):
         ]
 
     def head_logit(self, features: Tensor, defined: Tensor, length: Tensor) -> Tensor:
-        """Computes the logit of the noise probability, before calibration.
+        """Computes the head's logits, before calibration, [..., LOGITS].
 
         Args:
             features: What `features` returned, [..., F].
@@ -215,7 +215,8 @@ class IADSR(Pretrained, nn.Module):
         """Scores every position.
 
         Returns:
-            The calibrated noise probability [B, T], the three similarities [B, T, 3] and where those are defined.
+            The calibrated probabilities of noise and of a stray, [B, T, LOGITS]; the three similarities, [B, T, 3]; and
+            where those are defined.
         """
         features, defined = self.features(batch, self.interests(batch))
         scale, shift = self.calibration

@@ -32,24 +32,38 @@ class Scores:
     weakest: np.ndarray
     """int8 [N], index of the similarity that is lowest, compared with what is usual for genuine interactions. 0 where
     none is defined: there the head judged from the collaborative side alone."""
+    stray_probability: np.ndarray
+    """float32 [N] in [0, 1]: the probability that it is noise by itself, and not one of a run. Weights follow from it.
+    0 where not scored."""
+
+    @classmethod
+    def none(cls, number: int) -> "Scores":
+        """Returns the scores of interactions of which none is scored yet."""
+        return cls(
+            np.zeros(number, np.float32),
+            np.full((number, len(SIMILARITIES)), np.nan, np.float32),
+            np.zeros(number, bool),
+            np.zeros(number, np.int8),
+            np.zeros(number, np.float32),
+        )
+
+    def put(self, places: np.ndarray, scores: "Scores") -> None:
+        """Overwrites the scores at some places: bool [N], or their numbers, int64 [n]."""
+        for name, values in vars(scores).items():
+            getattr(self, name)[places] = values
 
     def spread(self, places: np.ndarray) -> "Scores":
         """Returns the scores of a longer log that holds these N interactions where `places` (bool) is true.
 
         The others are not scored.
         """
-        probability = np.zeros(len(places), np.float32)
-        similarities = np.full((len(places), self.similarities.shape[1]), np.nan, np.float32)
-        scored, weakest = np.zeros(len(places), bool), np.zeros(len(places), np.int8)
-        probability[places], similarities[places] = self.noise_probability, self.similarities
-        scored[places], weakest[places] = self.scored, self.weakest
-        return Scores(probability, similarities, scored, weakest)
+        longer = Scores.none(len(places))
+        longer.put(places, self)
+        return longer
 
     def at(self, places: np.ndarray) -> "Scores":
         """Returns the scores at some places: bool [N], or their numbers, int64 [n]."""
-        return Scores(
-            self.noise_probability[places], self.similarities[places], self.scored[places], self.weakest[places]
-        )
+        return Scores(*(values[places] for values in vars(self).values()))
 
 
 def score_sequences(
@@ -69,17 +83,12 @@ def score_sequences(
         cells: Users are dealt by their keys into this many cells. Each cell is scored apart, which bounds memory.
         batch_positions: Padded positions per batch.
     """
-    probability = np.zeros(len(sequences.items), np.float32)
-    similarities = np.full((len(sequences.items), len(SIMILARITIES)), np.nan, np.float32)
-    scored = np.zeros(len(sequences.items), bool)
-    weakest = np.zeros(len(sequences.items), np.int8)
+    scores = Scores.none(len(sequences.items))
     model.eval()
     for users in _groups(sequences, cells, model.config.folds):
         group, rows = sequences.take(users)
-        found = _score_group(model, group, vectors, batch_positions)
-        probability[rows], similarities[rows] = found.noise_probability, found.similarities
-        scored[rows], weakest[rows] = found.scored, found.weakest
-    return Scores(probability, similarities, scored, weakest)
+        scores.put(rows, _score_group(model, group, vectors, batch_positions))
+    return scores
 
 
 def _groups(sequences: Sequences, cells: int, folds: int) -> Iterator[np.ndarray]:
@@ -103,10 +112,7 @@ def _score_group(model: IADSR, sequences: Sequences, vectors: ItemVectors, batch
     known_items = vectors.has_collaborative | vectors.has_semantic
     known = known_items[sequences.items]
     context = sequences.restrict(known)
-    probability = np.zeros(len(sequences.items), np.float32)
-    similarities = np.full((len(sequences.items), len(SIMILARITIES)), np.nan, np.float32)
-    scored = np.zeros(len(sequences.items), bool)
-    weakest = np.zeros(len(sequences.items), np.int8)
+    scores = Scores.none(len(sequences.items))
 
     # Only items that occur are read, and once: there may be far more of them than fit into memory.
     wanted = np.zeros((len(known_items), model.config.folds), bool)
@@ -121,13 +127,13 @@ def _score_group(model: IADSR, sequences: Sequences, vectors: ItemVectors, batch
         windows = builder.windows.select(builder.windows.lengths > 1)
         for chosen, index, mask in even_batches(windows, batch_positions, model.config.max_length):
             batch = builder.batch(windows.users[chosen], index, mask)
-            noise, values, defined = model(batch)
+            probabilities, values, defined = model(batch)
             standing = (values - model.genuine_mean) / model.genuine_deviation
             lowest = standing.masked_fill(~defined, torch.inf).argmin(-1)
             judged = windows.judged(chosen, mask)
             where = origin[index[judged]]
-            probability[where] = noise.numpy()[judged]
-            similarities[where] = values.masked_fill(~defined, torch.nan).numpy()[judged]
-            weakest[where] = lowest.numpy()[judged]
-            scored[where] = True
-    return Scores(probability, similarities, scored, weakest)
+            noise, stray = probabilities.numpy()[judged].T
+            values = values.masked_fill(~defined, torch.nan).numpy()[judged]
+            told = Scores(noise, values, np.ones(len(where), bool), lowest.numpy()[judged], stray)
+            scores.put(where, told)
+    return scores

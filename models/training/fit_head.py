@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..detector.features import SIMILARITIES
+from ..detector.heads import LOGITS
 from ..detector.iadsr import IADSR
 from .checkpoints import Checkpoint
 from .detection_metrics import area_under_roc, calibration_error
@@ -60,7 +61,8 @@ def fit_head(
         return model.head_logit(rows.features, rows.defined, rows.length)
 
     def loss_of(rows: HeadExamples) -> Tensor:
-        return F.binary_cross_entropy_with_logits(logits(rows), rows.label, rows.weight)
+        labels = rows.label[:, None].expand(-1, LOGITS)
+        return LOGITS * F.binary_cross_entropy_with_logits(logits(rows), labels, rows.weights)
 
     def run(epoch: int) -> tuple[float, dict[str, float]]:
         order = torch.from_numpy(generator.permutation(len(examples.label)))
@@ -100,18 +102,20 @@ def _moments(values: Tensor, defined: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _calibrate(model: IADSR, held_out: HeadExamples, logits: np.ndarray) -> dict[str, float]:
-    """Fits Platt's scale and shift of the logit, without a penalty, and measures the calibrated probability.
+    """Fits Platt's scale and shift of each logit, without a penalty, and measures the first calibrated probability.
 
     Both use the same users. Two numbers fitted on thousands of interactions flatter the measurements very little.
     """
-    label, weight = held_out.label.numpy(), held_out.weight.numpy().astype(np.float64)
-    if label.any() and not label.all():
-        platt = LogisticRegression(C=np.inf).fit(logits[:, None], label, weight)
-        # A negative scale would reverse the order. It can only come from a head that learned nothing.
-        scale, shift = max(float(platt.coef_[0, 0]), 1e-3), float(platt.intercept_[0])
-        model.calibration.copy_(torch.tensor([scale, shift]))
-    scale, shift = model.calibration.tolist()
-    probability = expit(logits * scale + shift)
+    label, weights = held_out.label.numpy(), held_out.weights.numpy().astype(np.float64)
+    for number in range(LOGITS):
+        told = weights[:, number] > 0
+        if label[told].any() and not label[told].all():
+            platt = LogisticRegression(C=np.inf).fit(logits[told, number, None], label[told], weights[told, number])
+            # A negative scale would reverse the order. It can only come from a head that learned nothing.
+            scale, shift = max(float(platt.coef_[0, 0]), 1e-3), float(platt.intercept_[0])
+            model.calibration[:, number] = torch.tensor([scale, shift])
+    scale, shift = model.calibration[:, 0].tolist()
+    probability, weight = expit(logits[:, 0] * scale + shift), weights[:, 0]
     return {
         "held_out_auroc": area_under_roc(label, probability, weight),
         "held_out_average_precision": float(average_precision_score(label, probability, sample_weight=weight))

@@ -42,6 +42,13 @@ class HeadExamples:
     """1 on inserted noise, else 0, [n]."""
     weight: Tensor
     """How much the row counts in training and measuring, [n]."""
+    stray_weight: Tensor
+    """The same for the second logit, [n]: 0 on noise that is one of a run."""
+
+    @property
+    def weights(self) -> Tensor:
+        """How much the row counts for each of the head's logits, [n, LOGITS]."""
+        return torch.stack([self.weight, self.stray_weight], dim=-1)
 
     def select(self, rows: Tensor) -> "HeadExamples":
         """Returns some rows, by index or bool mask."""
@@ -81,18 +88,30 @@ def measure_chance(model: IADSR, item_tensors: ItemTensors, counts: np.ndarray) 
         chance.measure(vectors, F.pad(counted, (0, 1)) * present)
 
 
-def balanced_weights(log: NoisyLog) -> np.ndarray:
+def strays(log: NoisyLog) -> np.ndarray:
+    """Returns which interactions are noise by itself, and not one of a run, bool [N]."""
+    assert log.block is not None
+    sizes = np.bincount(log.block[log.inserted])
+    return log.inserted & (np.append(sizes, 0)[np.minimum(log.block, len(sizes))] == 1)
+
+
+def balanced_weights(log: NoisyLog, counted: np.ndarray | None = None) -> np.ndarray:
     """Weighs inserted interactions so that noise is as frequent at every popularity and at every length of history.
 
     Otherwise the head would take rarity for a sign of noise. Uniform noise falls on rare items, and a user cannot be
     given popular items that the user already has. Likewise for lengths: insertion only lengthens histories, so that
     short ones hold less inserted noise than long ones. That says nothing about the noise that was there before.
 
+    Args:
+        log: The log.
+        counted: Which of the noise counts, bool [N]; None: all. It stands for the rest, which weighs 0.
+
     Returns:
         The weight of each interaction, float32 [N]. It is 1 on genuine ones. On inserted ones it is what their item's
         level of popularity (each spans a doubling) and their user's length need to reach the overall share of noise.
     """
     items, inserted = log.sequences.items, log.inserted
+    counted = inserted if counted is None else counted
     counts = np.bincount(items[~inserted], minlength=items.max() + 1)
     popularity = np.log2(np.maximum(counts, 1)).astype(int)[items]
     lengths = np.maximum(log.sequences.lengths[log.sequences.users], shortest_history(log))
@@ -104,9 +123,10 @@ def balanced_weights(log: NoisyLog) -> np.ndarray:
     weight = np.ones(len(items))
     odds = inserted.sum() / max((~inserted).sum(), 1)
     for level in (length, popularity):
-        genuine, noise = (np.bincount(level[side], weight[side], level.max() + 1) for side in (~inserted, inserted))
+        genuine, noise = (np.bincount(level[side], weight[side], level.max() + 1) for side in (~inserted, counted))
         needed = np.minimum(odds * genuine / np.maximum(noise, 1), MAX_WEIGHT)
-        weight[inserted] *= needed[level[inserted]]
+        weight[counted] *= needed[level[counted]]
+    weight[inserted & ~counted] = 0
     return np.minimum(weight, MAX_WEIGHT).astype(np.float32)
 
 
@@ -142,7 +162,7 @@ def collect_examples(
         workers: Threads.
     """
     model.eval()
-    weight = balanced_weights(log)
+    weight, stray_weight = balanced_weights(log), balanced_weights(log, strays(log))
     parts = []
     for version in versions:
         builder = BatchBuilder(model, log.sequences, version.item_tensors)
@@ -152,7 +172,7 @@ def collect_examples(
     wide, narrow = (judged, len(model.head.feature_names)), (judged,)
     # Filled in place: parts that are joined in the end would need twice the memory.
     examples = HeadExamples(
-        torch.empty(wide), torch.empty(wide, dtype=torch.bool), *(torch.empty(narrow) for _ in range(3))
+        torch.empty(wide), torch.empty(wide, dtype=torch.bool), *(torch.empty(narrow) for _ in range(4))
     )
 
     def jobs() -> Iterator[_Job]:
@@ -168,9 +188,9 @@ def collect_examples(
             if version.change:
                 batch = version.change(batch, np.random.default_rng(seed))
             features, defined = model.features(batch, model.interests(batch))
-        label, count = (torch.from_numpy(column[index]).to(features) for column in (log.inserted, weight))
+        columns = (torch.from_numpy(column[index]).to(features) for column in (log.inserted, weight, stray_weight))
         told = torch.from_numpy(windows.judged(chosen, mask)) & (batch.has_collaborative | batch.has_semantic)
-        return HeadExamples(*(part[told] for part in (features, defined, batch.length, label, count)))
+        return HeadExamples(*(part[told] for part in (features, defined, batch.length, *columns)))
 
     filled = 0
     for part in in_order(compute, jobs(), workers):

@@ -42,22 +42,14 @@ def plan_drops(tally: Tally, policy: Policy, reference: np.ndarray) -> DropPlan:
     if policy.threshold is not None:
         return DropPlan(share, recalibration, None, policy.threshold)
     if policy.drop_rate == "weightless":
-        return DropPlan(share, recalibration, None, _weightless_from(policy, share, recalibration))
+        # If no share is known, nothing weighs 0.
+        return DropPlan(share, recalibration, None, NOTHING if isinstance(share, NoShare) else policy.weightless_from)
     if policy.drop_rate == "auto":
         certain = share.lower if isinstance(share, NoiseShare) else 0.0
         rate = certain * float(histogram.counts.sum() / max(histogram.rows, 1))  # rules may have left no row
     else:
         rate = policy.drop_rate
     return DropPlan(share, recalibration, rate, threshold_for_rate(histogram, rate, recalibration))
-
-
-def _weightless_from(policy: Policy, share: NoiseShare | NoShare, recalibration: Recalibration | None) -> float:
-    """Returns from which probability of this log on an interaction weighs 0. If no share is known, none does."""
-    if isinstance(share, NoShare):
-        return NOTHING
-    if recalibration is None:
-        return policy.weightless_from
-    return float(recalibration.apply(np.array([policy.weightless_from], np.float32))[0])
 
 
 @dataclasses.dataclass

@@ -63,8 +63,11 @@ def judge_shard(scored: ScoredShard, plan: DropPlan, policy: Policy, codes: tupl
     if plan.recalibration is not None:
         scores = _recalibrate(scores, plan.recalibration)
     weight = _weigh(scored, plan, policy)
+    ranked = scores
+    if policy.drop_rate == "weightless" and policy.threshold is None:
+        ranked = dataclasses.replace(scores, noise_probability=scores.stray_probability)
     judged = decide(
-        scores.at(ruled.open),
+        ranked.at(ruled.open),
         ruled.open_offsets,
         policy,
         plan.threshold,
@@ -80,13 +83,14 @@ def judge_shard(scored: ScoredShard, plan: DropPlan, policy: Policy, codes: tupl
 def _weigh(scored: ScoredShard, plan: DropPlan, policy: Policy) -> np.ndarray:
     """Returns how much each interaction should count in training if it is kept, float32 [rows].
 
-    The model's own probabilities decide, not those of the log: how much noise is certain is another question than what
-    a recommender learns best from. Where the model cannot tell noise from this log's interactions, all count in full.
+    The probability that an interaction is a stray decides, as the model gives it, and not the log's noise: how much
+    noise is certain is another question than what a recommender learns best from. Where the model cannot tell noise
+    from this log's interactions, all count in full.
     """
     scores, ruled = scored.scores, scored.ruled
     weight = np.ones(len(scores.scored), np.float32)
     if isinstance(plan.share, NoiseShare):
-        weight = weigh_interactions(scores.noise_probability, scores.scored, policy.weight_strength, policy.min_weight)
+        weight = weigh_interactions(scores.stray_probability, scores.scored, policy.weight_strength, policy.min_weight)
     weight[np.flatnonzero(ruled.open)[last_interactions(ruled.open_offsets, policy.keep_last)]] = 1
     return weight
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CHECKED_USERS = 32
 """So many users of a shard are scored again although they have not changed, to see if this machine gives the same."""
 
-_ARRAYS = ("fingerprints", "lengths", "noise_probability", "similarities", "scored", "weakest")
+_ARRAYS = ("fingerprints", "lengths", "noise_probability", "similarities", "scored", "weakest", "stray_probability")
 _LANES = np.array([[0x243F6A8885A308D3, 0x13198A2E03707344]], np.uint64)
 
 
@@ -136,8 +136,7 @@ def score_changed(
     if not _equal(fresh.at(same), scores.at(rows[same])):
         found[:] = False
         fresh, rows = score(np.arange(len(sequences)))
-    for name, values in vars(fresh).items():
-        getattr(scores, name)[rows] = values
+    scores.put(rows, fresh)
     return KeptScores(prints, sequences.lengths, scores), int(found.sum())
 
 
@@ -152,16 +151,9 @@ def find_scores(sources: Iterable[str], prints: np.ndarray, sequences: Sequences
     Returns:
         Which users are found, bool [U], and their scores, [N], among which those of others mean nothing.
     """
-    from ...models.detector.features import SIMILARITIES
     from ...models.detector.scoring import Scores
 
-    number, found = len(sequences.items), np.zeros(len(sequences), bool)
-    scores = Scores(
-        np.zeros(number, np.float32),
-        np.full((number, len(SIMILARITIES)), np.nan, np.float32),
-        np.zeros(number, bool),
-        np.zeros(number, np.int8),
-    )
+    found, scores = np.zeros(len(sequences), bool), Scores.none(len(sequences.items))
     for path in sources:
         kept = read_kept_scores(path)
         if kept is None or not len(kept.lengths):
@@ -174,8 +166,7 @@ def find_scores(sources: Iterable[str], prints: np.ndarray, sequences: Sequences
         _, to = sequences.take(users)
         earlier = Sequences.from_lengths(np.zeros(len(kept.scores.scored), np.int32), kept.lengths)
         _, at = earlier.take(there[users])
-        for name, values in vars(kept.scores).items():
-            getattr(scores, name)[to] = values[at]
+        scores.put(to, kept.scores.at(at))
         found |= same
     return found, scores
 

@@ -40,8 +40,8 @@ class Policy:
     )
     weight_strength: float = option(
         DEFAULT_STRENGTH,
-        help="An interaction weighs 1 - S p in training, p being the model's own noise probability. 0: all that is "
-        "kept weighs 1.",
+        help="An interaction weighs 1 - S p in training, p being the model's own probability that it is a stray, noise "
+        "by itself. 0: all that is kept weighs 1.",
         panel=POLICY,
         minimum=0,
         maximum=1000,
@@ -86,5 +86,5 @@ class Policy:
 
     @property
     def weightless_from(self) -> float:
-        """The lowest noise probability, as the model gives it, of what weighs 0. Above 1: nothing does."""
+        """The lowest probability of a stray, as the model gives it, of what weighs 0. Above 1: nothing does."""
         return 1 / self.weight_strength if self.min_weight == 0 and self.weight_strength > 1 else 2.0

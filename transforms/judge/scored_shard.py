@@ -14,7 +14,7 @@ from ..rules.ruled_shard import RuledShard, ruled_shard_from_table, ruled_shard_
 if TYPE_CHECKING:
     from ...models.detector.scoring import Scores
 
-_INTERNAL = ("noise_probability", *SIMILARITY_COLUMNS, "scored", "weakest", "known", "has_text")
+_INTERNAL = ("noise_probability", *SIMILARITY_COLUMNS, "scored", "weakest", "stray_probability", "known", "has_text")
 """What the scores add to the table, each under INTERNAL_PREFIX."""
 
 
@@ -82,6 +82,7 @@ def to_table(scored: ScoredShard) -> pa.Table:
         *scores.similarities.T,
         scores.scored,
         scores.weakest,
+        scores.stray_probability,
         scored.known,
         scored.has_text,
     )
@@ -101,6 +102,7 @@ def from_table(shard: int, table: pa.Table) -> ScoredShard:
         similarities=np.stack([values[name] for name in SIMILARITY_COLUMNS], axis=1),
         scored=values["scored"],
         weakest=values["weakest"],
+        stray_probability=values["stray_probability"],
     )
     ruled = ruled_shard_from_table(table.drop_columns([_internal(name) for name in _INTERNAL]))
     return ScoredShard(shard, ruled, scores, values["known"], values["has_text"], {})

@@ -176,7 +176,7 @@ def _describe_policy(policy: Policy, plan: DropPlan) -> AppliedPolicy:
     return AppliedPolicy(
         rule=_rule(policy),
         drop_rate=None if plan.drop_rate is None else round(plan.drop_rate, 6),
-        threshold=None if plan.threshold > 1 else round(plan.threshold, 6),
+        threshold=None if plan.threshold > 1 or _rule(policy) == "weightless" else round(plan.threshold, 6),
         weight_strength=policy.weight_strength,
         min_weight=policy.min_weight,
         min_length=policy.min_length,

@@ -185,9 +185,9 @@ class AppliedPolicy:
     drop_rate: float | None
     """Share of all interactions that were to be dropped; null if the rule names none."""
     threshold: float | None
-    """Lowest noise probability of dropped interactions; null if none was to be dropped."""
+    """Lowest noise probability of dropped interactions; null if none was to be dropped, or if the weights decide."""
     weight_strength: float
-    """An interaction that is kept weighs 1 - weight_strength * p, p being the model's own noise probability."""
+    """An interaction that is kept weighs 1 - weight_strength * p, p being the model's own probability of a stray."""
     min_weight: float
     """Nothing that is kept weighs less."""
     min_length: int

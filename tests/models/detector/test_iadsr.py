@@ -8,6 +8,7 @@ from iadsr.models.detector.agreement import sequence_agreement
 from iadsr.models.detector.backbones import read_items
 from iadsr.models.detector.batch import Batch, History, IndexedRows
 from iadsr.models.detector.features import AGREEMENTS, FEATURES, FORECASTS, NEIGHBOURHOOD, SIMILARITIES, VIEWS
+from iadsr.models.detector.heads import LOGITS
 from iadsr.models.detector.iadsr import IADSR
 from iadsr.models.detector.model_config import BACKBONES, MAX_OVERLAP, IADSRConfig
 
@@ -147,7 +148,8 @@ def test_the_papers_interests_have_read_the_item_and_its_score_is_minus_the_sum(
                     cosine(c[b, t], short[t]),
                 ]
                 torch.testing.assert_close(values[b, t], torch.stack(expected))
-                torch.testing.assert_close(probability[b, t], torch.sigmoid(-torch.stack(expected).sum()))
+                alone = torch.sigmoid(-torch.stack(expected).sum())
+                torch.testing.assert_close(probability[b, t], alone.expand(LOGITS))
     assert values.shape == (2, 5, 3)
     assert torch.equal(defined[..., 0], batch.mask)
     assert torch.equal(similarities, values)
@@ -197,8 +199,10 @@ def test_calibration_moves_the_probability():
     model, batch = make(), make_batch([5], 5)
     with torch.no_grad():
         before = model(batch)[0]
-        model.calibration.copy_(torch.tensor([2.0, -1.0]))
-        torch.testing.assert_close(torch.logit(model(batch)[0]), 2 * torch.logit(before) - 1, rtol=1e-3, atol=1e-3)
+        scale, shift = torch.tensor([2.0, 0.5]), torch.tensor([-1.0, 3.0])
+        model.calibration.copy_(torch.stack([scale, shift]))
+        expected = scale * torch.logit(before) + shift
+        torch.testing.assert_close(torch.logit(model(batch)[0]), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_the_head_sees_no_history_shorter_than_the_shortest():
@@ -207,7 +211,7 @@ def test_the_head_sees_no_history_shorter_than_the_shortest():
 
     def logits(lengths):
         with torch.no_grad():
-            return model.head_logit(features[:1].expand(3, -1), defined, lengths)
+            return model.head_logit(features[:1].expand(3, -1), defined, lengths)[:, 0]
 
     assert len(logits(length).unique()) == 3
     model.shortest_history.fill_(6)

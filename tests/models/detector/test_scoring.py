@@ -159,7 +159,9 @@ def test_each_interaction_gets_the_score_of_the_window_that_judges_it(backbone):
         with torch.no_grad():
             probability, similarities, _ = model(builder.batch(window.users, index, np.ones(index.shape, bool)))
         judged = np.s_[window.before[0] : window.lengths[0] - window.after[0]]
-        np.testing.assert_allclose(scores.noise_probability[index[0, judged]], probability[0, judged], atol=1e-5)
+        noise, stray = probability[0, judged].T
+        np.testing.assert_allclose(scores.noise_probability[index[0, judged]], noise, atol=1e-5)
+        np.testing.assert_allclose(scores.stray_probability[index[0, judged]], stray, atol=1e-5)
         found = np.nan_to_num(scores.similarities[index[0, judged]])
         np.testing.assert_allclose(found, similarities[0, judged], atol=1e-5)
 

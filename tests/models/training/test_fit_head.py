@@ -23,6 +23,7 @@ from iadsr.models.training.head_examples import (
     collect_examples,
     measure_chance,
     shortest_history,
+    strays,
 )
 from iadsr.models.training.training_config import TrainingConfig
 
@@ -67,6 +68,21 @@ def test_weighted_noise_is_as_frequent_at_every_popularity():
         share = weight[here & log.inserted].sum() / max((here & ~log.inserted).sum(), 1)
         if (weight[here & log.inserted] < MAX_WEIGHT).all() and (here & ~log.inserted).any():
             assert share == pytest.approx(0.25, rel=1e-4)
+
+
+def test_strays_stand_for_all_noise_and_noise_in_runs_weighs_nothing():
+    generator = np.random.default_rng(0)
+    genuine, noise = generator.integers(0, 8, 4000), generator.integers(0, 8, 1000)
+    log = make_log(np.concatenate([genuine, noise]), [False] * 4000 + [True] * 1000)
+    block = np.arange(5000)
+    block[4500:] = 4500 + np.arange(500) // 5  # half of the noise is in runs of five
+    log = dataclasses.replace(log, block=block)
+    stray = strays(log)
+    assert np.flatnonzero(stray).tolist() == list(range(4000, 4500))
+    weight = balanced_weights(log, stray)
+    assert (weight[:4000] == 1).all()
+    assert (weight[4500:] == 0).all()
+    assert weight[4000:4500].sum() == pytest.approx(1000, rel=0.05)
 
 
 def test_weighted_noise_is_as_frequent_in_histories_of_every_length():
@@ -176,9 +192,10 @@ def make_examples(config, rows=4000, seed=0):
     size = 3 if config.head == "paper" else len(FEATURES)
     label = (torch.rand(rows, generator=generator) < 1 / 6).float()
     features = 0.5 + torch.randn(rows, size, generator=generator) * 0.3 - 0.4 * label[:, None]
-    return HeadExamples(
-        features, torch.ones(rows, size, dtype=torch.bool), torch.full((rows,), 9.0), label, torch.ones(rows)
-    )
+    defined, length, weight = torch.ones(rows, size, dtype=torch.bool), torch.full((rows,), 9.0), torch.ones(rows)
+    # Half of the noise is no stray.
+    stray_weight = torch.where((label > 0) & (torch.arange(rows) % 2 > 0), 0.0, 1.0)
+    return HeadExamples(features, defined, length, label, weight, stray_weight)
 
 
 @pytest.mark.parametrize("head", ["agreement", "paper"])
@@ -197,8 +214,10 @@ def test_the_head_finds_noise_and_says_how_probable_it_is(head):
     )
     assert measured["held_out_auroc"] > 0.9
     assert measured["held_out_calibration_error"] < 0.03
-    scale, _ = model.calibration.tolist()
-    assert scale > 0
+    scale, shift = model.calibration
+    assert (scale > 0).all()
+    if head == "paper":  # both logits are the same, and a stray is half as frequent
+        assert shift[1] - shift[0] == pytest.approx(-np.log(2), abs=0.15)
     # The paper's score has nothing to train but its calibration.
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert any(name.startswith("head.") for name in changed) == (head == "agreement")

@@ -28,7 +28,9 @@ def test_each_insertion_is_scored_once_among_few_others(log, monkeypatch):
         read.append(len(sequences.items))
         n = len(sequences.items)
         probability = np.full(n, 0.9, np.float32)
-        return Scores(probability, np.zeros((n, 3), np.float32), sequences.items != 49, np.zeros(n, np.int8))
+        return Scores(
+            probability, np.zeros((n, 3), np.float32), sequences.items != 49, np.zeros(n, np.int8), probability
+        )
 
     monkeypatch.setattr(probing, "score_sequences", score)
     vectors = SimpleNamespace(has_semantic=np.ones(ITEMS, bool))
@@ -56,7 +58,13 @@ def test_a_run_is_scored_as_a_whole(log, monkeypatch):
     def score(model, sequences, vectors):
         found.append(sequences.lengths)
         n = len(sequences.items)
-        return Scores(np.full(n, 0.5, np.float32), np.zeros((n, 3), np.float32), np.ones(n, bool), np.zeros(n, np.int8))
+        return Scores(
+            np.full(n, 0.5, np.float32),
+            np.zeros((n, 3), np.float32),
+            np.ones(n, bool),
+            np.zeros(n, np.int8),
+            np.zeros(n, np.float32),
+        )
 
     monkeypatch.setattr(probing, "score_sequences", score)
     vectors = SimpleNamespace(has_semantic=np.ones(ITEMS, bool))

@@ -184,7 +184,7 @@ def test_the_papers_head_trains_and_comes_back_from_disk(tmp_path):
     assert {entry["stage"] for entry in result.history} == {"collaborative", "alignment"}
     scores = score(result, noisy.sequences, semantic, has_semantic)
     assert roc_auc_score(noisy.inserted, scores.noise_probability) > 0.55
-    scale, shift = result.model.calibration.tolist()
+    scale, shift = result.model.calibration[:, 0].tolist()
     total = np.nan_to_num(scores.similarities).sum(1)
     np.testing.assert_allclose(scores.noise_probability, 1 / (1 + np.exp(total * scale - shift)), rtol=1e-3)
     result.model.save_pretrained(tmp_path)

@@ -18,6 +18,7 @@ def scores_of(probabilities, scored=None, weakest=None) -> Scores:
         similarities=np.zeros((n, 3), np.float32),
         scored=np.ones(n, bool) if scored is None else np.array(scored),
         weakest=np.zeros(n, np.int8) if weakest is None else np.array(weakest, np.int8),
+        stray_probability=np.zeros(n, np.float32),
     )
 
 

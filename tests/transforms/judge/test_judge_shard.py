@@ -30,7 +30,7 @@ def scored() -> ScoredShard:
         np.arange(5),
         table["timestamp"].to_numpy(),
     )
-    scores = Scores(PROBABILITY, np.zeros((5, 3), np.float32), SCORED, np.array([0, 1, 2, 0, 0], np.int8))
+    scores = Scores(PROBABILITY, np.zeros((5, 3), np.float32), SCORED, np.array([0, 1, 2, 0, 0], np.int8), PROBABILITY)
     return ScoredShard(4, RuledShard.untouched(ordered), scores, np.ones(5, bool), np.ones(5, bool), {"score": 0.5})
 
 
@@ -74,13 +74,23 @@ def test_what_weighs_nothing_is_kept_with_a_reason_or_dropped_if_asked_for(score
     assert judged.decisions.reason.to_pylist() == [None, "weightless", "weightless", "too_short", "weightless"]
     policy = Policy(drop_rate="weightless", min_length=0)
     recalibration = Recalibration(scale=1.0, shift=-1.0)
-    for plan in (
-        DropPlan(share, None, None, 0.25),
-        DropPlan(share, recalibration, None, float(recalibration.apply(np.array([0.25], np.float32))[0])),
-    ):
+    for plan in (DropPlan(share, None, None, 0.25), DropPlan(share, recalibration, None, 0.25)):
         judged = judge_shard(scored, plan, policy)
         assert judged.decisions.keep.tolist() == [True, False, False, True, False]
         assert (judged.weight > 0).tolist() == judged.decisions.keep.tolist()
+
+
+def test_weights_follow_from_the_probability_of_a_stray_and_decisions_from_that_of_noise(scored):
+    stray = np.array([0.2, 0.5, 0.1, 0, 0.9], np.float32)
+    scored = dataclasses.replace(scored, scores=dataclasses.replace(scored.scores, stray_probability=stray))
+    share = NoiseShare(0.02, 0.0, 0.1, (0.0, 0.0))
+    judged = judge_shard(scored, DropPlan(share, None, None, threshold=0.65), Policy(min_length=0))
+    assert judged.decisions.keep.tolist() == [True, True, False, True, False]
+    assert judged.weight == pytest.approx([0.2, 0, 0, 1, 0])
+    judged = judge_shard(scored, DropPlan(share, None, None, 0.25), Policy(drop_rate="weightless", min_length=0))
+    assert judged.decisions.keep.tolist() == [True, False, True, True, False]
+    assert judged.weight == pytest.approx([0.2, 0, 0.6, 1, 0])
+    assert judged.scores is scored.scores
 
 
 def test_a_strength_and_a_minimum_of_the_weights_are_kept_to(scored):

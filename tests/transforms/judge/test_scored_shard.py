@@ -25,6 +25,7 @@ def test_a_shard_survives_staging_to_the_bit(tmp_path):
         similarities=np.array([[0.1, 0.2, 0.3], [-1, np.nan, 1], [np.nan] * 3], np.float32),
         scored=np.array([True, True, False]),
         weakest=np.array([0, 2, 0], np.int8),
+        stray_probability=np.array([0.3, 0.1, 0.0], np.float32),
     )
     scored = ScoredShard(
         4,

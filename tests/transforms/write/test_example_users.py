@@ -28,7 +28,11 @@ def judged(lengths: dict[str, int], dropped: set[int]) -> JudgedShard:
     offsets = np.append(0, np.cumsum(list(lengths.values())))
     keep = ~np.isin(np.arange(rows), list(dropped))
     scores = Scores(
-        np.where(keep, 0.25, 0.75).astype(np.float32), np.zeros((rows, 3)), np.ones(rows, bool), np.zeros(rows)
+        np.where(keep, 0.25, 0.75).astype(np.float32),
+        np.zeros((rows, 3)),
+        np.ones(rows, bool),
+        np.zeros(rows),
+        np.zeros(rows),
     )
     ruled = RuledShard.untouched(OrderedShard(table, offsets, item_ids, items, np.arange(rows), np.arange(rows)))
     reason = pa.array([None if kept else "noise:short_term" for kept in keep.tolist()]).dictionary_encode()

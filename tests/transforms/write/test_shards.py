@@ -36,7 +36,9 @@ def judged() -> JudgedShard:
         table, np.array([0, 2, 3, 5]), pa.array(list("xyz")), items, np.arange(5), table["when"].to_numpy()
     )
     similarities = np.array([[0.5, np.nan, 1]] * 5, np.float32)
-    scores = Scores(np.array([0.25, 0.75, 0.75, 0, 0], np.float32), similarities, np.ones(5, bool), np.zeros(5))
+    scores = Scores(
+        np.array([0.25, 0.75, 0.75, 0, 0], np.float32), similarities, np.ones(5, bool), np.zeros(5), np.zeros(5)
+    )
     keep = np.array([True, False, False, True, True])
     reason = pa.array([None if kept else "noise:short_term" for kept in keep.tolist()]).dictionary_encode()
     weight = np.array([0.5, 0, 0, 1, 1], np.float32)

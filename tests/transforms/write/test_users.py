@@ -44,7 +44,7 @@ def described(rules: RuleSet, log=LOG, probability: list[float] | None = None) -
         judged = judge_by_rules(0, ruled, rules.codes)
     else:
         noise, rows = np.array(probability, np.float32), len(log)
-        scores = Scores(noise, np.zeros((rows, 3), np.float32), noise > 0, np.full(rows, 2, np.int8))
+        scores = Scores(noise, np.zeros((rows, 3), np.float32), noise > 0, np.full(rows, 2, np.int8), noise)
         plan = DropPlan(NoShare("too few users"), None, None, threshold=0.5)
         scored = ScoredShard(0, ruled, scores, noise > 0, np.ones(rows, bool), {})
         judged = judge_shard(scored, plan, Policy(min_length=0), rules.codes)
