@@ -222,6 +222,12 @@ class EvaluateOptions(_Checked):
     )
     backbone: BackboneName = shared(TrainOptions, "backbone")
     seed: int = shared(TrainOptions, "seed")
+    workers: int | None = shared(
+        TrainOptions,
+        "workers",
+        help="Threads: so many recommenders are trained at the same time. Default: one for each core. The figures do not depend "
+        "on it.",
+    )
 
 
 @dataclass(frozen=True)
@@ -249,6 +255,7 @@ class TuneOptions(_Checked):
     )
     backbone: BackboneName = shared(TrainOptions, "backbone")
     seed: int = shared(TrainOptions, "seed")
+    workers: int | None = shared(EvaluateOptions, "workers")
 
 
 @dataclass(frozen=True)
