@@ -146,7 +146,8 @@ def train_recommender(
         items: V, the number of items.
         validation: The task that decides which epoch is kept.
         config: How to build and train it.
-        seed: Seed of everything random. The same data, seed and number of threads give the same recommender.
+        seed: Seed of everything random. The same data and seed give the same recommender, if torch uses as many
+            threads.
         report: Called with the epoch, counted from 1, and the fraction of it that is done.
     """
     candidates = np.unique(sequences.items).astype(np.int64)

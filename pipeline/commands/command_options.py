@@ -225,8 +225,7 @@ class EvaluateOptions(_Checked):
     workers: int | None = shared(
         TrainOptions,
         "workers",
-        help="Threads: so many recommenders are trained at the same time. Default: one for each core. The figures do not depend "
-        "on it.",
+        help="Threads: so many recommenders are trained at once. Default: one for each core. No figure depends on it.",
     )
 
 
