@@ -104,13 +104,15 @@ class _Recurrence(torch.autograd.Function):
         last = fed.new_empty(steps, batch, size)  # what the state feeds into the last gate
         states = fed.new_zeros(steps + 1, batch, size)
         turned, added = weight.detach().T.contiguous(), bias.detach().numpy()
-        for t in range(steps):
-            torch.mm(states[t], turned, out=from_state)
-            kernels.gru_add(gates[t].numpy(), from_state.numpy(), added, last[t].numpy())
-            gates[t, :, : 2 * size].sigmoid_()
-            kernels.gru_reset(gates[t].numpy(), last[t].numpy())
-            gates[t, :, 2 * size :].tanh_()
-            kernels.gru_next(gates[t].numpy(), states[t].numpy(), states[t + 1].numpy())
+        rows = gates.numpy(), last.numpy(), states.numpy()
+        for t, (gate, state) in enumerate(zip(gates, states, strict=False)):
+            at = [of[t] for of in rows]
+            torch.mm(state, turned, out=from_state)
+            kernels.gru_add(at[0], from_state.numpy(), added, at[1])
+            gate[:, : 2 * size].sigmoid_()
+            kernels.gru_reset(at[0], at[1])
+            gate[:, 2 * size :].tanh_()
+            kernels.gru_next(at[0], at[2], rows[2][t + 1])
         ctx.save_for_backward(gates, last, states, weight)
         return states[1:]
 
@@ -118,16 +120,12 @@ class _Recurrence(torch.autograd.Function):
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
         gates, last, states, weight = ctx.saved_tensors
         steps, batch, size = last.shape
-        gradient = gradient.contiguous()
         to_fed, to_from_state = torch.empty_like(gates), torch.empty_like(gates)
         to_state = gradient.new_zeros(batch, size)
+        read = [of.numpy() for of in (gates, last, states, gradient.contiguous())]
+        written = to_fed.numpy(), to_from_state.numpy()
         for t in range(steps - 1, -1, -1):
-            kernels.gru_step_back(
-                *(of[t].numpy() for of in (gates, last, states, gradient)),
-                to_state.numpy(),
-                to_fed[t].numpy(),
-                to_from_state[t].numpy(),
-            )
+            kernels.gru_step_back(*(of[t] for of in read), to_state.numpy(), *(of[t] for of in written))
             to_state.addmm_(to_from_state[t], weight)
         to_from_state = to_from_state.flatten(0, 1)
         to_weight = to_from_state.T @ states[:-1].flatten(0, 1)

@@ -4,13 +4,17 @@ For each way of cleaning (a treatment), a recommender is trained on the cleaned 
 no treatment changes. A treatment is better if its recommender ranks these items higher. `evaluate` prints the result.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from threadpoolctl import threadpool_limits
 
+from ..core.in_order import in_order
 from .downstream_recommender import DownstreamConfig, train_recommender
 from .held_out import HeldOutLog
 from .ranking import METRICS
@@ -55,6 +59,7 @@ def compare_treatments(
     config: DownstreamConfig,
     seeds: list[int],
     report: Callable[[float, str], None] | None = None,
+    workers: int = 1,
 ) -> Figures:
     """Trains a recommender on each treatment with each seed, and measures it on the held-out items.
 
@@ -67,7 +72,26 @@ def compare_treatments(
         config: The recommender.
         seeds: Each treatment is trained once with each seed.
         report: Called with the share of the work that is done, and a remark.
+        workers: Recommenders that are trained at the same time, each in a thread. The figures do not depend on it.
     """
+    threads = torch.get_num_threads()
+    # The last bits of a result depend on the number of threads in an operation.
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1, user_api="blas"):
+            return _compare(held_out, treatments, config, seeds, report, workers)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _compare(
+    held_out: HeldOutLog,
+    treatments: list[Treatment],
+    config: DownstreamConfig,
+    seeds: list[int],
+    report: Callable[[float, str], None] | None,
+    workers: int,
+) -> Figures:
     log, training = held_out.log, held_out.training
     generator = np.random.default_rng(0)
     validation_users = np.sort(generator.permutation(held_out.tested)[:MAX_VALIDATION_USERS])
@@ -85,14 +109,18 @@ def compare_treatments(
     runs = [(seed_index, index) for seed_index in range(len(seeds)) for index in sorted(set(first_equal))]
     shape = (len(treatments), len(seeds), len(held_out.tested), len(METRICS))
     figures = Figures(np.zeros(shape), np.zeros(shape))
-    for number, (seed_index, index) in enumerate(runs):
+    done, lock = np.zeros(len(runs)), threading.Lock()
+
+    def run(number: int) -> None:
+        seed_index, index = runs[number]
         treatment = treatments[index]
         kept = training & treatment.keep
 
-        def report_epoch(epoch: int, done: float, number: int = number, name: str = treatment.name) -> None:
-            if report:
-                share = (epoch - 1 + done) / config.epochs
-                report((number + share) / len(runs), f"{name}, epoch {epoch}")
+        def report_epoch(epoch: int, part: float) -> None:
+            with lock:
+                done[number] = (epoch - 1 + part) / config.epochs
+                if report:
+                    report(float(done.sum()) / len(runs), f"{treatment.name}, epoch {epoch}")
 
         recommender = train_recommender(
             log.restrict(kept),
@@ -105,4 +133,7 @@ def compare_treatments(
         )
         for steps, part in ((1, figures.validation), (0, figures.test)):
             part[index, seed_index] = recommender.measure(held_out.task(treatment.keep, steps, held_out.tested))
+
+    for _ in in_order(run, range(len(runs)), workers):
+        pass
     return Figures(figures.validation[first_equal], figures.test[first_equal])

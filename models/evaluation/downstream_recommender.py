@@ -6,6 +6,7 @@ recommender that measures it.
 """
 
 import math
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 from ..core.sequences import Sequences
 from ..core.windows import Windows, batches
 from ..detector.backbones import make_backbone
+from ..detector.dropout import seed_dropout
 from ..detector.model_config import BackboneName, IADSRConfig
 from ..training.early_stopping import EarlyStopping
 from ..training.epochs import falling_rate
@@ -28,6 +30,8 @@ STEPS_PER_EPOCH = 50
 
 MIN_BATCH_POSITIONS = 256
 """Batches are not made smaller than this."""
+
+_DRAWING = threading.Lock()
 
 STOPPING_METRIC = METRICS.index("NDCG@10")
 """Column of the metric that decides which epoch is kept."""
@@ -142,7 +146,8 @@ def train_recommender(
         items: V, the number of items.
         validation: The task that decides which epoch is kept.
         config: How to build and train it.
-        seed: Seed of everything random. The same data, seed and number of threads give the same recommender.
+        seed: Seed of everything random. The same data and seed give the same recommender, if torch uses as many
+            threads.
         report: Called with the epoch, counted from 1, and the fraction of it that is done.
     """
     candidates = np.unique(sequences.items).astype(np.int64)
@@ -150,33 +155,35 @@ def train_recommender(
     batch_positions = max(MIN_BATCH_POSITIONS, min(config.batch_positions, len(sequences.items) // STEPS_PER_EPOCH))
     generator = np.random.default_rng(seed)
     ids, counted = torch.from_numpy(sequences.items.astype(np.int64)), torch.from_numpy(weights.astype(np.float32))
-    with torch.random.fork_rng(devices=[]):
+    # Several recommenders may be trained in threads. Only their first weights are drawn from torch's generator.
+    with _DRAWING, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the generator of the GPU
         model = NextItemModel(items, config)
-        optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
-        schedule = falling_rate(optimiser, config.epochs)
-        best = EarlyStopping(model, config.epochs)
-        for epoch in range(1, config.epochs + 1):
-            model.train()
-            done = 0
-            for chosen, index, mask in batches(windows, batch_positions, generator):
-                at, real = torch.from_numpy(index), torch.from_numpy(mask)
-                follows = real[:, 1:]  # [B, T - 1], true on positions that have a next item
-                predicted = model(ids[at[:, :-1]], real[:, :-1])[follows]  # [n, d]
-                targets, weight = ids[at[:, 1:]][follows], counted[at[:, 1:]][follows]  # [n]
-                count = min(config.negatives, len(candidates))
-                negatives = generator.choice(candidates, count, replace=False, shuffle=False)
-                losses = _losses(model, predicted, targets, np.sort(negatives), len(candidates), config.temperature)
-                optimiser.zero_grad()
-                ((losses * weight).sum() / weight.sum().clamp(min=1e-6)).backward()
-                optimiser.step()
-                done += len(chosen)
-                if report:
-                    report(epoch, done / len(windows))
-            schedule.step()
-            measured = _measure(model, candidates, config, validation)[:, STOPPING_METRIC].mean()
-            best.stop_after(epoch, -measured)
-        best.restore_best()
+    seed_dropout(model, np.random.SeedSequence(seed))
+    optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
+    schedule = falling_rate(optimiser, config.epochs)
+    best = EarlyStopping(model, config.epochs)
+    for epoch in range(1, config.epochs + 1):
+        model.train()
+        done = 0
+        for chosen, index, mask in batches(windows, batch_positions, generator):
+            at, real = torch.from_numpy(index), torch.from_numpy(mask)
+            follows = real[:, 1:]  # [B, T - 1], true on positions that have a next item
+            predicted = model(ids[at[:, :-1]], real[:, :-1])[follows]  # [n, d]
+            targets, weight = ids[at[:, 1:]][follows], counted[at[:, 1:]][follows]  # [n]
+            count = min(config.negatives, len(candidates))
+            negatives = generator.choice(candidates, count, replace=False, shuffle=False)
+            losses = _losses(model, predicted, targets, np.sort(negatives), len(candidates), config.temperature)
+            optimiser.zero_grad()
+            ((losses * weight).sum() / weight.sum().clamp(min=1e-6)).backward()
+            optimiser.step()
+            done += len(chosen)
+            if report:
+                report(epoch, done / len(windows))
+        schedule.step()
+        measured = _measure(model, candidates, config, validation)[:, STOPPING_METRIC].mean()
+        best.stop_after(epoch, -measured)
+    best.restore_best()
     return TrainedRecommender(model.eval(), candidates, config, best.best_epoch)
 
 

@@ -282,6 +282,11 @@ class EvaluateOptions(_Checked):
     )
     backbone: BackboneName = shared(TrainOptions, "backbone")
     seed: int = shared(TrainOptions, "seed")
+    workers: int | None = shared(
+        TrainOptions,
+        "workers",
+        help="Threads: so many recommenders are trained at once. Default: one for each core. No figure depends on it.",
+    )
 
 
 @dataclass(frozen=True)
@@ -309,6 +314,7 @@ class TuneOptions(_Checked):
     )
     backbone: BackboneName = shared(TrainOptions, "backbone")
     seed: int = shared(TrainOptions, "seed")
+    workers: int | None = shared(EvaluateOptions, "workers")
 
 
 @dataclass(frozen=True)

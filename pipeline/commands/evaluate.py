@@ -28,7 +28,7 @@ from ...transforms.read.read_log import read_log
 from ...transforms.read.time_checks import describe_times
 from ...transforms.rules.rule_set import check_rule_columns, make_rules
 from ..engines.progress import Progress
-from ..engines.runner import refuse_other_runners
+from ..engines.runner import refuse_other_runners, usable_cores
 from .clean import run_clean
 from .command_options import CleanOptions, EvaluateOptions, TrainOptions
 from .evaluation import DROPPED, MAIN_METRIC, ORACLE, RANDOM, RAW, WEIGHTED, Evaluation, TreatmentResult
@@ -114,7 +114,8 @@ def measure(
     config = dataclasses.replace(downstream or DownstreamConfig(), recommender=options.recommender)
     seeds = [options.seed + number for number in range(options.seeds)]
     with progress.task(f"Training {options.recommender}", total=1.0) as task:
-        figures = compare_treatments(held_out, treatments, config, seeds, task.update).test
+        workers = options.workers or usable_cores()
+        figures = compare_treatments(held_out, treatments, config, seeds, task.update, workers).test
         task.note = f"{len(treatments)} logs, {options.seeds} time{'s' * (options.seeds > 1)} each"
     return Evaluation(
         recommender=options.recommender,
@@ -164,7 +165,15 @@ def _clean_training_part(
         write_table(log, pa.table(columns))
         source = LogSource(log, _COLUMNS)
         run_train(
-            TrainOptions(source, options.embeddings, model, backbone=options.backbone, seed=options.seed), progress
+            TrainOptions(
+                source,
+                options.embeddings,
+                model,
+                backbone=options.backbone,
+                seed=options.seed,
+                workers=options.workers,
+            ),
+            progress,
         )
         manifest = run_clean(CleanOptions(source, cleaned, options.embeddings, model), beam_options, progress).manifest
         share = manifest.noise_share if manifest else None

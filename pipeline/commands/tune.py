@@ -41,6 +41,7 @@ from ...transforms.rules.rule_log import count_open_items, rule_whole_log
 from ...transforms.rules.rule_set import check_rule_columns, make_rules
 from ...transforms.rules.ruled_shard import RuledShard
 from ..engines.progress import Progress
+from ..engines.runner import usable_cores
 from .command_options import TuneOptions
 from .evaluation import MAIN_METRIC
 from .output_file import check_output_file
@@ -105,13 +106,14 @@ def run_tune(
     scored, reference = _score(ruled, evidence, columns, semantic, has_semantic, options, progress)
     treatments = _treatments(scored, reference, columns, rules.codes)
 
+    workers = options.workers or usable_cores()
     config = dataclasses.replace(downstream or DownstreamConfig(), recommender=options.recommender)
     with progress.task(f"Training {options.recommender}", total=1.0) as task:
         # The finalists' further trainings cost this share of all.
         rest = (options.seeds - 1) * (FINALISTS + 1)
         first = len(treatments) / (len(treatments) + rest)
         screened = compare_treatments(
-            held_out, treatments, config, [options.seed], lambda done, note: task.update(first * done, note)
+            held_out, treatments, config, [options.seed], lambda done, note: task.update(first * done, note), workers
         )
         by_validation = screened.validation[1:, 0, :, _METRIC].mean(1)
         best = 1 + np.argsort(-by_validation, kind="stable")[:FINALISTS]
@@ -123,6 +125,7 @@ def run_tune(
             config,
             seeds,
             lambda done, note: task.update(first + (1 - first) * done, note),
+            workers,
         )
         task.note = f"{len(treatments)} policies, the best {FINALISTS} of them {options.seeds} times"
     validation, test = (
@@ -207,6 +210,7 @@ def _score(
             IADSRConfig(backbone=options.backbone),
             TrainingConfig(seed=options.seed),
             lambda at: task.update(at.fraction, at.stage),
+            workers=options.workers or usable_cores(),
         )
     scores = score_sequences(result.model, sequences, result.vectors).spread(ruled.evidence).at(ruled.witnesses)
     everything = np.ones(len(scores.scored), bool)  # these two decide which reason is given, and nothing else

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from iadsr.models.detector.backbones import make_backbone
+from iadsr.models.detector.backbones import GRU4Rec, make_backbone
 from iadsr.models.detector.batch import IndexedRows
 from iadsr.models.detector.model_config import BACKBONES, IADSRConfig
 
@@ -68,3 +68,22 @@ def test_a_backbone_runs_at_its_maximum_length_and_at_one(backbone):
 def test_an_unknown_backbone_is_named():
     with pytest.raises(ValueError, match="bert4rec"):
         make_backbone(IADSRConfig(backbone="bert4rec"))  # pyright: ignore[reportArgumentType]
+
+
+def test_the_gradients_of_the_gru_are_those_of_torch():
+    torch.manual_seed(1)
+    module = make_backbone(IADSRConfig(collaborative_dimension=8, hidden_dimension=12)).eval()
+    assert isinstance(module, GRU4Rec)
+    vectors, mask = (
+        torch.randn(5, 11, 8, requires_grad=True),
+        torch.arange(11) < torch.tensor([[11], [4], [1], [0], [9]]),
+    )
+    weight, wanted = torch.randn(5, 11, 12), (vectors, *module.parameters())
+    ours, plain = module(vectors, mask), module.gru(vectors)[0] * mask[..., None]
+    torch.testing.assert_close(ours, plain)
+    for found, expected in zip(
+        torch.autograd.grad((ours * weight).sum(), wanted),
+        torch.autograd.grad((plain * weight).sum(), wanted),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

@@ -41,6 +41,18 @@ def test_removing_noise_helps_and_the_order_of_treatments_does_not_matter():
     assert reports[0][1] == "raw, epoch 1"
 
 
+def test_the_number_of_workers_changes_no_figure():
+    held_out = HeldOutLog.split(walks(60))
+    treatments = [Treatment.dropping(str(n), np.arange(len(held_out.log.items)) % 7 == n) for n in range(3)]
+    shares = []
+    alone = compare_treatments(held_out, treatments, CONFIG, [0, 1])
+    beside = compare_treatments(held_out, treatments, CONFIG, [0, 1], lambda done, _: shares.append(done), workers=3)
+    for one, other in zip(alone, beside, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
 def test_treatments_apply_to_the_training_part_only():
     held_out = HeldOutLog.split(walks(80))
     everything = np.ones(len(held_out.training), bool)
