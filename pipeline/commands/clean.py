@@ -21,6 +21,7 @@ from ...transforms.files import storage
 from ...transforms.files.found_files import HIDDEN, NOT_PARQUET, find_files
 from ...transforms.judge.artifacts import COLLABORATIVE, ModelFacts, changed_vectors, check_embeddings, read_model_facts
 from ...transforms.judge.kept_scores import ScoreKeeping
+from ...transforms.read.forgotten import forgotten_files, forgotten_users
 from ...transforms.read.input_plan import InputPlan, plan_input
 from ...transforms.rules.rule_set import RuleSet, check_rule_columns, make_rules
 from ...transforms.run.gates import read_gates
@@ -100,6 +101,8 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
     columns = options.log.columns
     with progress.task("Checking input"):
         plan = plan_input(options.log)
+        if columns.forget is not None:
+            forgotten_users(columns.forget)  # before the work, which may take hours
         refuse_taken_names(plan.schema.names, options.added, options.log.path, **options.adds)
         item_type = plan.schema.field(columns.item).type
         check_rule_columns(options.rules, plan.schema)
@@ -112,6 +115,7 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
             if changed := changed_vectors(options.embeddings, model):
                 notes.append(changed)
                 progress.say(changed)  # before the work, which may take hours
+    plan = dataclasses.replace(plan, files=(*plan.files, *forgotten_files(columns.forget)))
     sharding = plan.sharding(options.shards)
     artifacts = filter(None, (options.embeddings, options.model))
     reads = (*plan.rows_by_file, *(file.path for file in plan.skipped), *artifacts)
@@ -337,7 +341,11 @@ def with_absolute_paths(options: CleanOptions) -> CleanOptions:
 
     return dataclasses.replace(
         options,
-        log=dataclasses.replace(options.log, path=full(options.log.path)),
+        log=dataclasses.replace(
+            options.log,
+            path=full(options.log.path),
+            columns=dataclasses.replace(options.log.columns, forget=full(options.log.columns.forget)),
+        ),
         output=full(options.output),
         dataset=full(options.dataset),
         embeddings=full(options.embeddings),

@@ -6,7 +6,6 @@ that run's processor rounds differently, some users who are scored again show it
 """
 
 import dataclasses
-import hashlib
 import io
 import zipfile
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...models.core.errors import InputError
-from ...models.core.item_vectors import PackedItemVectors
+from ...models.core.item_vectors import ItemVectors
 from ...models.core.sequences import Sequences
 from ..contract.hashing import mix
 from ..files.storage import join, read_bytes, write_atomically
@@ -69,19 +68,6 @@ class KeptScores:
     """Their scores, user after user, [N]."""
 
 
-def item_fingerprints(vectors: PackedItemVectors) -> np.ndarray:
-    """Returns a fingerprint of all that the model reads of each item, uint64 [V, 2]."""
-    found = np.zeros((len(vectors.has_semantic), 2), np.uint64)
-    for item, (learned, has_text) in enumerate(zip(vectors.has_collaborative, vectors.has_semantic, strict=True)):
-        digest = hashlib.blake2b(bytes((bool(learned), bool(has_text))), digest_size=16)
-        if learned:
-            digest.update(np.ascontiguousarray(vectors.collaborative[item]))
-        if has_text:
-            digest.update(np.ascontiguousarray(vectors.semantic[item]))
-        found[item] = np.frombuffer(digest.digest(), np.uint64)
-    return found
-
-
 def sequence_fingerprints(sequences: Sequences, items: np.ndarray) -> np.ndarray:
     """Returns a fingerprint of each user's key and items in their order, uint64 [U, 2].
 
@@ -100,7 +86,8 @@ def sequence_fingerprints(sequences: Sequences, items: np.ndarray) -> np.ndarray
 def score_changed(
     model: "IADSR",
     sequences: Sequences,
-    vectors: PackedItemVectors,
+    vectors: ItemVectors,
+    items: np.ndarray,
     cells: int,
     sources: Iterable[str],
 ) -> tuple[KeptScores, int]:
@@ -110,6 +97,7 @@ def score_changed(
         model: The detector.
         sequences: The users; items are rows of `vectors`.
         vectors: The items.
+        items: Fingerprint of each item, uint64 [V, 2].
         cells: See `Sharding`.
         sources: Files of an earlier run with the same model and versions.
 
@@ -118,12 +106,11 @@ def score_changed(
     """
     from ...models.detector.scoring import score_sequences
 
-    unpacked = vectors.unpack(model.config.collaborative_dimension)
-    prints = sequence_fingerprints(sequences, item_fingerprints(vectors))
+    prints = sequence_fingerprints(sequences, items)
 
     def score(users: np.ndarray) -> tuple["Scores", np.ndarray]:
         part, rows = sequences.take(users)
-        return score_sequences(model, part, unpacked, cells=cells), rows
+        return score_sequences(model, part, vectors, cells=cells), rows
 
     found, scores = find_scores(sources, prints, sequences)
     # Those who are checked are chosen by their fingerprints: others each time that something else is taken over.

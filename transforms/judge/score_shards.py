@@ -55,19 +55,21 @@ def score_shard(
 
     started = perf_counter()
     ordered, evidence = ruled.ordered, ruled.evidence
-    packed = joined_items.take(joined_items.lookup(ordered.item_ids))  # [V', ...], the shard's own items
+    rows = joined_items.lookup(ordered.item_ids)
+    packed = joined_items.take(rows)  # [V', ...], the shard's own items
+    vectors = packed.unpack(model.config.collaborative_dimension)
     sequences, taken_over = ordered.sequences(columns).restrict(evidence), 0
     if keeping is None:
-        vectors = packed.unpack(model.config.collaborative_dimension)
         scores = score_sequences(model, sequences, vectors, cells=cells)
     else:
-        kept, taken_over = score_changed(model, sequences, packed, cells, keeping.sources(shard))
+        items = joined_items.fingerprints(rows)
+        kept, taken_over = score_changed(model, sequences, vectors, items, cells, keeping.sources(shard))
         write_kept_scores(keeping.path(shard), kept)
         scores = kept.scores
     if not evidence.all():
         scores = scores.spread(evidence).at(ruled.witnesses)
-    known = (packed.has_collaborative | packed.has_semantic)[ordered.items]
-    has_text = packed.has_semantic[ordered.items]
+    known = (vectors.has_collaborative | vectors.has_semantic)[ordered.items]
+    has_text = vectors.has_semantic[ordered.items]
     seconds = {"score": perf_counter() - started}
     return ScoredShard(shard, ruled, scores, known, has_text, seconds, taken_over)
 

@@ -115,7 +115,7 @@ def run_before(dataset: str, name: str) -> str | None:
     if latest is None or (latest != name and not _is_earlier(name, latest)):
         return latest
     earlier = [run for run in _published(dataset) if _is_earlier(run, name)]
-    return max(earlier, key=_date, default=None)
+    return _in_order(dataset, earlier)[-1] if earlier else None
 
 
 def retract(dataset: str, name: str) -> str | None:
@@ -188,8 +188,9 @@ def _published(dataset: str) -> list[str]:
 
 def _in_order(dataset: str, runs: list[str]) -> list[str]:
     """Returns runs with the oldest first."""
-    if all(_date(run) is not None for run in runs):
-        return sorted(runs, key=_date)
+    dates = {run: date for run in runs if (date := _date(run)) is not None}
+    if len(dates) == len(runs):
+        return sorted(runs, key=lambda run: dates[run])
     return sorted(runs, key=lambda run: read_manifest(join(dataset, run)).finished_at)
 
 

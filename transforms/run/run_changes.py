@@ -3,6 +3,7 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -302,13 +303,10 @@ def _count(table: pa.Table) -> dict[tuple[str, str], tuple[int, int]]:
 
 
 def _write(file: Any, tables: Iterator[pa.Table]) -> None:
-    writer: pq.ParquetWriter | None = None
-    for table in tables:
-        if writer is None:
-            writer = pq.ParquetWriter(file, table.schema, compression="zstd")
-        writer.write_table(table.cast(writer.schema))
-    if writer is not None:
-        writer.close()
+    first = next(tables)  # every run has a shard
+    with pq.ParquetWriter(file, first.schema, compression="zstd") as writer:
+        for table in chain([first], tables):
+            writer.write_table(table.cast(first.schema))
 
 
 def _causes(earlier: Manifest, later: Manifest) -> tuple[str, ...]:

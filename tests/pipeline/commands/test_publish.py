@@ -210,3 +210,22 @@ def test_the_manifest_holds_the_identity_of_the_run_but_not_of_the_machine(log, 
     with open(f"{output}/manifest.json", encoding="utf-8") as file:
         identity = json.load(file)["identity"]
     assert list(identity) == ["input", "options", "rules", "model", "embeddings", "versions", "processor"]
+
+
+def test_a_user_who_is_to_be_forgotten_is_nowhere_in_the_next_run(log, dataset, tmp_path):
+    run(log, dataset, "2026-11-27", report_users="plain")
+    (tmp_path / "forget.txt").write_text("user-7\n")
+    options = {"forget": tmp_path / "forget.txt", "report_users": "plain", "keep_runs": 1}
+    manifest = run(log, dataset, "2026-11-28", **options).manifest
+    assert manifest.reasons.rejected == {"forgotten user_id": 4}
+    assert (manifest.rows.read, manifest.rows.kept, manifest.rows.rejected) == (400, 396, 4)
+    assert runs(dataset) == ["run=2026-11-28"]
+    verify(str(dataset / "run=2026-11-28"))
+    texts = [str(pq.read_table(path).to_pydict()) for path in sorted(dataset.rglob("*.parquet"))]
+    texts += [path.read_text() for path in dataset.rglob("*.*") if path.suffix in (".html", ".json")]
+    assert not any("user-7'" in text or '"user-7"' in text or "user-7<" in text for text in texts)
+    assert any("user-8'" in text for text in texts)
+    (tmp_path / "forget.txt").write_text("user-7\nuser-8\n")  # another list is another input
+    with pytest.raises(InputError) as refused:
+        run(log, dataset, "2026-11-28", **options)
+    assert refused.value.code == "OUTPUT-FINISHED"
