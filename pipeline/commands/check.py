@@ -49,6 +49,10 @@ class CheckResult(Result):
         """Returns a row for each gate."""
         yield self._rows()
 
+    def figures(self) -> dict[str, Any]:
+        """Returns everything."""
+        return replace_non_finite(self.to_dict(), lambda _: None)
+
     def to_dict(self) -> dict[str, Any]:
         """Returns everything as JSON-able values."""
         return {
@@ -84,7 +88,6 @@ def run_check(options: CheckOptions) -> CheckResult:
     earlier = None if options.against is None else read_manifest(options.against)
     result = CheckResult(options.run, options.against, check_gates(read_manifest(options.run), earlier, bounds))
     if options.output is not None:
-        figures = replace_non_finite(result.to_dict(), lambda _: None)
-        text = json.dumps(figures, indent=2, allow_nan=False) + "\n"
+        text = json.dumps(result.figures(), indent=2, allow_nan=False) + "\n"
         write_atomically(str(Path(options.output).absolute()), lambda file: file.write(text.encode()), durable=True)
     return result

@@ -54,6 +54,22 @@ class CleanResult(Result):
         """Says what was dropped, why, and where the result is."""
         return describe_cleaning(self.manifest, self.output)
 
+    def figures(self) -> dict[str, Any]:
+        """Returns the numbers of rows and users, the reasons that occurred, and the share of noise."""
+        if self.manifest is None:
+            return {"output": self.output}
+        rows, users, share = self.manifest.rows, self.manifest.users, self.manifest.noise_share
+        reasons = dataclasses.asdict(self.manifest.reasons).items()
+        return {
+            "output": self.output,
+            "run": self.manifest.run,
+            "rows": dataclasses.asdict(rows),
+            "users": dataclasses.asdict(users),
+            "reasons": {kind: {code: n for code, n in counts.items() if n} for kind, counts in reasons},
+            "noise_share": share and share.estimate,
+            "seconds": self.manifest.total_seconds,
+        }
+
     def tables(self) -> Iterator[Table]:
         """Returns the numbers of interactions, in all and by reason."""
         if self.manifest is not None:
@@ -102,6 +118,7 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
         store = RunStore.open(options.output, identity, sharding.shards, overwrite=options.overwrite, say=progress.say)
         if store is None:
             return CleanResult(read_manifest(options.output), options.output)
+        progress.about(run=store.token)
         facts = RunFacts(
             plan.rows_by_file,
             options.policy,

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 from ...transforms.files.storage import join
 from ...transforms.run.gates import check_gates, read_gates
@@ -31,6 +32,10 @@ class PublishResult(Result):
         pointer = join(self.published.dataset, LATEST)
         gone = f"\nDeleted: {', '.join(self.published.deleted)}." if self.published.deleted else ""
         return f"{self.check}\nPublished: {pointer} is {self.latest}.{gone}"
+
+    def figures(self) -> dict[str, Any]:
+        """Returns what the gates say, and the run that readers take now."""
+        return {**self.check.figures(), "latest": self.latest}
 
     @property
     def passed(self) -> bool:
