@@ -22,14 +22,17 @@ _BEAM = [
 ]
 
 
+# The template has its engine. Nobody waits for its job, so nothing can be checked or published when it has finished.
+LEFT_OUT = {*options_of(EngineOptions), "dataset", "run_id", "gates", "keep_runs"}
+
+
 def describe_template() -> dict[str, Any]:
     """Returns the metadata of the template, as Dataflow reads them."""
-    engines = options_of(EngineOptions)  # the template has its engine
     return {
         "name": "iadsr clean",
         "description": "Scores every interaction of a log, explains and removes the noisy ones, and writes a report.",
         "parameters": [
-            *(_parameter(each) for name, each in options_of(CleanOptions).items() if name not in engines),
+            *(_parameter(each) for name, each in options_of(CleanOptions).items() if name not in LEFT_OUT),
             *_BEAM,
         ],
     }
@@ -37,7 +40,7 @@ def describe_template() -> dict[str, Any]:
 
 def _parameter(option: Option) -> dict[str, Any]:
     described = {"name": option.name, "label": option.name.replace("_", " ").capitalize(), "helpText": option.help}
-    if option.required:  # these are all paths, which workers in the cloud must be able to read
+    if option.required or option.name == "output":  # all are paths, which workers in the cloud must be able to read
         return {**described, "regexes": ["^gs://.+"]}
     if str(option.range):
         described["helpText"] += f" Range: {option.range}."

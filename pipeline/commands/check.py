@@ -1,17 +1,15 @@
 """The check command: compares a finished run with its gates."""
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ...transforms.contract.python_values import replace_non_finite
-from ...transforms.files.storage import write_atomically
 from ...transforms.run.gates import Checked, check_gates, read_gates
 from ...transforms.run.manifest import read_manifest
 from .command_options import CheckOptions
-from .evaluate import check_output_file
+from .output_file import check_output_file, write_figures
 from .results import Result, Table
 
 
@@ -88,6 +86,5 @@ def run_check(options: CheckOptions) -> CheckResult:
     earlier = None if options.against is None else read_manifest(options.against)
     result = CheckResult(options.run, options.against, check_gates(read_manifest(options.run), earlier, bounds))
     if options.output is not None:
-        text = json.dumps(result.figures(), indent=2, allow_nan=False) + "\n"
-        write_atomically(str(Path(options.output).absolute()), lambda file: file.write(text.encode()), durable=True)
+        write_figures(Path(options.output), result.to_dict())
     return result

@@ -13,7 +13,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from ...models.core.errors import InputError
+from ...models.core.errors import InputError, UsageError
 from ...transforms.contract.output_layout import INTERACTIONS
 from ...transforms.contract.schemas import refuse_taken_names
 from ...transforms.contract.sharding import Sharding
@@ -22,10 +22,20 @@ from ...transforms.files.found_files import HIDDEN, NOT_PARQUET, find_files
 from ...transforms.judge.artifacts import COLLABORATIVE, ModelFacts, changed_vectors, check_embeddings, read_model_facts
 from ...transforms.read.input_plan import InputPlan, plan_input
 from ...transforms.rules.rule_set import RuleSet, check_rule_columns, make_rules
+from ...transforms.run.gates import read_gates
 from ...transforms.run.manifest import Manifest, ModelOrigin, read_manifest
 from ...transforms.run.output_directory import check_place, locked
+from ...transforms.run.published_runs import (
+    LATEST,
+    RUN_PREFIX,
+    latest_run,
+    locate,
+    retract,
+    run_before,
+    unpublished_run,
+)
 from ...transforms.run.run_facts import RunDescription, RunFacts
-from ...transforms.run.run_store import RunStore
+from ...transforms.run.run_store import MACHINE, RunStore
 from ..engines.engine import Engine, open_engine
 from ..engines.engine_errors import translated_submission
 from ..engines.progress import Progress
@@ -36,6 +46,7 @@ from ..engines.watch_files import file_steps, watch_files
 from .clean_graph import build_graph
 from .command_options import CleanOptions
 from .messages import describe_cleaning, describe_vector_files
+from .publish import PublishResult, check_and_publish
 from .results import Result, Table
 
 _SECRET = re.compile("secret|password|token|credential|key|connection_string")
@@ -49,10 +60,18 @@ class CleanResult(Result):
     """All counts and origins, as in manifest.json; None if a job template was written and nothing has run yet."""
     output: str
     """Directory of the result."""
+    publication: PublishResult | None = None
+    """What the gates say, and whether the run is published. None if it is in no dataset directory."""
 
     def __str__(self) -> str:
-        """Says what was dropped, why, and where the result is."""
-        return describe_cleaning(self.manifest, self.output)
+        """Says what was dropped, why, where the result is, and whether it is published."""
+        described = describe_cleaning(self.manifest, self.output)
+        return described if self.publication is None else f"{described}\n\n{self.publication}"
+
+    @property
+    def passed(self) -> bool:
+        """Whether no gate fails, if the run is in a dataset directory."""
+        return self.publication is None or self.publication.passed
 
     def figures(self) -> dict[str, Any]:
         """Returns the numbers of rows and users, the reasons that occurred, and the share of noise."""
@@ -68,6 +87,7 @@ class CleanResult(Result):
             "reasons": {kind: {code: n for code, n in counts.items() if n} for kind, counts in reasons},
             "noise_share": share and share.estimate,
             "seconds": self.manifest.total_seconds,
+            **({} if self.publication is None else {"publication": self.publication.figures()}),
         }
 
     def tables(self) -> Iterator[Table]:
@@ -79,6 +99,8 @@ class CleanResult(Result):
                 ["", "reason", "interactions"],
                 *((kind, reason, count) for kind, counts in reasons for reason, count in counts.items() if count),
             ]
+        if self.publication is not None:
+            yield from self.publication.tables()
 
 
 def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Progress | None = None) -> CleanResult:
@@ -88,7 +110,7 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
         IadsrError: Input, artifacts, options or the output directory are unusable, or rows do not add up.
     """
     started, progress = datetime.now(UTC), progress or Progress(None)
-    options = dataclasses.replace(options, output=storage.without_trailing_slashes(options.output))
+    bounds = {} if options.gates is None else read_gates(options.gates)
     if options.engine.address is not None:
         options = with_absolute_paths(options)
     columns = options.log.columns
@@ -109,31 +131,73 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
     sharding = plan.sharding(options.shards)
     artifacts = filter(None, (options.embeddings, options.model))
     reads = (*plan.rows_by_file, *(file.path for file in plan.skipped), *artifacts)
-    check_place(options.output, options.log.path, reads)
     identity = _identity(options, plan, rules, model, sharding)
+    output, dataset = _output(options, identity, started), options.dataset
+    check_place(output, options.log.path, reads)
     # Whether the engine can be used is known before an earlier result is touched.
-    with open_engine(options.engine, beam_options, sharding.shards) as engine, locked(options.output):
-        if not engine.here:
-            refuse_local_output(options.output, engine.options)
-        store = RunStore.open(options.output, identity, sharding.shards, overwrite=options.overwrite, say=progress.say)
-        if store is None:
-            return CleanResult(read_manifest(options.output), options.output)
-        progress.about(run=store.token)
-        facts = RunFacts(
-            plan.rows_by_file,
-            options.policy,
-            _describe(options, beam_options, model, embeddings, started),
-            inputs=plan.files,
-            skipped=plan.skipped,
-            tables=plan.tables,
-            notes=(*notes, *_seen_by_model(options, model)),
-            directory=_working_directory(plan),
-            max_rejected=options.log.max_rejected,
-            columns=options.log.columns,
-            report_users=options.report_users,
-        )
-        manifest = _run(options, engine, progress, plan, facts, rules, model, sharding, store)
-        return CleanResult(manifest, options.output)
+    with open_engine(options.engine, beam_options, sharding.shards) as engine:
+        if dataset is not None and is_template(engine.options):
+            raise UsageError(
+                "--dataset needs a run that is waited for, and a job template is started later",
+                code="OPTION-TEMPLATE",
+                found=f"--dataset {dataset}",
+                fix="give --output, and run `iadsr publish` when the job has finished",
+            )
+        with locked(output):
+            if not engine.here:
+                refuse_local_output(output, engine.options)
+            if dataset is not None and options.overwrite:
+                _retract(dataset, output, progress)
+            store = RunStore.open(
+                output,
+                identity,
+                sharding.shards,
+                overwrite=options.overwrite,
+                say=progress.say,
+                again=dataset is not None,
+            )
+            if store is None:
+                manifest = read_manifest(output)
+            else:
+                progress.about(run=store.token)
+                facts = RunFacts(
+                    plan.rows_by_file,
+                    options.policy,
+                    _describe(options, beam_options, model, embeddings, started),
+                    inputs=plan.files,
+                    skipped=plan.skipped,
+                    tables=plan.tables,
+                    notes=(*notes, *_seen_by_model(options, model)),
+                    directory=_working_directory(plan),
+                    max_rejected=options.log.max_rejected,
+                    columns=options.log.columns,
+                    report_users=options.report_users,
+                )
+                manifest = _run(options, engine, progress, plan, facts, rules, model, sharding, store)
+            if dataset is None:
+                return CleanResult(manifest, output)
+            against = run_before(*locate(output))
+            published = check_and_publish(output, against, bounds, options.keep_runs, backwards=False)
+            return CleanResult(manifest, output, published)
+
+
+def _output(options: CleanOptions, identity: dict[str, str], started: datetime) -> str:
+    """Returns the directory of the run. Without an id, a run that has not come to its end is continued."""
+    place = storage.without_trailing_slashes(options.place)
+    if options.dataset is None:
+        return place
+    if options.run_id is not None:
+        return storage.join(place, f"{RUN_PREFIX}{options.run_id}")
+    unpublished = unpublished_run(place, identity)
+    return storage.join(place, unpublished or f"{RUN_PREFIX}{started:%Y%m%dT%H%M%SZ}")
+
+
+def _retract(dataset: str, output: str, progress: Progress) -> None:
+    """Lets readers take an earlier run if the one that they take now is to be replaced."""
+    _, name = locate(output)
+    if latest_run(dataset) == name:
+        before = retract(dataset, name)
+        progress.say(f"{name} is replaced. Until it is published again, {LATEST} points to {before or 'no run'}.")
 
 
 def _run(
@@ -151,18 +215,18 @@ def _run(
         pipeline = beam.Pipeline(engine.runner, options=engine.options)
     shuffle = options.shuffle
     if shuffle == "auto":
-        shuffle = "claim-check" if storage.is_local(options.output) else "bytes"
+        shuffle = "claim-check" if storage.is_local(store.output) else "bytes"
     build_graph(pipeline, options, plan, facts, rules, model, sharding, shuffle, store)
     if is_template(engine.options):
         write_job(engine, pipeline, progress.say)
         return None
     staged = [("slices-", len(plan.splits), 3)] if shuffle == "claim-check" else []
     staged += [("ruled-", sharding.shards, 2), *([("scored-", sharding.shards, 40)] if model is not None else [])]
-    written = storage.join(options.output, INTERACTIONS), "part-", sharding.shards, 5
+    written = storage.join(store.output, INTERACTIONS), "part-", sharding.shards, 5
     steps = file_steps([*((store.staging, *each) for each in staged), written])
     with watch_files(progress, "Cleaning" if engine.here else f"Cleaning on {engine.name}", steps, plan.rows):
         run_on(engine, pipeline, progress.say)
-    return read_manifest(options.output)
+    return read_manifest(store.output)
 
 
 def _identity(
@@ -186,9 +250,9 @@ def _identity(
         "model": [model and model.fingerprint],
         "embeddings": [info for path in embeddings for info in find_files(path).files],
         "versions": [metadata.version(name) for name in ("iadsr", *VERSIONED)] + [platform.python_version()],
-        # After a crash of the machine, files may be empty that had not reached the disk. Another processor may round
-        # differently.
-        "machine": [_boot() if storage.is_local(options.output) else "", platform.machine()],
+        "processor": [platform.machine()],  # another one may round differently
+        # After a crash of the machine, files may be empty that had not reached the disk.
+        MACHINE: [_boot() if storage.is_local(options.place) else ""],
     }
     return {name: hashlib.sha256(repr(part).encode(errors="replace")).hexdigest() for name, part in parts.items()}
 
@@ -271,6 +335,7 @@ def with_absolute_paths(options: CleanOptions) -> CleanOptions:
         options,
         log=dataclasses.replace(options.log, path=full(options.log.path)),
         output=full(options.output),
+        dataset=full(options.dataset),
         embeddings=full(options.embeddings),
         model=full(options.model),
     )

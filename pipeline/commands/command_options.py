@@ -4,6 +4,7 @@ The command line imports this module before it knows what is asked, so it import
 """
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,6 +22,8 @@ from ...transforms.run.pseudonyms import ReportUsers
 from ..engines.engine_options import EngineOptions
 
 MAX_SHARDS = 1 << 16
+
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,199}")
 
 
 class _Checked:
@@ -86,7 +89,31 @@ class CleanOptions(_Checked):
 
     log: LogSource
     """Log to clean."""
-    output: str = shared(EmbedOptions, "output")
+    output: str | None = shared(EmbedOptions, "output", default=None)
+    dataset: str | None = option(
+        None,
+        help="Dataset directory: write the run to DIR/run=ID, check it against the run that DIR/LATEST names, and move "
+        "LATEST to it if no gate fails.",
+        panel=PATHS,
+        metavar="DIR",
+        instead_of="output",
+    )
+    run_id: str | None = option(
+        None,
+        help="ID of the run in --dataset, such as the date that a scheduler cleans. Default: the time of the start.",
+        panel=PATHS,
+        metavar="ID",
+    )
+    gates: str | None = option(
+        None, help="YAML file with other bounds: drop_rate: {warn: 0.1, fail: 0.2}, or drop_rate: off.", panel=PATHS
+    )
+    keep_runs: int | None = option(
+        None,
+        help="Delete older published runs, so that N are left. Runs that were not published stay.",
+        panel=RUN,
+        minimum=1,
+        metavar="N",
+    )
     embeddings: str | None = shared(TrainOptions, "embeddings", default=None)
     model: str | None = option(None, help="Model directory written by iadsr train.", panel=PATHS)
     rules_only: bool = option(
@@ -136,6 +163,7 @@ class CleanOptions(_Checked):
     def __post_init__(self):
         """Refuses values out of range, a model or its options where none is asked, and none where one is."""
         super().__post_init__()
+        self._check_place()
         models = {name: getattr(self, name) for name in ("embeddings", "model")}
         useless = {name: value for name, value in models.items() if value is not None}
         for each in dataclasses.fields(Policy):
@@ -158,6 +186,38 @@ class CleanOptions(_Checked):
                 expected="--embeddings and --model, or --rules-only",
                 fix=f"give --{missing[0]}, or clean by the rules alone with --rules-only",
             )
+
+    def _check_place(self):
+        if self.output is None and self.dataset is None:
+            raise UsageError(
+                "Nothing says where to write to",
+                code="OPTION-PLACE",
+                expected="--output, or --dataset for runs side by side",
+                fix="give --output DIR or --dataset DIR",
+            )
+        of_datasets = {name: getattr(self, name) for name in ("run_id", "gates", "keep_runs")}
+        useless = [name for name, value in of_datasets.items() if value is not None and self.dataset is None]
+        if useless:
+            flag = f"--{useless[0].replace('_', '-')}"
+            raise UsageError(
+                f"{flag} needs --dataset",
+                code="OPTION-DATASET",
+                found=f"{flag} {of_datasets[useless[0]]} with --output",
+                fix=f"give --dataset DIR in place of --output, or leave out {flag}",
+            )
+        if self.run_id is not None and not RUN_ID.fullmatch(self.run_id):
+            raise UsageError(
+                "--run-id cannot be the name of a directory everywhere",
+                code="OPTION-RUN-ID",
+                found=repr(self.run_id),
+                expected="letters, digits and . _ : + -, beginning with a letter or a digit, such as 2026-11-28",
+                fix="correct --run-id",
+            )
+
+    @property
+    def place(self) -> str:
+        """The output directory, or the dataset directory in which it will lie."""
+        return self.output or self.dataset or ""
 
     @property
     def adds(self) -> dict[str, bool]:
@@ -249,9 +309,7 @@ class CheckOptions(_Checked):
 
     run: str = option(help="Directory that iadsr clean has written.", panel=PATHS, positional=True)
     against: str | None = option(None, help="An earlier run to compare with.", panel=PATHS, metavar="DIR")
-    gates: str | None = option(
-        None, help="YAML file with other bounds: drop_rate: {warn: 0.1, fail: 0.2}, or drop_rate: off.", panel=PATHS
-    )
+    gates: str | None = shared(CleanOptions, "gates")
     output: str | None = shared(EvaluateOptions, "output", help="JSON file to write the result to.")
 
 
@@ -261,13 +319,7 @@ class PublishOptions(_Checked):
 
     run: str = shared(CheckOptions, "run", help="Run in a dataset directory, such as dataset/run=2026-11-28.")
     gates: str | None = shared(CheckOptions, "gates")
-    keep_runs: int | None = option(
-        None,
-        help="Delete older published runs, so that N are left. Runs that were not published stay.",
-        panel=RUN,
-        minimum=1,
-        metavar="N",
-    )
+    keep_runs: int | None = shared(CleanOptions, "keep_runs")
 
 
 @dataclass(frozen=True)

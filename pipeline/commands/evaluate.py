@@ -1,7 +1,6 @@
 """The evaluate command: trains a recommender on a log as it is and as `train` and `clean` leave it, and compares."""
 
 import dataclasses
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -12,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from ...models.core.errors import IadsrError, UsageError
+from ...models.core.errors import IadsrError
 from ...models.core.sequences import Sequences
 from ...models.evaluation.bootstrap import Estimate, Resampled, judge
 from ...models.evaluation.comparison import Treatment, compare_treatments
@@ -22,8 +21,6 @@ from ...models.evaluation.ranking import METRICS
 from ...models.noise.insertion import insert_noise
 from ...transforms.contract.columns import InteractionColumns
 from ...transforms.contract.output_layout import INTERACTIONS
-from ...transforms.contract.python_values import replace_non_finite
-from ...transforms.files.storage import write_atomically
 from ...transforms.files.tables import write_table
 from ...transforms.read.input_plan import plan_input
 from ...transforms.read.log_source import LogSource
@@ -35,6 +32,7 @@ from ..engines.runner import refuse_other_runners
 from .clean import run_clean
 from .command_options import CleanOptions, EvaluateOptions, TrainOptions
 from .evaluation import DROPPED, MAIN_METRIC, ORACLE, RANDOM, RAW, WEIGHTED, Evaluation, TreatmentResult
+from .output_file import check_output_file, write_figures
 from .train import run_train, without_taken
 
 _COLUMNS = InteractionColumns()
@@ -134,47 +132,13 @@ def measure(
     )
 
 
-def check_output_file(path: Path, kind: str) -> None:
-    """Checks that a file of a kind, such as JSON, can be written. This runs before the work begins.
-
-    Raises:
-        UsageError: It is a directory, a link or a device, or its directory is missing or cannot be written to.
-    """
-    try:
-        found = _what_forbids(path)
-    except (OSError, ValueError) as error:
-        found = str(error)
-    if found:
-        raise UsageError(
-            "--output cannot be written",
-            code="OPTION-OUTPUT",
-            fix=f"name a {kind} file in a directory that exists and may be written to",
-            found=found,
-            expected=f"a {kind} file in an existing directory",
-        )
-
-
-def _what_forbids(path: Path) -> str | None:
-    """Says why a file cannot be written; None if it can. A link or a device would be lost, as writing replaces it."""
-    if path.is_dir():
-        return f"{path} is a directory"
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        return f"{path} is a link or a device"
-    if not path.parent.is_dir():
-        return f"{path.parent} is not a directory"
-    with tempfile.TemporaryFile(dir=path.parent):
-        return None
-
-
 def write_json(evaluation: Evaluation, path: Path) -> None:
     """Writes all figures as JSON. Figures that are not defined are null.
 
     Raises:
         InputError: The file cannot be written.
     """
-    figures = replace_non_finite(evaluation.to_dict(), lambda _: None)
-    text = json.dumps(figures, indent=2, allow_nan=False) + "\n"
-    write_atomically(str(path.absolute()), lambda file: file.write(text.encode()), durable=True)
+    write_figures(path, evaluation.to_dict())
 
 
 def _clean_training_part(

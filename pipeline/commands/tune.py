@@ -42,8 +42,8 @@ from ...transforms.rules.rule_set import check_rule_columns, make_rules
 from ...transforms.rules.ruled_shard import RuledShard
 from ..engines.progress import Progress
 from .command_options import TuneOptions
-from .evaluate import check_output_file
 from .evaluation import MAIN_METRIC
+from .output_file import check_output_file
 from .train import semantic_vectors
 from .tuning import RAW, RULES, Candidate, Tuning
 

@@ -37,7 +37,7 @@ from .manifest import (
     UserCounts,
 )
 from .run_facts import RunFacts
-from .run_store import RunStore
+from .run_store import RunStore, lasting
 
 
 def build_manifest(
@@ -109,6 +109,7 @@ def build_manifest(
         tables=facts.tables,
         notes=facts.notes,
         directory=facts.directory,
+        identity=lasting(store.identity),
     )
 
 

@@ -318,6 +318,9 @@ class Manifest:
     """Drop rates by popularity of the items, from the rarest items on."""
     sequence_lengths: SequenceLengths
     """Number of users by number of interactions."""
+    identity: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Fingerprint of each thing that the result depends on: input, options, rules, model, embeddings, versions and
+    processor. Runs of equal fingerprints have the same bytes in their Parquet files."""
 
     def __post_init__(self):
         """Checks what the types cannot say.

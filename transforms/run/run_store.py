@@ -38,6 +38,9 @@ from ..read.read_splits import SplitCounts
 from .manifest import read_manifest
 from .output_directory import refuse_foreign
 
+MACHINE = "machine"
+"""The part of a run's identity that says which start of which machine has done the unfinished work."""
+
 MARKER = f"{STAGING}/run.json"
 """The mark, from the output directory on."""
 
@@ -65,7 +68,14 @@ class RunStore(RunPaths):
 
     @classmethod
     def open(
-        cls, output: str, identity: dict[str, str], shards: int, *, overwrite: bool, say: Callable[[str], None]
+        cls,
+        output: str,
+        identity: dict[str, str],
+        shards: int,
+        *,
+        overwrite: bool,
+        say: Callable[[str], None],
+        again: bool = False,
     ) -> "RunStore | None":
         """Makes an output directory ready for a run.
 
@@ -77,10 +87,11 @@ class RunStore(RunPaths):
             shards: Number of user shards.
             overwrite: Replace a finished run.
             say: Called with a sentence about what becomes of an unfinished run.
+            again: Take the finished result of an equal run for the result of this one.
 
         Returns:
-            The store; None if the directory already holds the finished result of this very run, which was killed
-            before it could remove its staging folder.
+            The store; None if the directory already holds the finished result of this very run. It was killed before it
+            could remove its staging folder, or `again` lets it be asked for a second time.
 
         Raises:
             InputError: The directory holds something that must not be replaced, or cannot be written to.
@@ -92,6 +103,9 @@ class RunStore(RunPaths):
         if finished and mine is not None and read_manifest(output).run == mine.token:
             delete(join(output, STAGING))
             say(f"{output} already holds the finished result of this run. Nothing to do.")
+            return None
+        if finished and again and not overwrite and read_manifest(output).identity == lasting(identity):
+            say(f"{output} already holds the finished result of an equal run.")
             return None
         if finished and not overwrite:
             raise InputError(
@@ -202,6 +216,11 @@ class RunStore(RunPaths):
 
     def _delete(self, names: Iterable[str]) -> None:
         delete(*(join(self.output, *name.split("/")) for name in names))
+
+
+def lasting(identity: dict[str, str]) -> dict[str, str]:
+    """Returns the fingerprints that a finished run depends on. An unfinished one depends on the machine as well."""
+    return {name: value for name, value in identity.items() if name != MACHINE}
 
 
 def staging_folder(identity: dict[str, str]) -> str:

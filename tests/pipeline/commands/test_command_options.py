@@ -1,3 +1,5 @@
+import datetime
+
 import pytest
 
 from iadsr.models.core.errors import UsageError
@@ -48,3 +50,30 @@ def test_a_command_line_without_a_model_is_a_wrong_command_line(monkeypatch, cap
         main()
     assert done.value.code == 2
     assert "IADSR-OPTION-MISSING" in capsys.readouterr().err
+
+
+def test_a_run_needs_a_place_and_one_only():
+    with pytest.raises(UsageError) as error:
+        build(CleanOptions, {"interactions": "log", **MODEL})
+    assert error.value.code == "OPTION-PLACE"
+    with pytest.raises(UsageError) as error:
+        build(CleanOptions, {**LOG, **MODEL, "dataset": "runs"})
+    assert error.value.code == "OPTION-BOTH"
+    assert build(CleanOptions, {"interactions": "log", "dataset": "runs", **MODEL}).place == "runs"
+
+
+@pytest.mark.parametrize("options", [{"run_id": "monday"}, {"gates": "gates.yaml"}, {"keep_runs": 3}])
+def test_what_is_about_runs_side_by_side_needs_a_dataset(options):
+    with pytest.raises(UsageError, match=f"--{next(iter(options)).replace('_', '-')} needs --dataset") as error:
+        build(CleanOptions, {**LOG, **MODEL, **options})
+    assert error.value.code == "OPTION-DATASET"
+
+
+def test_the_id_of_a_run_is_a_name_that_every_file_system_takes():
+    dataset = {"interactions": "log", "dataset": "runs", **MODEL}
+    for fine in ("2026-11-28", "2026-11-28T00:00:00+00:00", "scheduled__2026", datetime.date(2026, 11, 28)):
+        assert build(CleanOptions, {**dataset, "run_id": fine}).run_id == str(fine)
+    for bad in ("", "..", "a/b", "run=1", "a b", "é", "-1", "x" * 201):
+        with pytest.raises(UsageError) as error:
+            build(CleanOptions, {**dataset, "run_id": bad})
+        assert error.value.code == "OPTION-RUN-ID"

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from iadsr.models.evaluation.bootstrap import Estimate
 from iadsr.models.evaluation.downstream_recommender import DownstreamConfig
 from iadsr.models.evaluation.ranking import METRICS
 from iadsr.pipeline.commands.command_options import EvaluateOptions
-from iadsr.pipeline.commands.evaluate import check_output_file, measure, run_evaluate, write_json
+from iadsr.pipeline.commands.evaluate import measure, run_evaluate, write_json
 from iadsr.pipeline.commands.evaluation import Evaluation, TreatmentResult, describe_evaluation, percent
 from iadsr.pipeline.engines.progress import Progress
 from iadsr.pipeline.engines.runner import beam_options
@@ -164,30 +163,6 @@ def test_more_unusable_rows_than_allowed_stop_it_before_the_work(world, tmp_path
 def test_values_out_of_range_are_refused(values, words):
     with pytest.raises(UsageError, match=words):
         build(EvaluateOptions, {"interactions": "log", "embeddings": "embeddings", **values})
-
-
-def test_a_file_that_cannot_be_written_is_refused_before_the_work(tmp_path):
-    check_output_file(tmp_path / "figures.json", "JSON")
-    with pytest.raises(UsageError, match="is a directory"):
-        check_output_file(tmp_path, "JSON")
-    with pytest.raises(UsageError, match="is not a directory"):
-        check_output_file(tmp_path / "missing" / "figures.json", "JSON")
-    (tmp_path / "link.json").symlink_to(tmp_path / "figures.json")
-    for device in (tmp_path / "link.json", Path(os.devnull)):
-        with pytest.raises(UsageError, match="is a link or a device"):
-            check_output_file(device, "JSON")
-    with pytest.raises(UsageError, match="File name too long"):
-        check_output_file(tmp_path / ("x" * 300), "JSON")
-    assert [path.name for path in tmp_path.iterdir()] == ["link.json"]
-
-
-def test_a_directory_that_may_not_be_written_to_is_refused_before_the_work(tmp_path, monkeypatch):
-    def read_only(**_):
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-
-    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
-    with pytest.raises(UsageError, match="Read-only file system"):
-        check_output_file(tmp_path / "figures.json", "JSON")
 
 
 def test_figures_that_cannot_be_written_after_the_work_are_an_error_of_ours_and_leave_the_old_ones(

@@ -1,8 +1,19 @@
+from types import SimpleNamespace
+
 import pytest
 
 from iadsr.models.core.errors import InputError
 from iadsr.transforms.run import published_runs
-from iadsr.transforms.run.published_runs import LATEST, latest_run, locate, publish
+from iadsr.transforms.run.published_runs import (
+    LATEST,
+    latest_run,
+    locate,
+    publish,
+    retract,
+    run_before,
+    unpublished_run,
+)
+from iadsr.transforms.run.run_store import MACHINE, RunMarker, write_marker
 
 
 @pytest.fixture
@@ -60,3 +71,48 @@ def test_a_pointer_to_nothing_and_a_run_that_is_nowhere_are_refused(dataset, mon
             locate(place)
     monkeypatch.chdir(dataset)
     assert locate("run=1") == (str(dataset), "run=1")
+
+
+def test_runs_of_dates_are_in_the_order_of_their_dates(tmp_path, monkeypatch):
+    monkeypatch.setattr(published_runs, "read_manifest", lambda run: SimpleNamespace(finished_at="now"))
+    names = ["2026-11-28", "2026-11-26T12:00:00+00:00", "20261127T000000Z", "2026-11-30"]
+    for name in names:
+        (tmp_path / f"run={name}").mkdir()
+        (tmp_path / f"run={name}" / "manifest.json").touch()
+    for name in names[:3]:
+        publish(f"{tmp_path}/run={name}", None, backwards=False)
+    dataset = str(tmp_path)
+    assert latest_run(dataset) == "run=2026-11-28"
+    assert run_before(dataset, "run=2026-11-29") == "run=2026-11-28"
+    assert run_before(dataset, "run=2026-11-28") == "run=20261127T000000Z"
+    assert run_before(dataset, "run=2026-11-27T00:00:00") == "run=2026-11-26T12:00:00+00:00"
+    assert run_before(dataset, "run=2026-11-26") is None
+    assert run_before(dataset, "run=monday") == "run=2026-11-28"
+    assert publish(f"{dataset}/run=2026-11-30", 2, backwards=False).deleted == (
+        "run=2026-11-26T12:00:00+00:00",
+        "run=20261127T000000Z",
+    )
+    assert retract(dataset, "run=2026-11-30") == "run=2026-11-28"
+    assert retract(dataset, "run=2026-11-28") == "run=2026-11-30"
+
+
+def test_publishing_that_was_cut_off_before_the_pointer_is_made_up_for(dataset):
+    publish(f"{dataset}/run=1", None, backwards=False)
+    (dataset / "run=2" / "_SUCCESS").touch()
+    assert publish(f"{dataset}/run=2", None, backwards=False).latest == "run=2"
+    assert publish(f"{dataset}/run=1", None, backwards=False).latest == "run=2"
+    assert publish(f"{dataset}/run=1", None).latest == "run=1"
+
+
+def test_a_run_that_is_not_published_is_known_by_its_identity(tmp_path, monkeypatch):
+    mine, other = {"input": "a", MACHINE: "1"}, {"input": "b", MACHINE: "1"}
+    for name, identity in {"run=1": mine, "run=2": other, "run=3": {**mine, MACHINE: "2"}, "elsewhere": mine}.items():
+        write_marker(str(tmp_path / name), RunMarker(identity, "token", ready=True))
+    dataset = str(tmp_path)
+    assert unpublished_run(dataset, mine) == "run=3"
+    (tmp_path / "run=3" / "_SUCCESS").touch()
+    assert unpublished_run(dataset, mine) == "run=1"
+    (tmp_path / "run=1" / "manifest.json").write_text('{"format_version": 1}')  # damaged
+    assert unpublished_run(dataset, mine) is None
+    assert unpublished_run(dataset, other) == "run=2"
+    assert unpublished_run(str(tmp_path / "none"), mine) is None
