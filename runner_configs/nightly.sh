@@ -46,7 +46,7 @@ newest() { # PREFIX FILE
   found=
   for file in "$1"=*/"$2"; do
     folder=${file%/"$2"}
-    # shellcheck disable=SC3012  # dash, bash, busybox and ksh all have it
+    # shellcheck disable=SC3012  # dash, bash and other shells have it
     if [ -e "$file" ] && [ "${folder##*=}" \< "$day" ]; then found=$folder; fi
   done
   printf %s "$found"

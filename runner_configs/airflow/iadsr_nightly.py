@@ -84,7 +84,7 @@ with DAG(
     first_model = step("first-model", pool="iadsr", skip_on_exit_code=NOT_DUE)
     clean = step("clean", pool="iadsr", trigger_rule="none_failed", outlets=[Asset("iadsr_dataset")])
     # Also of a run whose gates have failed.
-    metrics = step("metrics", trigger_rule="all_done")
+    metrics = step("metrics", trigger_rule="all_done", retries=0)
     export = step("export")
     train = step("train", pool="iadsr", skip_on_exit_code=NOT_DUE)
     embed >> first_model >> clean >> [metrics, export, train]
