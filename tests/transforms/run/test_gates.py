@@ -29,6 +29,14 @@ def value(checked, name: str):
     return next(gate.value for gate in checked.gates if gate.name == name)
 
 
+def test_scores_of_another_model_are_no_drift(run):
+    flat = dataclasses.replace(run, noise_probability_histogram=histogram([100] * 10))
+    assert level(check_gates(flat, run), "score_drift") == "fail"
+    retrained = dataclasses.replace(flat, model=dataclasses.replace(run.model, fingerprint="34"))
+    assert level(check_gates(retrained, run), "score_drift") == "unknown"
+    assert level(check_gates(dataclasses.replace(flat, model=None), run), "score_drift") == "unknown"
+
+
 def test_a_run_like_the_one_before_passes_every_gate(run):
     checked = check_gates(run, run)
     assert [gate.name for gate in checked.gates] == [gate.name for gate in GATES]
