@@ -9,6 +9,7 @@ compares its interactions with the genuine ones. With --alone, each kind gets a 
 
 import argparse
 import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
+from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from iadsr.models.detector.model_config import IADSRConfig
@@ -25,6 +27,14 @@ from iadsr.models.noise.share import NoiseShare
 from iadsr.models.training.train_model import train_model
 from iadsr.models.training.training_config import TrainingConfig
 from iadsr.transforms.contract.columns import InteractionColumns
+from iadsr.transforms.read.input_plan import plan_input
+from iadsr.transforms.read.log_source import LogSource
+from iadsr.transforms.read.read_log import read_log
+from iadsr.transforms.rules.bursts import Bursts
+from iadsr.transforms.rules.machines import Machines
+from iadsr.transforms.rules.rule_log import rule_whole_log
+from iadsr.transforms.rules.rule_options import RuleOptions
+from iadsr.transforms.rules.rule_set import make_rules
 
 from .datasets import Dataset, read_dataset
 from .measures import drop_worst, measure_dropping
@@ -95,8 +105,18 @@ def score(name: str, dataset: Dataset, seed: int) -> Scored:
     return Scored(recalibration.apply(probability) if recalibration else probability, drops, format_share(share))
 
 
-def rows_of(title: str, kinds: tuple[str, ...], noisy: KindsOfNoise, scored: Scored) -> Iterator[str]:
-    """Yields the rows of a table: one for each kind, and with several kinds one for all of them."""
+def rows_of(
+    title: str, kinds: tuple[str, ...], noisy: KindsOfNoise, scored: Scored, ruled: np.ndarray
+) -> Iterator[str]:
+    """Yields the rows of a table: one for each kind, and with several kinds one for all of them.
+
+    Args:
+        title: Of the scorer.
+        kinds: Of the noise.
+        noisy: The log.
+        scored: What the scorer says of it.
+        ruled: Users that rules find, bool [U].
+    """
     genuine = noisy.measured & (noisy.kind < 0)
     wanted = [(name, noisy.measured & (noisy.kind == number)) for number, name in enumerate(kinds)]
     aurocs = [_auroc(scored.scores, noise, genuine) for name, noise in wanted if name != BOT]
@@ -125,6 +145,31 @@ def rows_of(title: str, kinds: tuple[str, ...], noisy: KindsOfNoise, scored: Sco
             np.bincount(noisy.sequences.users, noisy.measured, len(noisy.bots)), 1
         )
         yield f"| {title} | bots, by user | {roc_auc_score(noisy.bots, by_user):.3f} | | | | |"
+        after_rules = np.where(ruled, np.inf, by_user)
+        auroc = roc_auc_score(noisy.bots, rankdata(after_rules))
+        yield f"| rules, then {title} | bots, by user | {auroc:.3f} | | | | |"
+
+
+def found_by_rules(noisy: KindsOfNoise, folder: str) -> np.ndarray:
+    """Returns the users that `clean` names or drops as machines, or for a burst of interactions, bool [U].
+
+    Args:
+        noisy: The log.
+        folder: Where the log may be written, for the rules to read.
+    """
+    users = noisy.sequences.users
+    columns = InteractionColumns(position="position")
+    table = {"user_id": users, "item_id": noisy.sequences.items, "timestamp": noisy.time}
+    source = LogSource(os.path.join(folder, "noisy.parquet"), columns)
+    pq.write_table(pa.table({**table, "position": np.arange(len(users))}), source.path)
+    whole, _, clock = read_log(source, plan_input(source))
+    rules = make_rules(RuleOptions(), columns.item, pa.int64())
+    ruled = rule_whole_log(whole, rules, columns, clock)
+    found = np.zeros(len(noisy.bots), bool)
+    for number, rule in enumerate(rules.rules):
+        if isinstance(rule, (Machines, Bursts)):
+            found[whole.table[columns.user].to_numpy()[ruled.found_by(number)]] = True
+    return found
 
 
 def default_of(noisy: KindsOfNoise, scored: Scored) -> str:
@@ -169,10 +214,12 @@ def main() -> None:
         notes = []
         for kinds in groups:
             noisy = add_noise(log, kinds, rate, options.seed)
+            with tempfile.TemporaryDirectory() as folder:
+                ruled = found_by_rules(noisy, folder)
             seen = replace(dataset, sequences=noisy.sequences, label=None, time=None)
             for name in options.scorers:
                 scored = score(name, seen, options.seed)
-                for row in rows_of(SCORERS[name].title, kinds, noisy, scored):
+                for row in rows_of(SCORERS[name].title, kinds, noisy, scored, ruled):
                     print(row, flush=True)
                 if scored.drops is not None:
                     notes.append(f"{' '.join(kinds)}: {default_of(noisy, scored)}")

@@ -49,6 +49,15 @@ SPLIT_FACTOR = 5
 DISK_FACTOR = 3
 """Bytes written per uncompressed byte of the log: slices, scored shards, and the result before it is compressed."""
 
+START_SECONDS = 7
+"""CPU seconds that a run takes before it reads a row, and for its report."""
+
+SCORING_PACE = 140_000, 45_000
+"""Rows that a run with a model handles per CPU second: on a quiet machine, and on one that shares its cores."""
+
+RULES_PACE = 400_000, 150_000
+"""The same without a model."""
+
 MAX_SPLITS = 32
 """So many parts of a log are looked at for its times."""
 
@@ -123,6 +132,7 @@ def examine(options: DoctorOptions, beam_options: PipelineOptions | None = None)
             yield from _check("Disk", lambda: _disk(output, plan[0]))
     if plan:
         shards, mapped = plan[0].sharding(options.shards).shards, table[0].vectors.nbytes if table else 0
+        yield from _check("Work", lambda: _work(plan[0], shards, rules_only=options.rules_only))
         if options.engine.address is None:
             yield from _check("Memory", lambda: _memory(plan[0], shards, mapped, count_workers(beam_options)))
     if (address := options.engine.address) is not None:
@@ -338,6 +348,16 @@ def _disk(output: str, plan: InputPlan) -> str:
     return f"{_size(free)} free, about {_size(need)} needed"
 
 
+def _work(plan: InputPlan, shards: int, *, rules_only: bool) -> str:
+    """Says into what a run is cut, what travels between its steps, and how long it takes."""
+    quick, slow = (START_SECONDS + plan.rows / pace for pace in (RULES_PACE if rules_only else SCORING_PACE))
+    return (
+        f"{counted(len(plan.splits), 'part')} to read, {counted(shards, 'shard')} of users with about "
+        f"{plan.rows // shards:,} rows each; {_size(plan.uncompressed_bytes)} travel between them in up to "
+        f"{len(plan.splits) * shards:,} slices; {_durations(quick, slow)} of one core"
+    )
+
+
 def _memory(plan: InputPlan, shards: int, vector_bytes: int, workers: int) -> str:
     scoring = SHARD_FACTOR * (plan.uncompressed_bytes + _DECISION_BYTES * plan.rows) / shards
     reading = SPLIT_FACTOR * max(split.uncompressed_bytes for split in plan.splits)
@@ -371,6 +391,11 @@ def _available_memory() -> int | None:
             return min(available, int(file.read()))
     except (OSError, ValueError):  # no such limit, or "max"
         return available
+
+
+def _durations(low: float, high: float) -> str:
+    unit, name = next(each for each in ((3600, "hours"), (60, "minutes"), (1, "seconds")) if low >= 2 * each[0])
+    return f"{low / unit:,.0f} to {high / unit:,.0f} {name}"
 
 
 def _size(count: int) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import noise_kinds
 from benchmarks.datasets import Dataset
-from benchmarks.noise_kinds import Scored, default_of, read_categories, real_log, rows_of, seconds
+from benchmarks.noise_kinds import Scored, default_of, found_by_rules, read_categories, real_log, rows_of, seconds
 from benchmarks.realistic_noise import KindsOfNoise
 from iadsr.models.core.sequences import Sequences
 from iadsr.transforms.contract.columns import InteractionColumns
@@ -27,7 +27,8 @@ def test_rows_compare_each_kind_with_what_is_genuine():
     noisy = KindsOfNoise(sequences, np.zeros(9, int), kind, measured, np.array([False, False, True]))
     # The first kind is above all three genuine ones, the second above two, the bot above none.
     scores = np.array([0.1, 0.6, 0.9, 0.5, 1.0, 1.0, 0.2, 0.0, 0.05])
-    rows = list(rows_of("ours", ("shared", "gift", "bot"), noisy, Scored(scores, scores > 0.8, "15%")))
+    ruled = np.array([False, False, True])
+    rows = list(rows_of("ours", ("shared", "gift", "bot"), noisy, Scored(scores, scores > 0.8, "15%"), ruled))
     cells = [[cell.strip() for cell in row.split("|")[2:]] for row in rows]
     assert [row[:2] for row in cells[:3]] == [["shared", "1.000"], ["gift", "0.667"], ["bot", "0.000"]]
     assert cells[0][5] == "100.0%"
@@ -35,9 +36,19 @@ def test_rows_compare_each_kind_with_what_is_genuine():
     assert cells[3][:2] == ["all", "0.417"]
     assert cells[4][:2] == ["mean of kinds without bots", "0.833"]
     assert cells[5][:2] == ["bots, by user", "0.000"]
+    assert cells[6][:2] == ["bots, by user", "1.000"]
     assert default_of(noisy, Scored(scores, scores > 0.8, "15%")) == (
         "Inserted 44.4%, estimated 15%; the default drops 33.3%, 33.3% of it noise."
     )
+
+
+def test_rules_find_users_at_the_pace_of_a_machine(tmp_path):
+    lengths = np.array([80, 80, 3])
+    sequences = Sequences.from_lengths(np.arange(163), lengths)
+    slow, quick = np.cumsum(np.arange(80) + 3600), np.arange(80)
+    time = 1_400_000_000 + np.concatenate([slow, quick, quick[:3]])
+    noisy = KindsOfNoise(sequences, time, np.full(163, -1), np.ones(163, bool), np.array([False, True, False]))
+    assert found_by_rules(noisy, str(tmp_path)).tolist() == [False, True, False]
 
 
 def test_categories_are_those_of_the_catalogue_or_groups_of_texts(tmp_path):

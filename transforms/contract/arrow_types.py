@@ -8,6 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
+MAX_TIME_DIGITS = 6
+"""A float64 tells seconds since 1970 apart to the microsecond."""
+
 
 def is_id_type(data_type: pa.DataType) -> bool:
     """Whether ids can travel in this type."""
@@ -51,6 +54,20 @@ def is_time_type(data_type: pa.DataType) -> bool:
         or is_string_type(data_type)
         or pa.types.is_null(data_type)
     )
+
+
+def number_type(data_type: pa.DataType) -> pa.DataType:
+    """Returns the type in which numbers of a type travel as times and positions.
+
+    Decimals without a fraction become int64: Snowflake and Oracle write whole numbers so. Those with up to
+    MAX_TIME_DIGITS digits after the point become float64. All other types stay as they are.
+
+    Args:
+        data_type: A plain type, see `plain_type`.
+    """
+    if not pa.types.is_decimal(data_type) or not 0 <= data_type.scale <= MAX_TIME_DIGITS:
+        return data_type
+    return pa.float64() if data_type.scale else pa.int64()
 
 
 def plain_type(data_type: pa.DataType) -> pa.DataType:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ...models.core.errors import InputError
 from .added_columns import AddedColumns, is_cleaned
-from .arrow_types import id_type, is_time_type, plain_type
+from .arrow_types import id_type, is_time_type, number_type, plain_type
 from .columns import INTERNAL_PREFIX, InteractionColumns
 from .unified_types import unify_types
 
@@ -63,6 +63,9 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
             fix="rename the column",
         )
     plain = pa.schema([field.with_type(plain_type(field.type)) for field in schema]).remove_metadata()
+    for name in filter(None, (columns.timestamp, columns.position)):
+        place = plain.get_field_index(name)
+        plain = plain.set(place, plain.field(place).with_type(number_type(plain.field(place).type)))
     if columns.timestamp_unit is not None:
         place, before = plain.get_field_index(columns.timestamp), plain.field(columns.timestamp).type
         plain = plain.set(place, plain.field(place).with_type(_in_unit(before, columns.timestamp_unit)))

@@ -35,4 +35,4 @@ def refuse_too_many(reasons: Counter[str], rows: int, max_rejected: float) -> No
 
 def list_reasons(reasons: Counter[str]) -> str:
     """Lists the reasons with the number of rows each, the most frequent first."""
-    return ", ".join(f"{reason} ({rows:,} rows)" for reason, rows in reasons.most_common())
+    return ", ".join(f"{reason} ({rows:,} row{'s' if rows != 1 else ''})" for reason, rows in reasons.most_common())

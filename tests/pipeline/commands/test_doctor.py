@@ -157,6 +157,17 @@ def test_more_shards_need_less_memory_and_fewer_more(healthy, monkeypatch):
     assert f"about {gib / 10:.1f} GiB for 1 worker and 10 shards\n" in tenth
 
 
+def test_the_work_is_told_from_the_footers_alone(healthy, monkeypatch):
+    size = doctor._size(plan_input(LogSource(healthy["interactions"])).uncompressed_bytes)
+    assert findings(**healthy, shards=10)["Work"].text == (
+        f"2 parts to read, 10 shards of users with about 320 rows each; {size} travel between them in up to 20 slices; "
+        "7 to 7 seconds of one core"
+    )
+    for quick, slow, words in ((1, 2, "8 to 9 seconds"), (113, 533, "2 to 9 minutes"), (7193, 71_993, "2 to 20 hours")):
+        monkeypatch.setattr(doctor, "RULES_PACE", (3200 / quick, 3200 / slow))
+        assert findings(**healthy, rules_only=True)["Work"].text.endswith(f"; {words} of one core")
+
+
 def test_row_groups_that_are_read_whole_need_memory_too(healthy, monkeypatch, tmp_path):
     log, path = pq.read_table(healthy["interactions"]), str(tmp_path / "one-group.parquet")
     pq.write_table(log, path, row_group_size=len(log))

@@ -29,6 +29,7 @@ def with_field(name: str, data_type: pa.DataType) -> pa.Schema:
         (with_field("item_id", pa.bool_()), ["'item_id'", "log.parquet", "bool", "string or integer"]),
         (with_field("item_id", pa.decimal128(9, 2)), ["'item_id'", "decimal128(9, 2)", "string or integer"]),
         (with_field("user_id", pa.list_(pa.int64())), ["'user_id'", "list", "string or integer"]),
+        (with_field("timestamp", pa.decimal128(20, 9)), ["'timestamp'", "decimal128(20, 9)", "number (any unit)"]),
         (with_field("timestamp", pa.bool_()), ["'timestamp'", "bool", "number (any unit)"]),
         (GOOD.append(pa.field("user_id", pa.string())), ["two columns named 'user_id'"]),
         (pa.schema([*GOOD, *ADDED_FIELDS]), ["earlier run", "original log"]),

@@ -1,3 +1,5 @@
+from decimal import Decimal
+
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -132,3 +134,24 @@ def test_files_whose_types_differ_slightly_are_read_into_one_table(tmp_path, one
     table = pa.concat_tables(read_split(split, COLUMNS, plan.schema).valid for split in plan.splits)
     table.validate(full=True)
     assert table["extra"].to_pylist() == [value, value]
+
+
+def test_times_and_positions_may_be_decimals_as_data_warehouses_write_whole_numbers(tmp_path):
+    columns = InteractionColumns(position="n")
+    for name, time, kind in (("1", 1_700_000_000, pa.decimal128(38, 0)), ("2", 1_700_000_001, pa.int32())):
+        rows = {"user_id": ["a"], "item_id": ["x"], "timestamp": pa.array([time], kind), "n": pa.array([time], kind)}
+        pq.write_table(pa.table(rows), tmp_path / f"{name}.parquet")
+    plan = plan_input(LogSource(str(tmp_path), columns))
+    table = pa.concat_tables(read_split(split, columns, plan.schema).valid for split in plan.splits)
+    assert table["timestamp"].type == table["n"].type == pa.int64()
+    assert table["timestamp"].to_pylist() == table["n"].to_pylist() == [1_700_000_000, 1_700_000_001]
+
+
+def test_times_that_are_decimals_with_a_fraction_are_floats(tmp_path):
+    times = [Decimal("1700000000.000001"), Decimal("1700000000.000002"), None]
+    rows = {"user_id": ["a"] * 3, "item_id": ["x"] * 3, "timestamp": pa.array(times, pa.decimal128(20, 6))}
+    pq.write_table(pa.table(rows), tmp_path / "1.parquet")
+    plan = plan_input(LogSource(str(tmp_path), COLUMNS))
+    valid, rejected = read_split(plan.splits[0], COLUMNS, plan.schema)
+    assert valid["timestamp"].to_pylist() == [1700000000.000001, 1700000000.000002]
+    assert rejected["reason"].to_pylist() == ["null timestamp"]
