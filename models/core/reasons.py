@@ -151,6 +151,12 @@ REASONS = (
         requested=True,
     ),
     Reason("excluded {column}", "rejected", "The id is among those that --reject-users names.", requested=True),
+    Reason(
+        "forgotten {column}",
+        "rejected",
+        "The user is to be forgotten, as --forget says. No value of the row is shown.",
+        requested=True,
+    ),
     Reason("unparsable {column}", "rejected", "The value cannot be read as a time."),
     Reason("unreadable", "rejected", "The part of the file that holds the row is damaged."),
 )

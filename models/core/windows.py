@@ -12,6 +12,17 @@ import numpy as np
 
 from .sequences import Sequences
 
+EVEN_ROWS = 32
+"""What is computed of each row of a table is the same in any other table, if both have a multiple of so many rows.
+
+Vector instructions take so many numbers at most. What is left over at the end of an array is computed by other code,
+with other last bits."""
+
+
+def even_rows(count: int) -> int:
+    """Returns how many rows a table of `count` rows has if it is filled up to a multiple of EVEN_ROWS."""
+    return -(-count // EVEN_ROWS) * EVEN_ROWS
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -109,3 +120,39 @@ def batches(
         steps = np.arange(max(int(windows.lengths[chosen].max()), 1))
         mask = steps < windows.lengths[chosen, None]  # [B, T]
         yield chosen, np.where(mask, windows.starts[chosen, None] + steps, 0), mask
+
+
+def even_batches(
+    windows: Windows, batch_positions: int, longest: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yields batches in which a window is computed to the same bits, whatever else is in its batch.
+
+    A window is padded to a length that depends on its own length alone, and batches are filled up with rows of padding
+    to a multiple of EVEN_ROWS. Every window is in exactly one batch.
+
+    Args:
+        windows: The windows to batch.
+        batch_positions: Maximum number of positions in a batch. A batch has EVEN_ROWS rows at least, even if they have
+            more positions.
+        longest: No window is padded beyond this.
+
+    Yields:
+        As `batches`. Rows of padding name a window of the batch, and have a mask that is false everywhere.
+    """
+    padded = np.minimum(_padded_length(windows.lengths), longest)
+    for steps in np.unique(padded):
+        of_length = np.flatnonzero(padded == steps)
+        rows = max(batch_positions // max(int(steps), 1) // EVEN_ROWS, 1) * EVEN_ROWS
+        for start in range(0, len(of_length), rows):
+            chosen = of_length[start : start + rows]
+            lengths = np.zeros(even_rows(len(chosen)), np.int64)
+            lengths[: len(chosen)] = windows.lengths[chosen]
+            chosen = np.append(chosen, np.repeat(chosen[:1], len(lengths) - len(chosen)))
+            mask = np.arange(max(int(steps), 1)) < lengths[:, None]  # [B, T]
+            yield chosen, np.where(mask, windows.starts[chosen, None] + np.arange(mask.shape[1]), 0), mask
+
+
+def _padded_length(lengths: np.ndarray) -> np.ndarray:
+    """Rounds lengths up: to all numbers up to 8, every second one up to 16, every fourth up to 32, and so on."""
+    step = np.maximum(1 << np.maximum(np.frexp(np.maximum(lengths - 1, 1))[1] - 3, 0), 1)
+    return -(-lengths // step) * step

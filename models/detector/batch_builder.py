@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ..core.sequences import Sequences
-from ..core.windows import batches, cut_windows
+from ..core.windows import cut_windows, even_batches
 from .batch import Batch, History
 from .iadsr import IADSR
 from .item_tensors import ItemTensors
@@ -66,7 +66,7 @@ class BatchBuilder:
         totals = [torch.zeros(len(users), len(chance.mean)) for chance in model.chances]
         counts = torch.zeros(len(users), len(totals))
         with torch.no_grad():
-            for chosen, index, mask in batches(pieces, BATCH_POSITIONS):
+            for chosen, index, mask in even_batches(pieces, BATCH_POSITIONS, model.config.max_length):
                 views = model.views(self._gather(pieces.users[chosen], index, mask))
                 row = torch.from_numpy(self._row[pieces.users[chosen]])
                 for total, view in zip(totals, views, strict=True):

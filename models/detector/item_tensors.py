@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..core.item_vectors import ItemVectors
+from ..core.windows import even_rows
 from .batch import Batch, IndexedRows
 from .iadsr import IADSR
 from .projections import FoldProjections, InterestProjections, TextProjections
@@ -79,7 +80,9 @@ class ItemTensors:
             for by_fold in (vectors.co_occurrence, vectors.company)
         )
         with torch.no_grad():  # not inference_mode: training backpropagates through what it reads here
-            semantic = model.reduce_semantic(_padded(vectors.semantic[items], has_semantic))
+            texts = _padded(vectors.semantic[items], has_semantic)
+            filler = texts.new_zeros(even_rows(len(texts)) - len(texts), texts.shape[1])
+            semantic = model.reduce_semantic(torch.cat([texts, filler]))[: len(texts)]
         flags = [torch.from_numpy(np.append(flag, False)) for flag in (has_collaborative, has_semantic)]
         return cls(
             collaborative=_unit(_padded(vectors.collaborative[items], has_collaborative)),
@@ -140,14 +143,18 @@ class ItemTensors:
         """Computes projections of items [n], in a fold each, as tables of n rows and a row of zeros."""
         tables: Projections | None = None
         for start in range(0, max(len(items), 1), ITEMS_AT_ONCE):
-            rows = np.arange(start, min(start + ITEMS_AT_ONCE, len(items)))
-            batch = self.batch(items[rows, None], np.ones((len(rows), 1), bool), None if folds is None else folds[rows])
+            chosen = items[start : start + ITEMS_AT_ONCE]
+            filler = even_rows(len(chosen)) - len(chosen)
+            mask = np.ones((len(chosen) + filler, 1), bool)
+            mask[len(chosen) :] = False
+            at = None if folds is None else np.append(folds[start : start + len(chosen)], np.zeros(filler, np.int64))
+            batch = self.batch(np.append(chosen, np.zeros(filler, np.int64))[:, None], mask, at)
             projected = compute(batch)
             if tables is None:
                 parts = vars(projected).values()
                 tables = type(projected)(*(part.new_zeros(len(items) + 1, *part.shape[2:]) for part in parts))
             for table, part in zip(vars(tables).values(), vars(projected).values(), strict=True):
-                table[start : start + len(rows)] = part[:, 0]
+                table[start : start + len(chosen)] = part[: len(chosen), 0]
         assert tables is not None
         return tables
 

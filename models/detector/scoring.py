@@ -8,7 +8,7 @@ import torch
 
 from ..core.item_vectors import ItemVectors
 from ..core.sequences import Sequences
-from ..core.windows import batches
+from ..core.windows import even_batches
 from .batch_builder import BATCH_POSITIONS, BatchBuilder
 from .features import SIMILARITIES
 from .iadsr import IADSR
@@ -57,18 +57,16 @@ def score_sequences(
 ) -> Scores:
     """Scores every interaction of every sequence, however long.
 
-    The same input gives the same scores. Sequences longer than the model's `max_length` are read in overlapping
-    windows. Each interaction is judged by its window and by the whole sequence. Items unknown to both modalities are
-    left out.
+    The same input gives the same scores, and a sequence has the same ones whatever else is scored with it. Sequences
+    longer than the model's `max_length` are read in overlapping windows. Each interaction is judged by its window and
+    by the whole sequence. Items unknown to both modalities are left out.
 
     Args:
         model: A trained model.
         sequences: Interactions; items are rows of `vectors`. Users that the model was trained on must have the keys
             that they had then.
         vectors: The items.
-        cells: Users are dealt by their keys into this many cells. Each cell is scored apart, because the last bits of a
-            score depend on what else is computed with it: a log cut into parts gets the scores of the whole log if no
-            cell is cut.
+        cells: Users are dealt by their keys into this many cells. Each cell is scored apart, which bounds memory.
         batch_positions: Padded positions per batch.
     """
     probability = np.zeros(len(sequences.items), np.float32)
@@ -121,7 +119,7 @@ def _score_group(model: IADSR, sequences: Sequences, vectors: ItemVectors, batch
         item_tensors = ItemTensors.select(model, vectors, np.flatnonzero(occurs), wanted).project(model)
         builder = BatchBuilder(model, context, item_tensors)
         windows = builder.windows.select(builder.windows.lengths > 1)
-        for chosen, index, mask in batches(windows, batch_positions):
+        for chosen, index, mask in even_batches(windows, batch_positions, model.config.max_length):
             batch = builder.batch(windows.users[chosen], index, mask)
             noise, values, defined = model(batch)
             standing = (values - model.genuine_mean) / model.genuine_deviation

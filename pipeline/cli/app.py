@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ..commands.api import check, clean, embed, evaluate, export, metrics, publish, train, tune, verify
+from ..commands.api import check, clean, diff, embed, evaluate, export, metrics, publish, train, tune, verify
 from ..commands.command_options import CleanOptions, DemoOptions, DoctorOptions
 from ..commands.keyword_function import Command, command_of
 from .command_log import LOG_FORMAT, choose_log, chosen_log, show_libraries
@@ -131,7 +131,7 @@ def _help(function: Any) -> str:
     return inspect.getdoc(function) or ""
 
 
-for _function in (embed, train, clean, evaluate, tune, verify, check, publish, metrics, export):
+for _function in (embed, train, clean, evaluate, tune, verify, check, diff, publish, metrics, export):
     _command = command_of(_function)
     add_command(app, _command.name, _help(_command.run), _command.options, functools.partial(_run, _command))
 add_command(app, "doctor", _help(_run_doctor), DoctorOptions, _run_doctor, config_of=CleanOptions)

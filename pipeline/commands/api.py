@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .command_options import (
     CheckOptions,
     CleanOptions,
+    DiffOptions,
     EmbedOptions,
     EvaluateOptions,
     ExportOptions,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ..engines.progress import Progress
     from .check import CheckResult
     from .clean import CleanResult
+    from .diff import DiffResult
     from .embed import EmbedSummary
     from .evaluation import Evaluation
     from .export import ExportResult
@@ -114,6 +116,18 @@ def check(options: CheckOptions, beam_options: "PipelineOptions", progress: "Pro
     from .check import run_check
 
     return run_check(options)
+
+
+@keyword_function(DiffOptions)
+def diff(options: DiffOptions, beam_options: "PipelineOptions", progress: "Progress | None") -> "DiffResult":
+    """Say which rows and decisions changed between two finished runs, and why.
+
+    A decision changes because the user has new or removed rows, because the model, the rules or the policy are others,
+    or because the rest of the log has moved what a score means.
+    """
+    from .diff import run_diff
+
+    return run_diff(options)
 
 
 @keyword_function(PublishOptions)

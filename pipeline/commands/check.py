@@ -9,6 +9,7 @@ from ...transforms.contract.python_values import replace_non_finite
 from ...transforms.run.gates import Checked, check_gates, read_gates
 from ...transforms.run.manifest import read_manifest
 from .command_options import CheckOptions
+from .messages import table_of
 from .output_file import check_output_file, write_figures
 from .results import Result, Table
 
@@ -26,9 +27,6 @@ class CheckResult(Result):
 
     def __str__(self) -> str:
         """Says for each gate what it found, and whether the run passes."""
-        rows = self._rows()
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
         failed = [gate.name for gate in self.checked.gates if gate.level == "fail"]
         warned = [gate.name for gate in self.checked.gates if gate.level == "warn"]
         verdict = f"{self.run} does not pass: {', '.join(failed)}." if failed else f"{self.run} passes."
@@ -36,7 +34,7 @@ class CheckResult(Result):
             verdict += f" Warnings: {', '.join(warned)}."
         because = "; ".join(self.checked.retrain)
         retrain = f"retrain: yes, because of {because}." if because else "retrain: no."
-        return "\n".join([*(line.rstrip() for line in lines), "", verdict, retrain])
+        return "\n".join([*table_of(self._rows()), "", verdict, retrain])
 
     @property
     def passed(self) -> bool:

@@ -14,12 +14,14 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from ...models.core.errors import InputError, UsageError
-from ...transforms.contract.output_layout import INTERACTIONS
+from ...transforms.contract.output_layout import INTERACTIONS, KEPT_SCORES
 from ...transforms.contract.schemas import refuse_taken_names
 from ...transforms.contract.sharding import Sharding
 from ...transforms.files import storage
 from ...transforms.files.found_files import HIDDEN, NOT_PARQUET, find_files
 from ...transforms.judge.artifacts import COLLABORATIVE, ModelFacts, changed_vectors, check_embeddings, read_model_facts
+from ...transforms.judge.kept_scores import ScoreKeeping
+from ...transforms.read.forgotten import forgotten_files, forgotten_users
 from ...transforms.read.input_plan import InputPlan, plan_input
 from ...transforms.rules.rule_set import RuleSet, check_rule_columns, make_rules
 from ...transforms.run.gates import read_gates
@@ -116,6 +118,8 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
     columns = options.log.columns
     with progress.task("Checking input"):
         plan = plan_input(options.log)
+        if columns.forget is not None:
+            forgotten_users(columns.forget)  # before the work, which may take hours
         refuse_taken_names(plan.schema.names, options.added, options.log.path, **options.adds)
         item_type = plan.schema.field(columns.item).type
         check_rule_columns(options.rules, plan.schema)
@@ -128,6 +132,7 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
             if changed := changed_vectors(options.embeddings, model):
                 notes.append(changed)
                 progress.say(changed)  # before the work, which may take hours
+    plan = dataclasses.replace(plan, files=(*plan.files, *forgotten_files(columns.forget)))
     sharding = plan.sharding(options.shards)
     artifacts = filter(None, (options.embeddings, options.model))
     reads = (*plan.rows_by_file, *(file.path for file in plan.skipped), *artifacts)
@@ -160,6 +165,9 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
                 manifest = read_manifest(output)
             else:
                 progress.about(run=store.token)
+                keeping, earlier = None, None
+                if dataset is not None and model is not None:
+                    keeping, earlier = _keep_scores(dataset, store, progress)
                 facts = RunFacts(
                     plan.rows_by_file,
                     options.policy,
@@ -172,8 +180,9 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
                     max_rejected=options.log.max_rejected,
                     columns=options.log.columns,
                     report_users=options.report_users,
+                    earlier_run=earlier,
                 )
-                manifest = _run(options, engine, progress, plan, facts, rules, model, sharding, store)
+                manifest = _run(options, engine, progress, plan, facts, rules, model, sharding, store, keeping)
             if dataset is None:
                 return CleanResult(manifest, output)
             against = run_before(*locate(output))
@@ -200,6 +209,22 @@ def _retract(dataset: str, output: str, progress: Progress) -> None:
         progress.say(f"{name} is replaced. Until it is published again, {LATEST} points to {before or 'no run'}.")
 
 
+def _keep_scores(dataset: str, store: RunStore, progress: Progress) -> tuple[ScoreKeeping, str | None]:
+    """Returns where the run keeps its scores, and the published run from which it takes over those that still hold."""
+    keeping = ScoreKeeping(storage.join(store.output, KEPT_SCORES), store.shards)
+    latest = latest_run(dataset)
+    if latest is None:
+        return keeping, None
+    identity, kept = read_manifest(storage.join(dataset, latest)).identity, storage.join(dataset, latest, KEPT_SCORES)
+    changed = [name for name in ("model", "versions", "processor") if identity.get(name) != store.identity[name]]
+    files = storage.list_names(kept)
+    if changed or not files:
+        why = f"differs in {', '.join(changed)}" if changed else "has kept no scores"
+        progress.say(f"All users are scored: {latest} {why}.")
+        return keeping, None
+    return dataclasses.replace(keeping, earlier=tuple(storage.join(kept, name) for name in files)), latest
+
+
 def _run(
     options: CleanOptions,
     engine: Engine,
@@ -210,13 +235,14 @@ def _run(
     model: ModelFacts | None,
     sharding: Sharding,
     store: RunStore,
+    keeping: ScoreKeeping | None,
 ) -> Manifest | None:
     with translated_submission():
         pipeline = beam.Pipeline(engine.runner, options=engine.options)
     shuffle = options.shuffle
     if shuffle == "auto":
         shuffle = "claim-check" if storage.is_local(store.output) else "bytes"
-    build_graph(pipeline, options, plan, facts, rules, model, sharding, shuffle, store)
+    build_graph(pipeline, options, plan, facts, rules, model, sharding, shuffle, store, keeping)
     if is_template(engine.options):
         write_job(engine, pipeline, progress.say)
         return None
@@ -333,7 +359,11 @@ def with_absolute_paths(options: CleanOptions) -> CleanOptions:
 
     return dataclasses.replace(
         options,
-        log=dataclasses.replace(options.log, path=full(options.log.path)),
+        log=dataclasses.replace(
+            options.log,
+            path=full(options.log.path),
+            columns=dataclasses.replace(options.log.columns, forget=full(options.log.columns.forget)),
+        ),
         output=full(options.output),
         dataset=full(options.dataset),
         embeddings=full(options.embeddings),

@@ -6,6 +6,7 @@ from apache_beam.pvalue import AsList, AsSingleton
 from ...transforms.contract.sharding import Sharding
 from ...transforms.items.item_counts import CountItems
 from ...transforms.judge.artifacts import ModelFacts
+from ...transforms.judge.kept_scores import ScoreKeeping
 from ...transforms.judge.score_log import ScoreLog
 from ...transforms.read.input_plan import InputPlan
 from ...transforms.read.read_splits import ReadSplits
@@ -32,6 +33,7 @@ def build_graph(
     sharding: Sharding,
     shuffle: Shuffle,
     store: RunStore,
+    keeping: ScoreKeeping | None = None,
 ) -> None:
     """Adds all steps of a run to a pipeline.
 
@@ -45,6 +47,7 @@ def build_graph(
         sharding: How users are dealt into shards.
         shuffle: How slices of the log travel between workers.
         store: The opened output directory.
+        keeping: Where scores are kept for the next run, and taken over from an earlier one. None: nowhere.
     """
     columns, policy = options.log.columns, options.policy
     read = (
@@ -79,6 +82,7 @@ def build_graph(
             store,
             ruled,
             counted,
+            keeping,
         )
         shards, drop_plan, joined_items = (
             scored.shards,

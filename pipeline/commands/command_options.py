@@ -314,6 +314,18 @@ class CheckOptions(_Checked):
 
 
 @dataclass(frozen=True)
+class DiffOptions(_Checked):
+    """What `iadsr diff` is asked to compare."""
+
+    earlier: str = option(help="Directory of the earlier run.", panel=PATHS, positional=True)
+    later: str = option(help="Directory of the later run.", panel=PATHS, positional=True)
+    output: str | None = shared(EvaluateOptions, "output", help="JSON file to write the result to.")
+    rows: str | None = option(
+        None, help="Parquet file to write each row to that changed, with its user and why.", panel=PATHS, metavar="FILE"
+    )
+
+
+@dataclass(frozen=True)
 class PublishOptions(_Checked):
     """What `iadsr publish` is asked to do."""
 

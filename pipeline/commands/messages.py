@@ -135,6 +135,11 @@ def describe_cleaning(manifest: "Manifest | None", output: str) -> str:
             *_skipped(manifest.skipped_files, f"; see {MANIFEST}"),
             *_rejected(manifest.reasons.rejected, f"see {join(output, REJECTED)}"),
             *manifest.times.notes,
+            *(
+                [f"Taken over from {taken.run}: the scores of {counted(taken.scored_users, 'user')}."]
+                if (taken := manifest.taken_over) is not None
+                else []
+            ),
             _place("Cleaned sequences", join(output, SEQUENCES)),
             _place("Every interaction", join(output, INTERACTIONS)),
             _place("Report", join(output, REPORT)),
@@ -292,6 +297,13 @@ def _skipped(files: "Sequence[SkippedFile]", note: str = "") -> list[str]:
     named = "; ".join(f"{file.reason} ({file.code})" for file in files[:_NAMED])
     rest = f"; and {len(files) - _NAMED:,} more" if len(files) > _NAMED else ""
     return [f"Left out: {counted(len(files), 'file')}: {named}{rest}{note}."]
+
+
+def table_of(rows: "Sequence[Sequence[str]]") -> list[str]:
+    """Returns the lines of a table, the first row of which is its heading."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return [line.rstrip() for line in lines]
 
 
 def counted(number: int, noun: str) -> str:

@@ -77,6 +77,13 @@ class InteractionColumns:
         panel=COLUMNS,
         metavar="IDS",
     )
+    forget: str | None = option(
+        None,
+        help="Text file with one user id per line: users to be forgotten. Their rows are rejected, and none of their "
+        "values is written anywhere.",
+        panel=COLUMNS,
+        metavar="FILE",
+    )
 
     def __post_init__(self):
         """Refuses a column that is named for two roles, and a format or time zone that is none."""

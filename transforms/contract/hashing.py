@@ -16,7 +16,7 @@ _STRINGS_PER_BLOCK = 1 << 15
 def hash_values(values: pa.Array) -> np.ndarray:
     """Returns a 64-bit hash of each string or integer, uint64 [n]."""
     if not is_string_type(values.type):
-        return _splitmix64(values.cast(pa.int64(), safe=False).to_numpy().astype(np.uint64))
+        return mix(values.cast(pa.int64(), safe=False).to_numpy().astype(np.uint64))
     values = values.cast(pa.large_string())
     _, offsets_buffer, data_buffer = values.buffers()
     offsets = np.frombuffer(offsets_buffer, np.int64)[values.offset : values.offset + len(values) + 1]
@@ -35,7 +35,7 @@ def hash_rows(table: pa.Table) -> np.ndarray:
     for column in table.columns:
         missing = column.is_null().to_numpy(zero_copy_only=False)
         hashes = hash_values(one_chunk(_as_strings(column).fill_null("")))
-        total = _splitmix64(total * np.uint64(3) + np.where(missing, np.uint64(1), hashes))
+        total = mix(total * np.uint64(3) + np.where(missing, np.uint64(1), hashes))
     return total
 
 
@@ -51,7 +51,7 @@ def _hash_strings(data: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> 
 
     Works on all strings at once, one byte position after the other.
     """
-    multipliers = _splitmix64(np.arange(int(lengths.max()), dtype=np.uint64)) | np.uint64(1)
+    multipliers = mix(np.arange(int(lengths.max()), dtype=np.uint64)) | np.uint64(1)
     total = lengths.astype(np.uint64)
     shortest = int(lengths.min())
     for position in range(shortest):
@@ -60,10 +60,10 @@ def _hash_strings(data: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> 
     for position in range(shortest, len(multipliers)):
         longer = longer[lengths[longer] > position]
         total[longer] += (data[starts[longer] + position].astype(np.uint64) + np.uint64(1)) * multipliers[position]
-    return _splitmix64(total)
+    return mix(total)
 
 
-def _splitmix64(values: np.ndarray) -> np.ndarray:
+def mix(values: np.ndarray) -> np.ndarray:
     """Spreads every input bit over all output bits: the finaliser of the splitmix64 generator, uint64 [n]."""
     values = values + np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -27,7 +27,10 @@ CARD = "README.md"
 STAGING = ".staging"
 """Folder of what a run has not finished yet. A finished run has removed it."""
 
-OUTPUTS = (INTERACTIONS, SEQUENCES, USERS, REJECTED, MANIFEST, REPORT, CARD, SUCCESS, STAGING)
+KEPT_SCORES = ".scores"
+"""Folder of the model's scores, for the next run in the same dataset directory."""
+
+OUTPUTS = (INTERACTIONS, SEQUENCES, USERS, REJECTED, MANIFEST, REPORT, CARD, SUCCESS, STAGING, KEPT_SCORES)
 """Everything that a run writes into its output directory."""
 
 

@@ -24,10 +24,8 @@ class Sharding:
     shards: int
     """Number of groups of users. One worker holds one such group at a time."""
     cells: int
-    """Number of smaller groups. No cell is divided between shards if there are at least as many cells as shards.
-
-    Users are scored cell by cell. The scores are therefore the same to the bit for any number of shards up to `cells`.
-    """
+    """Number of smaller groups, which are scored apart. No cell is divided between shards if there are at least as many
+    cells as shards."""
 
 
 def user_shard(user_ids: pa.ChunkedArray, sharding: Sharding) -> np.ndarray:

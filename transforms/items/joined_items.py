@@ -5,9 +5,11 @@ was too rare to be trained) borrows one from its nearest neighbours by text. Tha
 """
 
 import dataclasses
+import hashlib
 import io
 import json
 import math
+from functools import cached_property
 from typing import Literal
 
 import apache_beam as beam
@@ -76,6 +78,18 @@ class JoinedItems:
         rows = pc.index_in(item_ids, value_set=self.item_ids)
         return rows.fill_null(-1).to_numpy().astype(np.int64)
 
+    def fingerprints(self, rows: np.ndarray) -> np.ndarray:
+        """Returns a fingerprint of the vectors of the given rows, uint64 [n, 2]. Each is computed once."""
+        found, known = self._fingerprints
+        new = np.unique(rows[~known[rows]])
+        found[new], known[new] = item_fingerprints(self.take(new)), True
+        return found[rows]
+
+    @cached_property
+    def _fingerprints(self) -> tuple[np.ndarray, np.ndarray]:
+        """Those that have been computed, [V + 1, 2], and which these are, [V + 1]. Row -1, the last, is none's."""
+        return np.zeros((len(self.item_ids) + 1, 2), np.uint64), np.zeros(len(self.item_ids) + 1, bool)
+
     def take(self, rows: np.ndarray) -> PackedItemVectors:
         """Returns the vectors of the given rows, int64 [n]. Row -1 stands for an item without any."""
         known = rows >= 0
@@ -87,6 +101,19 @@ class JoinedItems:
             has_collaborative=source.has_collaborative[rows] & known,
             has_semantic=source.has_semantic[rows] & known,
         )
+
+
+def item_fingerprints(vectors: PackedItemVectors) -> np.ndarray:
+    """Returns a fingerprint of all that the model reads of each item, uint64 [V, 2]."""
+    found = np.zeros((len(vectors.has_semantic), 2), np.uint64)
+    for item, (learned, has_text) in enumerate(zip(vectors.has_collaborative, vectors.has_semantic, strict=True)):
+        digest = hashlib.blake2b(bytes((bool(learned), bool(has_text))), digest_size=16)
+        if learned:
+            digest.update(vectors.collaborative[item].tobytes())
+        if has_text:
+            digest.update(vectors.semantic[item].tobytes())
+        found[item] = np.frombuffer(digest.digest(), np.uint64)
+    return found
 
 
 def join_embedding_tables(semantic: EmbeddingTable, collaborative: EmbeddingTable) -> JoinedItems:

@@ -34,6 +34,8 @@ class JudgedShard:
     """float32 [rows], how much each should count in training. 0 for what is dropped."""
     seconds: dict[str, float]
     """Worker seconds spent so far, by step."""
+    taken_over: int = 0
+    """Number of users whose scores are those of an earlier run."""
 
 
 def judge_by_rules(shard: int, ruled: RuledShard, codes: tuple[str, ...]) -> JudgedShard:
@@ -72,7 +74,7 @@ def judge_shard(scored: ScoredShard, plan: DropPlan, policy: Policy, codes: tupl
     )
     decisions = add_rules(judged, ruled, codes)
     weight = np.where(decisions.keep, weight, np.float32(0))
-    return JudgedShard(scored.shard, ruled, scores, decisions, weight, scored.seconds)
+    return JudgedShard(scored.shard, ruled, scores, decisions, weight, scored.seconds, scored.taken_over)
 
 
 def _weigh(scored: ScoredShard, plan: DropPlan, policy: Policy) -> np.ndarray:

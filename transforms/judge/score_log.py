@@ -21,6 +21,7 @@ from ..rules.rule_log import RuledLog
 from ..shuffle.slices import Shuffle, Slice
 from .artifacts import COLLABORATIVE
 from .drop_plan import PlanDrops
+from .kept_scores import ScoreKeeping
 from .policy import Policy
 from .score_shards import ScoreShards
 
@@ -60,6 +61,8 @@ class ScoreLog(beam.PTransform):
     """The log after the rules."""
     item_counts: PCollection
     """Path of the item counts."""
+    keeping: ScoreKeeping | None = None
+    """Where scores are kept for the next run, and taken over from an earlier one. None: nowhere."""
 
     def expand(self, input_or_inputs):
         """Applies all steps to a PCollection of valid tables."""
@@ -83,6 +86,7 @@ class ScoreLog(beam.PTransform):
             items_directory,
             # If there is no count, there is no shard to score either.
             AsSingleton(self.item_counts, None),
+            self.keeping,
         )
         plan = scored | "Tallies" >> beam.Values() | "Plan drops" >> PlanDrops(self.policy, self.noise_reference)
         # Without the shuffle, a retry of a later step would score again, and shards would stay with their worker.

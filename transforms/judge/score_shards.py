@@ -19,6 +19,7 @@ from ..items.shuffle_join import collect_joined_items
 from ..rules.rule_log import LogRules, read_ruled_shard
 from ..rules.ruled_shard import RuledShard
 from ..shuffle.slices import Slice
+from .kept_scores import ScoreKeeping, score_changed, write_kept_scores
 from .scored_shard import ScoredShard, StagedShard, read_staged_shard, stage_shard
 from .tally import Tally, tally_shard
 
@@ -33,6 +34,7 @@ def score_shard(
     joined_items: JoinedItems,
     model: "IADSR",
     cells: int = 1,
+    keeping: ScoreKeeping | None = None,
 ) -> ScoredShard:
     """Scores every interaction of a shard that no rule has taken.
 
@@ -43,26 +45,33 @@ def score_shard(
         joined_items: Items and their vectors.
         model: The detector.
         cells: See `Sharding`.
+        keeping: Where scores are kept for the next run, and taken over from an earlier one. None: nowhere.
 
     Raises:
         ArtifactError: Item ids in the log and in the joined items have different types.
+        InputError: The scores cannot be kept.
     """
     from ...models.detector.scoring import score_sequences
 
     started = perf_counter()
-    ordered = ruled.ordered
-    packed = joined_items.take(joined_items.lookup(ordered.item_ids))  # [V', ...], the shard's own items
+    ordered, evidence = ruled.ordered, ruled.evidence
+    rows = joined_items.lookup(ordered.item_ids)
+    packed = joined_items.take(rows)  # [V', ...], the shard's own items
     vectors = packed.unpack(model.config.collaborative_dimension)
-    sequences = ordered.sequences(columns)
-    evidence = ruled.evidence
-    if evidence.all():
+    sequences, taken_over = ordered.sequences(columns).restrict(evidence), 0
+    if keeping is None:
         scores = score_sequences(model, sequences, vectors, cells=cells)
     else:
-        scores = score_sequences(model, sequences.restrict(evidence), vectors, cells=cells).spread(evidence)
-        scores = scores.at(ruled.witnesses)
+        items = joined_items.fingerprints(rows)
+        kept, taken_over = score_changed(model, sequences, vectors, items, cells, keeping.sources(shard))
+        write_kept_scores(keeping.path(shard), kept)
+        scores = kept.scores
+    if not evidence.all():
+        scores = scores.spread(evidence).at(ruled.witnesses)
     known = (vectors.has_collaborative | vectors.has_semantic)[ordered.items]
     has_text = vectors.has_semantic[ordered.items]
-    return ScoredShard(shard, ruled, scores, known, has_text, {"score": perf_counter() - started})
+    seconds = {"score": perf_counter() - started}
+    return ScoredShard(shard, ruled, scores, known, has_text, seconds, taken_over)
 
 
 @dataclasses.dataclass
@@ -87,6 +96,8 @@ class ScoreShards(beam.PTransform):
     """Directory of the joined items."""
     item_counts: AsSingleton
     """Path of the item counts."""
+    keeping: ScoreKeeping | None = None
+    """Where scores are kept for the next run, and taken over from an earlier one. None: nowhere."""
 
     def expand(self, input_or_inputs):
         """Applies the scorer to a PCollection of grouped slices."""
@@ -98,7 +109,7 @@ class ScoreShards(beam.PTransform):
 class _ScoreShard(beam.DoFn):
     def __init__(self, config: ScoreShards):
         self._columns, self._cells, self._paths = config.columns, config.cells, config.paths
-        self._model_directory = config.model_directory
+        self._model_directory, self._keeping = config.model_directory, config.keeping
         self._model, self._joined_items = LoadedOnce["IADSR"](), LoadedOnce[JoinedItems]()
         self._item_counts = LoadedOnce[ItemCounts]()
 
@@ -124,7 +135,7 @@ class _ScoreShard(beam.DoFn):
             scored = self._score(shard, ruled, vectors, joined_items)
             stage_shard(path, scored)
         counts = self._item_counts.get(lambda: read_item_counts(item_counts))
-        yield StagedShard(shard, scored.seconds), tally_shard(scored, self._columns, counts)
+        yield StagedShard(shard, scored.seconds, scored.taken_over), tally_shard(scored, self._columns, counts)
 
     def _score(self, shard: int, ruled: RuledShard, vectors: Iterable[Slice] | None, joined_items: str) -> ScoredShard:
         model = self._model.get(self._load_model)
@@ -133,7 +144,7 @@ class _ScoreShard(beam.DoFn):
             items = collect_joined_items(vectors, ruled.ordered.item_ids.type, widths)
         else:
             items = self._joined_items.get(lambda: open_joined_items(joined_items))
-        return score_shard(shard, ruled, self._columns, items, model, self._cells)
+        return score_shard(shard, ruled, self._columns, items, model, self._cells, self._keeping)
 
     def _load_model(self) -> "IADSR":
         from ...models.detector.iadsr import IADSR

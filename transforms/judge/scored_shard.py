@@ -34,6 +34,8 @@ class ScoredShard:
     """bool [rows]; the item has a semantic vector."""
     seconds: dict[str, float]
     """Worker seconds spent so far, by step."""
+    taken_over: int = 0
+    """Number of users whose scores are those of an earlier run."""
 
     @property
     def ordered(self) -> OrderedShard:
@@ -49,6 +51,8 @@ class StagedShard:
     """Number of the shard, which names the file (`StagingPaths.scored`)."""
     seconds: dict[str, float]
     """As in ScoredShard; none if an earlier start of the run has scored the shard."""
+    taken_over: int = 0
+    """As in ScoredShard; none likewise."""
 
 
 def stage_shard(path: str, scored: ScoredShard) -> None:
@@ -66,7 +70,8 @@ def read_staged_shard(path: str, staged: StagedShard) -> ScoredShard:
     Raises:
         InputError: The file cannot be read.
     """
-    return dataclasses.replace(from_table(staged.shard, read_arrow(path)), seconds=staged.seconds)
+    scored = from_table(staged.shard, read_arrow(path))
+    return dataclasses.replace(scored, seconds=staged.seconds, taken_over=staged.taken_over)
 
 
 def to_table(scored: ScoredShard) -> pa.Table:

@@ -15,6 +15,7 @@ from ..contract.columns import ROW, TIME, InteractionColumns
 from ..contract.nobody import NOBODY, is_nobody
 from ..contract.output_schemas import REJECTED_SCHEMA
 from ..contract.python_values import to_json_rows
+from .forgotten import forgotten_users
 from .ids import read_ids
 from .timestamps import in_unit, parse_time
 
@@ -38,11 +39,12 @@ def validate(
 
     A row is rejected for the first of these reasons:
 
-    1. The user id cannot be an id (see `read_ids`), is one that `reject_users` names, or is null or empty.
-    2. The item id cannot be an id, or is null or empty.
-    3. The item id does not fit int64. Embeddings hold no larger ids.
-    4. The timestamp is null, or cannot be read as a time.
-    5. The position is null.
+    1. The user is to be forgotten (`forget`). Then no value of the row is shown.
+    2. The user id cannot be an id (see `read_ids`), is one that `reject_users` names, or is null or empty.
+    3. The item id cannot be an id, or is null or empty.
+    4. The item id does not fit int64. Embeddings hold no larger ids.
+    5. The timestamp is null, or cannot be read as a time.
+    6. The position is null.
 
     Args:
         table: Rows whose schema has passed `check_file_schema`.
@@ -64,7 +66,7 @@ def validate(
         if not ids.values.type.equals(table[name].type):
             table = table.set_column(table.column_names.index(name), name, ids.values)
         if name == columns.user:
-            problems += _unwanted(columns, ids.values)
+            problems = [*_forgotten(columns, ids.values), *problems, *_unwanted(columns, ids.values)]
         problems += _nulls(rejection_code("null {column}", name), table[name])
         problems += _empty(rejection_code("empty {column}", name), table[name])
     problems += _beyond_int64(rejection_code("{column} beyond int64", columns.item), table[columns.item])
@@ -80,6 +82,7 @@ def validate(
     valid = table.append_column(TIME, time) if is_string_type(table[columns.timestamp].type) else table
     first = file_first_row + first_row
     valid = valid.append_column(ROW, pa.array(np.arange(first, first + table.num_rows)))
+    forgotten = rejection_code("forgotten {column}", columns.user)
     bad = np.flatnonzero(code >= 0) if problems else np.zeros(0, np.int64)
     if len(bad):
         valid = valid.filter(pa.array(code < 0))
@@ -88,11 +91,17 @@ def validate(
             "file": pa.repeat(pa.scalar(path), len(bad)),
             "row_number": pa.array(first_row + bad),
             "reason": pa.array([problems[i][0] for i in code[bad]], pa.string()),
-            "row": pa.array(to_json_rows(given.take(bad)) if len(bad) else [], pa.string()),
+            "row": _shown(given, bad, [problems[i][0] == forgotten for i in code[bad]]),
         },
         schema=REJECTED_SCHEMA,
     )
     return Validated(valid, rejected)
+
+
+def _shown(table: pa.Table, bad: np.ndarray, hidden: list[bool]) -> pa.Array:
+    """Returns some rows of a table as JSON, but "null" in place of those that are hidden."""
+    shown = iter(to_json_rows(table.take(bad[~np.array(hidden, bool)])) if not all(hidden) else [])
+    return pa.array(["null" if hide else next(shown) for hide in hidden], pa.string())
 
 
 def _in_named_unit(table: pa.Table, columns: InteractionColumns) -> pa.Table:
@@ -123,6 +132,14 @@ def _empty(reason: str, values: pa.ChunkedArray) -> list[tuple[str, np.ndarray]]
     if pc.min(lengths).as_py() != 0:
         return []
     return [(reason, pc.fill_null(pc.equal(lengths, 0), False).to_numpy(zero_copy_only=False))]
+
+
+def _forgotten(columns: InteractionColumns, users: pa.ChunkedArray) -> list[tuple[str, np.ndarray]]:
+    """Returns the reason and which users are to be forgotten."""
+    if columns.forget is None:
+        return []
+    listed = pc.is_in(users.cast(pa.large_string()), value_set=forgotten_users(columns.forget))
+    return [(rejection_code("forgotten {column}", columns.user), listed.to_numpy())]
 
 
 def _unwanted(columns: InteractionColumns, users: pa.ChunkedArray) -> list[tuple[str, np.ndarray]]:

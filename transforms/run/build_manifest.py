@@ -33,6 +33,7 @@ from .manifest import (
     RowCounts,
     RuleFindings,
     SequenceLengths,
+    TakenOver,
     Times,
     UserCounts,
 )
@@ -110,6 +111,7 @@ def build_manifest(
         notes=facts.notes,
         directory=facts.directory,
         identity=lasting(store.identity),
+        taken_over=None if facts.earlier_run is None else TakenOver(facts.earlier_run, summary.taken_over),
     )
 
 

@@ -259,6 +259,16 @@ class SequenceLengths:
 
 
 @dataclasses.dataclass(frozen=True)
+class TakenOver:
+    """What was not computed again."""
+
+    run: str
+    """Name of the run beside this one that had computed it."""
+    scored_users: int
+    """Users whose scores were taken over. If a run was resumed, those before its last start are not counted."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Manifest:
     """What a run of `iadsr clean` read, decided and wrote."""
 
@@ -321,6 +331,8 @@ class Manifest:
     identity: dict[str, str] = dataclasses.field(default_factory=dict)
     """Fingerprint of each thing that the result depends on: input, options, rules, model, embeddings, versions and
     processor. Runs of equal fingerprints have the same bytes in their Parquet files."""
+    taken_over: TakenOver | None = None
+    """What was taken over from an earlier run. Null if nothing could be."""
 
     def __post_init__(self):
         """Checks what the types cannot say.

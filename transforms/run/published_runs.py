@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from apache_beam.io.filesystems import FileSystems
 
 from ...models.core.errors import ArtifactError, InputError
-from ..contract.output_layout import MANIFEST, SUCCESS
+from ..contract.output_layout import KEPT_SCORES, MANIFEST, SUCCESS
 from ..files.storage import delete, exists, join, list_names, read_bytes, without_trailing_slashes, write_atomically
 from .manifest import read_manifest
 from .run_store import MARKER, lasting, read_marker
@@ -115,7 +115,7 @@ def run_before(dataset: str, name: str) -> str | None:
     if latest is None or (latest != name and not _is_earlier(name, latest)):
         return latest
     earlier = [run for run in _published(dataset) if _is_earlier(run, name)]
-    return max(earlier, key=_date, default=None)
+    return _in_order(dataset, earlier)[-1] if earlier else None
 
 
 def retract(dataset: str, name: str) -> str | None:
@@ -163,10 +163,12 @@ def publish(run: str, keep_runs: int | None, *, backwards: bool = True) -> Publi
     if latest is None or not (_is_earlier(name, latest) or (again and finished(name) < finished(latest))):
         latest = name
         _point(dataset, name)
-    older = []
+    older, kept = [], {name, latest}
+    published = [other for other in _published(dataset) if other not in kept]
+    # Only the latest run's scores are taken over by the next one.
+    delete(*(join(dataset, other, KEPT_SCORES) for other in published))
     if keep_runs is not None:
-        kept = {name, latest}
-        others = _in_order(dataset, [other for other in _published(dataset) if other not in kept])
+        others = _in_order(dataset, published)
         older = others[: max(len(others) + len(kept) - keep_runs, 0)]
     for other in older:
         # The manifest first: what is left of a run whose deletion was cut off is no finished run.
@@ -186,8 +188,9 @@ def _published(dataset: str) -> list[str]:
 
 def _in_order(dataset: str, runs: list[str]) -> list[str]:
     """Returns runs with the oldest first."""
-    if all(_date(run) is not None for run in runs):
-        return sorted(runs, key=_date)
+    dates = {run: date for run in runs if (date := _date(run)) is not None}
+    if len(dates) == len(runs):
+        return sorted(runs, key=lambda run: dates[run])
     return sorted(runs, key=lambda run: read_manifest(join(dataset, run)).finished_at)
 
 

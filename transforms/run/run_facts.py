@@ -59,6 +59,8 @@ class RunFacts:
     """The names of the log's columns, and how they are read."""
     report_users: ReportUsers = "hashed"
     """How the report names the users in its examples."""
+    earlier_run: str | None = None
+    """Name of the run in the same dataset directory from which scores are taken over; None: from none."""
 
     @property
     def first_rows(self) -> np.ndarray:

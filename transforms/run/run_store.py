@@ -14,6 +14,7 @@ from ...models.core.errors import InputError
 from ..contract.output_layout import (
     CARD,
     INTERACTIONS,
+    KEPT_SCORES,
     MANIFEST,
     OUTPUTS,
     REJECTED,
@@ -139,7 +140,7 @@ class RunStore(RunPaths):
         delete(store.manifest, join(output, SUCCESS))
         stale = [name for name in names if name.startswith(f"{STAGING}/") and name != MARKER]
         temporary = [name for name in names if TEMPORARY_PREFIX in name]
-        store._delete([INTERACTIONS, SEQUENCES, USERS, REJECTED, REPORT, CARD, *stale, *temporary])
+        store._delete([INTERACTIONS, SEQUENCES, USERS, REJECTED, REPORT, CARD, KEPT_SCORES, *stale, *temporary])
         write_marker(output, RunMarker(identity, store.token, ready=True))
         return store
 
@@ -163,7 +164,7 @@ class RunStore(RunPaths):
                 return
             stale = [name for name in list_names(self.staging) if name.startswith(("ruled-", "scored-"))]
             delete(*(join(self.staging, name) for name in stale))
-            self._delete([INTERACTIONS, SEQUENCES, USERS])
+            self._delete([INTERACTIONS, SEQUENCES, USERS, KEPT_SCORES])
         write_atomically(note, lambda file: file.write(rows))
 
     def check_still_ours(self) -> None:

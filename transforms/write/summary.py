@@ -59,6 +59,8 @@ class Summary:
     """How the ids of the users are spelled."""
     standing_out: list[dict]
     """Up to STANDING_OUT rows of users whom a rule names as a whole, those with most interactions first."""
+    taken_over: int = 0
+    """Number of users whose scores are those of an earlier run."""
 
     @property
     def dropped(self) -> int:
@@ -110,6 +112,7 @@ def summarise(
         found=np.array([[int(rows.sum()), _count_users(user[rows])] for rows in found]).T.reshape(2, len(found)),
         id_forms=id_forms(users["user_id"].combine_chunks()),
         standing_out=stands_out(users, STANDING_OUT),
+        taken_over=judged.taken_over,
     )
 
 
@@ -162,6 +165,7 @@ def merge_summaries(summaries: list[Summary]) -> Summary:
             (user for s in summaries for user in s.standing_out),
             key=lambda user: (-user["interactions"], str(user["user_id"])),
         )[:STANDING_OUT],
+        taken_over=sum(s.taken_over for s in summaries),
     )
 
 

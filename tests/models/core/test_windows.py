@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iadsr.models.core.sequences import Sequences
-from iadsr.models.core.windows import batches, cut_windows
+from iadsr.models.core.windows import EVEN_ROWS, batches, cut_windows, even_batches
 
 lengths_of_users = st.lists(st.integers(0, 130), min_size=1, max_size=30)
 
@@ -88,3 +88,19 @@ def test_a_generator_changes_the_order_of_batches():
     shuffled = np.concatenate([rows for rows, _, _ in batches(windows, 30, np.random.default_rng(1))])
     assert fixed.tolist() == list(range(40))
     assert shuffled.tolist() != fixed.tolist()
+
+
+@given(lengths_of_users, st.integers(1, 60), st.integers(1, 3000))
+def test_even_batches_hold_every_interaction_once_and_pad_a_window_by_its_own_length_alone(lengths, longest, budget):
+    windows = cut_windows(make(lengths), longest)
+    seen, padded = [], {}
+    for chosen, index, mask in even_batches(windows, budget, longest):
+        assert index.shape == mask.shape
+        assert len(mask) % EVEN_ROWS == 0
+        assert mask.size <= max(budget, EVEN_ROWS * longest)
+        assert (mask.sum(1)[mask.any(1)] == windows.lengths[chosen[mask.any(1)]]).all()
+        seen += index[mask].tolist()
+        for length in windows.lengths[chosen].tolist():
+            assert length <= mask.shape[1] <= min(max(length * 5 / 4, 1), longest)
+            assert padded.setdefault(length, mask.shape[1]) == mask.shape[1]
+    assert sorted(seen) == list(range(sum(lengths)))

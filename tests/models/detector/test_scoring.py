@@ -284,3 +284,16 @@ def test_no_interactions_give_no_scores(model):
     for log in (random_sequences([0, 0]), Sequences.from_lengths(np.zeros(0), np.zeros(0, int))):
         scores = score_sequences(model, log, random_vectors())
         assert len(scores.noise_probability) == 0
+
+
+@pytest.mark.parametrize("backbone", ["gru4rec", "sasrec", "caser"])
+def test_scores_are_the_same_to_the_bit_whoever_else_is_scored(backbone):
+    model, vectors = random_model(backbone=backbone, max_length=20), random_vectors(np.arange(ITEMS) % 7 > 0)
+    generator = np.random.default_rng(3)
+    sequences = random_sequences(generator.integers(0, 45, 90))
+    whole = score_sequences(model, sequences, vectors)
+    for users in (np.arange(1, 90), generator.permutation(90)[:33], np.arange(88, 90), np.array([5])):
+        part, rows = sequences.take(users)
+        alone = score_sequences(model, part, vectors, batch_positions=128)
+        for name, values in vars(alone).items():
+            assert values.tobytes() == getattr(whole, name)[rows].tobytes(), name

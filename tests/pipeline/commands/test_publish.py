@@ -2,14 +2,16 @@
 
 import json
 import os
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from iadsr.models.core.errors import InputError, UsageError
-from iadsr.pipeline import clean, publish
+from iadsr.pipeline import clean, publish, verify
 from iadsr.pipeline.cli.app import app
 from iadsr.transforms.run import finish_run
 from iadsr.transforms.write import shards as writing
@@ -159,6 +161,35 @@ def test_readers_take_the_run_before_while_the_latest_is_replaced(log, dataset, 
     assert not (dataset / "LATEST").exists()
 
 
+def contents(output) -> dict[str, bytes]:
+    """The Parquet files of a run."""
+    return {str(path.relative_to(output)): path.read_bytes() for path in sorted(Path(output).rglob("*.parquet"))}
+
+
+def test_a_run_takes_over_the_scores_of_users_who_have_not_changed_and_has_the_same_bytes(world, dataset, tmp_path):
+    log, days = world.log(), tmp_path / "days"
+    days.mkdir()
+    late = pc.is_in(log["user_id"], pa.array([f"user-{user:03d}" for user in range(20)]))  # and two users are new
+    new = pc.and_(late, pc.or_(pc.less(log["user_id"], "user-002"), pc.greater(log["rating"], 3)))
+    pq.write_table(log.filter(pc.invert(new)), days / "1.parquet")
+    paths = {"interactions": days, "embeddings": world.embeddings, "model": world.model, "drop_rate": 0.1}
+    first = clean(**paths, dataset=dataset, run_id="2026-11-27")
+    assert first.manifest.taken_over is None
+    pq.write_table(log.filter(new), days / "2.parquet")
+    # Another policy and other shards are no reason to score again.
+    paths |= {"drop_rate": 0.05, "shards": 3, "repeats": "drop"}
+    second = clean(**paths, dataset=dataset, run_id="2026-11-28")
+    assert second.manifest.taken_over.run == "run=2026-11-27"
+    assert second.manifest.taken_over.scored_users >= 380
+    assert "Taken over from run=2026-11-27: the scores of 38" in str(second)
+    clean(**paths, output=tmp_path / "alone")
+    assert contents(dataset / "run=2026-11-28") == contents(tmp_path / "alone")
+    verify(str(dataset / "run=2026-11-28"))
+    # Only the latest run keeps its scores, and no run by itself does.
+    assert [path.parent.name for path in dataset.rglob(".scores")] == ["run=2026-11-28"]
+    assert not (tmp_path / "alone" / ".scores").exists()
+
+
 def test_a_file_of_gates_that_cannot_be_used_is_refused_before_the_work(log, dataset, tmp_path):
     (tmp_path / "gates.yaml").write_text("rows: 1\n")
     with pytest.raises(InputError) as refused:
@@ -179,3 +210,22 @@ def test_the_manifest_holds_the_identity_of_the_run_but_not_of_the_machine(log, 
     with open(f"{output}/manifest.json", encoding="utf-8") as file:
         identity = json.load(file)["identity"]
     assert list(identity) == ["input", "options", "rules", "model", "embeddings", "versions", "processor"]
+
+
+def test_a_user_who_is_to_be_forgotten_is_nowhere_in_the_next_run(log, dataset, tmp_path):
+    run(log, dataset, "2026-11-27", report_users="plain")
+    (tmp_path / "forget.txt").write_text("user-7\n")
+    options = {"forget": tmp_path / "forget.txt", "report_users": "plain", "keep_runs": 1}
+    manifest = run(log, dataset, "2026-11-28", **options).manifest
+    assert manifest.reasons.rejected == {"forgotten user_id": 4}
+    assert (manifest.rows.read, manifest.rows.kept, manifest.rows.rejected) == (400, 396, 4)
+    assert runs(dataset) == ["run=2026-11-28"]
+    verify(str(dataset / "run=2026-11-28"))
+    texts = [str(pq.read_table(path).to_pydict()) for path in sorted(dataset.rglob("*.parquet"))]
+    texts += [path.read_text() for path in dataset.rglob("*.*") if path.suffix in (".html", ".json")]
+    assert not any("user-7'" in text or '"user-7"' in text or "user-7<" in text for text in texts)
+    assert any("user-8'" in text for text in texts)
+    (tmp_path / "forget.txt").write_text("user-7\nuser-8\n")  # another list is another input
+    with pytest.raises(InputError) as refused:
+        run(log, dataset, "2026-11-28", **options)
+    assert refused.value.code == "OUTPUT-FINISHED"

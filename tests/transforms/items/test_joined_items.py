@@ -6,6 +6,7 @@ from iadsr.models.core.errors import ArtifactError
 from iadsr.transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable
 from iadsr.transforms.items.joined_items import (
     choose_item_shards,
+    item_fingerprints,
     join_embedding_tables,
     open_joined_items,
     write_joined_items,
@@ -97,3 +98,16 @@ def test_the_join_is_chosen_by_the_size_of_the_vectors_and_by_who_asks():
     assert choose_item_shards(None, (64 << 30) + 1) == 257
     assert choose_item_shards("shuffle", 1000) == 1
     assert choose_item_shards("broadcast", 1 << 50) is None
+
+
+def test_fingerprints_are_those_of_the_vectors_and_the_same_each_time():
+    items = join_embedding_tables(SEMANTIC, COLLABORATIVE)
+    rows = np.array([4, -1, 0, 4, 2])
+    found = items.fingerprints(rows)
+    assert (found == item_fingerprints(items.take(rows))).all()
+    assert (items.fingerprints(rows[::-1]) == found[::-1]).all()
+    assert len(np.unique(found, axis=0)) == 4
+    moved = table("collaborative", ["mute", "a", "gone", "b"], [[5, 5], [1, 3], [7, 7], [3, 4]])
+    later = join_embedding_tables(SEMANTIC, moved)
+    changed = (items.fingerprints(np.arange(5)) != later.fingerprints(np.arange(5))).any(1)
+    assert changed.tolist() == [True, False, False, False, True]  # the new item borrows from the one that changed

@@ -3,6 +3,7 @@ import math
 from datetime import datetime
 
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -128,3 +129,16 @@ def test_numbers_in_another_unit_are_written_in_the_one_that_is_named():
     valid, rejected = validate(table, InteractionColumns(timestamp_unit="ms"), "f")
     assert valid["timestamp"].to_pylist() == [1_718_006_400_000, 1_718_006_400_500]
     assert len(rejected) == 0
+
+
+@pytest.mark.parametrize("ids", [["a", "b", None, "a"], [1, 2, None, 1], [1.0, 2.0, None, 1.0]])
+def test_of_users_who_are_to_be_forgotten_nothing_is_shown(tmp_path, ids):
+    (tmp_path / "list").write_text("a\n1\nnobody else\n")
+    table = pa.table({"user_id": ids, "item_id": ["x", "y", "z", None], "timestamp": [1, 2, 3, 4]})
+    valid, rejected = validate(table, InteractionColumns(forget=str(tmp_path / "list")), "log")
+    assert valid["item_id"].to_pylist() == ["y"]
+    assert rejected["reason"].to_pylist() == ["forgotten user_id", "null user_id", "forgotten user_id"]
+    assert rejected["row_number"].to_pylist() == [0, 2, 3]
+    shown = rejected["row"].to_pylist()
+    assert (shown[0], shown[2]) == ("null", "null")
+    assert '"z"' in shown[1]

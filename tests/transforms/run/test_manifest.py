@@ -208,6 +208,10 @@ TEXT = """\
   },
   "identity": {
     "input": "5f16"
+  },
+  "taken_over": {
+    "run": "run=2026-11-27",
+    "scored_users": 2
   }
 }"""
 

@@ -1,0 +1,152 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from iadsr.models.core.item_vectors import PackedItemVectors
+from iadsr.models.core.sequences import Sequences
+from iadsr.models.detector import scoring
+from iadsr.models.detector.iadsr import IADSR
+from iadsr.models.detector.model_config import IADSRConfig
+from iadsr.models.detector.scoring import score_sequences
+from iadsr.transforms.items.joined_items import item_fingerprints
+from iadsr.transforms.judge.kept_scores import (
+    CHECKED_USERS,
+    KeptScores,
+    ScoreKeeping,
+    kept_file,
+    read_kept_scores,
+    score_changed,
+    sequence_fingerprints,
+    write_kept_scores,
+)
+
+ITEMS, USERS = 30, 200
+CONFIG = IADSRConfig(collaborative_dimension=6, hidden_dimension=8, semantic_dimension=10, head_dimension=8)
+
+
+@pytest.fixture(scope="module")
+def model():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return IADSR(CONFIG).eval()
+
+
+def make_vectors(seed: int = 1) -> PackedItemVectors:
+    generator = np.random.default_rng(seed)
+    collaborative = generator.normal(size=(ITEMS, 6 * (1 + 2 * CONFIG.folds))).astype(np.float32)
+    semantic = generator.normal(size=(ITEMS, 10)).astype(np.float32)
+    return PackedItemVectors(collaborative, semantic, np.arange(ITEMS) % 9 > 0, np.arange(ITEMS) % 7 > 0)
+
+
+def make_sequences(seed: int = 0) -> Sequences:
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(1, 12, USERS)
+    keys = generator.integers(0, 2**63, USERS).astype(np.uint64)
+    return Sequences.from_lengths(generator.integers(0, ITEMS, lengths.sum()), lengths, keys)
+
+
+def assert_equal(scores, expected) -> None:
+    for name, values in vars(expected).items():
+        assert getattr(scores, name).tobytes() == values.tobytes(), name
+
+
+def changed(model, sequences, vectors, cells, sources):
+    return score_changed(model, sequences, vectors.unpack(6), item_fingerprints(vectors), cells, sources)
+
+
+@pytest.fixture
+def kept(model, tmp_path) -> str:
+    """The scores of an earlier run."""
+    path = str(tmp_path / kept_file(0, 1))
+    scores, taken_over = changed(model, make_sequences(), make_vectors(), 2, [])
+    assert taken_over == 0
+    write_kept_scores(path, scores)
+    return path
+
+
+@pytest.fixture
+def scored(monkeypatch) -> list[int]:
+    """The numbers of users that the model was asked about."""
+    original, asked = scoring.score_sequences, []
+
+    def counting(model, sequences, vectors, **options):
+        asked.append(len(sequences))
+        return original(model, sequences, vectors, **options)
+
+    monkeypatch.setattr(scoring, "score_sequences", counting)
+    return asked
+
+
+def test_only_users_who_changed_are_scored_and_all_scores_are_as_if_all_were(model, kept, scored):
+    before, vectors = make_sequences(), make_vectors()
+    items = before.items.copy()
+    items[before.offsets[7]] = (items[before.offsets[7]] + 1) % ITEMS  # user 7 has another item
+    order = np.random.default_rng(2).permutation(np.delete(np.arange(USERS), 3))  # user 3 is gone, others have moved
+    now, _ = Sequences(items, before.offsets, before.keys).take(order)
+    found, taken_over = changed(model, now, vectors, 2, [kept])
+    assert taken_over == USERS - 2
+    assert scored == [1 + CHECKED_USERS]
+    expected = score_sequences(model, now, vectors.unpack(6), cells=2)
+    assert_equal(found.scores, expected)
+    assert (found.lengths == now.lengths).all()
+
+
+def test_an_item_whose_vectors_changed_changes_its_users(model, kept):
+    sequences, vectors = make_sequences(), make_vectors()
+    vectors.semantic[5] += 1
+    found, taken_over = changed(model, sequences, vectors, 1, [kept])
+    with_item = len(np.unique(sequences.users[sequences.items == 5]))
+    assert 0 < with_item < USERS
+    assert taken_over == USERS - with_item
+    assert_equal(found.scores, score_sequences(model, sequences, vectors.unpack(6)))
+
+
+def test_scores_of_a_machine_that_rounds_differently_are_not_taken_over(model, kept, scored, tmp_path):
+    earlier = read_kept_scores(kept)
+    assert earlier is not None
+    probability = np.nextafter(earlier.scores.noise_probability, np.float32(2))
+    other = KeptScores(
+        earlier.fingerprints, earlier.lengths, dataclasses.replace(earlier.scores, noise_probability=probability)
+    )
+    path = str(tmp_path / "other.npz")
+    write_kept_scores(path, other)
+    found, taken_over = changed(model, make_sequences(), make_vectors(), 1, [path])
+    assert taken_over == 0
+    assert scored == [CHECKED_USERS, USERS]
+    assert_equal(found.scores, earlier.scores)
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", None])
+def test_a_file_that_is_missing_or_damaged_knows_nobody(model, kept, content):
+    with open(kept, "rb") as file:
+        whole = bytearray(file.read())
+    whole[len(whole) // 2] ^= 1
+    with open(kept, "wb") as file:
+        file.write(whole if content is None else content)
+    assert read_kept_scores(kept) is None
+    found, taken_over = changed(model, make_sequences(), make_vectors(), 1, [kept, kept + "-missing"])
+    assert taken_over == 0
+    assert_equal(found.scores, score_sequences(model, make_sequences(), make_vectors().unpack(6)))
+
+
+def test_fingerprints_tell_users_items_order_and_lengths_apart():
+    items = item_fingerprints(make_vectors())
+    assert len(np.unique(items, axis=0)) > ITEMS - 2  # items that nothing is known of are the same to the model
+    keys = np.array([1, 1, 1, 1, 2, 1, 1], np.uint64)
+    sequences = Sequences.from_lengths(
+        np.array([1, 2, 2, 1, 1, 1, 1, 2, 1, 1, 2]), np.array([2, 2, 1, 2, 2, 0, 2]), keys
+    )
+    prints = sequence_fingerprints(sequences, items)
+    assert (prints[0] == prints[6]).all()
+    assert len(np.unique(prints[:6], axis=0)) == 6
+    assert all(len(np.unique(lane)) == 6 for lane in prints[:6].T)
+
+
+def test_a_run_with_other_shards_looks_into_all_files():
+    earlier = tuple(f"dataset/run=1/.scores/{kept_file(shard, 3)}" for shard in range(3))
+    assert ScoreKeeping("out", 3, earlier).sources(1) == (earlier[1],)
+    assert ScoreKeeping("out", 4, earlier).sources(1) == earlier
+    assert ScoreKeeping("out", 4).sources(1) == ()
+    assert ScoreKeeping("out", 4).path(1) == "out/part-00001-of-00004.npz"

@@ -1,0 +1,52 @@
+"""Users who are to be forgotten: their rows are left out wherever a log is read."""
+
+import functools
+
+import pyarrow as pa
+
+from ...models.core.errors import InputError
+from ..files.listing import list_files
+from ..files.storage import FileInfo, read_bytes
+
+
+def forgotten_files(path: str | None) -> tuple[FileInfo, ...]:
+    """Returns the files that list the users to be forgotten; none if there is no path.
+
+    Raises:
+        InputError: There is no such file, or the file system does not answer.
+    """
+    return () if path is None else tuple(list_files(path).files)
+
+
+def forgotten_users(path: str) -> pa.Array:
+    """Returns the ids of the users to be forgotten, large_string [n].
+
+    Args:
+        path: A text file with one id per line, or a directory or a glob of such files.
+
+    Raises:
+        InputError: A file cannot be read, or is not text.
+    """
+    return _read(forgotten_files(path))
+
+
+@functools.lru_cache(maxsize=2)
+def _read(files: tuple[FileInfo, ...]) -> pa.Array:
+    """Reads the files; again only if they have changed."""
+    ids: set[str] = set()
+    for file in files:
+        content = read_bytes(file.path)
+        try:
+            text = content.decode("utf-8-sig")
+            if "\0" in text:
+                raise ValueError("a NUL character")
+        except ValueError as error:
+            raise InputError(
+                f"The list of users to be forgotten {file.path} is not text",
+                code="FORGET-TEXT",
+                found="a NUL character" if "NUL" in str(error) else "bytes that are not UTF-8",
+                expected="a text file in UTF-8 with one user id per line",
+                fix="write the list as text, or name the right file",
+            ) from error
+        ids.update(line.removesuffix("\r") for line in text.split("\n"))
+    return pa.array(sorted(ids - {""}), pa.large_string())
