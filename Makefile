@@ -6,7 +6,7 @@
 #   make test WORKERS=1                     run the tests in this number of processes; without it, one per core
 #   make test-clients CLIENTS="hf recbole"  test exports with these libraries only
 #
-# `make test-engines` also needs Java 17, Maven and Go. It puts the engines into .engines.
+# `make test-airflow` puts Airflow into .airflow. `make test-engines` also needs Java 17, Maven and Go. It puts the engines into .engines.
 
 PYTHON ?= python3
 ARGS ?=
@@ -24,7 +24,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-engines test-clients lint clean
+.PHONY: help demo test test-engines test-clients test-airflow lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s%s\n", $$1, $$2}' Makefile
@@ -42,13 +42,16 @@ test-engines: $(INSTALLED) $(ENGINES)/spark/job-server.jar $(ENGINES)/flink/job-
 test-clients: $(INSTALLED) $(CLIENTS:%=.clients/%/.installed) ## Load exports with the libraries that they are for
 	IADSR_CLIENTS=.clients $(BIN)/python -m pytest tests/pipeline/test_clients.py -k '$(subst $(space), or ,$(strip $(CLIENTS)))'
 
+test-airflow: $(INSTALLED) .airflow/.installed ## Run simulated nights under a real Airflow
+	IADSR_AIRFLOW=.airflow $(BIN)/python -m pytest tests/schedulers
+
 lint: $(INSTALLED) ## Check lint, format and types only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 
 clean: ## Remove the environment, the caches and the demo's output
-	rm -rf $(VENV) $(ENGINES) .clients demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ENGINES) .airflow .clients demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 space := $() $()
@@ -65,6 +68,13 @@ NEEDS_lenskit := 'lenskit==2025.8.1'
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 	  > "$$(.clients/$*/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
 	.clients/$*/bin/python -m pip --disable-pip-version-check install $(NEEDS_$*)
+	@touch $@
+
+# Of the Beam provider, only the part that starts a pipeline in another environment is used: it needs no Beam here.
+.airflow/.installed: tests/schedulers/constraints.txt
+	$(PYTHON) -m venv .airflow
+	.airflow/bin/python -m pip --disable-pip-version-check install -c $< apache-airflow apache-airflow-providers-standard
+	.airflow/bin/python -m pip --disable-pip-version-check install -c $< --no-deps apache-airflow-providers-apache-beam
 	@touch $@
 
 # torch comes first, so that a failure in the largest download shows early.

@@ -48,7 +48,19 @@ setup(
         # Tables of these formats in the input.
         "delta": ["deltalake>=1.6,<2"],
         "iceberg": ["pyiceberg>=0.12,<1"],
-        "dev": ["basedpyright", "build", "filelock", "hypothesis", "pytest", "pytest-xdist", "ruff", "setuptools"],
+        "dev": [
+            "basedpyright",
+            "build",
+            "filelock",
+            "hypothesis",
+            "kubernetes-validate",
+            "openlineage-python",
+            "prometheus-client",
+            "pytest",
+            "pytest-xdist",
+            "ruff",
+            "setuptools",
+        ],
     },
     entry_points={
         "console_scripts": [

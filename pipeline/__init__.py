@@ -8,6 +8,6 @@
 Keyword arguments have the names of the command line's options. `help(clean)` lists them.
 """
 
-from .commands.api import check, clean, diff, embed, evaluate, export, publish, train, tune, verify
+from .commands.api import check, clean, diff, embed, evaluate, export, metrics, publish, train, tune, verify
 
-__all__ = ["check", "clean", "diff", "embed", "evaluate", "export", "publish", "train", "tune", "verify"]
+__all__ = ["check", "clean", "diff", "embed", "evaluate", "export", "metrics", "publish", "train", "tune", "verify"]

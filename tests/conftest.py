@@ -24,6 +24,8 @@ settings.load_profile("iadsr")
 
 # Clusters take minutes and programs of their own: `make test-engines` names the folder that holds them.
 collect_ignore = [] if "IADSR_ENGINES" in os.environ else ["engines"]
+# So does a scheduler: `make test-airflow`.
+collect_ignore += [] if "IADSR_AIRFLOW" in os.environ else ["schedulers"]
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "red", "blue", "dress", "lamp", "gel", "soap")
 

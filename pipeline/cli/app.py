@@ -5,7 +5,7 @@ import functools
 import gc
 import inspect
 import io
-import logging
+import itertools
 import os
 import sys
 from typing import Annotated, Any
@@ -13,9 +13,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ..commands.api import check, clean, diff, embed, evaluate, export, publish, train, tune, verify
+from ..commands.api import check, clean, diff, embed, evaluate, export, metrics, publish, train, tune, verify
 from ..commands.command_options import CleanOptions, DemoOptions, DoctorOptions
 from ..commands.keyword_function import Command, command_of
+from .command_log import LOG_FORMAT, choose_log, chosen_log, show_libraries
 from .exit_codes import EXIT_GATE, EXIT_INPUT, exit_code_of
 from .typer_commands import add_command
 
@@ -37,12 +38,13 @@ app = typer.Typer(
 
 # No markup and no emoji: paths may hold brackets and colons.
 _out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
-_err = Console(stderr=True, highlight=False, emoji=False)
 
 
 def main() -> None:
     """Runs the command line."""
-    logging.basicConfig(level=logging.CRITICAL)
+    show_libraries(False)
+    if _asks_for_json(sys.argv):
+        choose_log("json")
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that cannot show ± shows its code instead: results are not lost.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -51,7 +53,15 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # At the end of the process, a garbage collection would take half a second with torch and Beam, for nothing.
     atexit.register(gc.freeze)
-    sys.exit(exit_code_of(lambda: app(standalone_mode=False), _err))
+    code = exit_code_of(lambda: app(standalone_mode=False), chosen_log)
+    chosen_log().ended(code)
+    sys.exit(code)
+
+
+def _asks_for_json(arguments: list[str]) -> bool:
+    """Whether the log is to be JSON. This is known before options are read, as mistakes in them are logged too."""
+    words = [word.replace("_", "-") for word in arguments]
+    return f"{LOG_FORMAT.flag}=json" in words or (LOG_FORMAT.flag, "json") in itertools.pairwise(words)
 
 
 @app.callback()
@@ -74,11 +84,13 @@ def _version(wanted: bool) -> None:
 
 def _run(command: Command, options: Any, flags: list[str], own: list[str]) -> None:
     """Runs a command of the Python API and prints its result."""
-    from ..engines.progress import Progress
     from ..engines.runner import start_beam
 
-    result = command.run(options, start_beam(flags, own), Progress(_err))
+    log = chosen_log()
+    log.started(command.name)
+    result = command.run(options, start_beam(flags, own), log.progress())
     _out.print(str(result))
+    log.result(result)
     if not result.passed:
         raise typer.Exit(EXIT_GATE)
 
@@ -93,10 +105,12 @@ def _run_doctor(options: DoctorOptions, flags: list[str], own: list[str]) -> Non
     from ..commands.messages import describe_findings
     from ..engines.runner import start_beam
 
-    healthy = True
+    log, healthy = chosen_log(), True
+    log.started("doctor")
     for finding in examine(options, start_beam(flags, own)):
         healthy &= finding.healthy
         _out.print(*describe_findings([finding]))
+        log.finding(finding)
     if not healthy:
         raise typer.Exit(EXIT_INPUT)
 
@@ -104,17 +118,20 @@ def _run_doctor(options: DoctorOptions, flags: list[str], own: list[str]) -> Non
 def _run_demo(options: DemoOptions, flags: list[str], own: list[str]) -> None:
     """Embed, train and clean in a row, on MovieLens-100K or on your own files. Replaces an earlier demo."""
     from ..commands.demo import run_demo
-    from ..engines.progress import Progress
     from ..engines.runner import start_beam
 
-    run_demo(options, start_beam(flags, own), Progress(_err), _out)
+    log = chosen_log()
+    log.started("demo")
+    for result in run_demo(options, start_beam(flags, own), log.progress(), _out):
+        _out.print(str(result))
+        log.result(result)
 
 
 def _help(function: Any) -> str:
     return inspect.getdoc(function) or ""
 
 
-for _function in (embed, train, clean, evaluate, tune, verify, check, diff, publish, export):
+for _function in (embed, train, clean, evaluate, tune, verify, check, diff, publish, metrics, export):
     _command = command_of(_function)
     add_command(app, _command.name, _help(_command.run), _command.options, functools.partial(_run, _command))
 add_command(app, "doctor", _help(_run_doctor), DoctorOptions, _run_doctor, config_of=CleanOptions)

@@ -8,10 +8,9 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
-from ...models.core.errors import PREFIX, ConservationError, EngineError, IadsrError, UsageError
+from ...models.core.errors import ConservationError, EngineError, IadsrError, UsageError
+from .command_log import CommandLog
 
 _INSTALLED = Path(__file__).parents[2]
 _FLOORS = ("models", "transforms", "pipeline")
@@ -23,31 +22,30 @@ _MISTAKE: type[Exception] = next(
 )
 
 
-def exit_code_of(command: Callable[[], int | None], console: Console) -> int:
-    """Runs a command. If it fails, prints why.
+def exit_code_of(command: Callable[[], int | None], log: Callable[[], CommandLog]) -> int:
+    """Runs a command. If it fails, logs why.
 
     Args:
         command: Returns its exit code; None means 0.
-        console: Where to print, the standard error.
+        log: Returns the log. The command may have chosen another one.
     """
     try:
         code = command() or 0
     except IadsrError as error:
-        _show(error, console)
+        log().error(error)
         own = {ConservationError: EXIT_CONSERVATION, UsageError: EXIT_USAGE, EngineError: EXIT_ENGINE}
         return own.get(type(error), EXIT_INPUT)
     except _MISTAKE as error:
-        _show(_usage_error(error), console)
+        log().error(_usage_error(error))
         return EXIT_USAGE
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
     except Exception as error:
         logging.getLogger(__name__).info("What happened:", exc_info=True)  # with --verbose
-        console.print(Text.assemble(("Error ", "bold red"), f"{PREFIX}BUG: {bug_in_short(error)}"), soft_wrap=True)
-        console.print("This is a bug of ours. Run again with --verbose for the stack trace, and report it, please.")
+        log().bug(bug_in_short(error))
         return EXIT_BUG
     if code == EXIT_INTERRUPTED:  # typer may have caught the interrupt and returned this code
-        console.print("Interrupted. Run the same command again: it resumes where this one stopped, as far as it can.")
+        log().interrupted()
     return code
 
 
@@ -69,12 +67,6 @@ def _our_file(path: str) -> str | None:
     parts = PurePath(path).parts
     endings = (PurePath(*parts[first:]) for first in range(len(parts)) if parts[first] in _FLOORS)
     return next((ending.as_posix() for ending in endings if (_INSTALLED / ending).is_file()), None)
-
-
-def _show(error: IadsrError, console: Console) -> None:
-    console.print(Text.assemble(("Error ", "bold red"), str(error)), soft_wrap=True)
-    for note in getattr(error, "__notes__", ()):
-        console.print(Text(note), soft_wrap=True)
 
 
 def _usage_error(error: Any) -> UsageError:

@@ -1,7 +1,6 @@
 """Makes the commands of the command line from the dataclasses of their options."""
 
 import inspect
-import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_origin
@@ -11,6 +10,7 @@ import typer
 from ...models.core.option import RUN, Option, options_of
 from ..commands.keyword_function import build_options
 from ..engines.beam_flags import flags_from_config, refuse_unknown
+from .command_log import LOG_FORMAT, LogFormat, choose_log, show_libraries
 
 SETTINGS = {
     "allow_extra_args": True,
@@ -53,8 +53,8 @@ def add_command(
             options that only the other command has are checked and then ignored.
     """
     declared = options_of(options_class)
-    own = [each.flag for each in declared.values() if not each.positional] + ["--config", VERBOSE.flag]
-    in_files = {each.name: each for each in (*declared.values(), VERBOSE) if not each.positional}
+    own = [each.flag for each in declared.values() if not each.positional] + ["--config", LOG_FORMAT.flag, VERBOSE.flag]
+    in_files = {each.name: each for each in (*declared.values(), LOG_FORMAT, VERBOSE) if not each.positional}
     others = options_of(config_of) if config_of else {}
 
     def load_config(context: typer.Context, path: Path | None) -> None:
@@ -74,6 +74,7 @@ def add_command(
         inspect.Parameter("context", keyword, annotation=typer.Context),
         *(_parameter(each) for each in declared.values()),
         inspect.Parameter("config", keyword, default=None, annotation=_config(load_config)),
+        inspect.Parameter(LOG_FORMAT.name, keyword, default=LOG_FORMAT.default, annotation=_LOG_FORMAT),
         inspect.Parameter(VERBOSE.name, keyword, default=VERBOSE.default, annotation=_VERBOSE),
     ]
     command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
@@ -145,14 +146,15 @@ def _config(load: Callable[[typer.Context, Path | None], None]) -> Any:
     ]
 
 
-def _set_verbose(value: bool) -> None:
-    # Beam and transformers log much that is of no use to a user. What matters reaches users in messages of ours.
-    logging.basicConfig(level=logging.INFO if value else logging.CRITICAL, force=True)
-
-
+_LOG_FORMAT = Annotated[
+    LogFormat,
+    typer.Option(
+        LOG_FORMAT.flag, help=LOG_FORMAT.help, is_eager=True, callback=choose_log, rich_help_panel=LOG_FORMAT.panel
+    ),
+]
 _VERBOSE = Annotated[
     bool,
     typer.Option(
-        VERBOSE.flag, "-v", help=VERBOSE.help, is_eager=True, callback=_set_verbose, rich_help_panel=VERBOSE.panel
+        VERBOSE.flag, "-v", help=VERBOSE.help, is_eager=True, callback=show_libraries, rich_help_panel=VERBOSE.panel
     ),
 ]

@@ -12,6 +12,7 @@ from .command_options import (
     EmbedOptions,
     EvaluateOptions,
     ExportOptions,
+    MetricsOptions,
     PublishOptions,
     TrainOptions,
     TuneOptions,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .embed import EmbedSummary
     from .evaluation import Evaluation
     from .export import ExportResult
+    from .metrics import MetricsResult
     from .publish import PublishResult
     from .train import TrainSummary
     from .tuning import Tuning
@@ -138,6 +140,17 @@ def publish(options: PublishOptions, beam_options: "PipelineOptions", progress: 
     from .publish import run_publish
 
     return run_publish(options)
+
+
+@keyword_function(MetricsOptions)
+def metrics(options: MetricsOptions, beam_options: "PipelineOptions", progress: "Progress | None") -> "MetricsResult":
+    """Tell the figures of a finished run to Prometheus or OpenLineage, those of its gates among them.
+
+    Of a run that has stopped before its end, an event of OpenLineage says that it has failed.
+    """
+    from .metrics import run_metrics
+
+    return run_metrics(options)
 
 
 @keyword_function(ExportOptions)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ...transforms.contract.python_values import replace_non_finite
 from ...transforms.run.gates import Checked, check_gates, read_gates
 from ...transforms.run.manifest import read_manifest
 from .command_options import CheckOptions
@@ -43,6 +44,10 @@ class CheckResult(Result):
     def tables(self) -> Iterator[Table]:
         """Returns a row for each gate."""
         yield self._rows()
+
+    def figures(self) -> dict[str, Any]:
+        """Returns everything."""
+        return replace_non_finite(self.to_dict(), lambda _: None)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns everything as JSON-able values."""

@@ -75,6 +75,23 @@ class CleanResult(Result):
         """Whether no gate fails, if the run is in a dataset directory."""
         return self.publication is None or self.publication.passed
 
+    def figures(self) -> dict[str, Any]:
+        """Returns the numbers of rows and users, the reasons that occurred, and the share of noise."""
+        if self.manifest is None:
+            return {"output": self.output}
+        rows, users, share = self.manifest.rows, self.manifest.users, self.manifest.noise_share
+        reasons = dataclasses.asdict(self.manifest.reasons).items()
+        return {
+            "output": self.output,
+            "run": self.manifest.run,
+            "rows": dataclasses.asdict(rows),
+            "users": dataclasses.asdict(users),
+            "reasons": {kind: {code: n for code, n in counts.items() if n} for kind, counts in reasons},
+            "noise_share": share and share.estimate,
+            "seconds": self.manifest.total_seconds,
+            **({} if self.publication is None else {"publication": self.publication.figures()}),
+        }
+
     def tables(self) -> Iterator[Table]:
         """Returns the numbers of interactions, in all and by reason."""
         if self.manifest is not None:
@@ -147,6 +164,7 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
             if store is None:
                 manifest = read_manifest(output)
             else:
+                progress.about(run=store.token)
                 keeping, earlier = None, None
                 if dataset is not None and model is not None:
                     keeping, earlier = _keep_scores(dataset, store, progress)

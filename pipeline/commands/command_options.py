@@ -356,6 +356,30 @@ class PublishOptions(_Checked):
 
 
 @dataclass(frozen=True)
+class MetricsOptions(_Checked):
+    """What `iadsr metrics` is asked to tell."""
+
+    run: str = shared(CheckOptions, "run")
+    format: Literal["prometheus", "openlineage"] = option(
+        help="prometheus: text file for node exporter's textfile collector. openlineage: events, one a line.",
+        panel=PATHS,
+    )
+    output: str | None = shared(EvaluateOptions, "output", help="File to write to. Default: the standard output.")
+    name: str | None = option(
+        None,
+        help="What is cleaned: the label dataset of each metric, and part of the job's name in events. Default: the "
+        "name of the dataset directory, or of the run's directory if it is in none.",
+        panel=RUN,
+    )
+    against: str | None = shared(
+        CheckOptions,
+        "against",
+        help="An earlier run to compare with. Default: the one before in the dataset directory.",
+    )
+    gates: str | None = shared(CheckOptions, "gates")
+
+
+@dataclass(frozen=True)
 class ExportOptions(_Checked):
     """What `iadsr export` is asked to do."""
 

@@ -17,6 +17,7 @@ from .clean import refuse_local_output, run_clean
 from .command_options import CleanOptions, DemoOptions, EmbedOptions, TrainOptions
 from .embed import run_embed
 from .movielens import TERMS, fetch_movielens
+from .results import Result
 from .train import run_train
 
 MOVIELENS_COLUMNS = InteractionColumns(position="position")
@@ -25,8 +26,10 @@ DROP_RATE = 0.05
 """Shows what is dropped first. By default `clean` drops only what is noise with some certainty: maybe nothing."""
 
 
-def run_demo(options: DemoOptions, beam_options: PipelineOptions, progress: Progress, out: Console) -> None:
-    """Runs the three commands and says what came out.
+def run_demo(
+    options: DemoOptions, beam_options: PipelineOptions, progress: Progress, out: Console
+) -> tuple[Result, Result, Result]:
+    """Runs the three commands and returns their results.
 
     Raises:
         IadsrError: One of the commands raises it, or MovieLens-100K cannot be fetched.
@@ -57,8 +60,7 @@ def run_demo(options: DemoOptions, beam_options: PipelineOptions, progress: Prog
     clean = CleanOptions(log, cleaned, embeddings, model, overwrite=True, added=options.added, policy=policy)
     results = (run_embed(embed, progress), run_train(train, progress), run_clean(clean, beam_options, progress))
     out.print()
-    for result in results:
-        out.print(str(result))
+    return results
 
 
 def _check(options: DemoOptions) -> None:

@@ -14,7 +14,7 @@ from ...models.encoders.load_encoder import load_encoder
 from ...models.encoders.text_encoder import TextEncoder
 from ...transforms.files.found_files import SkippedFile
 from ...transforms.files.storage import TEMPORARY_PREFIX, delete, join, list_names
-from ...transforms.items.embedding_files import PART_NAME, read_embeddings, read_kind, write_embeddings
+from ...transforms.items.embedding_files import PART_NAME, read_embeddings, read_kind, read_notes, write_embeddings
 from ...transforms.items.embedding_notes import EmbeddingNotes
 from ...transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable, fingerprint
 from ...transforms.items.item_texts import ItemTexts, read_item_texts
@@ -121,7 +121,9 @@ def _embed_and_write(output: str, catalogue: ItemTexts, encoder: TextEncoder, ta
     item_vectors[~present] = 0
     table = EmbeddingTable(catalogue.item_ids, item_vectors, present, catalogue.texts, metadata)
     notes = EmbeddingNotes(catalogue.notes, _measure_coverage(encoder, distinct))
-    write_embeddings(table, output, notes=notes)
+    # Files that are right already keep their times: a run of `clean` that was interrupted can then be resumed.
+    if earlier is None or fingerprint(earlier) != fingerprint(table) or read_notes(output).to_dict() != notes.to_dict():
+        write_embeddings(table, output, notes=notes)
     delete(join(output, UNFINISHED))
     return EmbedSummary(
         output=output,

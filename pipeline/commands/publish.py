@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 from ...transforms.files.storage import join
 from ...transforms.run.gates import Bounds, check_gates, read_gates
@@ -33,6 +34,10 @@ class PublishResult(Result):
         if self.published.latest != self.published.name:
             return f"{self.check}\nPublished beside {self.latest}, to which {pointer} still points.{gone}"
         return f"{self.check}\nPublished: {pointer} is {self.latest}.{gone}"
+
+    def figures(self) -> dict[str, Any]:
+        """Returns what the gates say, and the run that readers take now."""
+        return {**self.check.figures(), "latest": self.latest}
 
     @property
     def passed(self) -> bool:

@@ -1,9 +1,12 @@
 """What the results of the commands have in common: how they print, on a terminal and in a notebook."""
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from markupsafe import Markup, escape
+
+from ...transforms.contract.python_values import replace_non_finite
 
 Table = Sequence[Sequence[Any]]
 """Rows of cells, the first row a heading."""
@@ -21,6 +24,10 @@ class Result:
         """Whether the command found all right. Only one that looks for what is wrong may say no."""
         return True
 
+    def figures(self) -> dict[str, Any]:
+        """Returns numbers and short texts by name, as JSON holds them, for a log."""
+        return _plain(dataclasses.asdict(self))  # pyright: ignore[reportArgumentType]
+
     def __repr__(self) -> str:
         return str(self)
 
@@ -30,6 +37,13 @@ class Result:
 
     def _repr_html_(self) -> str:
         return Markup("").join([*map(_as_html, self.tables()), Markup("<pre>{}</pre>").format(str(self))])
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Leaves out what is neither a number nor a text nor made of these: lists may be long."""
+    inner = {name: _plain(value) if isinstance(value, dict) else value for name, value in values.items()}
+    kept = {name: value for name, value in inner.items() if isinstance(value, (str, int, float, dict)) and value != {}}
+    return replace_non_finite(kept, lambda _: None)
 
 
 def _as_html(table: Table) -> Markup:

@@ -9,6 +9,8 @@ from rich.progress import Progress as RichProgress
 
 from ...models.core.printable import printable
 
+POLL_SECONDS = 1.0
+
 
 class Progress:
     """Shows tasks one after the other on a console. A console that is no terminal gets a line per finished task.
@@ -16,6 +18,9 @@ class Progress:
     Args:
         console: Where to show them; None: nowhere.
     """
+
+    poll_seconds: float | None
+    """Time between two looks at work that has to be looked at; None: nobody watches, so looking is no use."""
 
     def __init__(self, console: Console | None):
         console = console or Console(quiet=True, force_terminal=False)
@@ -33,6 +38,10 @@ class Progress:
             disable=not console.is_terminal,
         )
         self._depth = 0
+        self.poll_seconds = POLL_SECONDS if console.is_terminal else None
+
+    def about(self, run: str) -> None:
+        """Tells the token of the run that is shown."""
 
     def say(self, text: str) -> None:
         """Prints a line of its own."""

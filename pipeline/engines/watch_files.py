@@ -10,8 +10,6 @@ from ...models.core.errors import IadsrError
 from ...transforms.files.storage import list_names
 from .progress import Progress
 
-POLL_SECONDS = 1.0
-
 
 class FileStep(NamedTuple):
     """A step of a pipeline, seen as the files that it writes."""
@@ -51,7 +49,7 @@ def watch_files(progress: Progress, description: str, steps: list[FileStep], row
             task.update(done, f"{rows:,} row{'s' * (rows != 1)}, {speed:,.0f} a second")
 
         def poll() -> None:
-            while not stop.wait(POLL_SECONDS):
+            while not stop.wait(progress.poll_seconds):
                 # If files cannot be listed now, the next turn may list them. A failed run reports its own error.
                 with suppress(IadsrError):
                     names = {directory: list_names(directory) for directory in {step.directory for step in steps}}
@@ -60,7 +58,7 @@ def watch_files(progress: Progress, description: str, steps: list[FileStep], row
 
         thread = threading.Thread(target=poll, daemon=True)
         # Listing files costs time, and in a pipe nobody watches.
-        if progress.console.is_terminal:
+        if progress.poll_seconds is not None:
             thread.start()
         try:
             yield

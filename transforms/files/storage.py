@@ -139,7 +139,8 @@ def _cannot_write(path: str, error: BaseException) -> InputError:
 
 def _write_and_rename(path: str, write: Callable[[BinaryIO], object], *, durable: bool) -> None:
     directory, name = FileSystems.split(path)
-    temporary = FileSystems.join(directory, f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}-{name}")
+    # It ends in another way too: some readers of a folder go by the ends of names alone.
+    temporary = FileSystems.join(directory, f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}-{name}.tmp")
     try:
         with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as file:
             write(file)

@@ -153,6 +153,10 @@ def population_stability(now: ProbabilityHistogram, before: ProbabilityHistogram
 
 
 def _drift(run: Manifest, earlier: Manifest | None) -> float | None:
+    """Returns how far the scores have moved. Those of another model are others on the same log too."""
+    models = [each and each.model and each.model.fingerprint for each in (run, earlier)]
+    if models[0] != models[1]:
+        return None
     now, before = (each and each.noise_probability_histogram for each in (run, earlier))
     return population_stability(now, before) if now and before else None
 

@@ -5,6 +5,7 @@ import pytest
 from rich.console import Console
 
 from iadsr.models.core.errors import ConservationError, EngineError, InputError, UsageError
+from iadsr.pipeline.cli.command_log import CommandLog
 from iadsr.pipeline.cli.exit_codes import bug_in_short, exit_code_of
 
 
@@ -17,7 +18,7 @@ def failing_with(error: BaseException):
 
 def run(command) -> tuple[int, str]:
     console = Console(file=io.StringIO(), width=200)
-    code = exit_code_of(command, console)
+    code = exit_code_of(command, lambda: CommandLog(console))
     return code, console.file.getvalue()  # type: ignore[attr-defined]
 
 

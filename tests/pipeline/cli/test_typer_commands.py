@@ -63,7 +63,7 @@ def test_every_option_of_clean_is_known_everywhere_by_name_help_and_default(name
 
 def test_no_option_of_clean_is_declared_elsewhere():
     declared = set(options_of(CleanOptions))
-    assert set(PARAMETERS) == {*declared, "config", "verbose"}
+    assert set(PARAMETERS) == {*declared, "config", "log_format", "verbose"}
     assert set(TEMPLATE) == {*declared - OF_ENGINES, "sdk_container_image"}
     assert {option.panel for option in options_of(CleanOptions).values()} <= set(PANELS)
 

@@ -42,7 +42,7 @@ def test_a_failed_task_is_not_called_done():
 
 
 def test_finished_files_are_counted_while_the_pipeline_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr(watching, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
     seen = []
     monkeypatch.setattr(module.Task, "update", lambda self, completed, note=None: seen.append((completed, note)))
     _, progress = shown(terminal=True)
@@ -60,7 +60,7 @@ def test_finished_files_are_counted_while_the_pipeline_runs(tmp_path, monkeypatc
 
 
 def test_nobody_lists_files_for_a_pipe(tmp_path, monkeypatch):
-    monkeypatch.setattr(watching, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.001)
     listed = []
     monkeypatch.setattr(watching, "list_names", lambda directory: listed.append(directory) or [])
     sink, progress = shown(terminal=False)

@@ -21,45 +21,20 @@ def bucket(interactions: int, dropped: int, genuine: float | None) -> parts.Popu
     return parts.PopularityBucket("1", 1, 1, 1, interactions, dropped, dropped / interactions, genuine)
 
 
-@pytest.fixture
-def run() -> parts.Manifest:
-    return parts.Manifest(
-        format_version=1,
-        run="7fcc",
-        iadsr_version="0.1.0",
-        started_at="2001-09-19T01:46:40+00:00",  # 1,000,864,000
-        model=parts.ModelOrigin("model", "33", "gru4rec", {"held_out_auroc": 0.9}, 1_000_864_000.0 - 10 * DAY),
-        embeddings=parts.EmbeddingsOrigin("vectors", "semantic", "minilm", "0.1.0", "mean", 4, ("title",), "e5"),
-        options={},
-        versions={},
-        finished_at="2001-09-19T01:50:00+00:00",
-        durations_seconds={"total": 1.5},
-        rows=parts.RowCounts(1000, 950, 45, 5),
-        files=(),
-        skipped_files=(),
-        tables=(),
-        notes=(),
-        directory=None,
-        outputs=(),
-        users=parts.UserCounts(100, 20, 1, 0),
-        items=parts.ItemTotals(50, 0, 2, 0),
-        reasons=parts.ReasonCounts({}, {"unknown_item": 20}, {}),
-        policy=parts.AppliedPolicy("drop_rate", 0.05, 0.5, 4.0, 0.0, 1, 0),
-        noise_share=parts.NoiseShareEstimate(0.1, 0.05, 0.15, None, None),
-        noise_probability_histogram=histogram([500, 200, 100, 50, 40, 30, 30, 20, 15, 10]),
-        popularity_buckets=(bucket(500, 20, 0.04), bucket(495, 25, 0.06)),
-        sequence_lengths=parts.SequenceLengths(("0",), (0,), (0,)),
-        times=parts.Times("s", 1, "2001-01-01", "2001-09-01", ()),
-        rules=(),
-    )
-
-
 def level(checked, name: str) -> str:
     return next(gate.level for gate in checked.gates if gate.name == name)
 
 
 def value(checked, name: str):
     return next(gate.value for gate in checked.gates if gate.name == name)
+
+
+def test_scores_of_another_model_are_no_drift(run):
+    flat = dataclasses.replace(run, noise_probability_histogram=histogram([100] * 10))
+    assert level(check_gates(flat, run), "score_drift") == "fail"
+    retrained = dataclasses.replace(flat, model=dataclasses.replace(run.model, fingerprint="34"))
+    assert level(check_gates(retrained, run), "score_drift") == "unknown"
+    assert level(check_gates(dataclasses.replace(flat, model=None), run), "score_drift") == "unknown"
 
 
 def test_a_run_like_the_one_before_passes_every_gate(run):

@@ -1,0 +1,260 @@
+"""Simulated nights under a real Airflow: a log that grows by a day, a broken feed, kills, and what must come out.
+
+Each night runs the DAG in runner_configs/airflow by `airflow dags test`, which needs an Airflow in an environment of
+its own: `make test-airflow` makes one.
+
+    python -m benchmarks.nights DATA --airflow .airflow/bin/airflow --output nights --nights 10 --broken 4
+"""
+
+import argparse
+import dataclasses
+import datetime
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+FOLDER = Path(__file__).parents[1] / "runner_configs"
+
+DAG = "iadsr_nightly"
+
+DAY_SECONDS = 86_400
+
+TIMEOUT = 7200
+
+
+@dataclasses.dataclass(frozen=True)
+class Airflow:
+    """An Airflow with a database of its own, and the nights that it has run."""
+
+    program: Path
+    """The command line of Airflow."""
+    home: Path
+    """Its home directory."""
+
+    @classmethod
+    def start(cls, program: Path, home: Path, settings: dict[str, str]) -> "Airflow":
+        """Makes the database, and sets the variable and the pool that the DAG needs.
+
+        Args:
+            program: The command line of Airflow.
+            home: Its home directory, which must not exist.
+            settings: Settings of nightly.sh.
+        """
+        home.mkdir(parents=True)
+        (home / "variables.json").write_text(json.dumps({"iadsr": {"script": str(FOLDER / "nightly.sh"), **settings}}))
+        airflow = cls(program, home)
+        for command in ("db migrate", f"variables import {home}/variables.json", "pools set iadsr 1 work"):
+            subprocess.run([program, *command.split()], env=airflow.environment, check=True, capture_output=True)
+        return airflow
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment variables of all its commands."""
+        return {
+            **os.environ,
+            "AIRFLOW_HOME": str(self.home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(FOLDER / "airflow"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        }
+
+    def night(self, day: str, kill: "Kill | None" = None) -> dict[str, str]:
+        """Runs the DAG for a day.
+
+        Args:
+            day: The day.
+            kill: When to kill all processes of the night; None: never.
+
+        Returns:
+            The state of each task.
+        """
+        log = self.home / f"{day}.log"
+        with log.open("ab") as output:
+            command = [self.program, "dags", "test", DAG, day]
+            process = subprocess.Popen(command, env=self.environment, stdout=output, stderr=output)
+            deadline = time.monotonic() + TIMEOUT
+            while process.poll() is None:
+                if time.monotonic() > deadline or (kill is not None and kill.is_due()):
+                    kill_tree(process.pid)
+                    process.wait()
+                time.sleep(0.05)
+        return self.states(day)
+
+    def states(self, day: str) -> dict[str, str]:
+        """Returns the state of each task of a day's latest run."""
+        with sqlite3.connect(self.home / "airflow.db") as database:
+            rows = database.execute(
+                "select task_id, state from task_instance where run_id = (select run_id from dag_run "
+                "where dag_id = ? and logical_date like ? order by id desc limit 1)",
+                (DAG, f"{day}%"),
+            )
+            return dict(rows.fetchall())
+
+
+@dataclasses.dataclass
+class Kill:
+    """When to kill a night: so many seconds after a file or folder has appeared."""
+
+    path: Path
+    """What has to appear."""
+    seconds: float
+    """How long to wait then."""
+    seen: float | None = None
+    """When it has appeared."""
+
+    def is_due(self) -> bool:
+        """Whether it is time."""
+        if self.seen is None and self.path.exists():
+            self.seen = time.monotonic()
+        return self.seen is not None and time.monotonic() > self.seen + self.seconds
+
+
+def kill_tree(process: int) -> None:
+    """Kills a process and all that descend from it, each of which may be in a session of its own."""
+    listed = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    parents = dict(tuple(map(int, line.split())) for line in listed.splitlines())
+    found = [process]
+    for each in found:
+        found += [child for child, parent in parents.items() if parent == each]
+    for each in found:
+        with suppress(ProcessLookupError):
+            os.kill(each, signal.SIGKILL)
+
+
+def write_days(log: pa.Table, output: Path, days: list[str], first: float, broken: set[str]) -> None:
+    """Writes the log as it stands at the end of each day, to output/DAY/log.parquet.
+
+    Args:
+        log: The log, with a column `timestamp` of numbers.
+        output: Where to write.
+        days: The days. Rows come in evenly over them.
+        first: Share of the rows that the first day has.
+        broken: Days on which the feed has lost two thirds of the rows.
+    """
+    order = pc.array_sort_indices(log["timestamp"]).to_numpy()
+    for day, share in zip(days, np.linspace(first, 1, len(days)), strict=True):
+        rows = order[: round(share * len(order))]
+        (output / day).mkdir(parents=True)
+        pq.write_table(log.take(rows[::3] if day in broken else rows), output / day / "log.parquet")
+
+
+def hashes(run: Path) -> dict[str, str]:
+    """Returns the hash of each Parquet file of a run, by its path."""
+    files = sorted(run.rglob("*.parquet"))
+    return {str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def make_older(folder: Path, days: float) -> None:
+    """Sets back the times of all files in a folder, as simulated nights take minutes."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            os.utime(path, (time.time() - days * DAY_SECONDS,) * 2)
+
+
+def simulate(airflow: Airflow, root: Path, days: list[str], killed: set[str], chance: random.Random) -> Iterator[str]:
+    """Runs nights one after the other, and yields a line for each.
+
+    Args:
+        airflow: The scheduler.
+        root: What the nights write to.
+        days: The days.
+        killed: Days on which the night is killed while it cleans, and run again.
+        chance: When to kill.
+    """
+    for number, day in enumerate(days):
+        for model in (root / "models").glob("model=*"):
+            make_older(model, number - days.index(model.name.removeprefix("model=")))
+        began, note = time.monotonic(), ""
+        if day in killed:
+            kill = Kill(root / "dataset" / f"run={day}" / ".staging", chance.uniform(0, 3))
+            airflow.night(day, kill)
+            finished = (root / "dataset" / f"run={day}" / "manifest.json").exists()
+            note = f"; killed{' after the end of' if finished else ' in'} clean and run again"
+        states = airflow.night(day)
+        latest = (root / "dataset" / "LATEST").read_text().strip()
+        told = ", ".join(f"{task} {state}" for task, state in states.items())
+        yield f"{day}: {told}; LATEST {latest}; {time.monotonic() - began:.0f} s{note}"
+
+
+def main() -> None:
+    """Runs the simulation from the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.nights",
+        description=(__doc__ or "").partition("\n\n")[0],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("data", type=Path, help="directory that holds interactions.parquet and items.parquet")
+    add("--airflow", type=Path, required=True, help="the command line of Airflow")
+    add("--iadsr", type=Path, default=Path(sys.executable).with_name("iadsr"), help="the command line of iadsr")
+    add("--output", type=Path, required=True, help="directory that is made")
+    add("--nights", type=int, default=10)
+    add("--users", type=int, help="take the users with the smallest ids only")
+    add("--broken", type=int, action="append", default=[], help="night whose feed is broken, from 1; may be repeated")
+    add("--kills", type=int, default=2, help="so many nights are killed and run again")
+    add("--retrain-days", type=float, default=7, help="train again when the model is older")
+    add("--formats", default="recbole hf")
+    add("--seed", type=int, default=0)
+    options = parser.parse_args()
+    root, chance = options.output.absolute(), random.Random(options.seed)
+    root.mkdir(parents=True)
+    log = pq.read_table(options.data / "interactions.parquet")
+    if options.users is not None:
+        users = pc.array_take(pc.unique(log["user_id"]).sort(), pa.array(range(options.users)))
+        log = log.filter(pc.is_in(log["user_id"], value_set=users))
+    start = datetime.date(2026, 11, 1)
+    days = [str(start + datetime.timedelta(night)) for night in range(options.nights)]
+    broken = {days[night - 1] for night in options.broken}
+    write_days(log, root / "log", days, 1 - options.nights / 373, broken)  # Online Retail has 373 days
+    shutil.copy(options.data / "items.parquet", root / "items.parquet")
+    (root / "gates.yaml").write_text(f"model_age: {{warn: {options.retrain_days - 0.5}}}\n")
+    position = "--position-column position" if "position" in log.column_names else ""
+    settings = {
+        "IADSR_COMMAND": str(options.iadsr.absolute()),
+        "IADSR_DIR": str(root),
+        "IADSR_ITEMS": str(root / "items.parquet"),
+        "IADSR_LOG": f"{root}/log/{{day}}",
+        "IADSR_GATES": str(root / "gates.yaml"),
+        "IADSR_KEEP_RUNS": str(options.nights),
+        "IADSR_FORMATS": options.formats,
+        "IADSR_PROM": str(root / "iadsr.prom"),
+        "IADSR_TRAIN_OPTIONS": f"--hold-out 2 {position}",
+        "IADSR_CLEAN_OPTIONS": f"--hold-out 2 {position}",
+    }
+    print(f"{len(log):,} interactions, {options.nights} nights, broken: {', '.join(sorted(broken)) or 'none'}")
+    airflow = Airflow.start(options.airflow.absolute(), root / "airflow", settings)
+    killed = set(chance.sample([day for day in days[1:] if day not in broken], options.kills))
+    for line in simulate(airflow, root, days, killed, chance):
+        print(line, flush=True)
+    for day in sorted(killed):
+        print(f"{day}: {'the same bytes' if is_same_at_once(root, day, settings) else 'OTHER BYTES'} in one go")
+
+
+def is_same_at_once(root: Path, day: str, settings: dict[str, str]) -> bool:
+    """Whether a run that was killed has the bytes of one that was not."""
+    run, again = root / "dataset" / f"run={day}", root / "again" / day
+    model = json.loads((run / "manifest.json").read_text())["model"]["path"]
+    command = [settings["IADSR_COMMAND"], "clean", *settings["IADSR_CLEAN_OPTIONS"].split(), "--model", model]
+    command += ["--interactions", settings["IADSR_LOG"].replace("{day}", day), "--output", str(again)]
+    command += ["--embeddings", f"{root}/embeddings"]
+    subprocess.run(command, check=True, capture_output=True)
+    return hashes(run) == hashes(again)
+
+
+if __name__ == "__main__":
+    main()
