@@ -88,7 +88,6 @@ def score_changed(
     sequences: Sequences,
     vectors: ItemVectors,
     items: np.ndarray,
-    cells: int,
     sources: Iterable[str],
 ) -> tuple[KeptScores, int]:
     """Scores users, but for those whose scores are found in files of an earlier run.
@@ -98,7 +97,6 @@ def score_changed(
         sequences: The users; items are rows of `vectors`.
         vectors: The items.
         items: Fingerprint of each item, uint64 [V, 2].
-        cells: See `Sharding`.
         sources: Files of an earlier run with the same model and versions.
 
     Returns:
@@ -110,7 +108,7 @@ def score_changed(
 
     def score(users: np.ndarray) -> tuple["Scores", np.ndarray]:
         part, rows = sequences.take(users)
-        return score_sequences(model, part, vectors, cells=cells), rows
+        return score_sequences(model, part, vectors), rows
 
     found, scores = find_scores(sources, prints, sequences)
     # Those who are checked are chosen by their fingerprints: others each time that something else is taken over.

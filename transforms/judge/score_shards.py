@@ -63,7 +63,7 @@ def score_shard(
         scores = score_sequences(model, sequences, vectors, cells=cells)
     else:
         items = joined_items.fingerprints(rows)
-        kept, taken_over = score_changed(model, sequences, vectors, items, cells, keeping.sources(shard))
+        kept, taken_over = score_changed(model, sequences, vectors, items, keeping.sources(shard))
         write_kept_scores(keeping.path(shard), kept)
         scores = kept.scores
     if not evidence.all():

@@ -52,15 +52,15 @@ def assert_equal(scores, expected) -> None:
         assert getattr(scores, name).tobytes() == values.tobytes(), name
 
 
-def changed(model, sequences, vectors, cells, sources):
-    return score_changed(model, sequences, vectors.unpack(6), item_fingerprints(vectors), cells, sources)
+def changed(model, sequences, vectors, sources):
+    return score_changed(model, sequences, vectors.unpack(6), item_fingerprints(vectors), sources)
 
 
 @pytest.fixture
 def kept(model, tmp_path) -> str:
     """The scores of an earlier run."""
     path = str(tmp_path / kept_file(0, 1))
-    scores, taken_over = changed(model, make_sequences(), make_vectors(), 2, [])
+    scores, taken_over = changed(model, make_sequences(), make_vectors(), [])
     assert taken_over == 0
     write_kept_scores(path, scores)
     return path
@@ -85,7 +85,7 @@ def test_only_users_who_changed_are_scored_and_all_scores_are_as_if_all_were(mod
     items[before.offsets[7]] = (items[before.offsets[7]] + 1) % ITEMS  # user 7 has another item
     order = np.random.default_rng(2).permutation(np.delete(np.arange(USERS), 3))  # user 3 is gone, others have moved
     now, _ = Sequences(items, before.offsets, before.keys).take(order)
-    found, taken_over = changed(model, now, vectors, 2, [kept])
+    found, taken_over = changed(model, now, vectors, [kept])
     assert taken_over == USERS - 2
     assert scored == [1 + CHECKED_USERS]
     expected = score_sequences(model, now, vectors.unpack(6), cells=2)
@@ -96,7 +96,7 @@ def test_only_users_who_changed_are_scored_and_all_scores_are_as_if_all_were(mod
 def test_an_item_whose_vectors_changed_changes_its_users(model, kept):
     sequences, vectors = make_sequences(), make_vectors()
     vectors.semantic[5] += 1
-    found, taken_over = changed(model, sequences, vectors, 1, [kept])
+    found, taken_over = changed(model, sequences, vectors, [kept])
     with_item = len(np.unique(sequences.users[sequences.items == 5]))
     assert 0 < with_item < USERS
     assert taken_over == USERS - with_item
@@ -112,7 +112,7 @@ def test_scores_of_a_machine_that_rounds_differently_are_not_taken_over(model, k
     )
     path = str(tmp_path / "other.npz")
     write_kept_scores(path, other)
-    found, taken_over = changed(model, make_sequences(), make_vectors(), 1, [path])
+    found, taken_over = changed(model, make_sequences(), make_vectors(), [path])
     assert taken_over == 0
     assert scored == [CHECKED_USERS, USERS]
     assert_equal(found.scores, earlier.scores)
@@ -126,7 +126,7 @@ def test_a_file_that_is_missing_or_damaged_knows_nobody(model, kept, content):
     with open(kept, "wb") as file:
         file.write(whole if content is None else content)
     assert read_kept_scores(kept) is None
-    found, taken_over = changed(model, make_sequences(), make_vectors(), 1, [kept, kept + "-missing"])
+    found, taken_over = changed(model, make_sequences(), make_vectors(), [kept, kept + "-missing"])
     assert taken_over == 0
     assert_equal(found.scores, score_sequences(model, make_sequences(), make_vectors().unpack(6)))
 
