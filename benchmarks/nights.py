@@ -127,7 +127,7 @@ class Kill:
 def kill_tree(process: int) -> None:
     """Kills a process and all that descend from it, each of which may be in a session of its own."""
     listed = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    parents = dict(tuple(map(int, line.split())) for line in listed.splitlines())
+    parents = {int(child): int(parent) for child, parent in map(str.split, listed.splitlines())}
     found = [process]
     for each in found:
         found += [child for child, parent in parents.items() if parent == each]
@@ -163,7 +163,8 @@ def make_older(folder: Path, days: float) -> None:
     """Sets back the times of all files in a folder, as simulated nights take minutes."""
     for path in folder.rglob("*"):
         if path.is_file():
-            os.utime(path, (time.time() - days * DAY_SECONDS,) * 2)
+            then = time.time() - days * DAY_SECONDS
+            os.utime(path, (then, then))
 
 
 def simulate(airflow: Airflow, root: Path, days: list[str], killed: set[str], chance: random.Random) -> Iterator[str]:

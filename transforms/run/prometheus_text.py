@@ -7,7 +7,7 @@ left out.
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from .gates import Checked, Level
@@ -38,7 +38,7 @@ def _one(value: Callable[[Manifest], float | None]) -> Callable[[Manifest], Iter
     return lambda run: [({}, value(run))]
 
 
-def _by(label: str, values: Callable[[Manifest], dict[str, float]]) -> Callable[[Manifest], Iterable[Sample]]:
+def _by(label: str, values: Callable[[Manifest], Mapping[str, float]]) -> Callable[[Manifest], Iterable[Sample]]:
     return lambda run: [({label: name}, value) for name, value in values(run).items()]
 
 

@@ -11,11 +11,10 @@ from iadsr.models.core.option import PANELS, options_of
 from iadsr.pipeline import clean
 from iadsr.pipeline.cli.app import app
 from iadsr.pipeline.cli.config_file import read_config
-from iadsr.pipeline.cli.template_parameters import describe_template
+from iadsr.pipeline.cli.template_parameters import LEFT_OUT, describe_template
 from iadsr.pipeline.cli.typer_commands import add_command
 from iadsr.pipeline.commands.command_options import CleanOptions, EmbedOptions, VerifyOptions
 from iadsr.pipeline.engines.beam_flags import known_flags
-from iadsr.pipeline.engines.engine_options import EngineOptions
 from iadsr.transforms.contract.added_columns import AddedColumns
 
 COMMANDS: dict[str, Any] = get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
@@ -38,9 +37,6 @@ def run(capsys):
     return run
 
 
-OF_ENGINES = set(options_of(EngineOptions))
-"""The flex template has its engine."""
-
 PATHS = ("--interactions=i", "--embeddings=e", "--model=m", "--output=o")
 
 
@@ -54,7 +50,7 @@ def test_every_option_of_clean_is_known_everywhere_by_name_help_and_default(name
     assert option.required or parameter.default == option.default
     assert str(option.range) in (parameter.metavar or "")
     assert name in inspect.signature(clean).parameters
-    if name not in OF_ENGINES:
+    if name not in LEFT_OUT:
         assert TEMPLATE[name]["helpText"].startswith(option.help)
     (tmp_path / "c.yaml").write_text(f"{name}: {'true' if option.type is bool else 'x'}\n")
     values, _ = read_config(tmp_path / "c.yaml", "clean", options_of(CleanOptions), {})
@@ -64,7 +60,7 @@ def test_every_option_of_clean_is_known_everywhere_by_name_help_and_default(name
 def test_no_option_of_clean_is_declared_elsewhere():
     declared = set(options_of(CleanOptions))
     assert set(PARAMETERS) == {*declared, "config", "log_format", "verbose"}
-    assert set(TEMPLATE) == {*declared - OF_ENGINES, "sdk_container_image"}
+    assert set(TEMPLATE) == {*declared - LEFT_OUT, "sdk_container_image"}
     assert {option.panel for option in options_of(CleanOptions).values()} <= set(PANELS)
 
 
