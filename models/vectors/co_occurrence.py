@@ -129,7 +129,7 @@ def _factorise(together: scipy.sparse.csr_array, dimension: int, seed: int) -> n
         together,
         min(dimension, items),
         n_oversamples=_OVERSAMPLED,
-        n_iter=_PASSES,
+        n_iter=_PASSES,  # pyright: ignore[reportArgumentType]
         power_iteration_normalizer="QR",
         random_state=seed,
     )

@@ -149,7 +149,8 @@ def test_an_identity_names_what_has_changed():
 
 def test_generators_go_on_where_they_were():
     first = [np.random.default_rng(1), np.random.default_rng(2)]
-    first[0].random(3), first[1].bytes(5)
+    first[0].random(3)
+    first[1].bytes(5)
     states = generator_states(first)
     expected = [generator.integers(1000, size=4).tolist() for generator in first]
     other = [np.random.default_rng(8), np.random.default_rng(9)]
