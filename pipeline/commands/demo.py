@@ -57,7 +57,9 @@ def run_demo(
     )
     train = TrainOptions(log, embeddings, model, overwrite=True, backbone=options.backbone, seed=options.seed)
     policy = Policy(drop_rate=DROP_RATE)
-    clean = CleanOptions(log, cleaned, embeddings, model, overwrite=True, added=options.added, policy=policy)
+    clean = CleanOptions(
+        log, cleaned, embeddings=embeddings, model=model, overwrite=True, added=options.added, policy=policy
+    )
     results = (run_embed(embed, progress), run_train(train, progress), run_clean(clean, beam_options, progress))
     out.print()
     return results

@@ -175,7 +175,8 @@ def _clean_training_part(
             ),
             progress,
         )
-        manifest = run_clean(CleanOptions(source, cleaned, options.embeddings, model), beam_options, progress).manifest
+        clean = CleanOptions(source, cleaned, embeddings=options.embeddings, model=model)
+        manifest = run_clean(clean, beam_options, progress).manifest
         share = manifest.noise_share if manifest else None
         if share and (why := share.unknown_because):
             progress.say(f"The share of noise is not known ({why}): nothing is dropped, and all weights are 1.")

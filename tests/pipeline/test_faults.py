@@ -99,8 +99,10 @@ def run(world, store, tmp_path):
             store.files[f"memory://bucket/{name}/{path.relative_to(root)}"] = path.read_bytes()
 
     def run():
-        log, *paths = (f"memory://bucket/{name}" for name in ("log", "embeddings", "model"))
-        options = CleanOptions(LogSource(log), OUTPUT, *paths, policy=Policy(drop_rate=0.1), shards=2)
+        log, embeddings, model = (f"memory://bucket/{name}" for name in ("log", "embeddings", "model"))
+        options = CleanOptions(
+            LogSource(log), OUTPUT, embeddings=embeddings, model=model, policy=Policy(drop_rate=0.1), shards=2
+        )
         return run_clean(options, beam_options([])).manifest
 
     return run
