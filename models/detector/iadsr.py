@@ -70,7 +70,7 @@ class IADSR(Pretrained, nn.Module):
             "feature_deviation": torch.ones(len(FEATURES)),
             "genuine_mean": torch.zeros(len(SIMILARITIES)),
             "genuine_deviation": torch.ones(len(SIMILARITIES)),
-            "calibration": torch.tensor([[1.0], [0.0]]).repeat(1, LOGITS),
+            "calibration": torch.tensor([[1.0] * LOGITS, [0.0] * LOGITS]),
             "shortest_history": torch.ones(1),
         }.items():
             self.register_buffer(name, start)

@@ -1,9 +1,7 @@
 """What a training has finished, kept so that the same training goes on from there after it was killed."""
 
 import hashlib
-import io
 import json
-import pickle
 import platform
 import time
 from collections.abc import Callable
@@ -13,16 +11,24 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
 
 from ..core.sequences import Sequences
 from ..detector.model_config import IADSRConfig
 from .training_config import TrainingConfig
 
+SUFFIX = ".safetensors"
+"""How the names of the files end."""
+
 SECONDS_BETWEEN = 30.0
 """A stage keeps what it has done at the end of an epoch if so many seconds have passed since it last did."""
 
 _VERSIONED = ("iadsr", "torch", "numpy", "scipy", "scikit-learn", "numba", "faiss-cpu")
-_UNREADABLE = (OSError, ValueError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError)
+_UNREADABLE = (SafetensorError, ValueError, KeyError, TypeError)
+_OUTLINE = "outline"
+"""Name of the tensor that holds, as JSON, all that is no tensor, and where the tensors belong."""
 
 
 class Files(Protocol):
@@ -50,18 +56,45 @@ class Checkpoint:
 
     def load(self) -> dict[str, Any] | None:
         """Returns what was kept last; None if there is nothing that can be read."""
-        content = self.files.read(f"{self.name}.pt") if self.files else None
+        content = self.files.read(f"{self.name}{SUFFIX}") if self.files else None
         if content is None:
             return None
         try:
-            return torch.load(io.BytesIO(content), weights_only=True)
+            tensors = load(content)
+            return _unpack(json.loads(tensors[_OUTLINE].numpy().tobytes()), tensors)
         except _UNREADABLE:  # damaged, and only a checkpoint
             return None
 
     def save(self, state: dict[str, Any]) -> None:
         """Keeps tensors and plain values, in place of what was kept before."""
         if self.files:
-            self.files.write(f"{self.name}.pt", lambda file: torch.save(state, file))
+            tensors: dict[str, Tensor] = {}
+            outline = json.dumps(_pack(state, tensors)).encode()
+            tensors[_OUTLINE] = torch.frombuffer(bytearray(outline), dtype=torch.uint8)
+            content = save(tensors)
+            self.files.write(f"{self.name}{SUFFIX}", lambda file: file.write(content))
+
+
+def _pack(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """Returns what JSON can hold of a value, and moves its tensors to `tensors`."""
+    if isinstance(value, Tensor):
+        name = str(len(tensors))
+        tensors[name] = value.detach().clone().contiguous()
+        return {"tensor": name}
+    if isinstance(value, dict):  # whose keys may be numbers
+        return {"items": [[key, _pack(each, tensors)] for key, each in value.items()]}
+    return [_pack(each, tensors) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """Returns the value that `_pack` was given, with lists in place of tuples."""
+    if isinstance(value, list):
+        return [_unpack(each, tensors) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if "tensor" in value:
+        return tensors[value["tensor"]]
+    return {key: _unpack(each, tensors) for key, each in value["items"]}
 
 
 class Pace:

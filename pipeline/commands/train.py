@@ -14,7 +14,7 @@ from ...models.core.sequences import Sequences
 from ...models.detector.model_config import IADSRConfig
 from ...models.detector.model_files import CARD, CONFIG, WEIGHTS, fingerprint_of
 from ...models.noise.share import MIN_REFERENCE
-from ...models.training.checkpoints import identity_of
+from ...models.training.checkpoints import SUFFIX, identity_of
 from ...models.training.train_model import Stage, TrainingProgress, TrainingResult, train_model
 from ...models.training.training_config import TrainingConfig
 from ...transforms.contract.columns import InteractionColumns
@@ -216,7 +216,7 @@ class KeptFiles:
         names = [name for name in storage.list_names(folder) if not storage.is_temporary(name)]
         earlier = files.read(_MARK.rpartition("/")[2])
         if earlier == own:
-            stages = [label for stage, label in _STAGES.items() if f"{stage}.pt" in names]
+            stages = [label for stage, label in _STAGES.items() if f"{stage}{SUFFIX}" in names]
             begun = f"begun or done are {', '.join(stages)}" if stages else "it had hardly begun"
             say(f"Resuming the unfinished training in {output}: {begun}.")
             return files

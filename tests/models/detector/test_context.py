@@ -12,6 +12,7 @@ from iadsr.models.detector.context import Context, read_both_sides
 from iadsr.models.detector.iadsr import IADSR
 from iadsr.models.detector.item_tensors import ItemTensors
 from iadsr.models.detector.model_config import IADSRConfig
+from iadsr.models.training.checkpoints import Checkpoint
 from iadsr.models.training.fit_context import fit_context
 from iadsr.models.training.training_config import TrainingConfig
 
@@ -98,7 +99,15 @@ def test_training_tells_items_of_the_users_cluster_from_others():
         users = np.arange(300) < 250
         training = TrainingConfig(context_epochs=8, context_negatives=64, batch_positions=64)
         fit = fit_context(
-            model, sequences, item_tensors, users, ~users, training, generator, lambda *at: seen.append(at)
+            model,
+            sequences,
+            item_tensors,
+            users,
+            ~users,
+            training,
+            np.random.SeedSequence(0),
+            lambda *at: seen.append(at),
+            Checkpoint(None, "context"),
         )
     assert fit.epochs >= 2
     assert seen[-1][2]["held_out_loss"] >= fit.held_out_loss

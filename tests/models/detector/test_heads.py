@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from iadsr.models.detector.features import FEATURES, SIMILARITIES
-from iadsr.models.detector.heads import HEAD_CLASSES, AgreementHead, PaperHead, make_head
+from iadsr.models.detector.heads import HEAD_CLASSES, LOGITS, AgreementHead, PaperHead, make_head
 from iadsr.models.detector.model_config import HEADS, IADSRConfig
 
 CONFIG = IADSRConfig(head_dimension=8)
@@ -38,14 +38,15 @@ def test_the_agreement_head_reads_standardised_features_which_are_defined_and_th
     read = torch.cat([standardised, defined.float(), torch.log(length)[:, None]], 1)
     hidden = torch.relu(torch.nn.functional.linear(read, head[0].weight, head[0].bias))
     hidden = torch.relu(torch.nn.functional.linear(hidden, head[2].weight, head[2].bias))
-    expected = torch.nn.functional.linear(hidden, head[4].weight, head[4].bias)[:, 0]
+    expected = torch.nn.functional.linear(hidden, head[4].weight, head[4].bias)
+    assert expected.shape == (5, LOGITS)
     torch.testing.assert_close(head.logit(features, defined, length, mean, deviation), expected)
 
 
 def test_the_papers_head_is_minus_the_sum_whatever_else_is_known():
     head = make("paper")
     features, defined, length, mean, deviation = random_inputs(head)
-    expected = -features.sum(1)
+    expected = -features.sum(1, keepdim=True).expand(5, LOGITS)
     assert torch.equal(head.logit(features, defined, length, mean, deviation), expected)
     assert torch.equal(head.logit(features, ~defined, length + 1, mean + 1, deviation + 1), expected)
 
@@ -66,6 +67,6 @@ def test_both_heads_hold_the_same_tensors_under_the_same_names(name):
         "0.bias": (8,),
         "2.weight": (8, 8),
         "2.bias": (8,),
-        "4.weight": (1, 8),
-        "4.bias": (1,),
+        "4.weight": (LOGITS, 8),
+        "4.bias": (LOGITS,),
     }

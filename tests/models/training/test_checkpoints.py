@@ -112,7 +112,7 @@ def test_finished_stages_are_not_trained_again(whole, tmp_path):
 
 def test_a_damaged_checkpoint_is_as_good_as_none(whole, tmp_path):
     train(Folder(tmp_path))
-    for path in tmp_path.glob("*.pt"):
+    for path in tmp_path.glob("*.safetensors"):
         path.write_bytes(path.read_bytes()[: 40 if path.stem == "context" else -100])
     assert Checkpoint(Folder(tmp_path), "context").load() is None
     assert bytes_of(train(Folder(tmp_path))) == whole

@@ -26,8 +26,8 @@ def test_the_three_commands_in_a_row_on_the_users_own_files(world, tiny_encoder,
         backbone="gru4rec",
         seed=0,
     )
-    run_demo(options, beam_options([]), Progress(Console(quiet=True)), Console(file=sink, width=200))
+    results = run_demo(options, beam_options([]), Progress(Console(quiet=True)), Console(file=sink, width=200))
     assert len(pq.read_table(tmp_path / "demo" / "cleaned" / "interactions")) == 3200
-    told = sink.getvalue()
+    told = "\n".join(map(str, results))
     for words in ("40 items", "held-out", "of 3,200 interactions", "report.html", str(tmp_path / "demo" / "model")):
         assert words in told

@@ -223,7 +223,7 @@ def test_a_training_goes_on_where_it_was_stopped_and_ends_with_the_same_bytes(wo
         stopping(patch, writes=3)
         with pytest.raises(StoppedError):
             run("model", workers=1)
-    assert (tmp_path / "model" / ".staging" / "collaborative.pt").exists()
+    assert (tmp_path / "model" / ".staging" / "collaborative.safetensors").exists()
     capsys.readouterr()
     run("model", workers=3)
     said = capsys.readouterr().out
@@ -244,12 +244,12 @@ def test_a_training_goes_on_where_it_was_stopped_and_ends_with_the_same_bytes(wo
 def test_what_a_training_keeps_is_known_and_what_others_keep_is_not(tmp_path):
     staging, said = tmp_path / ".staging", []
     files = KeptFiles.open(str(tmp_path), {"log": "1"}, said.append)
-    files.write("head.pt", lambda file: file.write(b"h"))
+    files.write("head.safetensors", lambda file: file.write(b"h"))
     check_output(str(tmp_path), overwrite=False)
-    assert KeptFiles.open(str(tmp_path), {"log": "1"}, said.append).read("head.pt") == b"h"
-    assert files.read("context.pt") is None
+    assert KeptFiles.open(str(tmp_path), {"log": "1"}, said.append).read("head.safetensors") == b"h"
+    assert files.read("context.safetensors") is None
     (staging / "training.json").write_text("no JSON")
-    assert KeptFiles.open(str(tmp_path), {"log": "1"}, said.append).read("head.pt") is None
+    assert KeptFiles.open(str(tmp_path), {"log": "1"}, said.append).read("head.safetensors") is None
     assert ["Resuming" in said[0], "left a damaged mark" in said[1]] == [True, True]
     (staging / "training.json").unlink()
     (staging / "run.json").touch()  # an unfinished run of clean

@@ -38,5 +38,5 @@ def test_unusable_rows_are_counted_and_a_log_of_nothing_else_is_refused(tmp_path
         read_log(LogSource(path, max_rejected=0.49), plan)
     assert "1 of 2 rows" in str(error.value)
     pq.write_table(pa.table({"user_id": [""], "item_id": ["x"], "timestamp": [1]}), path)
-    with pytest.raises(InputError, match=r"empty user_id \(1 rows\)"):
+    with pytest.raises(InputError, match=r"empty user_id \(1 row\)"):
         read_log(LogSource(path), plan_input(LogSource(path)))
