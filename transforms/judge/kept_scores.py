@@ -171,7 +171,7 @@ def read_kept_scores(path: str) -> KeptScores | None:
     from ...models.detector.scoring import Scores
 
     try:
-        with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as file:
+        with np.load(io.BytesIO(read_bytes(path))) as file:
             prints, lengths, *scores = (file[name] for name in _ARRAYS)
         kept = KeptScores(prints, lengths, Scores(*scores))
         number = int(lengths.sum())

@@ -1,6 +1,5 @@
 import json
 from collections import Counter
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -129,9 +128,9 @@ def test_scores_and_reasons_agree_with_the_decision(cleaned):
             assert row["weight"] == 0
         assert all(-1.0001 <= row[name] <= 1.0001 for name in ADDED[4:])
     assert len({row["weight"] for row in rows}) > 100
-    # The weight follows the model's own probability, so it falls as the probability in this log rises.
-    judged = sorted((row["noise_probability"], row["weight"]) for row in rows if row["keep"] and not row["reason"])
-    assert all(later <= earlier + 1e-4 for (_, earlier), (_, later) in pairwise(judged))
+    # The weight follows the probability of a stray, which mostly rises with that of noise of any kind.
+    judged = np.array([(row["noise_probability"], row["weight"]) for row in rows if row["keep"] and not row["reason"]])
+    assert np.corrcoef(judged.T)[0, 1] < -0.5
 
 
 def test_sequences_are_the_kept_interactions_in_time_order(cleaned):
