@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from ..core.errors import InputError
 from ..core.item_vectors import ItemVectors
+from ..core.mix_bits import mix_bits
 from ..core.sequences import Sequences
 from ..core.windows import cut_windows
 from ..detector.iadsr import IADSR
@@ -355,11 +356,8 @@ def _sample(sequences: Sequences, training: TrainingConfig) -> Sequences:
         return sequences
     assert sequences.keys is not None
     seed = np.random.SeedSequence(training.seed).generate_state(1, np.uint64)[0]
-    # Not the hash that folds are dealt by. This one mixes all bits (splitmix64).
-    mixed = sequences.keys ^ seed
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    chosen = np.argsort(mixed ^ (mixed >> np.uint64(31)), kind="stable")[: training.users]
+    # Not the hash that folds are dealt by.
+    chosen = np.argsort(mix_bits(sequences.keys ^ seed), kind="stable")[: training.users]
     return sequences.take(np.sort(chosen))[0]
 
 

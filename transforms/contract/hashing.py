@@ -6,6 +6,7 @@ A user's hash decides which shard and which fold the user belongs to, so a diffe
 import numpy as np
 import pyarrow as pa
 
+from ...models.core.mix_bits import mix_bits
 from .arrow_types import is_string_type, one_chunk
 from .python_values import python_values
 
@@ -64,8 +65,5 @@ def _hash_strings(data: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> 
 
 
 def mix(values: np.ndarray) -> np.ndarray:
-    """Spreads every input bit over all output bits: the finaliser of the splitmix64 generator, uint64 [n]."""
-    values = values + np.uint64(0x9E3779B97F4A7C15)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    """Spreads every input bit over all output bits, uint64 [n]. Zero becomes another number."""
+    return mix_bits(values + np.uint64(0x9E3779B97F4A7C15))

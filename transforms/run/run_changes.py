@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
@@ -150,7 +150,8 @@ def _pairs(first: _Run, second: _Run) -> Iterator[tuple[pa.Table, pa.Table]]:
     for file in second.files:
         other = second.read(file)
         ids = pc.unique(_text(other["user"]))
-        yield _filtered(first, lambda text, ids=ids: pc.is_in(text, value_set=ids), other), other
+        parts = [table.filter(pc.is_in(_text(table["user"]), value_set=ids)) for table in map(first.read, first.files)]
+        yield pa.concat_tables(parts) if parts else other.slice(0, 0), other
     for file in first.files:  # those who are in no shard of the later run
         one = first.read(file)
         left = _text(one["user"])
@@ -159,11 +160,6 @@ def _pairs(first: _Run, second: _Run) -> Iterator[tuple[pa.Table, pa.Table]]:
             gone = pc.invert(pc.is_in(left, value_set=ids))
             one, left = one.filter(gone), left.filter(gone)
         yield one, one.slice(0, 0)
-
-
-def _filtered(run: _Run, chosen: Callable[[pa.ChunkedArray], Any], like: pa.Table) -> pa.Table:
-    parts = [table.filter(chosen(_text(table["user"]))) for table in map(run.read, run.files)]
-    return pa.concat_tables(parts) if parts else like.slice(0, 0)
 
 
 def _like(table: pa.Table | None, other: pa.Table | None) -> pa.Table:
