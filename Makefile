@@ -19,6 +19,7 @@ BIN := $(VENV)/bin
 ENGINES := .engines
 SPARK := 3.5.9
 PRISM := v2.77.0
+VERSITYGW := v1.8.0
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 
@@ -36,7 +37,7 @@ demo: $(INSTALLED) ## Clean MovieLens-100K from end to end: fetch, embed, train,
 test: lint ## Run the whole suite: lint, format, types, tests
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-test-engines: $(INSTALLED) $(ENGINES)/spark/job-server.jar $(ENGINES)/flink/job-server.jar $(ENGINES)/pyspark/.installed $(ENGINES)/bin/prism ## Run clean on a real Spark cluster, a Flink cluster and prism
+test-engines: $(INSTALLED) $(ENGINES)/spark/job-server.jar $(ENGINES)/flink/job-server.jar $(ENGINES)/pyspark/.installed $(ENGINES)/bin/prism $(ENGINES)/bin/versitygw ## Run clean on a real Spark cluster, a Flink cluster, prism and an S3 server
 	IADSR_ENGINES=$(CURDIR)/$(ENGINES) $(BIN)/python -m pytest tests/engines
 
 test-clients: $(INSTALLED) $(CLIENTS:%=.clients/%/.installed) ## Load exports with the libraries that they are for
@@ -115,3 +116,8 @@ $(ENGINES)/pyspark/.installed:
 $(ENGINES)/bin/prism:
 	$(call needs,go,Go)
 	GOBIN=$(CURDIR)/$(@D) go install github.com/apache/beam/sdks/v2/go/cmd/prism@$(PRISM)
+
+# An S3 server.
+$(ENGINES)/bin/versitygw:
+	$(call needs,go,Go)
+	GOBIN=$(CURDIR)/$(@D) go install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW)

@@ -308,7 +308,8 @@ def _coverage(item_ids: pa.ChunkedArray, table: EmbeddingTable) -> str:
 
 def _output(output: str) -> str:
     if not storage.is_local(output):
-        return "remote: not checked, and a second run into it would not be refused"
+        found = _holds(storage.list_names(output)) or "nothing there yet"
+        return f"{found}; the store answers, and a second run at the same time would not be refused"
     place = _nearest(output)
     if not os.path.isdir(place) or not os.access(place, os.W_OK | os.X_OK):
         raise InputError(
@@ -319,11 +320,15 @@ def _output(output: str) -> str:
         )
     if place == os.path.abspath(output):
         with locked(output):
-            names = storage.list_names(output)
-        if MANIFEST in names:
-            return "holds a finished run, which only --overwrite replaces"
-        return f"exists, {counted(len(names), 'file')}" if names else "exists, empty"
+            return _holds(storage.list_names(output)) or "exists, empty"
     return "will be created"
+
+
+def _holds(names: list[str]) -> str:
+    """Says what lies in an output directory; empty if nothing does."""
+    if MANIFEST in names:
+        return "holds a finished run, which only --overwrite replaces"
+    return f"exists, {counted(len(names), 'file')}" if names else ""
 
 
 def _nearest(output: str) -> str:

@@ -16,10 +16,11 @@ from ...models.core.errors import (
     EngineError,
     IadsrError,
     InputError,
+    StoreError,
     UsageError,
 )
 
-_FAMILY = {error.__name__: error for error in (InputError, ArtifactError, ConservationError, EngineError)}
+_FAMILY = {error.__name__: error for error in (InputError, StoreError, ArtifactError, ConservationError, EngineError)}
 
 _OUR_FRAME = re.compile(r'File "[^"]*/(?:models|transforms|pipeline)/\w+/\w+\.py", line')
 

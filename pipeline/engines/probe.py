@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import apache_beam as beam
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics.metric import Metrics, MetricsFilter
 
-from ...models.core.errors import EngineError
+from ...models.core.errors import EngineError, InputError, StoreError
 from ...transforms.files import storage
+from ...transforms.files.listing import list_files
 from .engine import Engine
 from .run_on import run_on
 from .versions import as_text, installed_versions, refuse_other_versions
@@ -44,6 +44,7 @@ def answer(question: Question) -> str:
 
     Raises:
         EngineError: It has other versions, does not see a path, or has no room.
+        StoreError: A store does not serve it.
     """
     refuse_other_versions(question.versions, installed_versions())
     machine = platform.node()
@@ -73,10 +74,12 @@ def _is_seen(path: str) -> bool:
     if storage.is_local(path) and os.path.exists(path):
         return True
     try:
-        pattern = path if storage.is_local(path) else path.rstrip("/") + "*"
-        return bool(FileSystems.match([pattern], limits=[1])[0].metadata_list)
-    except Exception:  # each file system has errors of its own
+        list_files(path)
+    except StoreError:
+        raise
+    except InputError:
         return False
+    return True
 
 
 class _Ask(beam.DoFn):

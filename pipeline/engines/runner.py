@@ -16,12 +16,17 @@ from apache_beam.options.pipeline_options import (
     PortableOptions,
     StandardOptions,
 )
-from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.portability.api import beam_provision_api_pb2
+from apache_beam.runners.job.utils import dict_to_struct
+from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo, FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from ...models.core.errors import UsageError
 from .beam_flags import flags_from_config, no_such_option
+
+_OF_FILE_SYSTEMS = ("s3_", "hdfs_", "azure_", "blob_service_")
+"""How the names of Beam's options begin that say how files are reached."""
 
 _LOCAL_RUNNERS = {"direct", "directrunner", "fnapirunner", "bundlebaseddirectrunner", "switchingdirectrunner"}
 """In lower case, as Beam ignores the case of these names."""
@@ -140,7 +145,18 @@ def make_runner(options: PipelineOptions) -> PipelineRunner | str | None:
     # The worker ends when this process ends, see `worker`.
     command = f"IADSR_MAIN_PROCESS={os.getpid()} {shlex.quote(sys.executable)} -m {__package__}.worker"
     # A decorator in Beam hides the class from type checkers.
-    return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))  # pyright: ignore[reportFunctionMemberAccess]
+    environment = SubprocessSDKEnvironment.from_command_string(command)  # pyright: ignore[reportFunctionMemberAccess]
+    return FnApiRunner(environment, provision_info=_provision(options))
+
+
+def _provision(options: PipelineOptions) -> ExtendedProvisionInfo:
+    """Returns what Beam tells its worker processes: how files are reached. By itself it tells them no option."""
+    given = options.get_all_options(drop_default=True)
+    told = dict_to_struct({name: value for name, value in given.items() if name.startswith(_OF_FILE_SYSTEMS)})
+    # The token is Beam's own default.
+    return ExtendedProvisionInfo(
+        beam_provision_api_pb2.ProvisionInfo(retrieval_token="unused-retrieval-token", pipeline_options=told)
+    )
 
 
 def runs_here(options: PipelineOptions) -> bool:

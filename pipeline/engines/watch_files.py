@@ -7,8 +7,11 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from ...models.core.errors import IadsrError
-from ...transforms.files.storage import list_names
+from ...transforms.files.storage import is_local, list_names
 from .progress import Progress
+
+STORE_SECONDS = 10
+"""A store is listed no more often: each time is a request for a thousand files."""
 
 
 class FileStep(NamedTuple):
@@ -49,13 +52,16 @@ def watch_files(progress: Progress, description: str, steps: list[FileStep], row
             task.update(done, f"{rows:,} row{'s' * (rows != 1)}, {speed:,.0f} a second")
 
         def poll() -> None:
-            while not stop.wait(progress.poll_seconds):
+            while not stop.wait(seconds):
                 # If files cannot be listed now, the next turn may list them. A failed run reports its own error.
                 with suppress(IadsrError):
                     names = {directory: list_names(directory) for directory in {step.directory for step in steps}}
                     finished = (sum(name.startswith(s.prefix) for name in names[s.directory]) / s.files for s in steps)
                     show(rows * sum(min(part, 1) * step.share for part, step in zip(finished, steps, strict=True)))
 
+        seconds = progress.poll_seconds
+        if seconds is not None and not all(is_local(step.directory) for step in steps):
+            seconds = max(seconds, STORE_SECONDS)
         thread = threading.Thread(target=poll, daemon=True)
         # Listing files costs time, and in a pipe nobody watches.
         if progress.poll_seconds is not None:

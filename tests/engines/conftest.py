@@ -7,6 +7,7 @@ import dataclasses
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,15 +16,22 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-_spec = importlib.util.spec_from_file_location("tiny_world", Path(__file__).parents[1] / "pipeline" / "conftest.py")
-assert _spec is not None
-assert _spec.loader is not None
-_tiny_world = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_tiny_world)
-world = _tiny_world.world
+
+def _module(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+world = _module("tiny_world", Path(__file__).parents[1] / "pipeline" / "conftest.py").world
+object_stores = _module("object_store", Path(__file__).with_name("object_store.py"))
 
 START_SECONDS, RUN_SECONDS = 180, 600
 
@@ -197,6 +205,27 @@ def spark_here(engines) -> Cluster:
     jar = str(engines / "spark" / "job-server.jar")
     environment = {"SPARK_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1"}
     return Cluster(["--engine", "spark://local[2]", "--job-server-jar", jar], environment)
+
+
+@pytest.fixture(scope="session")
+def object_store(engines, tmp_path_factory):
+    with object_stores.serve(engines / "bin" / "versitygw", tmp_path_factory.mktemp("s3"), free_port()) as server:
+        store = object_stores.ObjectStore(*server)
+        yield store
+        store.close()
+
+
+@pytest.fixture
+def bucket(object_store, monkeypatch):
+    """An empty bucket, and the environment to reach it."""
+    store = object_store
+    store.fails = lambda method, target: None
+    store.requests.clear()
+    for name, value in store.environment.items():
+        monkeypatch.setenv(name, value)
+    yield store
+    for path in store.bucket.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @dataclasses.dataclass

@@ -16,12 +16,14 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from ...models.core.errors import InputError
+from ...models.core.errors import InputError, StoreError
 from .listing import Listing, list_files
 from .partitions import folder_partitions, partition_schema
-from .storage import TEMPORARY_PREFIX, FileInfo, is_local, open_binary, translating_read_errors
+from .storage import is_local, open_binary, translating_read_errors
+from .store import REQUESTS, FileInfo
 from .table_formats import Snapshot, TableVersion, find_tables, iceberg_table, read_snapshot
 from .tables import is_gzip_name
+from .temporary import TEMPORARY_PREFIX
 
 NOT_PARQUET = "FILE-OTHER"
 """Code of a file that is left out because it is not Parquet."""
@@ -31,9 +33,6 @@ HIDDEN = "FILE-HIDDEN"
 
 _NAMED = 3
 """Files that a message names; it counts the others."""
-
-_REQUESTS = 16
-"""Files of a remote file system whose first bytes are asked for at the same time."""
 
 _PARQUET_NAME = re.compile(r"\.(parquet|parq|pq)$", re.IGNORECASE)
 
@@ -157,7 +156,7 @@ def _tell_apart(files: list[FileInfo]) -> tuple[list[FileInfo], list[SkippedFile
     """Divides files into those that are Parquet and the others. A file with Parquet's name is not opened for this."""
     unsure = [file for file in files if not _PARQUET_NAME.search(file.path)]
     if unsure and not is_local(unsure[0].path):
-        with ThreadPoolExecutor(_REQUESTS) as pool:
+        with ThreadPoolExecutor(REQUESTS) as pool:
             formats = list(pool.map(_format, unsure))
     else:
         formats = [_format(file) for file in unsure]
@@ -182,6 +181,8 @@ def _format(file: FileInfo) -> str:
                 if _unpacked_start(source) != b"PAR1":
                     return "compressed with gzip"
                 return "Parquet" if is_gzip_name(file.path) else "Parquet inside of gzip; its name must end in .gz"
+    except StoreError:
+        raise
     except InputError:
         return "Parquet"  # it may be: who opens it finds the same error
     names = [name for magic, name in _FORMATS.items() if magic and start.startswith(magic)]

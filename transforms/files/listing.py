@@ -1,4 +1,4 @@
-"""Lists the files of a path: a file, a directory or a glob, on every file system that Beam knows."""
+"""Lists the files of a path: a file, a directory or a glob, on this machine and in every store."""
 
 import os
 import re
@@ -6,11 +6,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from apache_beam.io.filesystem import BeamIOError, FileSystem
-from apache_beam.io.filesystems import FileSystems
+from apache_beam.io.filesystem import FileSystem
 
 from ...models.core.errors import InputError
-from .storage import FileInfo, cannot_list, is_local, literal, open_binary
+from .cloud_stores import store_of
+from .storage import FAILURES, cannot_list, exists, is_local
+from .store import FileInfo, literal
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,9 @@ def list_files(path: str) -> Listing:
     try:
         if not path:
             raise ValueError("the path is empty")
-        is_glob = any(c in path for c in "*?[") and not FileSystems.exists(path)
+        is_glob = any(c in path for c in "*?[") and not exists(path)
         found = (_list_here if is_local(path) else _list_remotely)(path, is_glob)
-    except (OSError, BeamIOError, ValueError, re.error) as error:
+    except (*FAILURES, re.error) as error:
         raise cannot_list(path, error) from error
     if found.files or found.hidden:
         return found
@@ -125,30 +126,22 @@ def _describe(path: str) -> FileInfo:
 
 
 def _list_remotely(path: str, is_glob: bool) -> Listing:
-    root, spelled = path.rstrip("/"), _spelled(path, is_glob)
-    folder = spelled.rpartition("/")[0] if is_glob else root
-    for pattern in [path] if is_glob else [f"{literal(root)}/**", literal(path)]:
-        found, hidden = [], set[str]()
-        for match in FileSystems.match([pattern])[0].metadata_list:
-            if is_glob or match.path.rstrip("/") == root or match.path.startswith(f"{root}/"):
-                if part := _hidden_part(match.path, spelled):
-                    hidden.add(part)
-                elif not match.path.endswith("/"):  # some stores have objects that stand for folders
-                    found.append(FileInfo(match.path, match.size_in_bytes, match.last_updated_in_seconds or 0.0))
-        is_one_file = pattern == literal(path) and not is_glob
-        if (found or hidden) and not (len(found) == 1 and found[0].path.rstrip("/") == root and _is_directory(root)):
-            folder = root.rpartition("/")[0] if is_one_file else folder
-            files = tuple(sorted(found, key=lambda file: file.path))
-            return Listing(folder, files, tuple(sorted(hidden)), is_one_file, not is_glob and not is_one_file)
-    return Listing(folder, (), ())
-
-
-def _is_directory(path: str) -> bool:
-    try:
-        with open_binary(path):
-            return False
-    except (OSError, BeamIOError):
-        return True
+    store, root, spelled = store_of(path), path.rstrip("/"), _spelled(path, is_glob)
+    listed = store.matching(path) if is_glob else store.below(root)
+    files: list[FileInfo] = []
+    hidden = set[str]()
+    for file in listed:
+        if part := _hidden_part(file.path, spelled):
+            hidden.add(part)
+        elif not file.path.endswith("/"):  # some stores have objects that stand for folders
+            files.append(file)
+    files.sort(key=lambda file: file.path)
+    if is_glob:
+        return Listing(spelled.rpartition("/")[0], tuple(files), tuple(sorted(hidden)))
+    if files or hidden:
+        return Listing(root, tuple(files), tuple(sorted(hidden)), is_directory=True)
+    found = store.find(root)
+    return Listing(root.rpartition("/")[0], () if found is None else (found,), (), is_one_file=found is not None)
 
 
 _HIDDEN = re.compile(r"(?<![^/])(?:\.|_(?![^/]*=[^/]*/))[^/]*")
@@ -173,9 +166,9 @@ def probe(folder: str, pattern: str) -> list[str]:
             place = os.path.join(folder, inside)
             matches = re.compile(FileSystem.translate_pattern(name)).match
             return sorted(os.path.join(place, each) for each in os.listdir(place or ".") if matches(each))
-        found = FileSystems.match([f"{literal(folder)}/{pattern}"])[0].metadata_list
-        return sorted(match.path for match in found if match.path.startswith(f"{folder}/"))
+        found = store_of(folder).matching(f"{literal(folder)}/{pattern}")
+        return sorted(file.path for file in found if file.path.startswith(f"{folder}/"))
     except (FileNotFoundError, NotADirectoryError):
         return []
-    except (OSError, BeamIOError, ValueError) as error:
+    except FAILURES as error:
         raise cannot_list(folder, error) from error

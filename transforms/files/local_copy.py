@@ -9,11 +9,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from apache_beam.io.filesystem import BeamIOError
-from apache_beam.io.filesystems import FileSystems
-
 from ...models.core.errors import ArtifactError
-from .storage import FileInfo, cannot_list, is_local, join, list_names, literal, open_binary, translating_read_errors
+from .storage import is_local, join, list_below, list_names, open_binary, translating_read_errors
+from .store import BLOCK_BYTES, FileInfo
 
 try:
     import fcntl
@@ -29,7 +27,7 @@ def local_copy(directory: str) -> Iterator[str]:
     """Gives a directory of this machine with the same files: itself, or a copy that is deleted after the block.
 
     Raises:
-        InputError: Beam knows no such file system, or a file cannot be read.
+        InputError: There is no such file system, or a file cannot be read.
         ArtifactError: The name of a file would lead out of the copy.
     """
     if is_local(directory):
@@ -50,13 +48,13 @@ def shared_copy(directory: str) -> Iterator[str]:
     `local_copy`.
 
     Raises:
-        InputError: Beam knows no such file system, or a file cannot be read.
+        InputError: There is no such file system, or a file cannot be read.
         ArtifactError: The name of a file would lead out of the copy.
     """
     if is_local(directory):
         yield directory
         return
-    files = _list_files(directory)
+    files = list_below(directory)
     for file in files:
         _refuse_strange_name(directory, file.path)
     lock = _lock_copies() if files and all(file.updated for file in files) else None
@@ -79,7 +77,7 @@ def _copy(directory: str, names: list[str], target: str) -> None:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         remote = join(directory, name)
         with translating_read_errors(remote), open_binary(remote) as source, open(path, "wb") as sink:
-            shutil.copyfileobj(source, sink)
+            shutil.copyfileobj(source, sink, BLOCK_BYTES)
 
 
 def _refuse_strange_name(directory: str, name: str) -> None:
@@ -92,18 +90,6 @@ def _refuse_strange_name(directory: str, name: str) -> None:
             expected="names without empty parts, '.' and '..'",
             fix="delete the file or rename it, or copy the directory again from where it was made",
         )
-
-
-def _list_files(directory: str) -> list[FileInfo]:
-    """Lists a remote directory, with paths relative to it."""
-    root = directory.rstrip("/")
-    try:
-        matches = FileSystems.match([f"{literal(root)}/**"])[0].metadata_list
-    except (OSError, BeamIOError, ValueError) as error:
-        raise cannot_list(directory, error) from error
-    found = [match for match in matches if match.path.startswith(f"{root}/")]
-    files = (FileInfo(m.path[len(root) + 1 :], m.size_in_bytes, m.last_updated_in_seconds or 0.0) for m in found)
-    return sorted(files, key=lambda file: file.path)
 
 
 def _lock_copies(*, wait: bool = True) -> tuple[str, int] | None:
@@ -146,7 +132,7 @@ def _find_or_make(root: str, directory: str, files: list[FileInfo]) -> str:
             with tempfile.TemporaryDirectory(prefix=".tmp-", dir=root, ignore_cleanup_errors=True) as temporary:
                 made = os.path.join(temporary, "copy")
                 _copy(directory, [file.path for file in files], made)
-                now = _list_files(directory)
+                now = list_below(directory)
                 if now != files:  # somebody has written to it meanwhile
                     files = now
                     continue

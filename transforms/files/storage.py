@@ -1,43 +1,26 @@
-"""Files on every file system that Beam knows: list, read, delete, and write them whole or not at all."""
+"""Files on this machine and in every store: list, read, delete, and write them whole or not at all."""
 
 import io
 import os
-import re
 import shutil
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes
+from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
 from ...models.core.errors import InputError
+from .cloud_stores import store_of
+from .store import FileInfo
+from .store_errors import first_line, store_error
+from .temporary import TEMPORARY_PREFIX as TEMPORARY_PREFIX
+from .temporary import is_temporary as is_temporary
+from .temporary import temporary_name
 
-TEMPORARY_PREFIX = ".tmp-"
-"""Begins the name of a file that `write_atomically` has not finished."""
-
-
-@dataclass(frozen=True)
-class FileInfo:
-    """One file found by `listing.list_files`."""
-
-    path: str
-    """Path or URL, spelled as the file system does."""
-    size: int
-    """Bytes."""
-    updated: float = 0.0
-    """Time of the last change in seconds since 1970, or 0 if the file system does not say."""
-    partitions: tuple[tuple[str, str | None], ...] = ()
-    """Values of all its rows that do not stand in the file but in the names of its folders, or in the log of its table:
-    column and text, None for null."""
-
-
-def is_temporary(name: str) -> bool:
-    """Returns whether `write_atomically` left a file of this name unfinished."""
-    return name.rpartition("/")[2].startswith(TEMPORARY_PREFIX)
+FAILURES = (OSError, BeamIOError, ValueError, pa.ArrowException)
+"""What the client of a file system raises."""
 
 
 def is_local(path: str) -> bool:
@@ -47,7 +30,15 @@ def is_local(path: str) -> bool:
 
 def join(directory: str, *names: str) -> str:
     """Joins path parts the way the directory's file system does."""
-    return FileSystems.join(directory, *names)
+    return os.path.join(directory, *names) if is_local(directory) else "/".join([directory.rstrip("/"), *names])
+
+
+def split(path: str) -> tuple[str, str]:
+    """Returns the directory of a path, and its name in it. That of a path on this machine is a full one."""
+    if is_local(path):
+        return os.path.split(os.path.abspath(path))
+    directory, _, name = path.rpartition("/")
+    return directory, name
 
 
 def without_trailing_slashes(directory: str) -> str:
@@ -59,7 +50,7 @@ def without_trailing_slashes(directory: str) -> str:
 
 def open_binary(path: str) -> BinaryIO:
     """Opens a file for reading. Nothing is decompressed, whatever the name ends with."""
-    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    return open(path, "rb") if is_local(path) else store_of(path).open(path)
 
 
 def read_bytes(path: str) -> bytes:
@@ -70,6 +61,21 @@ def read_bytes(path: str) -> bytes:
     """
     with translating_read_errors(path), open_binary(path) as file:
         return file.read()
+
+
+def read_buffer(path: str) -> pa.Buffer:
+    """Returns the whole content of a file for Arrow to read. That of a local file is not copied.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    with translating_read_errors(path):
+        if is_local(path):
+            with pa.memory_map(path) as source:
+                return source.read_buffer()
+        with open_binary(path) as file:
+            opened: Any = file
+            return opened.read_buffer() if isinstance(opened, pa.NativeFile) else pa.py_buffer(opened.read())
 
 
 def read_range(path: str, offset: int, length: int) -> pa.Buffer:
@@ -93,8 +99,8 @@ def translating_read_errors(path: str) -> Iterator[None]:
     """Raises an error of ours if the file system fails while the block reads a file."""
     try:
         yield
-    except (OSError, BeamIOError, ValueError) as error:
-        raise InputError(
+    except FAILURES as error:
+        raise store_error(path, error) or InputError(
             f"Cannot read {path}",
             code="FILE-LOAD",
             found=first_line(error),
@@ -105,8 +111,8 @@ def translating_read_errors(path: str) -> Iterator[None]:
 def write_atomically(path: str, write: Callable[[BinaryIO], object], *, durable: bool = False) -> None:
     """Writes a file that appears under `path` only when it is complete. It replaces an older file.
 
-    An object store shows a file when its upload is closed. There the content is collected in memory and uploaded in one
-    go. Elsewhere it is written under a temporary name, then renamed.
+    On this machine it is written under a temporary name, then renamed. For a store, the content is collected in memory
+    first: a failure before it is complete sends nothing.
 
     Args:
         path: The final name.
@@ -118,14 +124,17 @@ def write_atomically(path: str, write: Callable[[BinaryIO], object], *, durable:
         InputError: The file cannot be written there.
     """
     try:
-        if not FileSystems.get_filesystem(path).has_dirs():
-            content = io.BytesIO()
-            write(content)
-            _upload(path, content)
-        else:
-            _write_and_rename(path, write, durable=durable and is_local(path))
+        if is_local(path):
+            _write_here(path, write, durable=durable)
+            return
+        content = io.BytesIO()
+        write(content)
     except (OSError, BeamIOError, pa.ArrowException) as error:
         raise _cannot_write(path, error) from error
+    try:
+        store_of(path).write(path, content.getbuffer())
+    except Exception as error:  # the client of each cloud has its own
+        raise store_error(path, error) or _cannot_write(path, error) from error
 
 
 def _cannot_write(path: str, error: BaseException) -> InputError:
@@ -137,35 +146,22 @@ def _cannot_write(path: str, error: BaseException) -> InputError:
     )
 
 
-def _write_and_rename(path: str, write: Callable[[BinaryIO], object], *, durable: bool) -> None:
-    directory, name = FileSystems.split(path)
-    # It ends in another way too: some readers of a folder go by the ends of names alone.
-    temporary = FileSystems.join(directory, f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}-{name}.tmp")
+def _write_here(path: str, write: Callable[[BinaryIO], object], *, durable: bool) -> None:
+    directory, name = os.path.split(path)
+    os.makedirs(directory or ".", exist_ok=True)
+    temporary = os.path.join(directory, temporary_name(name))
     try:
-        with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        with open(temporary, "wb") as file:
             write(file)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
-        _replace(temporary, path)
+        os.replace(temporary, path)
         if durable:
             _sync_directory(directory)
     except BaseException:
-        with suppress(InputError):  # the user must see the first failure
-            delete(temporary)
-        raise
-
-
-def _replace(temporary: str, path: str) -> None:
-    try:
-        FileSystems.rename([temporary], [path])
-    except BeamIOError:
-        with suppress(InputError):  # the user must see the first failure
-            if exists(temporary) and exists(path):
-                # HDFS does not rename onto an existing file.
-                delete(path)
-                FileSystems.rename([temporary], [path])
-                return
+        with suppress(OSError):  # the user must see the first failure
+            os.remove(temporary)
         raise
 
 
@@ -177,35 +173,14 @@ def _sync_directory(directory: str) -> None:
         os.close(handle)
 
 
-def _upload(path: str, content: io.BytesIO) -> None:
-    try:
-        with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-            file.write(content.getbuffer())
-    except BaseException as error:
-        # Leaving the block closed the upload, which may have published the part that was sent.
-        with suppress(Exception):  # the user must see the first failure
-            if _holds_only_the_beginning_of(path, content.getvalue()):
-                delete(path)
-        if isinstance(error, Exception):  # the client of each cloud has its own
-            raise _cannot_write(path, error) from error
-        raise
-
-
-def _holds_only_the_beginning_of(path: str, content: bytes) -> bool:
-    """Tells what a failed upload left from a complete older file of the same name, which must stay."""
-    with open_binary(path) as file:
-        found = file.read(len(content))
-    return len(found) < len(content) and content.startswith(found)
-
-
 def exists(path: str) -> bool:
-    """Returns whether a file or directory of that name exists.
+    """Returns whether there is a file of that name, or a directory on this machine.
 
     Raises:
         InputError: The file system does not say. To assume "no" would ignore a file that may exist.
     """
     with _translating_stat_errors(path):
-        return _stat(path) is not None if is_local(path) else FileSystems.exists(path)
+        return _stat(path) is not None if is_local(path) else store_of(path).exists(path)
 
 
 def is_unchanged(info: FileInfo) -> bool:
@@ -218,9 +193,32 @@ def is_unchanged(info: FileInfo) -> bool:
         if is_local(info.path):
             now = _stat(info.path)
             return now is not None and (now.st_size, now.st_mtime) == (info.size, info.updated)
-        now = FileSystems.match([literal(info.path)])[0].metadata_list
-    then = (info.path, info.size, info.updated)
-    return any((m.path, m.size_in_bytes, m.last_updated_in_seconds or 0.0) == then for m in now)
+        return _same(info, store_of(info.path).find(info.path))
+
+
+def first_changed(files: Iterable[FileInfo]) -> FileInfo | None:
+    """Returns a file that is not as it was when it was listed; None if all are. A store lists each folder once.
+
+    Raises:
+        InputError: The file system does not say.
+    """
+    folders: dict[str, list[FileInfo]] = {}
+    for file in files:
+        folders.setdefault(split(file.path)[0], []).append(file)
+    for folder, inside in folders.items():
+        if is_local(folder) or len(inside) == 1:
+            changed = next((file for file in inside if not is_unchanged(file)), None)
+        else:
+            now = {file.path: file for file in list_below(folder)}
+            name = len(folder) + 1
+            changed = next((file for file in inside if not _same(file, now.get(file.path[name:]))), None)
+        if changed is not None:
+            return changed
+    return None
+
+
+def _same(then: FileInfo, now: FileInfo | None) -> bool:
+    return now is not None and (now.size, now.updated) == (then.size, then.updated)
 
 
 def _stat(path: str) -> os.stat_result | None:
@@ -235,8 +233,8 @@ def _translating_stat_errors(path: str) -> Iterator[None]:
     """Raises an error of ours if the file system fails while the block asks about a file."""
     try:
         yield
-    except (OSError, BeamIOError, ValueError) as error:
-        raise InputError(
+    except FAILURES as error:
+        raise store_error(path, error) or InputError(
             f"Cannot find out whether {path} is there and unchanged",
             code="FILE-ASK",
             found=first_line(error),
@@ -253,8 +251,8 @@ def delete(*paths: str) -> None:
     for path in paths:
         try:
             _delete(path)
-        except (OSError, BeamIOError) as error:
-            raise InputError(
+        except FAILURES as error:
+            raise store_error(path, error) or InputError(
                 f"Cannot delete {path}",
                 code="FILE-DELETE",
                 found=first_line(error),
@@ -264,15 +262,27 @@ def delete(*paths: str) -> None:
 
 def _delete(path: str) -> None:
     if not is_local(path):
-        # Object stores have no directories: the files below a name are deleted one by one.
-        inside = [join(path, name) for name in list_names(path)]
-        if inside or exists(path):
-            FileSystems.delete(inside or [path])
-    # Beam would read the path as a glob.
+        store_of(path).delete(path)
     elif os.path.isdir(path):
         shutil.rmtree(path)
     elif os.path.exists(path):
         os.remove(path)
+
+
+def list_below(directory: str) -> list[FileInfo]:
+    """Returns all files below a directory of a store, with paths relative to it, sorted; empty if there are none.
+
+    Raises:
+        InputError: It cannot be listed.
+    """
+    root = directory.rstrip("/")
+    try:
+        found = store_of(root).below(root)
+    except FAILURES as error:
+        raise cannot_list(directory, error) from error
+    files = [file for file in found if not file.path.endswith("/")]  # some stores have objects that stand for folders
+    relative = (FileInfo(file.path[len(root) + 1 :], file.size, file.updated) for file in files)
+    return sorted(relative, key=lambda file: file.path)
 
 
 def list_names(directory: str) -> list[str]:
@@ -281,22 +291,17 @@ def list_names(directory: str) -> list[str]:
     Raises:
         InputError: It cannot be listed.
     """
+    if directory and not is_local(directory):
+        return [file.path for file in list_below(directory)]
     root = directory.rstrip("/")
     try:
         if not directory:
             raise ValueError("the path is empty")
-        if is_local(root):
-            walk = os.walk(root or directory, onerror=_unless_missing)
-            found = [os.path.join(folder, name) for folder, _, names in walk for name in names]
-            return sorted(path[len(root) + 1 :] for path in found)
-        matches = FileSystems.match([f"{literal(root)}/**"])[0].metadata_list
-    except (OSError, BeamIOError, ValueError) as error:
-        # Some file systems fail if there is no such directory. Other failures must not look like that: a finished run
-        # would pass for an empty directory.
-        if not isinstance(error, ValueError) and _is_known_to_be_missing(root):
-            return []
+        walk = os.walk(root or directory, onerror=_unless_missing)
+        found = [os.path.join(folder, name) for folder, _, names in walk for name in names]
+    except (OSError, ValueError) as error:
         raise cannot_list(directory, error) from error
-    return sorted(match.path[len(root) + 1 :] for match in matches if match.path.startswith(f"{root}/"))
+    return sorted(path[len(root) + 1 :] for path in found)
 
 
 def _unless_missing(error: OSError) -> None:
@@ -304,31 +309,11 @@ def _unless_missing(error: OSError) -> None:
         raise error
 
 
-def _is_known_to_be_missing(path: str) -> bool:
-    try:
-        # An object store says that no directory exists, even if there are files below it.
-        return FileSystems.get_filesystem(path).has_dirs() and not FileSystems.exists(path)
-    except (OSError, BeamIOError, ValueError):
-        return False
-
-
-def literal(path: str) -> str:
-    """Returns a glob for a path that may hold the characters of a glob. It may match more: the caller must filter."""
-    return re.sub(r"[*?[\]]", "?", path)
-
-
 def cannot_list(path: str, error: BaseException) -> InputError:
     """Returns the error for a path whose files cannot be listed."""
-    return InputError(
+    return store_error(path, error) or InputError(
         f"Cannot list {path}",
         code="FILE-LIST",
         found=first_line(error),
-        fix="check the path; for a cloud path, install the Beam extra of that cloud (such as apache-beam[gcp])",
+        fix="check the path and its scheme, such as s3://, gs:// or abfs://",
     )
-
-
-def first_line(error: BaseException) -> str:
-    """Returns one line about the cause. Beam wraps the real error in a dictionary of path to exception."""
-    details = getattr(error, "exception_details", None)
-    cause = next(iter(details.values())) if isinstance(details, dict) and details else error
-    return f"{type(cause).__name__}: {str(cause).strip().splitlines()[0] if str(cause).strip() else ''}"

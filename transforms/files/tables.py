@@ -17,7 +17,10 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystem import BeamIOError
 
 from ...models.core.errors import InputError
-from .storage import first_line, is_local, open_binary, read_bytes, translating_read_errors, write_atomically
+from .cloud_stores import store_of
+from .storage import first_line, is_local, open_binary, read_buffer, translating_read_errors, write_atomically
+from .store import BLOCK_BYTES, FileInfo
+from .store_errors import store_error
 
 
 @dataclass(frozen=True)
@@ -35,29 +38,57 @@ class WrittenFile:
 
 
 @contextmanager
-def open_parquet(path: str) -> Iterator[pq.ParquetFile]:
+def open_parquet(path: str, *, whole: bool = False) -> Iterator[pq.ParquetFile]:
     """Opens a Parquet file on any file system and closes it after the block.
 
     If its name ends in `.gz`, the whole file may be compressed with gzip. It is unpacked on this machine each time.
 
+    Args:
+        path: The file.
+        whole: Read all of it at once if it is in a store. That saves requests where most of it is needed.
+
     Raises:
-        InputError: The file is missing, empty, truncated, encrypted, or not Parquet.
+        InputError: The file is missing, empty, truncated, encrypted, or not Parquet; or the store fails.
     """
     with ExitStack() as stack:
-        yield _open_parquet(path, stack)
+        yield _open_parquet(path, stack, whole=whole)
 
 
-def _open_parquet(path: str, stack: ExitStack) -> pq.ParquetFile:
+@contextmanager
+def open_footer(info: FileInfo) -> Iterator[pq.ParquetFile]:
+    """Opens a Parquet file that was listed, for its schema and its footer only.
+
+    Raises:
+        InputError: As of `open_parquet`.
+    """
+    with ExitStack() as stack:
+        yield _open_parquet(info.path, stack, size=info.size)
+
+
+def _open_parquet(path: str, stack: ExitStack, *, whole: bool = False, size: int | None = None) -> pq.ParquetFile:
     try:
         if is_local(path) and os.path.exists(path) and not os.path.isfile(path):
             raise ValueError("a directory, a pipe or a device")  # opening a pipe could block for ever
+        footer = None
         if is_gzip_name(path):
             source = stack.enter_context(_unpacked(path))
+        elif is_local(path):
+            source = path
+        elif size is not None:
+            source, footer = pa.BufferReader(b""), store_of(path).read_footer(path, size)
+        elif whole:
+            source = pa.BufferReader(read_buffer(path))
         else:
-            source = path if is_local(path) else stack.enter_context(_closing(open_binary(path)))
+            source = stack.enter_context(_closing(open_binary(path)))
         # Nanoseconds, Arrow's default for INT96, do not hold the years before 1678 and after 2261.
         parquet = stack.enter_context(
-            pq.ParquetFile(source, page_checksum_verification=True, coerce_int96_timestamp_unit="us")
+            pq.ParquetFile(
+                source,
+                metadata=footer,
+                page_checksum_verification=True,
+                coerce_int96_timestamp_unit="us",
+                pre_buffer=not is_local(path),  # a few large requests instead of one for each column
+            )
         )
         # A name or a time zone that is not UTF-8 must fail here, where the error names the file.
         _ = [(field.name, getattr(field.type, "tz", None)) for field in parquet.schema_arrow]
@@ -68,6 +99,8 @@ def _open_parquet(path: str, stack: ExitStack) -> pq.ParquetFile:
         return parquet
     # The parser can raise anything on a file that somebody else wrote.
     except Exception as error:
+        if (failure := store_error(path, error)) is not None:
+            raise failure from error
         if "encrypt" in str(error) or "decrypt" in str(error):
             raise InputError(
                 f"{path} is encrypted",
@@ -98,7 +131,7 @@ def _unpacked(path: str) -> Iterator[BinaryIO]:
     with _closing(open_binary(path)) as source, tempfile.TemporaryFile(prefix="iadsr-") as target:
         is_packed = source.read(2) == b"\x1f\x8b"
         source.seek(0)
-        shutil.copyfileobj(gzip.GzipFile(fileobj=source) if is_packed else source, target)
+        shutil.copyfileobj(gzip.GzipFile(fileobj=source) if is_packed else source, target, BLOCK_BYTES)
         target.seek(0)
         yield target
 
@@ -183,7 +216,7 @@ def describe_file(path: str) -> WrittenFile:
         rows = parquet.metadata.num_rows
     size, digest = 0, hashlib.sha256()
     with translating_read_errors(path), open_binary(path) as file:
-        while block := file.read(1 << 20):
+        while block := file.read(BLOCK_BYTES):
             digest.update(block)
             size += len(block)
     return WrittenFile(path, rows, size, digest.hexdigest())
@@ -210,5 +243,4 @@ def read_arrow(path: str) -> pa.Table:
         InputError: The file cannot be read.
     """
     with translating_read_errors(path):
-        source = pa.memory_map(path) if is_local(path) else pa.py_buffer(read_bytes(path))
-        return pa.ipc.open_file(source).read_all()
+        return pa.ipc.open_file(read_buffer(path)).read_all()

@@ -6,7 +6,8 @@ import pyarrow as pa
 
 from ...models.core.errors import InputError
 from ..files.listing import list_files
-from ..files.storage import FileInfo, read_bytes
+from ..files.storage import read_bytes
+from ..files.store import FileInfo
 
 
 def forgotten_files(path: str | None) -> tuple[FileInfo, ...]:

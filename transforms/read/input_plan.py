@@ -6,19 +6,22 @@ before a long run starts. The finished run is checked against the row counts of 
 """
 
 import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from ...models.core.errors import InputError
+from ...models.core.errors import InputError, StoreError
 from ..contract.columns import InteractionColumns
 from ..contract.schemas import check_file_schema, describe_schemas, find_minority_schemas, unify_schemas
 from ..contract.sharding import Sharding
 from ..files.found_files import FoundFiles, SkippedFile, find_files
 from ..files.partitions import Partitions
-from ..files.storage import FileInfo
+from ..files.storage import is_local
+from ..files.store import REQUESTS, FileInfo
 from ..files.table_formats import TableVersion
-from ..files.tables import open_parquet
+from ..files.tables import open_footer
 from .log_source import LogSource
 
 SPLIT_BYTES = 32 << 20
@@ -60,6 +63,8 @@ class Split:
     """Uncompressed size of the row groups in bytes, according to the footer."""
     partitions: Partitions = ()
     """Columns of all its rows that do not stand in the file."""
+    whole: bool = False
+    """Whether it is all of the file."""
 
 
 @dataclass(frozen=True)
@@ -123,13 +128,13 @@ def plan_input(log: LogSource) -> InputPlan:
     found = find_files(log.path)
     footers: list[_Footer] = []
     skipped = list(found.left_out)
-    for info in found.files:
-        try:
-            footers.append(_read_footer(info, log.columns, found.partitions))
-        except InputError as error:
-            if log.on_bad_file == "fail":
-                raise
-            skipped.append(SkippedFile(info.path, info.size, _count_rows(info.path), error.code, error.what))
+    for info, read in zip(found.files, _read_footers(found, log.columns), strict=True):
+        if isinstance(read, _Footer):
+            footers.append(read)
+        elif log.on_bad_file == "fail" or isinstance(read, StoreError):
+            raise read
+        else:
+            skipped.append(SkippedFile(info.path, info.size, _count_rows(info), read.code, read.what))
     if log.on_bad_file == "skip":
         rows = {footer.info.path: footer.rows for footer in footers}
         schemas = {footer.info.path: footer.schema for footer in footers if footer.schema is not None}
@@ -184,8 +189,24 @@ class _Footer:
         return sum(rows for rows, _ in self.groups)
 
 
+def _read_footers(found: FoundFiles, columns: InteractionColumns) -> Iterator[_Footer | InputError]:
+    """Reads the footers of all files, in their order. A store is asked for several at the same time."""
+
+    def read(info: FileInfo) -> _Footer | InputError:
+        try:
+            return _read_footer(info, columns, found.partitions)
+        except InputError as error:
+            return error
+
+    if is_local(found.files[0].path):
+        yield from map(read, found.files)
+        return
+    with ThreadPoolExecutor(REQUESTS) as pool:
+        yield from pool.map(read, found.files)
+
+
 def _read_footer(info: FileInfo, columns: InteractionColumns, partitions: pa.Schema) -> _Footer:
-    with open_parquet(info.path) as parquet:
+    with open_footer(info) as parquet:
         footer, schema = parquet.metadata, parquet.schema_arrow
         in_both = tuple(name for name, _ in info.partitions if name in schema.names)
         info = replace(info, partitions=tuple(pair for pair in info.partitions if pair[0] not in in_both))
@@ -213,9 +234,9 @@ def _describe_partitions(footers: list[_Footer], found: FoundFiles) -> list[str]
     ]
 
 
-def _count_rows(path: str) -> int | None:
+def _count_rows(info: FileInfo) -> int | None:
     try:
-        with open_parquet(path) as parquet:
+        with open_footer(info) as parquet:
             return parquet.metadata.num_rows
     except InputError:
         return None
@@ -240,4 +261,4 @@ def _split_file(info: FileInfo, groups: list[tuple[int, int]], file_first_row: i
         size += group_bytes
     if rows:
         end_split()
-    return splits
+    return [replace(splits[0], whole=True)] if len(splits) == 1 else splits

@@ -44,7 +44,7 @@ class OrderedShard(NamedTuple):
 
     def sequences(self, columns: InteractionColumns) -> Sequences:
         """Returns the interactions in the form that models read. The key of a user is the hash of the user's id."""
-        return Sequences(self.items, self.offsets, hash_values(self.user_ids(columns)))
+        return Sequences(self.items, self.offsets, hash_values(self.user_ids(columns)), self.time)
 
 
 def order_interactions(table: pa.Table, columns: InteractionColumns) -> OrderedShard:

@@ -6,7 +6,7 @@ leaves a missing column out of the table, reads an empty file as no rows, and cr
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from time import perf_counter
 
 import apache_beam as beam
@@ -14,14 +14,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.pvalue import TaggedOutput
 
-from ...models.core.errors import InputError
+from ...models.core.errors import InputError, StoreError
 from ..contract import table_coder  # noqa: F401 (registers the coder of tables)
 from ..contract.arrow_types import id_type, one_chunk, plain_type
 from ..contract.columns import ROW, InteractionColumns
 from ..contract.hashing import hash_values
+from ..files.listed_once import ListedOnce
 from ..files.partitions import add_partitions
 from ..files.run_paths import RunPaths
-from ..files.storage import FileInfo, delete, exists, is_unchanged
+from ..files.storage import delete, exists, first_changed
+from ..files.store import FileInfo
+from ..files.store_errors import store_error
 from ..files.tables import WrittenFile, open_parquet, write_table
 from .clock import TimeFacts, time_facts
 from .input_plan import Split
@@ -100,20 +103,21 @@ def _validate(
     return Validated(valid, rejected)
 
 
-def check_unchanged(info: FileInfo) -> None:
-    """Checks that a file has not changed since the plan was made.
+def check_unchanged(files: Iterable[FileInfo]) -> None:
+    """Checks that no file has changed since the plan was made.
 
     Raises:
-        InputError: The file is gone, has another size or modification time, or the file system cannot tell.
+        InputError: A file is gone, has another size or modification time, or the file system cannot tell.
     """
-    if not is_unchanged(info):
-        found = "another size or modification time" if exists(info.path) else "the file is gone"
-        raise _changed(info.path, found, "the file as it was at the start")
+    changed = first_changed(files)
+    if changed is not None:
+        found = "another size or modification time" if exists(changed.path) else "the file is gone"
+        raise _changed(changed.path, found, "the file as it was at the start")
 
 
 def _read_row_groups(split: Split, row_groups: tuple[int, ...], schema: pa.Schema) -> pa.Table:
     try:
-        with open_parquet(split.path) as parquet:
+        with open_parquet(split.path, whole=split.whole) as parquet:
             names = [name for name in schema.names if name in parquet.schema_arrow.names]
             table = parquet.read_row_groups(list(row_groups), columns=names, use_threads=False)
         table.validate()
@@ -121,8 +125,12 @@ def _read_row_groups(split: Split, row_groups: tuple[int, ...], schema: pa.Schem
             if pa.types.is_dictionary(column.type):
                 column.validate(full=True)  # finds indices that lie beyond the dictionary
         return add_partitions(table, split.partitions, schema)
+    except StoreError:
+        raise
     # The file may hold anything, so the parser may raise anything.
     except Exception as error:
+        if (failure := store_error(split.path, error)) is not None:
+            raise failure from error
         if not exists(split.path):
             raise _changed(split.path, "the file is gone", "the file as it was at the start") from error
         lines = str(error).splitlines()
@@ -164,6 +172,8 @@ def _read_intact_row_groups(split: Split, columns: InteractionColumns, schema: p
     for group, count in rows.items():
         try:
             table = _read_row_groups(split, (group,), schema)
+        except StoreError:
+            raise
         except InputError:
             table = None
         if table is not None and len(table) == count:
@@ -213,11 +223,10 @@ def _cast_column(column: pa.ChunkedArray, field: pa.Field, columns: InteractionC
         ) from error
 
 
-def _write_rejected(path: str, rejected: pa.Table) -> WrittenFile | None:
+def _write_rejected(path: str, rejected: pa.Table, left: ListedOnce) -> WrittenFile | None:
     if len(rejected):
         return write_table(path, rejected)
-    # Deleting a file that is not there costs two requests to a remote file system. Asking first costs one.
-    if exists(path):
+    if left.has(path):
         delete(path)
     return None
 
@@ -252,6 +261,7 @@ class _ReadSplit(beam.DoFn):
         self._schema = config.schema.serialize().to_pybytes()
         self._paths = config.paths
         self._on_bad_file: OnBadFile = config.on_bad_file
+        self._left = ListedOnce(config.paths.output)
 
     def setup(self):
         self._arrow_schema = pa.ipc.read_schema(pa.py_buffer(self._schema))
@@ -259,7 +269,7 @@ class _ReadSplit(beam.DoFn):
     def process(self, split: Split) -> Iterator:
         started = perf_counter()
         valid, rejected = read_split(split, self._columns, self._arrow_schema, self._on_bad_file)
-        written = _write_rejected(self._paths.rejected(split.index), rejected)
+        written = _write_rejected(self._paths.rejected(split.index), rejected, self._left)
         reasons = Counter(rejected["reason"].to_pylist())
         times = time_facts(valid, self._columns)
         checksum = row_checksum(valid[ROW])

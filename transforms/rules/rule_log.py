@@ -13,8 +13,8 @@ from apache_beam.pvalue import AsList, AsSingleton, PCollection, TaggedOutput
 from ..contract import table_coder  # noqa: F401 (registers the coder of tables)
 from ..contract.columns import InteractionColumns
 from ..contract.hashing import hash_values
+from ..files.listed_once import ListedOnce
 from ..files.run_paths import StagingPaths
-from ..files.storage import exists
 from ..files.tables import read_arrow, write_arrow
 from ..read.clock import Clock
 from ..read.ordering import OrderedShard, order_interactions
@@ -161,11 +161,11 @@ def read_ruled_shard(paths: StagingPaths, shard: int) -> RuledShard:
 class _RuleShard(beam.DoFn):
     def __init__(self, config: RuleLog):
         self._columns, self._rules, self._paths = config.columns, config.rules, config.paths
-        self._hold_out = config.hold_out
+        self._hold_out, self._left = config.hold_out, ListedOnce(config.paths.staging)
 
     def process(self, element: tuple[int, Iterable[Slice]], clock: Clock) -> Iterator:
         shard, slices = element
-        if exists(self._paths.ruled(shard)):
+        if self._left.has(self._paths.ruled(shard)):
             ruled = read_ruled_shard(self._paths, shard)
         else:
             ordered = order_interactions(collect(slices), self._columns)

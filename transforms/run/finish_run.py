@@ -70,8 +70,7 @@ class _Finish(beam.DoFn):
     def process(
         self, _, counts, summary, log_rules, item_counts, plan=None, joined_items=None
     ) -> Iterator[tuple[str, None]]:
-        for info in self._facts.inputs:
-            check_unchanged(info)
+        check_unchanged(self._facts.inputs)
         check_conservation(self._facts, counts, summary)
         self._store.check_still_ours()
         items = None if joined_items is None else open_items(joined_items)

@@ -10,6 +10,7 @@ from apache_beam.io.filesystem import FileSystem
 from ...models.core.errors import InputError
 from ..contract.output_layout import INTERACTIONS, MANIFEST, OUTPUTS, REJECTED, REPORT, SEQUENCES, shard_file
 from ..files import storage
+from ..files.store import literal
 
 try:
     import fcntl
@@ -133,7 +134,7 @@ def refuse_inside(output: str, source: str, writes: Iterable[str]) -> None:
         if "**" in source:  # everything below the folder
             inside = inside or f"{place}/".startswith(f"{folder}/")
         else:
-            pattern = f"{storage.literal(folder)}/{rest}" + "*" * rest.endswith("/")  # as `list_files` reads it
+            pattern = f"{literal(folder)}/{rest}" + "*" * rest.endswith("/")  # as `list_files` reads it
             matches = re.compile(FileSystem.translate_pattern(pattern)).match
             is_hidden = re.search(r"/[._]", place.removeprefix(folder))  # globs skip these
             inside = inside or (not is_hidden and any(matches(f"{place}/{name}") for name in writes))
@@ -145,6 +146,11 @@ def refuse_inside(output: str, source: str, writes: Iterable[str]) -> None:
             expected="a directory outside of the input, or the next run would read it as part of the input",
             fix="choose another --output",
         )
+
+
+def same_directory(one: str, other: str) -> bool:
+    """Returns whether two paths name the same directory."""
+    return _absolute(one) == _absolute(other)
 
 
 def _absolute(path: str) -> str:

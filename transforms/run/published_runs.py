@@ -13,11 +13,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from apache_beam.io.filesystems import FileSystems
-
 from ...models.core.errors import ArtifactError, InputError
 from ..contract.output_layout import KEPT_SCORES, MANIFEST, SUCCESS
-from ..files.storage import delete, exists, join, list_names, read_bytes, without_trailing_slashes, write_atomically
+from ..files.storage import (
+    delete,
+    exists,
+    join,
+    list_names,
+    read_bytes,
+    split,
+    without_trailing_slashes,
+    write_atomically,
+)
 from .manifest import read_manifest
 from .run_store import MARKER, lasting, read_marker
 
@@ -48,7 +55,7 @@ def locate(run: str) -> tuple[str, str]:
     Raises:
         InputError: The run does not lie in a directory.
     """
-    dataset, name = FileSystems.split(without_trailing_slashes(run))
+    dataset, name = split(without_trailing_slashes(run))
     if not name or name == LATEST:
         raise InputError(
             f"{run} is no run in a dataset directory",

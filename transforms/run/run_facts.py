@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..contract.columns import InteractionColumns
-from ..files.storage import FileInfo
+from ..files.store import FileInfo
 from ..files.table_formats import TableVersion
 from ..judge.policy import Policy
 from ..read.input_plan import SkippedFile

@@ -25,7 +25,8 @@ from ..contract.output_layout import INTERACTIONS, REJECTED, SEQUENCES, USERS
 from ..contract.output_schemas import REJECTED_SCHEMA, USER_FIELDS, added_fields
 from ..contract.schemas import check_file_schema
 from ..files.partitions import add_partitions
-from ..files.storage import FileInfo, is_local, is_unchanged, join, list_names
+from ..files.storage import is_local, is_unchanged, join, list_names
+from ..files.store import FileInfo
 from ..files.tables import describe_file, open_parquet
 from ..read.clock import Clock, TimeFacts, kind_of
 from ..read.ids import read_ids

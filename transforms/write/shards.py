@@ -12,6 +12,7 @@ from apache_beam.pvalue import AsSingleton
 from ..contract.added_columns import SPLITS
 from ..contract.columns import SIMILARITY_COLUMNS, InteractionColumns
 from ..contract.output_schemas import added_fields
+from ..files.listed_once import ListedOnce
 from ..files.loaded_once import LoadedOnce
 from ..files.run_paths import RunPaths
 from ..files.storage import exists
@@ -84,11 +85,24 @@ def cleaned_sequences(judged: JudgedShard, columns: InteractionColumns, *, split
 
 
 def write_shard(
-    judged: JudgedShard, users: pa.Table, columns: InteractionColumns, added: Mapping[str, str], paths: RunPaths
+    judged: JudgedShard,
+    users: pa.Table,
+    columns: InteractionColumns,
+    added: Mapping[str, str],
+    paths: RunPaths,
+    is_there: Callable[[str], bool] = exists,
 ) -> list[WrittenFile]:
     """Writes the three files of a shard, except those that an earlier start of the run has written.
 
     A file under its final name is complete, and it belongs to this run.
+
+    Args:
+        judged: The shard.
+        users: What its users are like.
+        columns: Names of the log's columns.
+        added: Names of the added columns, see `AddedColumns.written`.
+        paths: Where the files lie.
+        is_there: Says whether a file was written already.
 
     Raises:
         InputError: A file cannot be written, or cannot be read.
@@ -96,15 +110,15 @@ def write_shard(
     shard = judged.shard
     varied = (columns.timestamp, *(added[name] for name in ("noise_probability", *SIMILARITY_COLUMNS) if name in added))
     split = "split" in added
+
+    def write_once(path: str, make_table: Callable[[], pa.Table], varied: tuple[str, ...]) -> WrittenFile:
+        return describe_file(path) if is_there(path) else write_table(path, make_table(), varied=varied)
+
     return [
-        _write_once(paths.interactions(shard), lambda: cleaned_interactions(judged, added), varied),
-        _write_once(paths.sequences(shard), lambda: cleaned_sequences(judged, columns, split=split), _VARIED_LISTS),
-        _write_once(paths.users(shard), lambda: users, VARIED_USER_COLUMNS),
+        write_once(paths.interactions(shard), lambda: cleaned_interactions(judged, added), varied),
+        write_once(paths.sequences(shard), lambda: cleaned_sequences(judged, columns, split=split), _VARIED_LISTS),
+        write_once(paths.users(shard), lambda: users, VARIED_USER_COLUMNS),
     ]
-
-
-def _write_once(path: str, make_table: Callable[[], pa.Table], varied: tuple[str, ...]) -> WrittenFile:
-    return describe_file(path) if exists(path) else write_table(path, make_table(), varied=varied)
 
 
 @dataclasses.dataclass
@@ -139,7 +153,7 @@ class _JudgeAndWrite(beam.DoFn):
         self._columns, self._added = config.columns, config.added
         self._policy, self._paths = config.policy, config.paths
         self._first_rows = config.first_rows
-        self._item_counts = LoadedOnce[ItemCounts]()
+        self._item_counts, self._left = LoadedOnce[ItemCounts](), ListedOnce(config.paths.output)
 
     def process(
         self, element: StagedShard | int, log_rules: LogRules, item_counts: str, plan: DropPlan | None = None
@@ -148,7 +162,7 @@ class _JudgeAndWrite(beam.DoFn):
         judged = self._judge(element, log_rules, plan)
         counts = self._item_counts.get(lambda: read_item_counts(item_counts))
         users = describe_users(judged, self._columns, log_rules)
-        written = write_shard(judged, users, self._columns, self._added, self._paths)
+        written = write_shard(judged, users, self._columns, self._added, self._paths, self._left.has)
         summary = summarise(judged, users, self._columns, counts, self._first_rows, log_rules.rules, written)
         seconds = {**summary.seconds, "decide and write": perf_counter() - started}
         yield dataclasses.replace(summary, seconds=seconds)

@@ -1,6 +1,7 @@
 import pytest
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions
+from apache_beam.runners.job.utils import struct_to_dict
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
@@ -32,6 +33,13 @@ def test_several_workers_are_processes():
     environment = make_runner(options)._default_environment
     assert isinstance(environment, SubprocessSDKEnvironment)
     assert "iadsr.pipeline.engines.worker" in environment.command_string
+
+
+def test_worker_processes_are_told_how_files_are_reached_and_nothing_else():
+    flags = ["--s3_endpoint_url=http://h", "--s3_disable_ssl", "--hdfs_host=n", "--job_name=j"]
+    told = make_runner(beam_options(["--direct_num_workers=2", *flags]))._provision_info.provision_info
+    expected = {"s3_endpoint_url": "http://h", "s3_disable_ssl": True, "hdfs_host": "n"}
+    assert struct_to_dict(told.pipeline_options) == expected
 
 
 def test_the_mode_that_loses_rows_is_refused():

@@ -4,7 +4,7 @@ import pytest
 
 from iadsr.models.core.errors import InputError
 from iadsr.transforms.files.listing import list_files
-from iadsr.transforms.files.storage import FileInfo
+from iadsr.transforms.files.store import FileInfo
 
 
 def touch(path, content=b"x"):

@@ -187,7 +187,7 @@ def test_a_local_copy_lasts_as_long_as_its_block(store, tmp_path):
         assert local == str(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["../outside", "c/../../outside", "/outside", "c//f", "./f", "c/", "", ".."])
+@pytest.mark.parametrize("name", ["../outside", "c/../../outside", "/outside", "c//f", "./f", ".."])
 def test_a_name_that_leads_out_of_a_local_copy_is_refused(store, tmp_path, monkeypatch, name):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     store.files[f"memory://b/m/{name}"] = b"x"
@@ -195,6 +195,13 @@ def test_a_name_that_leads_out_of_a_local_copy_is_refused(store, tmp_path, monke
         pass
     assert error.value.code == "ARTIFACT-NAME"
     assert list(tmp_path.rglob("*")) == []
+
+
+def test_an_object_that_stands_for_a_folder_is_no_file(store):
+    store.files |= {"memory://b/m/": b"", "memory://b/m/c/": b"", "memory://b/m/c/f": b"x"}
+    assert storage.list_names("memory://b/m") == ["c/f"]
+    with local_copy("memory://b/m") as local:
+        assert storage.list_names(local) == ["c/f"]
 
 
 def test_what_cannot_be_asked_for_is_not_taken_for_missing(store, tmp_path, monkeypatch):
@@ -207,10 +214,10 @@ def test_what_cannot_be_asked_for_is_not_taken_for_missing(store, tmp_path, monk
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(store, "exists", refuse)
-    for ask in (storage.exists, storage.delete):
+    for ask, code in ((storage.exists, "FILE-ASK"), (storage.delete, "FILE-DELETE")):
         with pytest.raises(InputError) as error:
             ask("memory://b/f")
-        assert error.value.code == "FILE-ASK"
+        assert error.value.code == code
     with monkeypatch.context() as patch:
         patch.setattr(os, "stat", refuse)
         with pytest.raises(InputError) as error:

@@ -60,7 +60,7 @@ def test_a_file_that_changed_after_the_plan_is_refused(log):
 
 def test_a_file_whose_state_is_unknown_does_not_count_as_changed(log, monkeypatch):
     (info, _) = plan_input(LogSource(str(log), COLUMNS)).files
-    check_unchanged(info)
+    check_unchanged([info])
 
     def refuse(path):
         raise PermissionError(13, "Permission denied", path)
@@ -68,7 +68,7 @@ def test_a_file_whose_state_is_unknown_does_not_count_as_changed(log, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr("os.stat", refuse)
         with pytest.raises(InputError) as error:
-            check_unchanged(info)
+            check_unchanged([info])
     assert error.value.code == "FILE-ASK"
 
 
