@@ -17,6 +17,7 @@
 #   IADSR_LOG              the log; {day} stands for the day
 #   IADSR_DAY              the day, such as 2026-11-28; without it, today in UTC
 #   IADSR_TRAIN            when-due (without it), always or never
+#   IADSR_TRAIN_FROM       newest: start from the newest model of an earlier night; without it, from nothing
 #   IADSR_GATES            file of gates; without it, the default ones
 #   IADSR_KEEP_RUNS        runs and exports that are kept, 14 without it
 #   IADSR_FORMATS          formats to export, such as "recbole hf"
@@ -58,9 +59,11 @@ step_embed() {
 }
 
 train() {
+  start=
+  [ "${IADSR_TRAIN_FROM:-}" != newest ] || start=$(newest "$models/model" config.json)
   # shellcheck disable=SC2086
   iadsr train --interactions "$log" --embeddings "$IADSR_DIR/embeddings" --output "$models/model=$day" --overwrite \
-    ${IADSR_TRAIN_OPTIONS:-}
+    ${start:+--from "$start"} ${IADSR_TRAIN_OPTIONS:-}
 }
 
 step_first_model() {

@@ -112,14 +112,23 @@ class Pace:
 
 
 def identity_of(
-    sequences: Sequences, semantic: np.ndarray, has_semantic: np.ndarray, config: IADSRConfig, training: TrainingConfig
+    sequences: Sequences,
+    semantic: np.ndarray,
+    has_semantic: np.ndarray,
+    config: IADSRConfig,
+    training: TrainingConfig,
+    start: str = "",
 ) -> dict[str, str]:
-    """Fingerprints everything that the bytes of a model depend on. A training goes on only if none has changed."""
+    """Fingerprints everything that the bytes of a model depend on. A training goes on only if none has changed.
+
+    `start` is the fingerprint of the model that the training starts from.
+    """
     assert sequences.keys is not None
     versions = {name: metadata.version(name) for name in _VERSIONED} | {"python": platform.python_version()}
     parts: dict[str, list[Any]] = {
         "log": [sequences.items, sequences.offsets, sequences.keys],
         "embeddings": [semantic, has_semantic],
+        "start": [start.encode()],
         "options": [json.dumps([asdict(config), asdict(training)]).encode()],
         "versions": [json.dumps(versions).encode()],
         "machine": [platform.machine().encode(), torch.backends.cpu.get_cpu_capability().encode()],

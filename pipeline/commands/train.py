@@ -17,6 +17,7 @@ from ...models.noise.share import MIN_REFERENCE
 from ...models.training.checkpoints import SUFFIX, identity_of
 from ...models.training.train_model import Stage, TrainingProgress, TrainingResult, train_model
 from ...models.training.training_config import TrainingConfig
+from ...models.training.warm_start import Start
 from ...transforms.contract.columns import InteractionColumns
 from ...transforms.contract.output_layout import STAGING
 from ...transforms.contract.python_values import python_values
@@ -41,6 +42,7 @@ from ..engines.runner import usable_cores
 from .command_options import TrainOptions
 from .messages import describe_training, describe_vector_files
 from .results import Result, Table
+from .training_start import START, read_earlier_model
 
 _MARK = f"{STAGING}/training.json"
 """Says which training has written the folder that it stands in."""
@@ -76,6 +78,8 @@ class TrainSummary(Result):
     estimated."""
     found: tuple[RuleFindings, ...] = ()
     """What the rules have found. What they drop, the model has not seen."""
+    start: str | None = None
+    """Directory of the model that the training started from."""
 
     def __str__(self) -> str:
         """Says what the model was trained on, how well it detects noise, and where it is."""
@@ -105,17 +109,21 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
         embeddings = read_embeddings(options.embeddings, kind="semantic")
         item_type = plan.schema.field(columns.item).type
         check_item_types(options.embeddings, embeddings.item_ids.type, item_type)
+        config = IADSRConfig(backbone=options.backbone, head=options.head)
+        training = TrainingConfig(seed=options.seed, users=options.users)
+        earlier = read_earlier_model(options, config, training, item_type)
         whole, rejected, clock = read_log(options.log, plan, options.rules.columns)
         rules = make_rules(options.rules, columns.item, item_type)
         log, found = without_taken(whole, rules, columns, clock, options.hold_out)
         item_ids = normalise_item_ids(log.item_ids, file=options.log.path, name=columns.item)
         semantic, has_semantic = semantic_vectors(item_ids, embeddings, options.embeddings)
+        start = earlier and earlier.start(item_ids)
         task.note = f"{len(log.items):,} interactions, {len(log.offsets) - 1:,} users, {len(log.item_ids):,} items"
 
     with locked(options.output):
         # Another run may have finished since the first check.
         check_output(options.output, options.overwrite)
-        result = _train(options, log.sequences(columns), semantic, has_semantic, progress)
+        result = _train(options, config, training, log.sequences(columns), semantic, has_semantic, start, progress)
         result.model.provenance = {
             "embeddings": embeddings.metadata.to_dict(),
             "embeddings_fingerprint": embedding_fingerprint(embeddings),
@@ -123,6 +131,7 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
             "head": options.head,
             "seed": options.seed,
             HOLD_OUT: options.hold_out,
+            **({START: earlier.recorded()} if earlier else {}),
             SAMPLE: VectorSample.of(item_ids, semantic, has_semantic).to_list(),
         }
         write_model(options.output, result, item_ids)
@@ -135,9 +144,15 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
         dict(rejected),
         without_text,
         plan.skipped,
-        (*plan.notes, *describe_vector_files(options.embeddings), *describe_times(clock, columns)),
+        (
+            *plan.notes,
+            *(earlier.notes if earlier else ()),
+            *describe_vector_files(options.embeddings),
+            *describe_times(clock, columns),
+        ),
         knows_noise,
         tuple(found),
+        options.from_,
     )
 
 
@@ -172,11 +187,16 @@ def without_taken(
 
 
 def _train(
-    options: TrainOptions, log: Sequences, semantic: np.ndarray, has_semantic: np.ndarray, progress: Progress
+    options: TrainOptions,
+    config: IADSRConfig,
+    training: TrainingConfig,
+    log: Sequences,
+    semantic: np.ndarray,
+    has_semantic: np.ndarray,
+    start: Start | None,
+    progress: Progress,
 ) -> TrainingResult:
-    config = IADSRConfig(backbone=options.backbone, head=options.head)
-    training = TrainingConfig(seed=options.seed, users=options.users)
-    identity = identity_of(log, semantic, has_semantic, config, training)
+    identity = identity_of(log, semantic, has_semantic, config, training, start.fingerprint if start else "")
     files = KeptFiles.open(options.output, identity, progress.say)
     with progress.task("Training", total=1.0) as task:
         result = train_model(
@@ -188,6 +208,7 @@ def _train(
             lambda at: task.update(at.fraction, _note(at)),
             workers=options.workers or usable_cores(),
             files=files,
+            start=start,
         )
         auroc = result.metrics.get("held_out_auroc")
         task.note = f"held-out AUROC {auroc:.3f}" if auroc is not None else ""

@@ -115,6 +115,18 @@ def test_a_model_that_is_trained_when_it_is_due_serves_from_the_next_night_on(ni
     assert value(asked[1], "--model") == f"{nights.home}/models/model=2026-11-27"
 
 
+def test_a_training_starts_from_the_newest_model_if_it_is_told_to(nights):
+    newest = {"IADSR_TRAIN": "always", "IADSR_TRAIN_FROM": "newest", "IADSR_TRAIN_OPTIONS": "--seed 3"}
+    _, asked = nights.run("train", day="2026-11-26", **newest)
+    assert "--from" not in asked[0]  # there is none
+    nights.run("train", day="2026-11-27", IADSR_TRAIN="always")
+    _, asked = nights.run("train", day="2026-11-28", **newest)
+    assert value(asked[0], "--from") == f"{nights.home}/models/model=2026-11-27"
+    assert asked[0][-2:] == ["--seed", "3"]
+    _, asked = nights.run("train", day="2026-11-28", IADSR_TRAIN="always")
+    assert "--from" not in asked[0]
+
+
 def test_a_gate_that_fails_stops_exports_and_training_but_not_metrics(nights):
     nights.run(day="2026-11-27")
     nights.tell("clean", 5)
