@@ -139,9 +139,13 @@ def _blocks(
 
 
 def shared_account(log: RealLog, number: int, generator: np.random.Generator) -> Insertions:
-    """Inserts runs of 3 to 8 consecutive interactions of one other real user."""
+    """Inserts runs of 3 to 8 consecutive interactions that one other real user made at about that time."""
     place, block, nth = _blocks(log, number, (3, 8), generator)
-    first = generator.integers(0, len(log.donors.items), len(place))[block]
+    donated = len(log.donors.items)
+    rank = (log.rank[place] / len(log.by_time) * donated).astype(np.int64)
+    reach = max(PERIOD_ROWS * donated // len(log.by_time), 1)
+    rank = (rank + generator.integers(-reach, reach + 1, len(place))).clip(0, donated - 1)
+    first = np.argsort(log.donors.times, kind="stable")[rank][block]
     rows = first + nth
     inside = rows < log.donors.offsets[1:][log.donors.users[first]]
     items = log.donors.items[rows[inside]].astype(np.int64)
@@ -307,13 +311,14 @@ def add_noise(log: RealLog, kinds: tuple[str, ...], rate: float, seed: int) -> K
     from_end = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(order))
     bots = _bots(log, number if BOT in kinds else 0, np.random.default_rng([STREAM, seed, 99]))
     keys = np.concatenate([log.sequences.keys, bots.keys])
+    times = np.concatenate([all_times, _bot_times(log, bots, seed)])
     sequences = Sequences.from_lengths(
-        np.concatenate([all_items, bots.items]), np.concatenate([lengths, bots.lengths]), keys
+        np.concatenate([all_items, bots.items]), np.concatenate([lengths, bots.lengths]), keys, times
     )
     bot_kind = kinds.index(BOT) if BOT in kinds else -1
     return KindsOfNoise(
         sequences,
-        np.concatenate([all_times, _bot_times(log, bots, seed)]),
+        times,
         np.concatenate([all_kinds, np.full(len(bots.items), bot_kind)]),
         np.concatenate([from_end > PROTECTED, np.ones(len(bots.items), bool)]),
         np.arange(len(sequences)) >= len(lengths),

@@ -9,10 +9,9 @@ from iadsr.models.core.sequences import Sequences
 from iadsr.models.detector.iadsr import IADSR
 from iadsr.models.detector.model_config import IADSRConfig
 from iadsr.models.detector.scoring import Scores, score_sequences
-from iadsr.models.noise.popularity import popularity_buckets
 from iadsr.models.noise.recalibration import Recalibration, recalibrate
-from iadsr.models.noise.score_counts import GROUPS, count_by_group, places
 from iadsr.models.noise.share import NoiseShare, NoShare
+from iadsr.models.training.expected_kinds import count_log
 from iadsr.models.training.train_model import train_model
 from iadsr.models.training.training_config import TrainingConfig
 
@@ -59,11 +58,7 @@ def recalibrated(model: IADSR, sequences: Sequences, scores: Scores) -> np.ndarr
 
 def find_share(model: IADSR, sequences: Sequences, scores: Scores) -> tuple[NoiseShare | NoShare, Recalibration | None]:
     """Estimates a log's share of noise, and how to recalibrate probabilities to it, as `iadsr clean` does."""
-    bucket = popularity_buckets(sequences.items, np.bincount(sequences.items))
-    reference, judged, probability = model.noise_reference.numpy(), scores.scored, scores.noise_probability
-    group, place = sequences.users % GROUPS, places(sequences.offsets)
-    counts = count_by_group(probability[judged], group[judged], place[judged], bucket[judged], int(bucket.max()) + 1)
-    return recalibrate(reference, counts)
+    return recalibrate(model.noise_reference.numpy(), count_log(sequences, scores))
 
 
 def _untrained(score: Callable[[Dataset], np.ndarray]) -> Fit:

@@ -19,7 +19,7 @@ from iadsr.models.detector.scoring import score_sequences
 from iadsr.models.noise.share import NoiseShare, NoShare
 from iadsr.models.training.train_model import train_model
 from iadsr.models.training.training_config import TrainingConfig
-from iadsr.models.vectors.neighbours import borrow_collaborative
+from iadsr.models.vectors.neighbours import with_borrowed
 from iadsr.transforms.contract.columns import InteractionColumns
 
 from .datasets import Setting, Trial, make_trial, read_dataset
@@ -47,15 +47,7 @@ def score_by_model_of(trial: Trial, learned: np.ndarray, seed: int) -> tuple[np.
     earlier = dataset.sequences.restrict(learned)
     known, _ = earlier.take(np.flatnonzero(earlier.lengths))
     result = train_model(known, dataset.semantic, dataset.has_semantic, IADSRConfig(), TrainingConfig(seed=seed))
-    packed = result.vectors.pack()
-    new, lenders = packed.has_semantic & ~packed.has_collaborative, packed.has_semantic & packed.has_collaborative
-    if new.any():
-        packed.collaborative[new] = borrow_collaborative(
-            packed.semantic[lenders], packed.collaborative[lenders], packed.semantic[new]
-        )
-    vectors = replace(packed, has_collaborative=packed.has_collaborative | new).unpack(
-        result.model.config.collaborative_dimension
-    )
+    vectors = with_borrowed(result.vectors.pack()).unpack(result.model.config.collaborative_dimension)
     scores = score_sequences(result.model, dataset.sequences, vectors)
     return scores.noise_probability, find_share(result.model, dataset.sequences, scores)[0]
 

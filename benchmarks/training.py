@@ -13,6 +13,7 @@ import inspect
 import os
 import sys
 import tempfile
+import threading
 import time
 
 import numpy as np
@@ -36,15 +37,40 @@ def train(options: argparse.Namespace) -> None:
     takes, fields = inspect.signature(train_model).parameters, TrainingConfig.__dataclass_fields__
     training = TrainingConfig(**{name: value for name, value in chosen.items() if value and name in fields})
     threads = {name: value for name, value in chosen.items() if name in takes}  # earlier versions know neither
-    last = ["", 0.0]
+    told: set[str] = set()
+    begun, meter = time.perf_counter(), MemoryMeter()
 
     def tell(at) -> None:
-        now = time.process_time()
-        if at.stage != last[0]:
-            print(f"  {at.stage} from {now:.0f} CPU s", file=sys.stderr, flush=True)
-            last[:] = at.stage, now
+        stage = at if isinstance(at, str) else at.stage
+        if stage not in told:
+            told.add(stage)
+            wall, cpu = time.perf_counter() - begun, time.process_time()
+            print(
+                f"  {stage}: after {wall:.0f} s, {cpu:.0f} CPU s; until then at most {meter.take():,.0f} MiB",
+                flush=True,
+            )
 
     train_model(sequences, semantic, np.ones(items, bool), IADSRConfig(), training, tell, **threads)
+    tell("end")
+
+
+class MemoryMeter:
+    """Looks at the memory of this process ten times a second."""
+
+    def __init__(self):
+        self._most = 0
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def take(self) -> float:
+        """Returns the most MiB that were held since this was last asked for."""
+        most, self._most = self._most, 0
+        return most / (1 << 20)
+
+    def _watch(self) -> None:
+        while True:
+            with open("/proc/self/statm") as file:
+                self._most = max(self._most, int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
+            time.sleep(0.1)
 
 
 def measure(options: argparse.Namespace, source: str) -> tuple[float, float, float]:

@@ -10,7 +10,7 @@ import pytest
 from iadsr.models.core import errors
 
 ROOT = Path(__file__).parents[1]
-FAMILY = ("InputError", "UsageError", "ArtifactError", "ConservationError", "EngineError")
+FAMILY = ("InputError", "StoreError", "UsageError", "ArtifactError", "ConservationError", "EngineError")
 WITHOUT_SITE = {"BUG"}  # `main` prints it, and nothing raises it
 
 

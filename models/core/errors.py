@@ -61,6 +61,10 @@ class ArtifactError(IadsrError):
     """A model or embedding directory is incomplete, is damaged, or does not match the other one."""
 
 
+class StoreError(InputError):
+    """A file system in a cloud refuses, does not answer, or lacks the bucket. The files in it are not to blame."""
+
+
 class ConservationError(IadsrError):
     """The rows read are not the rows kept + dropped + rejected. The output of the run must not be trusted."""
 

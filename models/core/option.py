@@ -73,7 +73,8 @@ class Option:
     """One option, as its field declares it."""
 
     name: str
-    """Name for users, with underscores: `drop_rate` is `--drop-rate` on the command line."""
+    """Name for users, with underscores: `drop_rate` is `--drop-rate` on the command line, and `from_`, which would be a
+    keyword of Python without its last character, is `--from`."""
     type: Any
     """The annotation of its field."""
     default: Any
@@ -94,7 +95,7 @@ class Option:
     @property
     def flag(self) -> str:
         """The option on the command line."""
-        return "--" + self.name.replace("_", "-")
+        return "--" + self.name.rstrip("_").replace("_", "-")
 
     @property
     def required(self) -> bool:

@@ -19,11 +19,13 @@ class Sequences:
         keys: uint64 [U], a hash of each user's id. It decides the user's fold. A model that scores users it was trained
             on must be given the same keys again. The default is 0, 1, 2, ..., which is safe only if the users and their
             order stay the same.
+        times: int64 [N], the time of each interaction: any integers that sort like the times. None if there are none.
     """
 
     items: np.ndarray
     offsets: np.ndarray
     keys: np.ndarray | None = None
+    times: np.ndarray | None = None
 
     def __post_init__(self):
         if self.keys is None:
@@ -32,13 +34,19 @@ class Sequences:
             raise ValueError(f"keys: expected one for each of {len(self.offsets) - 1} users, found {self.keys.shape}")
         if self.offsets.ndim != 1 or len(self.offsets) == 0:
             raise ValueError(f"offsets: expected a vector of users + 1 entries, found shape {self.offsets.shape}")
+        if self.times is not None and self.times.shape != self.items.shape:
+            raise ValueError(
+                f"times: expected one for each of {len(self.items)} interactions, found {self.times.shape}"
+            )
         if self.offsets[0] != 0 or self.offsets[-1] != len(self.items) or (np.diff(self.offsets) < 0).any():
             raise ValueError(f"offsets: expected to rise from 0 to {len(self.items)}, the number of interactions")
 
     @classmethod
-    def from_lengths(cls, items: np.ndarray, lengths: np.ndarray, keys: np.ndarray | None = None) -> "Sequences":
-        """Builds sequences from the flat items [N], the number of interactions per user [U] and the users' keys [U]."""
-        return cls(np.asarray(items, np.int32), np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]), keys)
+    def from_lengths(
+        cls, items: np.ndarray, lengths: np.ndarray, keys: np.ndarray | None = None, times: np.ndarray | None = None
+    ) -> "Sequences":
+        """Builds sequences from the flat items [N], the number of interactions per user [U], keys [U] and times [N]."""
+        return cls(np.asarray(items, np.int32), np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]), keys, times)
 
     def __len__(self) -> int:
         """Returns the number of users."""
@@ -57,7 +65,8 @@ class Sequences:
     def restrict(self, keep: np.ndarray) -> "Sequences":
         """Returns the same users, but only the interactions for which `keep` (bool [N]) is true."""
         lengths = np.bincount(self.users[keep], minlength=len(self))
-        return Sequences.from_lengths(self.items[keep], lengths, self.keys)
+        times = None if self.times is None else self.times[keep]
+        return Sequences.from_lengths(self.items[keep], lengths, self.keys, times)
 
     def take(self, users: np.ndarray) -> tuple["Sequences", np.ndarray]:
         """Returns the sequences of some users.
@@ -72,7 +81,8 @@ class Sequences:
         lengths = self.lengths[users]
         begins = np.cumsum(lengths) - lengths
         rows = np.arange(lengths.sum()) + np.repeat(self.offsets[users] - begins, lengths)
-        return Sequences.from_lengths(self.items[rows], lengths, self.keys[users]), rows
+        times = None if self.times is None else self.times[rows]
+        return Sequences.from_lengths(self.items[rows], lengths, self.keys[users], times), rows
 
     def folds(self, count: int) -> np.ndarray:
         """Returns the fold of each user, int64 [U]. It depends on nothing but the user's key.

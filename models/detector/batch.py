@@ -50,6 +50,10 @@ class Batch:
     """The mean text of those items, likewise."""
     semantic: IndexedRows
     """Text embeddings in the model's components (`IADSR.reduce_semantic`), rows of a table [V + 1, k] of items."""
+    lives: IndexedRows
+    """When the items were chosen, rows of a table [P + 1, LIFE_BINS] of pairs of an item and a fold."""
+    moments: Tensor
+    """The time of each interaction by the model's clock, [B, T] in [0, 1]; NaN where it tells none."""
     mask: Tensor
     """bool [B, T], real positions; padding comes last."""
     has_collaborative: Tensor
@@ -57,6 +61,8 @@ class Batch:
     has_co_occurrence: Tensor
     """bool [B, T]."""
     has_company: Tensor
+    """bool [B, T]."""
+    has_life: Tensor
     """bool [B, T]."""
     has_semantic: Tensor
     """bool [B, T]."""
@@ -69,12 +75,13 @@ class Batch:
     fold_projections: FoldProjections | None = None
     """Tables with the rows of `co_occurrence`; None likewise."""
 
-    def hide(self, collaborative: Tensor, semantic: Tensor) -> "Batch":
+    def hide(self, collaborative: Tensor, semantic: Tensor, moments: Tensor | None = None) -> "Batch":
         """Returns the batch without some vectors, and without projections.
 
         Args:
             collaborative: Positions that lose all vectors learned from interactions, bool [B, T].
             semantic: Positions that lose their text, bool [B, T].
+            moments: Positions that lose their time, bool [B, T]; None: no others.
         """
         return replace(
             self,
@@ -82,9 +89,11 @@ class Batch:
             co_occurrence=self.co_occurrence.without(collaborative),
             company=self.company.without(collaborative),
             semantic=self.semantic.without(semantic),
+            moments=self.moments if moments is None else self.moments.masked_fill(moments, torch.nan),
             has_collaborative=self.has_collaborative & ~collaborative,
             has_co_occurrence=self.has_co_occurrence & ~collaborative,
             has_company=self.has_company & ~collaborative,
+            has_life=self.has_life & ~collaborative,
             has_semantic=self.has_semantic & ~semantic,
             interest_projections=None,
             text_projections=None,

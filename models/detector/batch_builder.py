@@ -7,6 +7,7 @@ import torch
 
 from ..core.sequences import Sequences
 from ..core.windows import cut_windows, even_batches
+from ..vectors.lives import tell
 from .batch import Batch, History
 from .iadsr import IADSR
 from .item_tensors import ItemTensors
@@ -31,6 +32,7 @@ class BatchBuilder:
             item_tensors: The items of the log.
         """
         self._sequences, self._item_tensors = sequences, item_tensors
+        self._moments = tell(model.clock.numpy(), sequences.times, len(sequences.items))
         self._folds = sequences.folds(model.config.folds) if model.head.reads_other_users else None
         self.windows = cut_windows(sequences, model.config.max_length, model.config.overlap)
         long = np.flatnonzero(sequences.lengths > model.config.max_length)
@@ -76,4 +78,4 @@ class BatchBuilder:
 
     def _gather(self, users: np.ndarray, index: np.ndarray, mask: np.ndarray) -> Batch:
         folds = None if self._folds is None else self._folds[users]
-        return self._item_tensors.batch(self._sequences.items[index], mask, folds)
+        return self._item_tensors.batch(self._sequences.items[index], mask, folds, self._moments[index])

@@ -22,6 +22,9 @@ foresees the next item, with this item read and without."""
 CONTEXT = "context"
 """How near the item is to its context: what the items before and after it lead to."""
 
+ACTIVITY = "activity"
+"""How much less often others chose the item at that time than at other times; 0 if it was not less often."""
+
 VIEWS = ("co_occurrence", "company", "semantic")
 """The ways to compare items: by which items other users have together, by the texts of those items, and by the items'
 own texts."""
@@ -38,6 +41,7 @@ FEATURES = (
     *SIMILARITIES,
     *FORECASTS,
     CONTEXT,
+    ACTIVITY,
     *(f"{view}_{name}" for view in VIEWS for name in AGREEMENTS),
     *(f"neighbours_{name}" for name in NEIGHBOURHOOD),
 )

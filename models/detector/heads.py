@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..noise.insertion import NOISE_KINDS
 from .agreement import near_means
 from .features import FEATURES, NEIGHBOURHOOD, SIMILARITIES
 from .model_config import HeadName, IADSRConfig
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 LOGITS = 2
 """What a head gives of an interaction: the logit that it is noise of any kind that training inserts, and the logit that
 it is a stray, noise by itself. Weights follow from the second."""
+
+STRAYS = [NOISE_KINDS.index(kind) for kind in ("single", "text")]
+"""Which of NOISE_KINDS are strays."""
 
 _NEIGHBOUR_COLUMNS = [FEATURES.index(name) for name in NEIGHBOURHOOD]
 
@@ -39,6 +43,9 @@ class Head(nn.Sequential):
     """Whether the long-term interests that an item is compared with leave the item out."""
     trains: ClassVar[bool]
     """Whether the layers are trained on inserted noise."""
+    kind_shift: Tensor
+    """Added to the log odds of each of NOISE_KINDS, [K]. Training inserts more of the rare kinds than it expects in a
+    log, to learn them; this puts them back to what is expected."""
     card_note: ClassVar[str]
     """How the model card goes on after naming the paper."""
 
@@ -48,8 +55,9 @@ class Head(nn.Sequential):
             nn.ReLU(inplace=True),
             nn.Linear(config.head_dimension, config.head_dimension),
             nn.ReLU(inplace=True),
-            nn.Linear(config.head_dimension, LOGITS),
+            nn.Linear(config.head_dimension, len(NOISE_KINDS)),
         )
+        self.register_buffer("kind_shift", torch.zeros(len(NOISE_KINDS)))
 
     def features(self, model: "IADSR", batch: "Batch", interests: "Interests") -> tuple[Tensor, Tensor]:
         """Returns the features of each interaction, [B, T, F], 0 where not defined; and where they are, bool."""
@@ -85,6 +93,7 @@ the log"""
             model.similarities(interests, batch),
             model.forecasts(batch, interests),
             model.context.agreement(batch),
+            model.activity(batch),
             *model.view_agreements(batch),
         ]
         values, defined = (torch.cat(tensors, dim=-1) for tensors in zip(*parts, strict=True))
@@ -93,7 +102,15 @@ the log"""
         return torch.cat([values, means * real], dim=-1), torch.cat([defined, known & real], dim=-1)  # [B, T, F]
 
     def logit(self, features: Tensor, defined: Tensor, length: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-        """Computes the logits by the network. It reads the logarithm of the length, too."""
+        """Adds up the odds of the kinds, as frequent as they are expected: of all, and of strays."""
+        kinds = self.kinds(features, defined, length, mean, deviation) + self.kind_shift
+        return torch.stack([kinds.logsumexp(-1), kinds[..., STRAYS].logsumexp(-1)], dim=-1)
+
+    def kinds(self, features: Tensor, defined: Tensor, length: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+        """Computes the log odds of each of NOISE_KINDS against genuine, by the network, [..., K].
+
+        The network reads the logarithm of the length, too. For arguments see `logit`.
+        """
         first, *rest = self
         assert isinstance(first, nn.Linear)
         # The weights of the first layer standardise the features: x / deviation, and -mean / deviation if defined.

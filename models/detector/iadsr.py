@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..core.item_vectors import LIFE_BINS, packed_width
+from ..vectors.lives import CLOCK_TICKS
 from .agreement import Chance, View, cosine, sequence_agreement
 from .backbones import make_backbone, read_items
 from .batch import Batch, IndexedRows
 from .context import Context
 from .features import FEATURES, SIMILARITIES, VIEWS
-from .heads import LOGITS, make_head
+from .heads import LOGITS, AgreementHead, make_head
 from .interests import Interests
 from .model_config import IADSRConfig
 from .pretrained import Pretrained
@@ -38,6 +40,7 @@ class IADSR(Pretrained, nn.Module):
         calibration: Scale and shift of each of the head's logits, fitted on held-out users, [2, LOGITS].
         shortest_history: The head sees shorter histories as if they were this long, [1]; see
             `head_examples.shortest_history`.
+        clock: Times of the log that the model was trained on, int64 [CLOCK_TICKS + 1]; see `vectors/lives.py`.
     """
 
     semantic_mean: Tensor
@@ -48,6 +51,7 @@ class IADSR(Pretrained, nn.Module):
     genuine_deviation: Tensor
     calibration: Tensor
     shortest_history: Tensor
+    clock: Tensor
 
     def __init__(self, config: IADSRConfig):
         super().__init__()
@@ -72,6 +76,7 @@ class IADSR(Pretrained, nn.Module):
             "genuine_deviation": torch.ones(len(SIMILARITIES)),
             "calibration": torch.tensor([[1.0] * LOGITS, [0.0] * LOGITS]),
             "shortest_history": torch.ones(1),
+            "clock": torch.zeros(CLOCK_TICKS + 1, dtype=torch.int64),
         }.items():
             self.register_buffer(name, start)
 
@@ -84,7 +89,7 @@ class IADSR(Pretrained, nn.Module):
     def packed_width(self) -> int:
         """Length of an item's row of `PackedItemVectors`."""
         folds = self.config.folds if self.head.reads_other_users else 0
-        return (1 + 2 * folds) * self.config.collaborative_dimension
+        return packed_width(self.config.collaborative_dimension, folds)
 
     def reduce_semantic(self, vectors: Tensor) -> Tensor:
         """Maps raw text embeddings [n, D] to the components that the model works with, [n, k]."""
@@ -163,6 +168,19 @@ class IADSR(Pretrained, nn.Module):
         defined = torch.stack([follows & present, follows & batch.has_semantic, precedes, follows & precedes], -1)
         return values * defined, defined
 
+    def activity(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Returns the value of ACTIVITY, [B, T, 1], and where it is defined, bool [B, T, 1]."""
+        defined = batch.has_life & ~batch.moments.isnan()
+        place = (batch.moments.nan_to_num() * LIFE_BINS - 0.5).clamp(0, LIFE_BINS - 1)
+        low = place.long().clamp(max=LIFE_BINS - 2)
+        # Only the two points beside the moment are read.
+        points = batch.lives.table.view(-1)
+        start = batch.lives.index * LIFE_BINS + low
+        before, after = points[start], points[start + 1]
+        # What many chose at that time is no better evidence than what some did: a trend may be none of the user's.
+        values = (before + (after - before) * (place - low)).clamp(max=0)
+        return (values * defined)[..., None], defined[..., None]
+
     def view_agreements(self, batch: Batch) -> list[tuple[Tensor, Tensor]]:
         """Returns for each of VIEWS the values of AGREEMENTS, [B, T, 8], and where they are defined, bool [B, T, 8]."""
         texts, folds = batch.text_projections, batch.fold_projections
@@ -208,8 +226,16 @@ class IADSR(Pretrained, nn.Module):
             defined: bool [..., F].
             length: Interactions in the whole history of each row, [...].
         """
-        length = length.clamp(min=self.shortest_history)
-        return self.head.logit(features, defined, length, self.feature_mean, self.feature_deviation)
+        return self.head.logit(features, defined, *self._beside(length))
+
+    def head_kinds(self, features: Tensor, defined: Tensor, length: Tensor) -> Tensor:
+        """Computes the log odds of each of NOISE_KINDS, [..., K], see `AgreementHead.kinds`. Arguments as above."""
+        assert isinstance(self.head, AgreementHead)
+        return self.head.kinds(features, defined, *self._beside(length))
+
+    def _beside(self, length: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns what the head reads beside the features."""
+        return length.clamp(min=self.shortest_history), self.feature_mean, self.feature_deviation
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Scores every position.

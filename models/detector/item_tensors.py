@@ -33,6 +33,8 @@ class ItemTensors:
     """Vectors learned from the users of other folds, of unit length, [P + 1, d]."""
     company: Tensor
     """Likewise, [P + 1, d]."""
+    lives: Tensor
+    """Likewise, [P + 1, LIFE_BINS], see `ItemVectors`."""
     semantic: Tensor
     """Text embeddings reduced to the model's components, [V + 1, k]."""
     has_collaborative: Tensor
@@ -40,6 +42,8 @@ class ItemTensors:
     has_co_occurrence: Tensor
     """bool [P + 1]."""
     has_company: Tensor
+    """bool [P + 1]."""
+    has_life: Tensor
     """bool [P + 1]."""
     has_semantic: Tensor
     """bool [V + 1]."""
@@ -79,19 +83,18 @@ class ItemTensors:
             _unit(_padded(by_fold[items[item], fold], has_collaborative[item]))
             for by_fold in (vectors.co_occurrence, vectors.company)
         )
-        with torch.no_grad():  # not inference_mode: training backpropagates through what it reads here
-            texts = _padded(vectors.semantic[items], has_semantic)
-            filler = texts.new_zeros(even_rows(len(texts)) - len(texts), texts.shape[1])
-            semantic = model.reduce_semantic(torch.cat([texts, filler]))[: len(texts)]
+        lives = _padded(vectors.lives[items[item], fold], has_collaborative[item])
         flags = [torch.from_numpy(np.append(flag, False)) for flag in (has_collaborative, has_semantic)]
         return cls(
             collaborative=_unit(_padded(vectors.collaborative[items], has_collaborative)),
             co_occurrence=co_occurrence,
             company=company,
-            semantic=semantic * flags[1][:, None],
+            lives=lives,
+            semantic=reduce_texts(model, vectors.semantic, vectors.has_semantic, items),
             has_collaborative=flags[0],
             has_co_occurrence=torch.linalg.vector_norm(co_occurrence, dim=-1) > 0,
             has_company=torch.linalg.vector_norm(company, dim=-1) > 0,
+            has_life=(lives != 0).any(-1),
             has_semantic=flags[1],
             items=item,
             folds=fold,
@@ -108,7 +111,9 @@ class ItemTensors:
         # The context vector of an item and a fold is computed from what the item's text adds to it.
         return replace(projected, fold_projections=projected._project(model.project_folds, self.items, self.folds))
 
-    def batch(self, items: np.ndarray, mask: np.ndarray, folds: np.ndarray | None = None) -> Batch:
+    def batch(
+        self, items: np.ndarray, mask: np.ndarray, folds: np.ndarray | None = None, moments: np.ndarray | None = None
+    ) -> Batch:
         """Gathers the vectors of padded sequences of items, and what was projected of them.
 
         Args:
@@ -116,6 +121,7 @@ class ItemTensors:
             mask: bool [B, T], real positions.
             folds: int64 [B], the fold of each sequence's user. None: without the vectors learned from other users,
                 which interests do not read.
+            moments: float32 [B, T], the time of each interaction by the model's clock; None: the clock tells none.
         """
         index = torch.from_numpy(np.where(mask, items, len(self.collaborative) - 1).astype(np.int64))
         if folds is None:
@@ -126,11 +132,14 @@ class ItemTensors:
             collaborative=IndexedRows(self.collaborative, index),
             co_occurrence=IndexedRows(self.co_occurrence, pair),
             company=IndexedRows(self.company, pair),
+            lives=IndexedRows(self.lives, pair),
+            moments=torch.full(index.shape, torch.nan) if moments is None else torch.from_numpy(moments),
             semantic=IndexedRows(self.semantic, index),
             mask=torch.from_numpy(mask),
             has_collaborative=self.has_collaborative[index],
             has_co_occurrence=self.has_co_occurrence[pair],
             has_company=self.has_company[pair],
+            has_life=self.has_life[pair],
             has_semantic=self.has_semantic[index],
             interest_projections=self.interest_projections,
             text_projections=self.text_projections,
@@ -157,6 +166,27 @@ class ItemTensors:
                 table[start : start + len(chosen)] = part[: len(chosen), 0]
         assert tables is not None
         return tables
+
+
+def reduce_texts(model: IADSR, semantic: np.ndarray, has_semantic: np.ndarray, items: np.ndarray) -> Tensor:
+    """Returns the components of the texts of some items, some at a time, and a row of zeros, [n + 1, k].
+
+    Args:
+        model: Whose components they are.
+        semantic: Text embeddings, float [V, D].
+        has_semantic: bool [V]; the components of an item without a text are zeros.
+        items: int [n], which rows to read.
+    """
+    components = torch.zeros(len(items) + 1, model.semantic_basis.shape[1])
+    with torch.no_grad():  # not inference_mode: training backpropagates through what it reads here
+        for first in range(0, len(items), ITEMS_AT_ONCE):
+            rows = items[first : first + ITEMS_AT_ONCE]
+            present = has_semantic[rows]
+            texts = np.zeros((even_rows(len(rows)), semantic.shape[1]), np.float32)
+            texts[: len(rows)][present] = semantic[rows[present]]
+            reduced = model.reduce_semantic(torch.from_numpy(texts))[: len(rows)]
+            components[first : first + len(rows)] = reduced * torch.from_numpy(present)[:, None]
+    return components
 
 
 def _padded(vectors: np.ndarray, present: np.ndarray) -> Tensor:

@@ -15,7 +15,7 @@ from ..noise.popularity import BUCKETS
 from ..noise.score_counts import BINS, PLACES
 from .model_config import BACKBONES, HEADS, IADSRConfig
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
 MAX_BYTES = 16 << 20

@@ -20,6 +20,17 @@ MIN_RUN, MAX_RUN = 2, 10
 
 MEAN_RUN = (MIN_RUN + MAX_RUN) // 2
 
+MIN_BLOCK, MAX_BLOCK = 4, 12
+"""Fewest and most unrelated items that are inserted as one block."""
+
+MEAN_BLOCK = (MIN_BLOCK + MAX_BLOCK) // 2
+
+PERIOD_SHARE = 0.005
+"""What others choose at a time are this share of the log's interactions before it, and as many after it."""
+
+NOISE_KINDS = ("single", "run", "text", "block")
+"""Kinds of noise that training inserts, see `NoiseMix`."""
+
 
 @dataclass(frozen=True)
 class NoisyLog:
@@ -31,15 +42,20 @@ class NoisyLog:
             log.
         block: int64 [N], which of the noise came together: interactions of one run share a number. The default gives
             each interaction its own.
+        kind: int8 [N], which of NOISE_KINDS the noise is, by number; -1 on what is genuine. The default takes all noise
+            for single items.
     """
 
     sequences: Sequences
     inserted: np.ndarray
     block: np.ndarray | None = None
+    kind: np.ndarray | None = None
 
     def __post_init__(self):
         if self.block is None:
             object.__setattr__(self, "block", np.arange(len(self.inserted)))
+        if self.kind is None:
+            object.__setattr__(self, "kind", np.where(self.inserted, 0, -1).astype(np.int8))
 
 
 @dataclass(frozen=True)
@@ -51,6 +67,9 @@ class NoiseMix:
     people share an account."""
     text_share: float = 0.0
     """Share of the noise that is near in text to the interaction before it or after it."""
+    block_share: float = 0.0
+    """Share of the noise that comes in blocks: MIN_BLOCK to MAX_BLOCK unrelated items at one place, as when somebody
+    else's list is imported. Each is drawn in proportion to popularity."""
     nearest: np.ndarray | None = None
     """int [V, k], the items nearest in text to each item; -1 where there is none. None: no noise by text."""
     folds: int = 1
@@ -59,6 +78,9 @@ class NoiseMix:
     would go together better than a user's own."""
     lenders: np.ndarray | None = None
     """Users that runs come from, bool [U]; None: all."""
+    current_share: float = 0.0
+    """Share of the runs, and of the single items by popularity, that are drawn from what others choose at that time. In
+    a log without times, there is no such noise."""
 
 
 SINGLES = NoiseMix()
@@ -89,11 +111,12 @@ def insert_noise(
         seed: Seed of the random draws.
         protect_last: This many interactions at the end of each user stay at the end: nothing is inserted between or
             after them. A user with fewer interactions gets no noise.
-        mix: What is inserted beside single items. What is missing of other kinds, because users have the items already,
-            is inserted as single items.
+        mix: What is inserted beside single items, and what is drawn by time. What is missing of other kinds, because
+            users have the items already, is inserted as single items.
 
     Returns:
-        The noisy log. It holds slightly less noise than asked for if some users have nearly all items.
+        The noisy log. It holds slightly less noise than asked for if some users have nearly all items. If the log has
+        times, each insertion has one between those of its neighbours.
 
     Raises:
         ValueError: `rate` is not in [0, 1).
@@ -105,6 +128,7 @@ def insert_noise(
     gaps = np.maximum(lengths - protect_last + 1, 0) if protect_last else (lengths + 1) * (lengths > 0)
     count = round(total * rate / (1 - rate)) if gaps.sum() else 0
     first_gap = np.cumsum(gaps) - gaps
+    by_time = None if sequences.times is None else np.argsort(sequences.times, kind="stable")
 
     def draw_places(number: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns users, and the interactions that new ones come before."""
@@ -113,36 +137,109 @@ def insert_noise(
         return user, sequences.offsets[user] + gap - first_gap[user]
 
     def draw_runs(number: int) -> _Drawn:
-        return _draw_runs(sequences, *draw_places(-(-number // MEAN_RUN)), mix, generator)
+        return _draw_runs(sequences, *draw_places(-(-number // MEAN_RUN)), mix, generator, by_time)
 
     def draw_by_text(number: int) -> _Drawn:
         assert mix.nearest is not None
         return _draw_by_text(sequences, *draw_places(number), mix.nearest, generator)
 
+    def draw_blocks(number: int) -> _Drawn:
+        return _draw_blocks(sequences, *draw_places(-(-number // MEAN_BLOCK)), generator)
+
     size = int(sequences.items.max(initial=0)) + 1
     owned = np.unique(sequences.users * size + sequences.items)
-    parts = [_Drawn.none()]
+    parts: dict[str, _Drawn] = {}
     by_text = mix.text_share * (mix.nearest is not None)
-    for draw, share in ((draw_runs, mix.run_share), (draw_by_text, by_text)):
-        part, owned = _draw_unowned(draw, round(count * share), owned, size)
-        parts.append(part)
-    user, before = draw_places(count - sum(len(part.items) for part in parts))
-    items, found = _draw_new_items(sequences, user, uniform_share, owned, generator)
-    parts.append(_Drawn(user[found], before[found], items[found], np.arange(found.sum())))
-    user, before, items, block = _Drawn.join(parts).columns
+    for name, draw, share in (
+        ("run", draw_runs, mix.run_share),
+        ("text", draw_by_text, by_text),
+        ("block", draw_blocks, mix.block_share),
+    ):
+        parts[name], owned = _draw_unowned(draw, round(count * share), owned, size)
+    user, before = draw_places(count - sum(len(part.items) for part in parts.values()))
+    near = None
+    if by_time is not None:
+        current = generator.random(len(user)) < mix.current_share
+        near = _Period(by_time, _ranks(sequences, user, before, generator, by_time), current)
+    items, found = _draw_new_items(sequences, user, uniform_share, owned, generator, near)
+    parts["single"] = _Drawn(user[found], before[found], items[found], np.arange(found.sum()))
+    kind = np.repeat([NOISE_KINDS.index(name) for name in parts], [len(part.items) for part in parts.values()])
+    user, before, items, block = _Drawn.join([*parts.values()]).columns
+    times = None
+    if sequences.times is not None:
+        times = np.concatenate([_draw_times(sequences, user, before, block, generator), sequences.times])
     # Sort by user, then position, with insertions first. An insertion after the last interaction of a user has the
     # position of the next user's first interaction, so the user must come first in the order.
     order = np.lexsort(
         (
             np.concatenate([block, np.zeros(total, np.int64)]),
+            *([] if times is None else [times]),
             np.concatenate([np.zeros(len(items), np.int8), np.ones(total, np.int8)]),
             np.concatenate([before, np.arange(total)]),
             np.concatenate([user, sequences.users]),
         )
     )
     merged = np.concatenate([items, sequences.items])[order]
-    noisy = Sequences.from_lengths(merged, lengths + np.bincount(user, minlength=len(sequences)), sequences.keys)
-    return NoisyLog(noisy, order < len(items), np.concatenate([block, len(items) + np.arange(total)])[order])
+    noisy = Sequences.from_lengths(
+        merged,
+        lengths + np.bincount(user, minlength=len(sequences)),
+        sequences.keys,
+        None if times is None else times[order],
+    )
+    return NoisyLog(
+        noisy,
+        order < len(items),
+        np.concatenate([block, len(items) + np.arange(total)])[order],
+        np.concatenate([kind, np.full(total, -1)])[order].astype(np.int8),
+    )
+
+
+def _neighbours(sequences: Sequences, user: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the interactions of a user before and after each place, int64 [n]: one of them, if there is no other."""
+    last, first = sequences.offsets[1:][user] - 1, sequences.offsets[:-1][user]
+    return np.maximum(before - 1, first), np.minimum(before, last)
+
+
+def _draw_times(
+    sequences: Sequences, user: np.ndarray, before: np.ndarray, block: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
+    """Draws a time for each insertion between those of its neighbours, int64 [n]. Blocks keep their order."""
+    assert sequences.times is not None
+    begin, end = (sequences.times[rows] for rows in _neighbours(sequences, user, before))
+    # Times may be the bits of decimal numbers, whose differences an int64 does not hold.
+    after = generator.random(len(begin)) * (end.astype(np.float64) - begin.astype(np.float64))
+    times = np.clip(begin + after.astype(np.int64), begin, end)
+    in_order = np.lexsort((times, block))
+    ordered = np.empty_like(times)
+    ordered[np.argsort(block, kind="stable")] = times[in_order]
+    return ordered
+
+
+def _ranks(
+    sequences: Sequences, user: np.ndarray, before: np.ndarray, generator: np.random.Generator, by_time: np.ndarray
+) -> np.ndarray:
+    """Returns how many interactions of the log came before a time that each place could have, int64 [n]."""
+    assert sequences.times is not None
+    times = _draw_times(sequences, user, before, np.arange(len(user)), generator)
+    return np.searchsorted(sequences.times[by_time], times)
+
+
+@dataclass(frozen=True)
+class _Period:
+    """What others choose at the time of an insertion."""
+
+    by_time: np.ndarray
+    """The log's interactions in order of time, int64 [N]."""
+    rank: np.ndarray
+    """How many of them came before each insertion, int64 [n]."""
+    current: np.ndarray
+    """Which insertions are drawn by time, bool [n]."""
+
+    def draw(self, number: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Draws an interaction at the time of each insertion of some, int64 [m] and int64 [m]."""
+        reach = max(int(len(self.by_time) * PERIOD_SHARE), 1)
+        rank = self.rank[number] + generator.integers(-reach, reach + 1, len(number))
+        return self.by_time[rank.clip(0, len(self.by_time) - 1)]
 
 
 @dataclass(frozen=True)
@@ -202,16 +299,32 @@ def _draw_unowned(draw: Callable[[int], _Drawn], count: int, owned: np.ndarray, 
 
 
 def _draw_runs(
-    sequences: Sequences, user: np.ndarray, before: np.ndarray, mix: NoiseMix, generator: np.random.Generator
+    sequences: Sequences,
+    user: np.ndarray,
+    before: np.ndarray,
+    mix: NoiseMix,
+    generator: np.random.Generator,
+    by_time: np.ndarray | None,
 ) -> _Drawn:
-    """Draws a run for each place: consecutive interactions of another user of the same fold."""
+    """Draws a run for each place: consecutive interactions of another user of the same fold.
+
+    With `by_time`, the log's interactions in order of time, some are drawn by time.
+    """
     fold = sequences.folds(mix.folds)
     lent = fold if mix.lenders is None else np.where(mix.lenders, fold, mix.folds)
     of_row = lent[sequences.users]
-    by_fold, rows = np.argsort(of_row, kind="stable"), np.bincount(of_row, minlength=mix.folds)
+    rows = np.bincount(of_row, minlength=mix.folds)
+    in_order = np.arange(len(of_row)) if by_time is None else by_time
+    by_fold = in_order[np.argsort(of_row[in_order], kind="stable")]
     possible = rows[fold[user]] > 0  # a small log may have no lender in a fold
     user, before = user[possible], before[possible]
     drawn = (generator.random(len(user)) * rows[fold[user]]).astype(np.int64)
+    if by_time is not None:
+        # How much of the fold came before, if as much did as of the log.
+        rank = _ranks(sequences, user, before, generator, by_time) / len(sequences.items)
+        rank += generator.uniform(-PERIOD_SHARE, PERIOD_SHARE, len(user))
+        at_that_time = (rank * rows[fold[user]]).astype(np.int64).clip(0, rows[fold[user]] - 1)
+        drawn = np.where(generator.random(len(user)) < mix.current_share, at_that_time, drawn)
     # An interaction of the run, so that a user lends in proportion to their length.
     some = by_fold[(np.cumsum(rows) - rows)[fold[user]] + drawn]
     lender = sequences.users[some]
@@ -223,12 +336,18 @@ def _draw_runs(
     return _Drawn(user[block], before[block], sequences.items[start[block] + nth], block)
 
 
+def _draw_blocks(sequences: Sequences, user: np.ndarray, before: np.ndarray, generator: np.random.Generator) -> _Drawn:
+    """Draws unrelated items for each place, by popularity."""
+    block = np.repeat(np.arange(len(user)), generator.integers(MIN_BLOCK, MAX_BLOCK + 1, len(user)))
+    items = sequences.items[generator.integers(0, len(sequences.items), len(block))]
+    return _Drawn(user[block], before[block], items, block)
+
+
 def _draw_by_text(
     sequences: Sequences, user: np.ndarray, before: np.ndarray, nearest: np.ndarray, generator: np.random.Generator
 ) -> _Drawn:
     """Draws for each place an item near in text to the interaction before it or after it, by popularity."""
-    last = np.minimum(before, sequences.offsets[1:][user] - 1)
-    first = np.maximum(before - 1, sequences.offsets[:-1][user])
+    first, last = _neighbours(sequences, user, before)
     beside = np.where(generator.random(len(user)) < 0.5, first, last)
     choices = nearest[sequences.items[beside]]  # [n, k]
     counts = np.bincount(sequences.items, minlength=len(nearest))
@@ -279,15 +398,20 @@ def replace_noise(
     items, replaced = sequences.items.copy(), np.zeros(len(sequences.items), bool)
     items[chosen[found]] = drawn[found]
     replaced[chosen[found]] = True
-    return NoisyLog(Sequences(items, sequences.offsets, sequences.keys), replaced)
+    return NoisyLog(replace(sequences, items=items), replaced)
 
 
 def _draw_new_items(
-    sequences: Sequences, user: np.ndarray, uniform_share: float, owned: np.ndarray, generator: np.random.Generator
+    sequences: Sequences,
+    user: np.ndarray,
+    uniform_share: float,
+    owned: np.ndarray,
+    generator: np.random.Generator,
+    near: _Period | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws a new item for each user of `user`, int64 [n]: one that is not in `owned`, see `_draw_unowned`.
 
-    A user may occur several times, and then gets different items.
+    A user may occur several times, and then gets different items. With `near`, some are drawn by time.
 
     Returns:
         The items, int32 [n], and which of them were found, bool [n].
@@ -301,7 +425,10 @@ def _draw_new_items(
     missing = np.arange(len(user))
     for _ in range(MAX_DRAWS):
         # The item of a random interaction is a draw in proportion to popularity.
-        popular = sequences.items[generator.integers(0, len(sequences.items), len(missing))]
+        some = generator.integers(0, len(sequences.items), len(missing))
+        if near is not None:
+            some = np.where(near.current[missing], near.draw(missing, generator), some)
+        popular = sequences.items[some]
         any_item = log_items[generator.integers(0, len(log_items), len(missing))]
         items[missing] = np.where(uniform[missing], any_item, popular)
         drawn, first = np.unique(user[missing] * size + items[missing], return_index=True)

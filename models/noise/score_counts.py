@@ -23,6 +23,9 @@ them, so they may be free of noise when the rest of the log is not."""
 PLACES = 2
 """Number of places in a sequence: 0 is before its end, 1 is at its end."""
 
+REFERENCES = 2
+"""Number of mixtures of noise whose scores are known: all kinds that training inserts, and single items alone."""
+
 GROUPS = 32
 """Number of groups of users, by hash of the user id. Differences between groups show how certain an estimate is."""
 

@@ -30,7 +30,7 @@ MIN_GROUPS = 8
 MIN_TAIL_NOISE = 20
 """Minimum number of inserted interactions in a tail. The ratio of a smaller tail does not count."""
 
-MIN_TAIL_SHARE = 0.01
+MIN_TAIL_SHARE = 0.05
 """Minimum share of the noise in a tail. Further out, the ratio depends on chance and on noise that the detector's head
 memorised."""
 

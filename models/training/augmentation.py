@@ -43,6 +43,7 @@ def _pretend_new(vectors: ItemVectors, share: float, generator: np.random.Genera
 
 
 def _hide(batch: Batch, share: float, generator: np.random.Generator) -> Batch:
-    """Hides the text of some interactions and the collaborative vectors of as many others."""
+    """Hides the text of some interactions, the collaborative vectors of as many others, and the time of some."""
     draw = torch.from_numpy(generator.random(tuple(batch.mask.shape)))
-    return batch.hide(collaborative=draw >= 1 - share, semantic=draw < share)
+    timeless = torch.from_numpy(generator.random(tuple(batch.mask.shape))) < share
+    return batch.hide(collaborative=draw >= 1 - share, semantic=draw < share, moments=timeless)

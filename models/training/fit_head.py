@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..detector.features import SIMILARITIES
-from ..detector.heads import LOGITS
+from ..detector.heads import LOGITS, STRAYS
 from ..detector.iadsr import IADSR
 from .checkpoints import Checkpoint
 from .detection_metrics import area_under_roc, calibration_error
@@ -23,6 +23,9 @@ from .training_config import TrainingConfig
 MAX_BATCH = 1024
 """Most examples per batch."""
 
+ROWS_AT_ONCE = 1 << 16
+"""Examples whose features are added up together."""
+
 
 def fit_head(
     model: IADSR,
@@ -32,21 +35,20 @@ def fit_head(
     stream: np.random.SeedSequence,
     report: Callable[[int, float, dict[str, float]], None],
     checkpoint: Checkpoint,
-) -> dict[str, float]:
-    """Trains the noise head by binary cross-entropy, keeps the best epoch for held-out users, and calibrates on them.
+) -> None:
+    """Trains the noise head by cross-entropy, and keeps the best epoch for held-out users.
+
+    What the network learns is to tell the kinds of noise and genuine interactions apart. How frequent each kind is in
+    training is another question than how frequent it is expected to be, see `expected_kinds.py`.
 
     Args:
-        model: The aligned model. Its head, standardisation and calibration are set.
+        model: The aligned model. Its head and standardisation are set.
         examples: Examples to train on.
         held_out: Examples of users that are not trained on.
         training: How to train.
         stream: Seeds the order of the examples.
         report: Called with the epoch (from 1), the fraction of it that is done, and measurements at its end.
         checkpoint: Keeps what was done.
-
-    Returns:
-        Detection measurements on held-out users. Their noise is weighted to be as frequent at every popularity and
-        length.
     """
     generator = np.random.default_rng(stream)
     _standardise(model, examples)
@@ -57,15 +59,13 @@ def fit_head(
     # The falling rate ends the training. Held-out users decide only which epoch is kept.
     stopping = EarlyStopping(model.head, training.head_epochs)
 
-    def logits(rows: HeadExamples) -> Tensor:
-        return model.head_logit(rows.features, rows.defined, rows.length)
-
     def loss_of(rows: HeadExamples) -> Tensor:
-        labels = rows.label[:, None].expand(-1, LOGITS)
-        return LOGITS * F.binary_cross_entropy_with_logits(logits(rows), labels, rows.weights)
+        kinds = model.head_kinds(rows.features, rows.defined, rows.length)
+        of_genuine_first = F.pad(kinds, (1, 0))
+        return (F.cross_entropy(of_genuine_first, rows.kind.long() + 1, reduction="none") * rows.weight).mean()
 
     def run(epoch: int) -> tuple[float, dict[str, float]]:
-        order = torch.from_numpy(generator.permutation(len(examples.label)))
+        order = torch.from_numpy(generator.permutation(len(examples.kind)))
         for rows in order.split(min(training.batch_positions, MAX_BATCH)):
             loss = loss_of(examples.select(rows))
             optimiser.zero_grad()
@@ -79,8 +79,6 @@ def fit_head(
         run_epochs(training.head_epochs, stopping, optimiser, run, report, checkpoint, [generator], schedule)
     else:
         report(training.head_epochs, 1.0, {})
-    with torch.no_grad():
-        return _calibrate(model, held_out, logits(held_out).numpy().astype(np.float64))
 
 
 def _standardise(model: IADSR, examples: HeadExamples) -> None:
@@ -88,25 +86,51 @@ def _standardise(model: IADSR, examples: HeadExamples) -> None:
     mean, deviation = _moments(examples.features, examples.defined)
     model.feature_mean[: len(mean)].copy_(mean)
     model.feature_deviation[: len(mean)].copy_(deviation)
-    genuine = examples.select(examples.label == 0)
-    mean, deviation = _moments(genuine.features, genuine.defined)
-    model.genuine_mean.copy_(mean[: len(SIMILARITIES)])
-    model.genuine_deviation.copy_(deviation[: len(SIMILARITIES)])
+    genuine, similarities = examples.label == 0, len(SIMILARITIES)
+    mean, deviation = _moments(
+        examples.features[:, :similarities][genuine], examples.defined[:, :similarities][genuine]
+    )
+    model.genuine_mean.copy_(mean)
+    model.genuine_deviation.copy_(deviation)
 
 
 def _moments(values: Tensor, defined: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns mean and deviation of each column [n, F] where it is defined, adding up some rows at a time."""
+    blocks = list(zip(values.split(ROWS_AT_ONCE), defined.split(ROWS_AT_ONCE), strict=True))
     count = defined.sum(0).clamp(min=1)
-    mean = (values * defined).sum(0) / count
-    variance = ((values - mean).square() * defined).sum(0) / count
-    return mean, variance.sqrt().clamp(min=1e-4)
+    mean = torch.stack([(v * d).sum(0, dtype=torch.float64) for v, d in blocks]).sum(0) / count
+    square = torch.stack([((v - mean.float()).square() * d).sum(0, dtype=torch.float64) for v, d in blocks]).sum(0)
+    return mean.float(), (square / count).sqrt().float().clamp(min=1e-4)
 
 
-def _calibrate(model: IADSR, held_out: HeadExamples, logits: np.ndarray) -> dict[str, float]:
+def _weights_by_logit(model: IADSR, held_out: HeadExamples) -> np.ndarray:
+    """Returns how much each row counts for each of the head's logits, float64 [n, LOGITS].
+
+    Kinds of noise count as they are expected in a log. For the second logit, strays stand for all noise.
+    """
+    noise, kind = held_out.label > 0, held_out.kind.long()
+    weight = held_out.weight.double() * torch.where(noise, model.head.kind_shift.double().exp()[kind], 1.0)
+    stray = noise & torch.isin(kind, torch.tensor(STRAYS))
+    one = weight[noise].sum() / weight[stray].sum().clamp(min=1e-9)
+    return torch.stack([weight, torch.where(noise, weight * one * stray, weight)], dim=-1).numpy()
+
+
+def calibrate_head(model: IADSR, held_out: HeadExamples) -> dict[str, float]:
     """Fits Platt's scale and shift of each logit, without a penalty, and measures the first calibrated probability.
 
     Both use the same users. Two numbers fitted on thousands of interactions flatter the measurements very little.
+
+    Args:
+        model: The model with a trained head. Its calibration is set.
+        held_out: Examples of users that are not trained on.
+
+    Returns:
+        Detection measurements on held-out users. Their noise is weighted to be as frequent at every popularity and
+        length.
     """
-    label, weights = held_out.label.numpy(), held_out.weights.numpy().astype(np.float64)
+    with torch.no_grad():
+        logits = model.head_logit(held_out.features, held_out.defined, held_out.length).numpy().astype(np.float64)
+    label, weights = held_out.label.numpy(), _weights_by_logit(model, held_out)
     for number in range(LOGITS):
         told = weights[:, number] > 0
         if label[told].any() and not label[told].all():

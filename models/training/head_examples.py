@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..core.in_order import in_order
-from ..core.windows import Windows, batches
+from ..core.windows import batches, cut_windows
 from ..detector.batch import Batch
 from ..detector.batch_builder import BatchBuilder
 from ..detector.iadsr import IADSR
@@ -38,17 +38,15 @@ class HeadExamples:
     """Which of them are defined, bool [n, F]."""
     length: Tensor
     """Interactions in the whole history, [n]."""
-    label: Tensor
-    """1 on inserted noise, else 0, [n]."""
     weight: Tensor
-    """How much the row counts in training and measuring, [n]."""
-    stray_weight: Tensor
-    """The same for the second logit, [n]: 0 on noise that is one of a run."""
+    """How much the row counts in training, [n]."""
+    kind: Tensor
+    """Which of NOISE_KINDS it is, by number, [n]; -1 on what is genuine."""
 
     @property
-    def weights(self) -> Tensor:
-        """How much the row counts for each of the head's logits, [n, LOGITS]."""
-        return torch.stack([self.weight, self.stray_weight], dim=-1)
+    def label(self) -> Tensor:
+        """1 on inserted noise, else 0, [n]."""
+        return (self.kind >= 0).to(self.weight)
 
     def select(self, rows: Tensor) -> "HeadExamples":
         """Returns some rows, by index or bool mask."""
@@ -67,7 +65,7 @@ class Version:
     """Seeds the generator that `change` is given; None only if there is no change."""
 
 
-_Job = tuple[Version, BatchBuilder, Windows, np.ndarray, np.ndarray, np.ndarray, int | None]
+_Job = tuple[Version, BatchBuilder, np.ndarray, np.ndarray, np.ndarray, int | None]
 
 
 def measure_chance(model: IADSR, item_tensors: ItemTensors, counts: np.ndarray) -> None:
@@ -88,14 +86,7 @@ def measure_chance(model: IADSR, item_tensors: ItemTensors, counts: np.ndarray) 
         chance.measure(vectors, F.pad(counted, (0, 1)) * present)
 
 
-def strays(log: NoisyLog) -> np.ndarray:
-    """Returns which interactions are noise by itself, and not one of a run, bool [N]."""
-    assert log.block is not None
-    sizes = np.bincount(log.block[log.inserted])
-    return log.inserted & (np.append(sizes, 0)[np.minimum(log.block, len(sizes))] == 1)
-
-
-def balanced_weights(log: NoisyLog, counted: np.ndarray | None = None) -> np.ndarray:
+def balanced_weights(log: NoisyLog) -> np.ndarray:
     """Weighs inserted interactions so that noise is as frequent at every popularity and at every length of history.
 
     Otherwise the head would take rarity for a sign of noise. Uniform noise falls on rare items, and a user cannot be
@@ -104,14 +95,12 @@ def balanced_weights(log: NoisyLog, counted: np.ndarray | None = None) -> np.nda
 
     Args:
         log: The log.
-        counted: Which of the noise counts, bool [N]; None: all. It stands for the rest, which weighs 0.
 
     Returns:
         The weight of each interaction, float32 [N]. It is 1 on genuine ones. On inserted ones it is what their item's
         level of popularity (each spans a doubling) and their user's length need to reach the overall share of noise.
     """
     items, inserted = log.sequences.items, log.inserted
-    counted = inserted if counted is None else counted
     counts = np.bincount(items[~inserted], minlength=items.max() + 1)
     popularity = np.log2(np.maximum(counts, 1)).astype(int)[items]
     lengths = np.maximum(log.sequences.lengths[log.sequences.users], shortest_history(log))
@@ -123,10 +112,9 @@ def balanced_weights(log: NoisyLog, counted: np.ndarray | None = None) -> np.nda
     weight = np.ones(len(items))
     odds = inserted.sum() / max((~inserted).sum(), 1)
     for level in (length, popularity):
-        genuine, noise = (np.bincount(level[side], weight[side], level.max() + 1) for side in (~inserted, counted))
+        genuine, noise = (np.bincount(level[side], weight[side], level.max() + 1) for side in (~inserted, inserted))
         needed = np.minimum(odds * genuine / np.maximum(noise, 1), MAX_WEIGHT)
-        weight[counted] *= needed[level[counted]]
-    weight[inserted & ~counted] = 0
+        weight[inserted] *= needed[level[inserted]]
     return np.minimum(weight, MAX_WEIGHT).astype(np.float32)
 
 
@@ -146,7 +134,7 @@ def shortest_history(log: NoisyLog) -> int:
 def collect_examples(
     model: IADSR,
     log: NoisyLog,
-    versions: list[Version],
+    versions: list[Callable[[], Version]],
     users: np.ndarray,
     batch_positions: int,
     workers: int = 1,
@@ -156,45 +144,46 @@ def collect_examples(
     Args:
         model: The aligned model.
         log: The log.
-        versions: The items of the log. The examples are collected once with each.
+        versions: Make the items of the log. The examples are collected once with each, one after the other.
         users: Whose interactions to read, bool [U].
         batch_positions: Padded positions per batch.
         workers: Threads.
     """
     model.eval()
-    weight, stray_weight = balanced_weights(log), balanced_weights(log, strays(log))
-    parts = []
-    for version in versions:
-        builder = BatchBuilder(model, log.sequences, version.item_tensors)
-        windows = builder.windows.select(users[builder.windows.users] & (builder.windows.lengths > 1))
-        parts.append((version, builder, windows))
-    judged = sum(int((windows.lengths - windows.before - windows.after).sum()) for _, _, windows in parts)
+    weight, kind = balanced_weights(log), log.kind
+    assert kind is not None
+    windows = cut_windows(log.sequences, model.config.max_length, model.config.overlap)
+    windows = windows.select(users[windows.users] & (windows.lengths > 1))
+    judged = len(versions) * int((windows.lengths - windows.before - windows.after).sum())
     wide, narrow = (judged, len(model.head.feature_names)), (judged,)
     # Filled in place: parts that are joined in the end would need twice the memory.
     examples = HeadExamples(
-        torch.empty(wide), torch.empty(wide, dtype=torch.bool), *(torch.empty(narrow) for _ in range(4))
+        torch.empty(wide), torch.empty(wide, dtype=torch.bool), *(torch.empty(narrow) for _ in range(3))
     )
 
     def jobs() -> Iterator[_Job]:
-        for version, builder, windows in parts:
+        for make in versions:
+            version = make()
+            builder = BatchBuilder(model, log.sequences, version.item_tensors)
             for chosen, index, mask in batches(windows, batch_positions):
                 seed = None if version.generator is None else int(version.generator.integers(2**62))
-                yield version, builder, windows, chosen, index, mask, seed
+                yield version, builder, chosen, index, mask, seed
+            del version, builder  # before the next is made
 
     def compute(job: _Job) -> HeadExamples:
-        version, builder, windows, chosen, index, mask, seed = job
+        version, builder, chosen, index, mask, seed = job
         with torch.no_grad():
             batch = builder.batch(windows.users[chosen], index, mask)
             if version.change:
                 batch = version.change(batch, np.random.default_rng(seed))
             features, defined = model.features(batch, model.interests(batch))
-        columns = (torch.from_numpy(column[index]).to(features) for column in (log.inserted, weight, stray_weight))
+        columns = (torch.from_numpy(column[index]).to(features) for column in (weight, kind))
         told = torch.from_numpy(windows.judged(chosen, mask)) & (batch.has_collaborative | batch.has_semantic)
         return HeadExamples(*(part[told] for part in (features, defined, batch.length, *columns)))
 
     filled = 0
     for part in in_order(compute, jobs(), workers):
-        here = slice(filled, filled + len(part.label))
+        here = slice(filled, filled + len(part.kind))
         for column, values in zip(vars(examples).values(), vars(part).values(), strict=True):
             column[here] = values
         filled = here.stop

@@ -9,9 +9,9 @@ from ..core.in_order import in_order
 from ..core.item_vectors import ItemVectors
 from ..detector.iadsr import IADSR
 from ..detector.scoring import score_sequences
-from ..noise.insertion import NoisyLog
+from ..noise.insertion import NOISE_KINDS, NoisyLog
 from ..noise.popularity import BUCKETS, popularity_buckets
-from ..noise.score_counts import BINS, PLACES, count_scores, places
+from ..noise.score_counts import BINS, PLACES, REFERENCES, count_scores, places
 
 FOLDS = 20
 """The inserted interactions are scored in this many parts, one at a time. All at once, they would blur each other's
@@ -42,7 +42,7 @@ def measure_noise_reference(
         workers: Threads, each of which scores a fold.
 
     Returns:
-        int64 [PLACES, BUCKETS, BINS], see `noise.share`.
+        int64 [REFERENCES, PLACES, BUCKETS, BINS], see `noise.share`: of all noise, and of single items alone.
     """
     items, inserted, asked = log.sequences.items, log.inserted, users[log.sequences.users]
     assert log.block is not None
@@ -50,16 +50,17 @@ def measure_noise_reference(
     # Popularity in the log without the inserted noise.
     counts = np.bincount(items[~inserted], minlength=len(vectors.has_semantic))
     bucket = popularity_buckets(items, counts)
-    reference = np.zeros((PLACES, BUCKETS, BINS), np.int64)
+    reference = np.zeros((REFERENCES, PLACES, BUCKETS, BINS), np.int64)
+    assert log.kind is not None
+    single = log.kind == NOISE_KINDS.index("single")
 
     def count(number: int) -> np.ndarray:
         keep = asked & (~inserted | (fold == number))
         sequences = log.sequences.restrict(keep)
         scores = score_sequences(model, sequences, vectors)
-        noise = inserted[keep] & scores.scored
-        return count_scores(
-            scores.noise_probability[noise], places(sequences.offsets)[noise], bucket[keep][noise], BUCKETS
-        )
+        place, level = places(sequences.offsets), bucket[keep]
+        counted = [wanted[keep] & scores.scored for wanted in (inserted, single)]
+        return np.stack([count_scores(scores.noise_probability[of], place[of], level[of], BUCKETS) for of in counted])
 
     for counted in in_order(count, range(FOLDS), workers):
         reference += counted

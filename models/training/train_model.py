@@ -13,27 +13,30 @@ from threadpoolctl import threadpool_limits
 from torch.nn import functional as F
 
 from ..core.errors import InputError
-from ..core.item_vectors import ItemVectors
+from ..core.item_vectors import LIFE_BINS, ItemVectors
 from ..core.mix_bits import mix_bits
 from ..core.sequences import Sequences
 from ..core.windows import cut_windows
 from ..detector.iadsr import IADSR
-from ..detector.item_tensors import ItemTensors
+from ..detector.item_tensors import ItemTensors, reduce_texts
 from ..detector.model_config import IADSRConfig
 from ..noise.insertion import NoiseMix, NoisyLog, insert_noise
 from ..noise.share import MIN_REFERENCE
 from ..vectors.co_occurrence import fit_out_of_fold_vectors
+from ..vectors.lives import fit_lives, make_clock, tell
 from ..vectors.neighbours import borrow_collaborative, nearest_texts
 from ..vectors.plda import agreeing_vectors, fit_text_components
 from .augmentation import poorer_version
 from .checkpoints import SECONDS_BETWEEN, Checkpoint, Files
+from .expected_kinds import Mix, expect, tell_mix
 from .fit_alignment import AlignmentFit, fit_alignment
 from .fit_context import fit_context
-from .fit_head import fit_head
+from .fit_head import calibrate_head, fit_head
 from .fit_recommender import Recommender, RecommenderFit, fit_recommender
-from .head_examples import Version, collect_examples, measure_chance, shortest_history
+from .head_examples import HeadExamples, Version, collect_examples, measure_chance, shortest_history
 from .noise_reference import measure_noise_reference
 from .training_config import TrainingConfig
+from .warm_start import Start, held_out_auroc, shortened, take_over, turn, users_left_out
 
 Stage = Literal["collaborative", "alignment", "others", "context", "head"]
 
@@ -58,8 +61,9 @@ MIN_BATCH = 256
 SINGULAR_VECTORS = 256
 """Singular vectors of the items' co-occurrence. The components that agree most within users are taken from them."""
 
-_HELD_OUT_1, _HELD_OUT_2, _TRAINED_ON = 0, 1, 2
-"""Parts of the users: held out from stage 1 and what follows; held out from stage 2 and the head only; the rest."""
+_HELD_OUT_1, _HELD_OUT_2, _TRAINED_ON, _LEFT_OUT = 0, 1, 2, 3
+"""Parts of the users: held out from stage 1 and what follows; held out from stage 2 and the head only; the rest; and
+those of the rest who are read by stage 1 alone, as the net starts from an earlier one."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ def train_model(
     workers: int = 1,
     files: Files | None = None,
     seconds_between: float = SECONDS_BETWEEN,
+    start: Start | None = None,
 ) -> TrainingResult:
     """Trains a model on a log.
 
@@ -122,6 +127,7 @@ def train_model(
         workers: Threads.
         files: Where to keep what is done, and to go on from. They must be those of the same training (`identity_of`).
         seconds_between: See `checkpoints.SECONDS_BETWEEN`.
+        start: A model of the same shape and options to start from; None: from nothing.
 
     Raises:
         InputError: The log has too few users to hold some out.
@@ -134,7 +140,7 @@ def train_model(
     try:
         with threadpool_limits(1, user_api="blas"):
             keep = Checkpoints(files, seconds_between)
-            return _train(sequences, semantic, has_semantic, config, training, progress, workers, keep)
+            return _train(sequences, semantic, has_semantic, config, training, progress, workers, keep, start)
     finally:
         torch.set_num_threads(threads)
 
@@ -160,6 +166,7 @@ def _train(
     progress: Callable[[TrainingProgress], None] | None,
     workers: int,
     keep: Checkpoints,
+    start: Start | None,
 ) -> TrainingResult:
     sequences = _sample(everybody, training)
     _check_size(sequences, sampled=len(sequences) < len(everybody))
@@ -170,7 +177,14 @@ def _train(
     streams = np.random.SeedSequence(training.seed).spawn(11)
     counts = np.bincount(everybody.items, minlength=len(semantic))
     has_semantic = has_semantic.astype(bool)
-    part_of_user = _split_users(sequences, training.held_out_share, np.random.default_rng(streams[1]))
+    asked = training
+    if start:
+        training = shortened(training, float(has_semantic[everybody.items].mean()))
+    part_of_user = _split_users(sequences, training.held_out_share, streams[1])
+    if start:
+        left = users_left_out(start, sequences, part_of_user == _TRAINED_ON)
+        part_of_user[left] = _LEFT_OUT
+    nearest = nearest_texts(semantic, has_semantic & (counts > 0))
     log = insert_noise(
         sequences,
         training.noise_rate,
@@ -179,7 +193,9 @@ def _train(
         mix=NoiseMix(
             run_share=training.run_share,
             text_share=training.text_share,
-            nearest=nearest_texts(semantic, has_semantic & (counts > 0)),
+            block_share=training.block_share,
+            current_share=training.current_share,
+            nearest=nearest,
             folds=config.folds,
             lenders=part_of_user != _HELD_OUT_1,  # stage 1 would see parts of these users
         ),
@@ -188,8 +204,17 @@ def _train(
         # Not torch.manual_seed: that would seed a GPU's generator too, which nothing here uses or puts back.
         torch.default_generator.manual_seed(int(streams[4].generate_state(1)[0]))
         recommender = Recommender(config, len(semantic))
-        model = _initial_model(config, log.sequences, semantic, has_semantic)
-    task = _Task(everybody, log, part_of_user, semantic, has_semantic, counts, training, reporter, keep)
+        model = IADSR(config)
+    earlier, before = None, {}
+    if start:
+        earlier = start.vectors(semantic, has_semantic)
+        take_over(start, earlier, nearest, model, recommender)
+        measured = part_of_user == _HELD_OUT_2
+        before["start_items"] = int(((counts > 0) & start.known).sum())
+        before["start_held_out_auroc"] = held_out_auroc(start, earlier, log, measured, batch_positions, workers)
+    else:
+        _set_text_components(model, log.sequences, semantic, has_semantic)
+    task = _Task(everybody, log, part_of_user, semantic, has_semantic, counts, training, reporter, keep, earlier)
 
     # Interests and the vectors of other users know nothing of one another until the head reads both.
     with ThreadPoolExecutor(1) as pool:
@@ -203,32 +228,44 @@ def _train(
             reporter.stopped = True  # or the other thread would go on to its end
             raise
     model.context, model.chance = other.context, other.chance
-    vectors = ItemVectors(collaborative, co_occurrence, company, semantic, counts > 0, has_semantic)
-    item_tensors = ItemTensors.select(model, vectors, np.arange(len(semantic)))
+    clock = make_clock(everybody.times)
+    model.clock.copy_(torch.from_numpy(clock))
+    moments = tell(clock, everybody.times, len(everybody.items))
+    lives = fit_lives(everybody, moments, len(counts), co_occurrence.shape[1])
+    vectors = ItemVectors(collaborative, co_occurrence, company, lives, semantic, counts > 0, has_semantic)
     model.shortest_history.fill_(shortest_history(log))
-    held_out = collect_examples(
-        model, log, [Version(item_tensors)], part_of_user == _HELD_OUT_2, training.batch_positions, workers
-    )
-    poorer = poorer_version(model, vectors, training, np.random.default_rng(streams[3]))
-    detection = fit_head(
+
+    def examples_of(part: int, *versions: Callable[[], Version]) -> HeadExamples:
+        return collect_examples(model, log, [*versions], part_of_user == part, training.batch_positions, workers)
+
+    def plain() -> Version:
+        return Version(ItemTensors.select(model, vectors, np.arange(len(semantic))))
+
+    def poorer() -> Version:
+        return poorer_version(model, vectors, training, np.random.default_rng(streams[3]))
+
+    held_out = examples_of(_HELD_OUT_2, plain)
+    fit_head(
         model,
-        collect_examples(
-            model,
-            log,
-            [Version(item_tensors), poorer],
-            part_of_user == _TRAINED_ON,
-            training.batch_positions,
-            workers,
-        ),
+        examples_of(_TRAINED_ON, plain, poorer),
         held_out,
         training,
         streams[8],
         reporter.of("head", training.head_epochs),
         keep.of("head"),
     )
-    del item_tensors, poorer, held_out
-    reference = _measure_reference(model, log, vectors, part_of_user, streams[9], workers)
-    model.noise_reference.copy_(torch.from_numpy(reference))
+
+    def measure(mix: Mix) -> tuple[dict[str, float], np.ndarray]:
+        expect(model, log, mix)
+        measured = calibrate_head(model, held_out)
+        return measured, _measure_reference(model, log, vectors, part_of_user, streams[9], workers)
+
+    mix: Mix = "unknown"
+    detection, reference = measure(mix)
+    if model.head.trains and (mix := tell_mix(model, sequences, vectors, reference)) != "unknown":
+        detection, reference = measure(mix)
+    # A kind that the log does not hold would lower the share that is estimated by the reference.
+    model.noise_reference.copy_(torch.from_numpy(reference[1 if mix == "single" else 0]))
     metrics = {
         "users": len(everybody),
         **({"sampled_users": len(sequences)} if len(sequences) < len(everybody) else {}),
@@ -241,10 +278,12 @@ def _train(
         "collaborative_held_out_loss": recommended.held_out_loss,
         "alignment_epochs": aligned.epochs,
         "alignment_held_out_auroc": aligned.held_out_auroc,
+        "expected_noise": mix,
+        **before,
         **detection,
     }
     model.metrics = metrics
-    model.training_options = asdict(training)
+    model.training_options = asdict(asked)
     return TrainingResult(model.eval(), vectors, metrics, reporter.history)
 
 
@@ -270,6 +309,8 @@ class _Task:
     """Tells how far it is."""
     keep: Checkpoints
     """Keep what is done."""
+    earlier: ItemVectors | None
+    """Vectors of the items by the model that the training starts from; None if it starts from nothing."""
 
 
 def _learn_interests(
@@ -301,7 +342,8 @@ def _learn_interests(
     model.predict.load_state_dict(recommender.predict.state_dict())
     collaborative = _item_table(recommender, task, np.bincount(sequences.items, minlength=len(task.counts)))
     nothing = np.zeros((len(task.counts), 0, collaborative.shape[1]), np.float32)
-    vectors = ItemVectors(collaborative, nothing, nothing, task.semantic, task.counts > 0, task.has_semantic)
+    timeless = np.zeros((len(task.counts), 0, LIFE_BINS), np.float32)
+    vectors = ItemVectors(collaborative, nothing, nothing, timeless, task.semantic, task.counts > 0, task.has_semantic)
     aligned = fit_alignment(
         model,
         log,
@@ -332,7 +374,8 @@ def _learn_of_others(
         return nothing, nothing
     co_occurrence, company = _fit_out_of_fold(task, model, workers)
     unused = np.zeros((items, size), np.float32)
-    vectors = ItemVectors(unused, co_occurrence, company, task.semantic, task.counts > 0, task.has_semantic)
+    timeless = np.zeros((*co_occurrence.shape[:2], LIFE_BINS), np.float32)  # the context does not read it
+    vectors = ItemVectors(unused, co_occurrence, company, timeless, task.semantic, task.counts > 0, task.has_semantic)
     item_tensors = ItemTensors.select(model, vectors, np.arange(items))
     measure_chance(model, item_tensors, task.counts)
     # As stage 1, and for the same reason, the context sees the users that stage 2 holds out.
@@ -340,7 +383,7 @@ def _learn_of_others(
         model,
         task.log.sequences,
         item_tensors,
-        task.part_of_user != _HELD_OUT_1,
+        (task.part_of_user == _HELD_OUT_2) | (task.part_of_user == _TRAINED_ON),
         task.part_of_user == _HELD_OUT_1,
         task.training,
         stream,
@@ -355,10 +398,14 @@ def _sample(sequences: Sequences, training: TrainingConfig) -> Sequences:
     if len(sequences) <= training.users:
         return sequences
     assert sequences.keys is not None
-    seed = np.random.SeedSequence(training.seed).generate_state(1, np.uint64)[0]
     # Not the hash that folds are dealt by.
-    chosen = np.argsort(mix_bits(sequences.keys ^ seed), kind="stable")[: training.users]
-    return sequences.take(np.sort(chosen))[0]
+    mixed = mix_bits(sequences.keys ^ _word_of(np.random.SeedSequence(training.seed)))
+    return sequences.take(np.sort(np.argsort(mixed, kind="stable")[: training.users]))[0]
+
+
+def _word_of(stream: np.random.SeedSequence) -> np.uint64:
+    """Returns a number that stands for a stream of random numbers."""
+    return stream.generate_state(1, np.uint64)[0]
 
 
 def _check_size(sequences: Sequences, *, sampled: bool) -> None:
@@ -375,13 +422,16 @@ def _check_size(sequences: Sequences, *, sampled: bool) -> None:
         )
 
 
-def _split_users(sequences: Sequences, held_out_share: float, generator: np.random.Generator) -> np.ndarray:
-    """Assigns users at random to _HELD_OUT_1, _HELD_OUT_2 or _TRAINED_ON, int8 [U].
+def _split_users(sequences: Sequences, held_out_share: float, stream: np.random.SeedSequence) -> np.ndarray:
+    """Assigns users to _HELD_OUT_1, _HELD_OUT_2 or _TRAINED_ON by a hash of their keys, int8 [U].
 
-    Users with a single interaction say nothing about next items or agreement, so they are never held out.
+    So nearly all of them are held out again when the log has grown: a model that a training starts from has not seen
+    them either. Users with a single interaction say nothing about next items or agreement, so they are never held out.
     """
+    assert sequences.keys is not None
     part = np.full(len(sequences), _TRAINED_ON, np.int8)
-    order = generator.permutation(np.flatnonzero(sequences.lengths > 1))
+    several = np.flatnonzero(sequences.lengths > 1)
+    order = several[np.argsort(mix_bits(sequences.keys[several] ^ _word_of(stream)), kind="stable")]
     held_out = max(1, round(len(order) * held_out_share))
     part[order[:held_out]] = _HELD_OUT_1
     part[order[held_out : 2 * held_out]] = _HELD_OUT_2
@@ -402,7 +452,7 @@ def _measure_reference(
     """
     seen, unseen = part_of_user == _HELD_OUT_2, part_of_user == _HELD_OUT_1
     reference = measure_noise_reference(model, log, vectors, seen, np.random.default_rng(stream), workers)
-    if reference.sum() < MIN_REFERENCE:
+    if reference[0].sum() < MIN_REFERENCE:
         reference += measure_noise_reference(model, log, vectors, unseen, np.random.default_rng(stream), workers)
     return reference
 
@@ -432,10 +482,10 @@ def _fit_out_of_fold(task: _Task, model: IADSR, workers: int) -> tuple[np.ndarra
     state = checkpoint.load()
     if state is None:
         size, known = model.config.collaborative_dimension, task.has_semantic
-        texts = np.zeros((len(task.semantic), size), np.float32)
-        with torch.no_grad():
-            reduced = model.reduce_semantic(torch.from_numpy(np.asarray(task.semantic[known], np.float32)))[:, :size]
-        texts[known, : reduced.shape[1]] = reduced.numpy()  # the strongest components come first
+        reduced = reduce_texts(model, task.semantic, known, np.arange(len(known)))[:-1, :size]
+        texts = np.zeros((len(known), size), np.float32)
+        texts[:, : reduced.shape[1]] = reduced  # the strongest components come first
+        del reduced
         vectors = fit_out_of_fold_vectors(
             task.everybody,
             texts,
@@ -448,20 +498,22 @@ def _fit_out_of_fold(task: _Task, model: IADSR, workers: int) -> tuple[np.ndarra
         co_occurrence, company = (
             agreeing_vectors(by_fold, task.log.sequences, size) for by_fold in (vectors.co_occurrence, vectors.company)
         )  # each [folds, V, d]
+        if task.earlier:
+            known = task.counts * task.earlier.has_collaborative
+            co_occurrence = turn(co_occurrence, task.earlier.co_occurrence.swapaxes(0, 1), known)
+            company = turn(company, task.earlier.company.swapaxes(0, 1), known)
         state = {"co_occurrence": torch.from_numpy(co_occurrence), "company": torch.from_numpy(company)}
         checkpoint.save(state)
     report(1, 1.0, {})
     return state["co_occurrence"].numpy().swapaxes(0, 1), state["company"].numpy().swapaxes(0, 1)
 
 
-def _initial_model(config: IADSRConfig, sequences: Sequences, semantic: np.ndarray, has_semantic: np.ndarray) -> IADSR:
-    """Builds a model of random weights that knows the components of the text embeddings."""
-    model = IADSR(config)
+def _set_text_components(model: IADSR, sequences: Sequences, semantic: np.ndarray, has_semantic: np.ndarray) -> None:
+    """Stores in a new model the components of the text embeddings that it works with."""
     if has_semantic.any():
         mean, basis = fit_text_components(sequences, semantic, has_semantic, model.semantic_basis.shape[1])
         model.semantic_mean.copy_(torch.from_numpy(mean))
         model.semantic_basis.copy_(torch.from_numpy(basis))
-    return model
 
 
 class _Reporter:

@@ -22,13 +22,20 @@ class TrainingConfig:
     """Share of the single items among the inserted noise that is drawn uniformly over items. The rest follows
     popularity."""
 
-    run_share: float = 0.1
+    run_share: float = 0.2
     """Share of the inserted noise that comes in runs: consecutive interactions of one other user, as when two people
     share an account. Without runs, the head learns that items which go together vouch for each other."""
 
-    text_share: float = 0.05
+    text_share: float = 0.15
     """Share of the inserted noise that is near in text to an interaction beside it. Without it, the head learns that
     whatever reads like the rest is genuine."""
+
+    block_share: float = 0.1
+    """Share of the inserted noise that comes in blocks of unrelated items, as when somebody else's list is imported."""
+
+    current_share: float = 0.3
+    """Share of the inserted runs and single items that are drawn from what others choose at that time. Without it, the
+    head learns that noise always is out of its time."""
 
     held_out_share: float = 0.1
     """Share of users that are held out, twice: some from stage 1, to decide when it stops; and as many others, which

@@ -22,7 +22,7 @@ from ..core.windows import Windows, cut_windows
 MAX_TOGETHER = 100
 """Most interactions that count as together. Longer sequences are cut into windows."""
 
-_OVERSAMPLED, _PASSES = 16, 4
+_OVERSAMPLED, _PASSES = 16, 2
 _WINDOWS_AT_ONCE, _ROWS_AT_ONCE = 1 << 16, 1 << 12
 
 
@@ -165,10 +165,11 @@ def _make_positive_information(together: scipy.sparse.csr_array) -> None:
 def _centre(vectors: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Returns unit vectors of items around the mean over interactions. Items without a vector stay zero."""
     known = np.any(vectors, axis=1)
-    unit = unit_vectors(vectors)
+    unit = unit_vectors(vectors).astype(np.float32, copy=False)
     weights = (counts * known).astype(np.float32)
-    mean = weights @ unit / max(weights.sum(), 1)
-    return (unit_vectors(unit - mean) * known[:, None]).astype(np.float32)
+    unit -= weights @ unit / max(weights.sum(), 1)
+    unit[~known] = 0
+    return unit_vectors(unit)
 
 
 def _rotate(vectors: np.ndarray, reference: np.ndarray, counts: np.ndarray) -> np.ndarray:

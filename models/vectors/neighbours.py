@@ -1,7 +1,11 @@
 """Collaborative vectors for items that were not trained on, borrowed from their nearest neighbours by text."""
 
+from dataclasses import replace
+
 import faiss
 import numpy as np
+
+from ..core.item_vectors import PackedItemVectors
 
 MAX_EXACT_ITEMS = 200_000
 """With up to this many known items the search is exact. With more, an inverted file looks at a part of them."""
@@ -22,6 +26,17 @@ MAX_EXACT_TEXTS = 4_096
 _CELLS_SEARCHED = 32
 _QUERY_ROWS = 256
 _ADD_ROWS = 65_536
+
+
+def with_borrowed(vectors: PackedItemVectors) -> PackedItemVectors:
+    """Returns items of which those without collaborative vectors borrow them from items of similar text."""
+    known, has_semantic = vectors.has_collaborative, vectors.has_semantic
+    new, lenders = has_semantic & ~known, has_semantic & known
+    if not new.any() or not lenders.any():
+        return vectors
+    rows = vectors.collaborative.copy()
+    rows[new] = borrow_collaborative(vectors.semantic[lenders], rows[lenders], vectors.semantic[new])
+    return replace(vectors, collaborative=rows, has_collaborative=known | new)
 
 
 def borrow_collaborative(
@@ -110,8 +125,8 @@ def _build_index(vectors: np.ndarray, seed: int, max_exact: int) -> faiss.Index:
         index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dimension), dimension, cells, faiss.METRIC_INNER_PRODUCT)
         index.nprobe, index.cp.seed = _CELLS_SEARCHED, seed
         index.cp.min_points_per_centroid = 1  # else faiss warns of few points on the terminal
-        sample = np.random.default_rng(seed).choice(count, min(count, 64 * cells), replace=False)
-        index.train(_normalised(vectors[np.sort(sample)]))
+        sample = np.sort(np.random.default_rng(seed).choice(count, min(count, 64 * cells), replace=False))
+        index.train(_normalised(vectors if len(sample) == count else vectors[sample]))
     for start in range(0, count, _ADD_ROWS):  # in blocks: the vectors may be memory-mapped, in half precision
         index.add(_normalised(vectors[start : start + _ADD_ROWS]))
     return index

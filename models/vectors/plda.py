@@ -7,6 +7,7 @@ direction deserves a weight of a / (1 + (n - 1) a), where a is its agreement: th
 user's.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,9 @@ _MIN_AGREEMENT = 1e-6
 _HISTORY = 0.5
 """n, as a share of the median length of a sequence. It is below 1 because items near in time, and the most similar
 ones, count for more."""
+
+_ROWS_AT_ONCE = 1 << 13
+"""Rows of vectors that are multiplied together, so that no copy of all of them is made."""
 
 _ROUNDING = 1e-5
 """Texts that differ from the mean by less than this share of its length differ by rounding errors only."""
@@ -67,10 +71,14 @@ def fit_text_components(
         `(embedding - mean) @ basis`, those of the largest weight first. The basis is zero if no texts differ.
     """
     counts = np.bincount(sequences.items, minlength=len(semantic)) * has_semantic
-    texts = np.where(has_semantic[:, None], semantic, 0).astype(np.float32)
-    mean = counts @ texts / max(counts.sum(), 1)
-    texts = ((texts - mean) * has_semantic[:, None]).astype(np.float32)
-    texts[np.linalg.norm(texts, axis=1) < _ROUNDING * np.linalg.norm(mean)] = 0
+    texts = np.zeros(semantic.shape, np.float32)
+    np.copyto(texts, semantic, where=has_semantic[:, None], casting="same_kind")
+    sums = (counts[rows] @ texts[rows].astype(np.float64) for rows in _blocks(len(texts)))
+    mean = sum(sums, start=np.zeros(semantic.shape[1])) / max(counts.sum(), 1)
+    for rows in _blocks(len(texts)):
+        part = (texts[rows] - mean) * has_semantic[rows, None]
+        part[np.linalg.norm(part, axis=1) < _ROUNDING * np.linalg.norm(mean)] = 0
+        texts[rows] = part
     moments = _measure(sequences, cut_windows(sequences, MAX_TOGETHER), texts)
     basis = _weigh(moments, count, _history(sequences))
     square = np.trace(basis.T @ moments.alone @ basis) / max(moments.interactions, 1) / count
@@ -119,14 +127,23 @@ def _measure(sequences: Sequences, windows: Windows, vectors: np.ndarray) -> _Mo
         size = members.sum(axis=1)  # [W]
         weight = (1 / np.maximum(size - 1, 1)).astype(np.float32)
         sums = members @ vectors  # [W, n]
-        own = vectors * (members.T @ weight)[:, None]
         moments += _Moments(
-            (sums * weight[:, None]).T @ sums - own.T @ vectors,
+            _gram(sums, weight) - _gram(vectors, members.T @ weight),
             float(size[size > 1].sum()),
-            (vectors * members.sum(axis=0)[:, None]).T @ vectors,
+            _gram(vectors, members.sum(axis=0)),
             float(size.sum()),
         )
     return moments
+
+
+def _gram(vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Returns the sum over rows [V, n] of each row's products with itself, weighted, some rows at a time, [n, n]."""
+    parts = ((vectors[rows] * weights[rows, None]).T @ vectors[rows] for rows in _blocks(len(vectors)))
+    return sum(parts, start=np.zeros((vectors.shape[1],) * 2))
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    return (slice(first, first + _ROWS_AT_ONCE) for first in range(0, count, _ROWS_AT_ONCE))
 
 
 def _weigh(moments: _Moments, count: int, history: float) -> np.ndarray:

@@ -70,18 +70,20 @@ def read_config(
             expected="lines of flag: value",
         )
     known = {**others, **options}
+    by_key = {name.rstrip("_"): name for name in known}
     result = {}
     if ENGINE_SECTION in known and isinstance(values.get(ENGINE_SECTION), dict):
         result, values = _engine_section(path, values)
     for key, value in values.items():
-        name = str(key).replace("-", "_")
+        key_name = str(key).replace("-", "_")
+        name = by_key.get(key_name, key_name)
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
+            close = difflib.get_close_matches(name, by_key, n=1)
             raise InputError(
                 f"The configuration {path} sets an option that `iadsr {command}` does not have",
                 code="CONFIG-OPTION",
                 found=str(key),
-                expected="one of " + ", ".join(sorted(known)),
+                expected="one of " + ", ".join(sorted(by_key)),
                 fix=f"did you mean {close[0]}?" if close else f"flags of Beam belong under {BEAM_SECTION}:",
             )
         checked = _check_value(path, str(key), value, known[name])

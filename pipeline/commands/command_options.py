@@ -89,6 +89,13 @@ class TrainOptions(_Checked):
         minimum=1,
         metavar="N",
     )
+    from_: str | None = option(
+        None,
+        help="Start from a model of an earlier part of this log, written by iadsr train with the same options. Much "
+        "faster if the log has grown a little.",
+        panel=PATHS,
+        metavar="MODEL",
+    )
     workers: int | None = option(
         None,
         help="Threads. Default: one for each core. The model does not depend on it.",

@@ -92,6 +92,13 @@ def describe_coverage(coverage: "Coverage", encoder: str) -> list[str]:
     return [f"WARNING: the encoder {encoder} does not know the language of these texts ({told}); {advice}."]
 
 
+_EXPECTED_NOISE = {
+    "single": ["The log itself shows noise, mostly single items: that is what the model expects."],
+    "all": ["The log itself shows noise of all kinds: that is what the model expects."],
+}
+"""What is said of the log's own noise. If that does not show of which kinds it is, nothing."""
+
+
 def describe_training(summary: "TrainSummary", output: str) -> str:
     """Says what the model was trained on, how well it detects noise, and where it lies."""
     metrics = summary.metrics
@@ -100,9 +107,11 @@ def describe_training(summary: "TrainSummary", output: str) -> str:
             f"Trained on {counted(metrics['interactions'], 'interaction')} of {counted(metrics['users'], 'user')} "
             f"with {counted(metrics['items'], 'item')}.",
             *_sampled(metrics),
+            *_started(metrics, summary.start),
             *_without_text(summary.items_without_text),
             *describe_left_out(summary.skipped, summary.rejected, summary.notes),
             *describe_rules(summary.found),
+            *_EXPECTED_NOISE.get(metrics["expected_noise"], []),
             f"On held-out users it tells inserted noise from the rest with AUROC {metrics['held_out_auroc']:.3f}.",
             *([] if summary.knows_noise else [_KNOWS_TOO_LITTLE]),
             _place("Model", output),
@@ -116,6 +125,16 @@ def _sampled(metrics: Mapping[str, Any]) -> list[str]:
     return [
         f"The net was trained on {metrics['sampled_users']:,} of these users, and which items users have together was "
         "counted from all. --users N takes more."
+    ]
+
+
+def _started(metrics: Mapping[str, Any], start: str | None) -> list[str]:
+    if start is None:
+        return []
+    return [
+        f"Started from {printable(start)}, which knew {metrics['start_items']:,} of these items. On the held-out "
+        f"users, its AUROC was {metrics['start_held_out_auroc']:.3f} before. That flatters it: noise that a model has "
+        "never seen is easier to tell.",
     ]
 
 

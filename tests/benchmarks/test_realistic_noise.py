@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -24,6 +26,10 @@ def log():
     weight = 1 / np.arange(1, ITEMS + 1) ** 0.5
     category = generator.integers(0, CATEGORIES, ITEMS)
 
+    def timed(sequences):
+        time = generator.integers(0, 60 * DAY // 5, len(sequences.items)) * 5 + 10**9
+        return replace(sequences, times=time[np.lexsort((time, sequences.users))])
+
     def users(number):
         lengths = generator.integers(5, 30, number)
         rows = []
@@ -33,11 +39,9 @@ def log():
             rows.append(generator.choice(ITEMS, n, replace=False, p=p / p.sum()))
         return Sequences.from_lengths(np.concatenate(rows), lengths)
 
-    sequences = users(300)
-    time = generator.integers(0, 60 * DAY // 5, len(sequences.items)) * 5 + 10**9
-    time = time[np.lexsort((time, sequences.users))]
+    sequences = timed(users(300))
     semantic = generator.normal(size=(ITEMS, 8)).astype(np.float32)
-    return RealLog(sequences, time, users(60), semantic, category)
+    return RealLog(sequences, sequences.times, timed(users(60)), semantic, category)
 
 
 def added(log, kind, rate=0.1, seed=0):

@@ -1,8 +1,9 @@
 """Scores that a run leaves for the next one, so that only users who have changed are scored again.
 
-The scores of a user follow from the vectors of the user's items in their order, the user's fold, and the model. They do
-not depend on what else is scored (`even_batches`), so a fingerprint of the sequence finds them in an earlier run. Where
-that run's processor rounds differently, some users who are scored again show it. Then all of the shard are.
+The scores of a user follow from the vectors of the user's items in their order, their times, the user's fold, and the
+model. They do not depend on what else is scored (`even_batches`), so a fingerprint of the sequence finds them in an
+earlier run. Where that run's processor rounds differently, some users who are scored again show it. Then all of the
+shard are.
 """
 
 import dataclasses
@@ -69,7 +70,7 @@ class KeptScores:
 
 
 def sequence_fingerprints(sequences: Sequences, items: np.ndarray) -> np.ndarray:
-    """Returns a fingerprint of each user's key and items in their order, uint64 [U, 2].
+    """Returns a fingerprint of each user's key, and of items and times in their order, uint64 [U, 2].
 
     Args:
         sequences: The users.
@@ -77,7 +78,10 @@ def sequence_fingerprints(sequences: Sequences, items: np.ndarray) -> np.ndarray
     """
     assert sequences.keys is not None
     place = np.arange(len(sequences.items)) - np.repeat(sequences.offsets[:-1], sequences.lengths)
-    mixed = mix(items[sequences.items] ^ mix(place.astype(np.uint64))[:, None])  # [N, 2]
+    where = mix(place.astype(np.uint64))
+    if sequences.times is not None:
+        where ^= mix(sequences.times.astype(np.uint64) + where)
+    mixed = mix(items[sequences.items] ^ where[:, None])  # [N, 2]
     before = np.concatenate([np.zeros((1, 2), np.uint64), np.cumsum(mixed, axis=0, dtype=np.uint64)])
     total = before[sequences.offsets[1:]] - before[sequences.offsets[:-1]]
     return mix(total ^ mix(sequences.keys[:, None] ^ _LANES))

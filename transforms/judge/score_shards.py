@@ -9,10 +9,10 @@ import apache_beam as beam
 from apache_beam.pvalue import AsSingleton
 
 from ..contract.columns import InteractionColumns
+from ..files.listed_once import ListedOnce
 from ..files.loaded_once import LoadedOnce
 from ..files.local_copy import shared_copy
 from ..files.run_paths import StagingPaths
-from ..files.storage import exists
 from ..items.item_counts import ItemCounts, read_item_counts
 from ..items.joined_items import JoinedItems, open_joined_items
 from ..items.shuffle_join import collect_joined_items
@@ -111,7 +111,7 @@ class _ScoreShard(beam.DoFn):
         self._columns, self._cells, self._paths = config.columns, config.cells, config.paths
         self._model_directory, self._keeping = config.model_directory, config.keeping
         self._model, self._joined_items = LoadedOnce["IADSR"](), LoadedOnce[JoinedItems]()
-        self._item_counts = LoadedOnce[ItemCounts]()
+        self._item_counts, self._left = LoadedOnce[ItemCounts](), ListedOnce(config.paths.staging)
 
     def setup(self):
         import torch
@@ -128,7 +128,7 @@ class _ScoreShard(beam.DoFn):
     ) -> Iterator[tuple[StagedShard, Tally]]:
         shard, vectors = element
         path = self._paths.scored(shard)
-        if exists(path):
+        if self._left.has(path):
             scored = read_staged_shard(path, StagedShard(shard, {}))
         else:
             ruled = log_rules.applied(read_ruled_shard(self._paths, shard), self._columns)

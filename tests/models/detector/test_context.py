@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from iadsr.models.core.item_vectors import PackedItemVectors
+from iadsr.models.core.item_vectors import PackedItemVectors, packed_width
 from iadsr.models.core.sequences import Sequences
 from iadsr.models.detector.batch import Batch, IndexedRows
 from iadsr.models.detector.batch_builder import BatchBuilder
@@ -31,9 +31,9 @@ def make_batch(lengths, steps, seed=0):
     generator = torch.Generator().manual_seed(seed)
     mask = torch.arange(steps)[None] < torch.tensor(lengths)[:, None]
     shape = len(lengths), steps
-    vectors = (IndexedRows.of(torch.randn(*shape, size, generator=generator)) for size in (8, 8, 8, 10))
+    vectors = (IndexedRows.of(torch.randn(*shape, size, generator=generator)) for size in (8, 8, 8, 10, 16))
     everything = torch.ones(shape, dtype=torch.bool)
-    batch = Batch(*vectors, mask, everything, everything, everything, everything)
+    batch = Batch(*vectors, torch.zeros(shape), mask, *[everything] * 5)
     return batch.hide(~mask, ~mask)
 
 
@@ -86,7 +86,7 @@ def test_training_tells_items_of_the_users_cluster_from_others():
         (cluster[:, None] * 10 + generator.integers(0, 10, (300, 6))).ravel(), np.full(300, 6)
     )
     packed = PackedItemVectors(
-        generator.normal(size=(40, 8 * (1 + 2 * 2))).astype(np.float32),
+        generator.normal(size=(40, packed_width(8, 2))).astype(np.float32),
         (np.eye(10)[np.arange(40) // 10] + 0.3 * generator.normal(size=(40, 10))).astype(np.float32),
         np.ones(40, bool),
         np.ones(40, bool),

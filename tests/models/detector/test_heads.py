@@ -6,6 +6,7 @@ import torch
 from iadsr.models.detector.features import FEATURES, SIMILARITIES
 from iadsr.models.detector.heads import HEAD_CLASSES, LOGITS, AgreementHead, PaperHead, make_head
 from iadsr.models.detector.model_config import HEADS, IADSRConfig
+from iadsr.models.noise.insertion import NOISE_KINDS
 
 CONFIG = IADSRConfig(head_dimension=8)
 
@@ -38,7 +39,12 @@ def test_the_agreement_head_reads_standardised_features_which_are_defined_and_th
     read = torch.cat([standardised, defined.float(), torch.log(length)[:, None]], 1)
     hidden = torch.relu(torch.nn.functional.linear(read, head[0].weight, head[0].bias))
     hidden = torch.relu(torch.nn.functional.linear(hidden, head[2].weight, head[2].bias))
-    expected = torch.nn.functional.linear(hidden, head[4].weight, head[4].bias)
+    kinds = torch.nn.functional.linear(hidden, head[4].weight, head[4].bias)
+    torch.testing.assert_close(head.kinds(features, defined, length, mean, deviation), kinds)
+    # Odds add up: of all kinds, each as frequent as it is expected; and of those that come by themselves.
+    head.kind_shift.copy_(torch.tensor([0.5, -1.0, -0.5, 0.0]))
+    odds = (kinds + head.kind_shift).exp()
+    expected = torch.stack([odds.sum(-1), odds[:, [0, 2]].sum(-1)], -1).log()
     assert expected.shape == (5, LOGITS)
     torch.testing.assert_close(head.logit(features, defined, length, mean, deviation), expected)
 
@@ -67,6 +73,7 @@ def test_both_heads_hold_the_same_tensors_under_the_same_names(name):
         "0.bias": (8,),
         "2.weight": (8, 8),
         "2.bias": (8,),
-        "4.weight": (LOGITS, 8),
-        "4.bias": (LOGITS,),
+        "4.weight": (len(NOISE_KINDS), 8),
+        "4.bias": (len(NOISE_KINDS),),
+        "kind_shift": (len(NOISE_KINDS),),
     }

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from iadsr.models.core.item_vectors import LIFE_BINS
 from iadsr.models.detector.agreement import sequence_agreement
 from iadsr.models.detector.backbones import read_items
 from iadsr.models.detector.batch import Batch, History, IndexedRows
@@ -34,8 +35,9 @@ def make_batch(lengths, steps, seed=0, has_semantic=None):
     by_fold = F.normalize(torch.randn(*shape, 2, 6, generator=generator), dim=-1)
     semantic = torch.randn(*shape, 10, generator=generator)
     everything = torch.ones(shape, dtype=torch.bool)
-    vectors = (IndexedRows.of(part) for part in (collaborative, *by_fold.unbind(2), semantic))
-    batch = Batch(*vectors, mask, everything, everything, everything, everything)
+    lives = torch.randn(*shape, LIFE_BINS, generator=generator)
+    vectors = (IndexedRows.of(part) for part in (collaborative, *by_fold.unbind(2), semantic, lives))
+    batch = Batch(*vectors, torch.rand(shape, generator=generator), mask, *[everything] * 5)
     return batch.hide(collaborative=~mask, semantic=~mask if has_semantic is None else ~(has_semantic & mask))
 
 
@@ -95,7 +97,7 @@ def test_items_are_compared_by_other_users_by_their_texts_and_by_their_own():
 
 def test_features_are_the_agreement_in_each_view_in_the_order_of_their_names():
     model, batch = make(), make_batch([5, 9], 9)
-    size = 3 + len(FORECASTS) + 1 + 3 * len(AGREEMENTS) + len(NEIGHBOURHOOD)
+    size = 3 + len(FORECASTS) + 2 + 3 * len(AGREEMENTS) + len(NEIGHBOURHOOD)
     assert len(FEATURES) == len(set(FEATURES)) == size
     with torch.no_grad():
         values, defined = model.features(batch, model.interests(batch))
@@ -182,9 +184,9 @@ def test_a_shape_that_cannot_work_is_refused(change):
         dataclasses.replace(CONFIG, **change)
 
 
-def test_an_item_holds_its_own_vector_and_two_of_each_fold():
-    assert make().packed_width == 6 * (1 + 2 * 5)
-    assert make(folds=3).packed_width == 6 * 7
+def test_an_item_holds_its_own_vector_and_two_of_each_fold_and_its_life():
+    assert make().packed_width == 6 * (1 + 2 * 5) + 5 * LIFE_BINS
+    assert make(folds=3).packed_width == 6 * 7 + 3 * LIFE_BINS
     assert make(head="paper").packed_width == 6
 
 
@@ -223,3 +225,15 @@ def test_reduced_text_keeps_at_most_the_components_it_has():
     assert make().reduce_semantic(torch.randn(3, 10)).shape == (3, 10)
     few = IADSR(dataclasses.replace(CONFIG, semantic_components=4))
     assert few.reduce_semantic(torch.randn(3, 10)).shape == (3, 4)
+
+
+def test_activity_is_read_between_the_points_of_an_items_life_and_is_no_bonus():
+    model, batch = make(), make_batch([5], 5)
+    life = -torch.arange(LIFE_BINS, dtype=torch.float32)  # ever less often
+    life[0] = 2.0
+    moments = torch.tensor([[0.0, 1.5, 5.25, LIFE_BINS, torch.nan]]) / LIFE_BINS
+    batch = dataclasses.replace(batch, lives=IndexedRows.of(life.expand(1, 5, -1)), moments=moments)
+    values, defined = model.activity(batch)
+    assert defined[..., 0].tolist() == [[True, True, True, True, False]]
+    torch.testing.assert_close(values[0, :, 0], torch.tensor([0.0, -1.0, -4.75, 1.0 - LIFE_BINS, 0.0]))
+    assert not model.activity(dataclasses.replace(batch, has_life=~batch.has_life))[1].any()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from iadsr.models.core.item_vectors import ItemVectors, PackedItemVectors
+from iadsr.models.core.item_vectors import ItemVectors, PackedItemVectors, packed_width
 from iadsr.models.detector.batch import Batch, IndexedRows
 from iadsr.models.detector.iadsr import IADSR
 from iadsr.models.detector.item_tensors import ItemTensors
@@ -25,7 +25,7 @@ def make_model(**changes):
 def make_vectors(folds=FOLDS) -> ItemVectors:
     generator = np.random.default_rng(0)
     return PackedItemVectors(
-        generator.normal(size=(ITEMS, SIZE * (1 + 2 * folds))).astype(np.float32),
+        generator.normal(size=(ITEMS, packed_width(SIZE, folds))).astype(np.float32),
         generator.normal(size=(ITEMS, 10)).astype(np.float32),
         np.arange(ITEMS) % 3 > 0,
         np.arange(ITEMS) % 4 > 0,
@@ -64,6 +64,7 @@ def test_a_batch_holds_the_vectors_of_its_items_and_folds():
                 (batch.company, vectors.company[row, fold]),
             ):
                 np.testing.assert_allclose(found.gathered()[b, t], expected / np.linalg.norm(expected), rtol=1e-5)
+            np.testing.assert_array_equal(batch.lives.gathered()[b, t], vectors.lives[row, fold])
         if vectors.has_semantic[row]:
             np.testing.assert_allclose(batch.semantic.gathered()[b, t], vectors.semantic[row], rtol=1e-5)
 
@@ -79,10 +80,12 @@ def test_what_is_absent_is_zero_whatever_its_row_holds(projected):
     assert not batch.co_occurrence.gathered()[~batch.has_co_occurrence].any()
     assert not batch.company.gathered()[~batch.has_company].any()
     assert not batch.semantic.gathered()[~batch.has_semantic].any()
-    for flag in (batch.has_collaborative, batch.has_semantic, batch.has_co_occurrence, batch.has_company):
+    assert not batch.lives.gathered()[~batch.has_life].any()
+    others = (batch.has_co_occurrence, batch.has_company, batch.has_life)
+    for flag in (batch.has_collaborative, batch.has_semantic, *others):
         assert not flag[~batch.mask].any()
     tables = tables_of(batch)
-    assert len(tables) == (4 + 3 + 3 + 4 if projected else 4)
+    assert len(tables) == (5 + 3 + 3 + 4 if projected else 5)
     assert all(not rows[~batch.mask].any() for rows in tables.values())
 
 

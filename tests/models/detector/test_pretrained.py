@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from iadsr.models.core.errors import ArtifactError
+from iadsr.models.core.item_vectors import LIFE_BINS
 from iadsr.models.detector.batch import Batch, IndexedRows
 from iadsr.models.detector.iadsr import IADSR
 from iadsr.models.detector.model_config import BACKBONES, HEADS, IADSRConfig
@@ -59,8 +60,8 @@ def test_a_loaded_model_computes_the_same_and_draws_no_random_numbers(tmp_path, 
     loaded = IADSR.from_pretrained(tmp_path)
     assert torch.equal(torch.random.get_rng_state(), before)
     mask = torch.ones(2, 5, dtype=torch.bool)
-    vectors = (IndexedRows.of(torch.randn(2, 5, size)) for size in (6, 6, 6, 10))
-    batch = Batch(*vectors, mask, mask, mask, mask, mask)
+    vectors = (IndexedRows.of(torch.randn(2, 5, size)) for size in (6, 6, 6, 10, LIFE_BINS))
+    batch = Batch(*vectors, torch.rand(2, 5), mask, *[mask] * 5)
     with torch.no_grad():
         assert torch.equal(loaded(batch)[0], model(batch)[0])
     assert all(p.requires_grad and p.device.type == "cpu" for p in loaded.parameters())

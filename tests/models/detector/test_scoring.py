@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iadsr.models.core.item_vectors import PackedItemVectors
+from iadsr.models.core.item_vectors import PackedItemVectors, packed_width
 from iadsr.models.core.sequences import Sequences
 from iadsr.models.core.windows import batches
 from iadsr.models.detector.batch_builder import BatchBuilder
@@ -37,7 +37,10 @@ def random_model(**changes):
     return model.eval()
 
 
-def random_vectors(has_collaborative=None, has_semantic=None, width=6 * (1 + 2 * CONFIG.folds)):
+WIDTH = packed_width(6, CONFIG.folds)
+
+
+def random_vectors(has_collaborative=None, has_semantic=None, width=WIDTH):
     generator = np.random.default_rng(1)
     everything = np.ones(ITEMS, bool)
     return PackedItemVectors(

@@ -4,7 +4,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iadsr.models.core.sequences import Sequences
-from iadsr.models.noise.insertion import MAX_RUN, MIN_RUN, NoiseMix, insert_noise, replace_noise
+from iadsr.models.noise.insertion import (
+    MAX_BLOCK,
+    MAX_RUN,
+    MIN_BLOCK,
+    MIN_RUN,
+    NOISE_KINDS,
+    NoiseMix,
+    insert_noise,
+    replace_noise,
+)
 
 
 def random_log(users=400, items=60, seed=0):
@@ -221,3 +230,71 @@ def test_without_near_texts_single_items_take_their_place():
     for mix in ({"text_share": 0.5, "nearest": nothing}, {"text_share": 0.5}):
         noisy = mixed(log, 0.2, **mix)
         assert noisy.inserted.mean() == pytest.approx(0.2, abs=1e-3)
+
+
+def timed(users=400, length=15, items=300, seed=0):
+    """A log in which users come one after the other, and items are chosen for a while only."""
+    generator = np.random.default_rng(seed)
+    start = np.sort(generator.integers(0, 10**9, users))
+    steps = generator.integers(0, 10**5, (users, length))
+    times = (start[:, None] + np.cumsum(steps, 1)).ravel()
+    chosen = (times / 10**9 * items + generator.normal(0, 3, len(times))).astype(int).clip(0, items - 1)
+    return Sequences(chosen.astype(np.int32), np.arange(0, len(times) + 1, length), None, times)
+
+
+def test_noise_has_a_time_between_those_of_its_neighbours():
+    log = timed()
+    mix = {"run_share": 0.3, "text_share": 0.2, "block_share": 0.2, "current_share": 0.5}
+    noisy = mixed(log, 0.3, nearest=nearest_by_number(300), **mix)
+    restored = noisy.sequences.restrict(~noisy.inserted)
+    assert (restored.items == log.items).all()
+    assert (restored.times == log.times).all()
+    inside = np.diff(noisy.sequences.users) == 0
+    assert (np.diff(noisy.sequences.times)[inside] >= 0).all()
+    assert len(np.unique(noisy.sequences.times[noisy.inserted])) > 0.5 * noisy.inserted.sum()
+
+
+@pytest.mark.parametrize("kind", ["single", "run"])
+def test_current_noise_is_what_others_choose_at_that_time(kind):
+    log = timed(users=2000)
+    distance = []
+    for share in (0.0, 1.0):
+        noisy = insert_noise(
+            log,
+            0.1,
+            uniform_share=0.0,
+            seed=0,
+            mix=NoiseMix(run_share=float(kind == "run"), current_share=share, folds=2),
+        )
+        usual = noisy.sequences.times / 10**9 * 300
+        distance.append(np.median(np.abs(noisy.sequences.items - usual)[noisy.inserted]))
+    assert distance[0] > 50
+    assert distance[1] < 10
+
+
+def test_blocks_are_unrelated_items_at_one_place():
+    log = random_log(users=400, items=500)
+    noisy = mixed(log, 0.2, block_share=1.0)
+    blocks, sizes = np.unique(noisy.block[noisy.inserted], return_counts=True)
+    assert MIN_BLOCK < np.mean(sizes) <= (MIN_BLOCK + MAX_BLOCK) / 2  # what a user has already is left out
+    assert MAX_BLOCK - 2 <= sizes.max() <= MAX_BLOCK
+    for block in blocks[:50]:
+        rows = np.flatnonzero(noisy.block == block)
+        assert len(set(noisy.sequences.users[rows])) == 1
+        assert noisy.inserted[rows.min() : rows.max() + 1].all()
+
+
+def test_every_insertion_says_of_which_kind_it_is():
+    log = random_log(users=400, items=1000)
+    shares = {"run_share": 0.3, "text_share": 0.2, "block_share": 0.1}
+    noisy = mixed(log, 0.2, nearest=nearest_by_number(1000), **shares)
+    assert (noisy.kind[~noisy.inserted] == -1).all()
+    found = np.bincount(noisy.kind[noisy.inserted], minlength=len(NOISE_KINDS)) / noisy.inserted.sum()
+    assert dict(zip(NOISE_KINDS, found, strict=True)) == pytest.approx(
+        {"single": 0.4, "run": 0.3, "text": 0.2, "block": 0.1}, abs=0.01
+    )
+    sizes = np.bincount(noisy.block[noisy.inserted])
+    for name, alone in (("single", True), ("text", True), ("run", False), ("block", False)):
+        rows = noisy.kind == NOISE_KINDS.index(name)
+        assert (sizes[noisy.block[rows]] == 1).all() == alone
+    assert (mixed(log).kind[mixed(log).inserted] == 0).all()

@@ -145,6 +145,7 @@ def test_an_identity_names_what_has_changed():
     assert differs(log, semantic + 1e-3, has_semantic, CONFIG, TRAINING) == ["embeddings"]
     for options in ((CONFIG, dataclasses.replace(TRAINING, seed=1)), (dataclasses.replace(CONFIG, folds=3), TRAINING)):
         assert differs(log, semantic, has_semantic, *options) == ["options"]
+    assert differs(log, semantic, has_semantic, CONFIG, TRAINING, "an earlier model") == ["start"]
 
 
 def test_generators_go_on_where_they_were():

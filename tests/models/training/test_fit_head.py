@@ -8,13 +8,14 @@ from torch.nn import functional as F
 from iadsr.models.core.item_vectors import PackedItemVectors
 from iadsr.models.core.sequences import Sequences
 from iadsr.models.detector.features import FEATURES
+from iadsr.models.detector.heads import STRAYS
 from iadsr.models.detector.iadsr import IADSR
 from iadsr.models.detector.item_tensors import ItemTensors
 from iadsr.models.detector.model_config import IADSRConfig
-from iadsr.models.noise.insertion import NoisyLog
+from iadsr.models.noise.insertion import NOISE_KINDS, NoisyLog
 from iadsr.models.training.checkpoints import Checkpoint
 from iadsr.models.training.detection_metrics import calibration_error
-from iadsr.models.training.fit_head import fit_head
+from iadsr.models.training.fit_head import _weights_by_logit, calibrate_head, fit_head
 from iadsr.models.training.head_examples import (
     MAX_WEIGHT,
     HeadExamples,
@@ -23,7 +24,6 @@ from iadsr.models.training.head_examples import (
     collect_examples,
     measure_chance,
     shortest_history,
-    strays,
 )
 from iadsr.models.training.training_config import TrainingConfig
 
@@ -68,21 +68,6 @@ def test_weighted_noise_is_as_frequent_at_every_popularity():
         share = weight[here & log.inserted].sum() / max((here & ~log.inserted).sum(), 1)
         if (weight[here & log.inserted] < MAX_WEIGHT).all() and (here & ~log.inserted).any():
             assert share == pytest.approx(0.25, rel=1e-4)
-
-
-def test_strays_stand_for_all_noise_and_noise_in_runs_weighs_nothing():
-    generator = np.random.default_rng(0)
-    genuine, noise = generator.integers(0, 8, 4000), generator.integers(0, 8, 1000)
-    log = make_log(np.concatenate([genuine, noise]), [False] * 4000 + [True] * 1000)
-    block = np.arange(5000)
-    block[4500:] = 4500 + np.arange(500) // 5  # half of the noise is in runs of five
-    log = dataclasses.replace(log, block=block)
-    stray = strays(log)
-    assert np.flatnonzero(stray).tolist() == list(range(4000, 4500))
-    weight = balanced_weights(log, stray)
-    assert (weight[:4000] == 1).all()
-    assert (weight[4500:] == 0).all()
-    assert weight[4000:4500].sum() == pytest.approx(1000, rel=0.05)
 
 
 def test_weighted_noise_is_as_frequent_in_histories_of_every_length():
@@ -168,7 +153,7 @@ def test_examples_are_the_interactions_of_the_chosen_users_once_each():
     )
     chosen = np.array([True, True, True, False, True])
     item_tensors = make_item_tensors(model)
-    examples = collect_examples(model, log, [Version(item_tensors)], chosen, 64)
+    examples = collect_examples(model, log, [lambda: Version(item_tensors)], chosen, 64)
     taken = chosen[log.sequences.users] & (log.sequences.lengths > 1)[log.sequences.users]
     assert sorted(examples.length.tolist()) == [5.0] * 5 + [13.0] * 13 + [40.0] * 40
     assert examples.features.shape == examples.defined.shape == (58, len(FEATURES))
@@ -179,9 +164,12 @@ def test_examples_are_the_interactions_of_the_chosen_users_once_each():
         nothing = torch.zeros_like(batch.mask)
         return dataclasses.replace(batch, has_semantic=nothing, has_collaborative=nothing)
 
+    def plain():
+        return Version(item_tensors)
+
     hiding = Version(item_tensors, hide, np.random.default_rng(0))
-    assert len(collect_examples(model, log, [hiding], chosen, 64).label) == 0
-    twice = collect_examples(model, log, [Version(item_tensors), hiding, Version(item_tensors)], chosen, 64, workers=3)
+    assert len(collect_examples(model, log, [lambda: hiding], chosen, 64).label) == 0
+    twice = collect_examples(model, log, [plain, lambda: hiding, plain], chosen, 64, workers=3)
     assert torch.equal(twice.features, torch.cat([examples.features, examples.features]))
     assert torch.equal(twice.label, torch.cat([examples.label, examples.label]))
 
@@ -193,33 +181,33 @@ def make_examples(config, rows=4000, seed=0):
     label = (torch.rand(rows, generator=generator) < 1 / 6).float()
     features = 0.5 + torch.randn(rows, size, generator=generator) * 0.3 - 0.4 * label[:, None]
     defined, length, weight = torch.ones(rows, size, dtype=torch.bool), torch.full((rows,), 9.0), torch.ones(rows)
-    # Half of the noise is no stray.
-    stray_weight = torch.where((label > 0) & (torch.arange(rows) % 2 > 0), 0.0, 1.0)
-    return HeadExamples(features, defined, length, label, weight, stray_weight)
+    # A quarter of the noise is of each kind.
+    kind = torch.where(label > 0, torch.arange(rows) % len(NOISE_KINDS), -1).float()
+    return HeadExamples(features, defined, length, weight, kind)
 
 
 @pytest.mark.parametrize("head", ["agreement", "paper"])
 def test_the_head_finds_noise_and_says_how_probable_it_is(head):
     model = make_model(dataclasses.replace(CONFIG, head=head))
-    before = {name: value.clone() for name, value in model.state_dict().items()}
+    before = {name: value.clone() for name, value in model.named_parameters()}
     reported = []
-    measured = fit_head(
+    held_out = make_examples(model.config, seed=1)
+    fit_head(
         model,
         make_examples(model.config),
-        make_examples(model.config, seed=1),
+        held_out,
         TrainingConfig(head_epochs=3, batch_positions=512),
         np.random.SeedSequence(0),
         lambda *at: reported.append(at),
         Checkpoint(None, "head"),
     )
+    measured = calibrate_head(model, held_out)
     assert measured["held_out_auroc"] > 0.9
     assert measured["held_out_calibration_error"] < 0.03
-    scale, shift = model.calibration
+    scale, _ = model.calibration
     assert (scale > 0).all()
-    if head == "paper":  # both logits are the same, and a stray is half as frequent
-        assert shift[1] - shift[0] == pytest.approx(-np.log(2), abs=0.15)
     # The paper's score has nothing to train but its calibration.
-    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    changed = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
     assert any(name.startswith("head.") for name in changed) == (head == "agreement")
     assert len(reported) == (3 if head == "agreement" else 1)
     torch.testing.assert_close(model.genuine_mean, torch.full((3,), 0.5), atol=0.05, rtol=0)
@@ -241,3 +229,18 @@ def test_examples_can_be_picked():
     examples = make_examples(CONFIG, 7)
     assert torch.equal(examples.select(torch.arange(4, 7)).features, examples.features[4:])
     assert torch.equal(examples.select(examples.label == 0).length, examples.length[examples.label == 0])
+
+
+def test_strays_stand_for_all_noise_in_the_second_logit_and_kinds_count_as_expected_in_both():
+    model, examples = make_model(CONFIG), make_examples(CONFIG)
+    model.head.kind_shift.copy_(torch.tensor([0.7, -0.4, -0.9, -1.2]))
+    noise, kind = examples.label.numpy() > 0, examples.kind.numpy()
+    expected, strays = _weights_by_logit(model, examples).T
+    assert (expected[~noise] == 1).all()
+    assert (strays[~noise] == 1).all()
+    odds = np.exp([0.7, -0.4, -0.9, -1.2])
+    assert expected[noise] == pytest.approx(odds[kind[noise].astype(int)], rel=1e-5)
+    alone = np.isin(kind, STRAYS)
+    assert (strays[noise & ~alone] == 0).all()
+    assert strays[noise].sum() == pytest.approx(expected[noise].sum(), rel=1e-5)
+    assert strays[noise & alone] / expected[noise & alone] == pytest.approx(strays[noise].sum() / expected[alone].sum())

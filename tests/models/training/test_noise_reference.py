@@ -5,9 +5,9 @@ import pytest
 
 from iadsr.models.core.sequences import Sequences
 from iadsr.models.detector.scoring import Scores
-from iadsr.models.noise.insertion import NoisyLog
+from iadsr.models.noise.insertion import NOISE_KINDS, NoisyLog
 from iadsr.models.noise.popularity import BUCKETS
-from iadsr.models.noise.score_counts import BINS, PLACES, places
+from iadsr.models.noise.score_counts import BINS, PLACES, REFERENCES, places
 from iadsr.models.training import noise_reference as probing
 
 ITEMS = 50
@@ -38,7 +38,9 @@ def test_each_insertion_is_scored_once_among_few_others(log, monkeypatch):
     reference = probing.measure_noise_reference(None, log, vectors, users, np.random.default_rng(1))  # type: ignore[arg-type]
     asked = users[log.sequences.users]
     noise, genuine = (log.inserted & asked).sum(), (~log.inserted & asked).sum()
-    assert reference.shape == (PLACES, BUCKETS, BINS)
+    assert reference.shape == (REFERENCES, PLACES, BUCKETS, BINS)
+    assert np.array_equal(reference[0], reference[1])  # all of it is single items
+    reference = reference[0]
     # All of it but what could not be judged, and each part of it with all genuine interactions.
     assert reference.sum() == noise - (log.inserted & asked & (log.sequences.items == 49)).sum()
     assert sum(read) == probing.FOLDS * genuine + noise
@@ -53,7 +55,8 @@ def test_a_run_is_scored_as_a_whole(log, monkeypatch):
     # The first three interactions of each user are one run.
     inserted = np.arange(3000) % 10 < 3
     block = np.where(inserted, np.arange(3000) // 10, 300 + np.arange(3000))
-    noisy, found = NoisyLog(log.sequences, inserted, block), []
+    run = np.where(inserted, NOISE_KINDS.index("run"), -1).astype(np.int8)
+    noisy, found = NoisyLog(log.sequences, inserted, block, run), []
 
     def score(model, sequences, vectors):
         found.append(sequences.lengths)
@@ -70,6 +73,6 @@ def test_a_run_is_scored_as_a_whole(log, monkeypatch):
     vectors = SimpleNamespace(has_semantic=np.ones(ITEMS, bool))
     everybody = np.ones(300, bool)
     reference = probing.measure_noise_reference(None, noisy, vectors, everybody, np.random.default_rng(1))  # type: ignore[arg-type]
-    assert reference.sum() == inserted.sum() == 900
+    assert reference.sum((1, 2, 3)).tolist() == [900, 0]
     assert set(np.concatenate(found)) == {7, 10}
     assert ((np.array(found) == 10).sum(0) == 1).all()

@@ -92,7 +92,7 @@ def test_vectors_of_a_fold_agree_with_brute_force_on_the_users_of_all_others(use
     for own in range(FOLDS):
         of_others = [basket for basket, f in zip(baskets, fold, strict=True) if f != own]
         expected = brute_force_co_occurrence(of_others, items, dimension)
-        np.testing.assert_allclose(similarities(found.co_occurrence[own]), similarities(expected), atol=2e-3)
+        np.testing.assert_allclose(similarities(found.co_occurrence[own]), similarities(expected), atol=1e-2)
         np.testing.assert_allclose(found.company[own], brute_force_company(of_others, texts, has_text), atol=1e-4)
 
 

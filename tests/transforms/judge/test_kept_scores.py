@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from iadsr.models.core.item_vectors import PackedItemVectors
+from iadsr.models.core.item_vectors import PackedItemVectors, packed_width
 from iadsr.models.core.sequences import Sequences
 from iadsr.models.detector import scoring
 from iadsr.models.detector.iadsr import IADSR
@@ -35,7 +35,7 @@ def model():
 
 def make_vectors(seed: int = 1) -> PackedItemVectors:
     generator = np.random.default_rng(seed)
-    collaborative = generator.normal(size=(ITEMS, 6 * (1 + 2 * CONFIG.folds))).astype(np.float32)
+    collaborative = generator.normal(size=(ITEMS, packed_width(6, CONFIG.folds))).astype(np.float32)
     semantic = generator.normal(size=(ITEMS, 10)).astype(np.float32)
     return PackedItemVectors(collaborative, semantic, np.arange(ITEMS) % 9 > 0, np.arange(ITEMS) % 7 > 0)
 
@@ -150,3 +150,16 @@ def test_a_run_with_other_shards_looks_into_all_files():
     assert ScoreKeeping("out", 4, earlier).sources(1) == earlier
     assert ScoreKeeping("out", 4).sources(1) == ()
     assert ScoreKeeping("out", 4).path(1) == "out/part-00001-of-00004.npz"
+
+
+def test_users_whose_times_have_changed_are_known_to_have_changed():
+    sequences, items = make_sequences(), item_fingerprints(make_vectors())
+    times = np.arange(len(sequences.items))
+    timed = dataclasses.replace(sequences, times=times)
+    later = times.copy()
+    later[sequences.offsets[3]] += 1
+    before, after, without = (
+        sequence_fingerprints(of, items) for of in (timed, dataclasses.replace(timed, times=later), sequences)
+    )
+    assert np.flatnonzero((before != after).any(1)).tolist() == [3]
+    assert (before != without).any(1).all()
