@@ -82,6 +82,24 @@ REASONS = (
         badge="dropped: short_term",
     ),
     Reason(
+        "noise:run",
+        "dropped",
+        "It stands among interactions that go together, and not with the rest: as if somebody else used the account.",
+        badge="dropped: run",
+    ),
+    Reason(
+        "noise:text",
+        "dropped",
+        "Its text is like that of an interaction beside it, and nothing else goes together: as if clicked by mistake.",
+        badge="dropped: text",
+    ),
+    Reason(
+        "noise:block",
+        "dropped",
+        "It stands among interactions that go together with nothing, not even with each other: as if imported.",
+        badge="dropped: block",
+    ),
+    Reason(
         "noise:collaborative_only",
         "dropped",
         "The item has no text: judged noise from behaviour alone, without a second opinion.",

@@ -15,6 +15,12 @@ The rest among itself and chance tell whether a mean is low for this user and fo
 SIMILARITIES = ("long_term_semantic", "long_term_collaborative", "short_term")
 """The paper's three similarities: cos(S, c_t), cos(C, s_t), cos(c_t, s_t)."""
 
+KIND_SIGNS = ("run", "text", "block")
+"""Kinds of noise that an interaction can look like, besides a single item that fits nothing."""
+
+SIGNS = (*SIMILARITIES, *KIND_SIGNS)
+"""What names an interaction that is judged noise: the similarity that is lowest, or the kind that it looks like."""
+
 FORECASTS = ("expected", "expected_text", "next_with_item", "next_without_item")
 """How well the interest before an item foresees the item, by its vector and by its text; and how well the interest
 foresees the next item, with this item read and without."""

@@ -26,6 +26,9 @@ it is a stray, noise by itself. Weights follow from the second."""
 STRAYS = [NOISE_KINDS.index(kind) for kind in ("single", "text")]
 """Which of NOISE_KINDS are strays."""
 
+MIN_KIND_SHARE = 0.5
+"""A kind of noise is named if it is more probable than this among all kinds."""
+
 _NEIGHBOUR_COLUMNS = [FEATURES.index(name) for name in NEIGHBOURHOOD]
 
 
@@ -63,8 +66,8 @@ class Head(nn.Sequential):
         """Returns the features of each interaction, [B, T, F], 0 where not defined; and where they are, bool."""
         raise NotImplementedError
 
-    def logit(self, features: Tensor, defined: Tensor, length: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-        """Computes both logits, before calibration, [..., LOGITS].
+    def kinds(self, features: Tensor, defined: Tensor, length: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+        """Computes the log odds of each of NOISE_KINDS against genuine, as frequent as in training, [..., K].
 
         Args:
             features: [..., F]; 0 where they are not defined.
@@ -74,6 +77,30 @@ class Head(nn.Sequential):
             deviation: Their standard deviation.
         """
         raise NotImplementedError
+
+
+def logits_of(kinds: Tensor) -> Tensor:
+    """Adds up the odds of the kinds: of all, and of strays. Returns both logits, before calibration, [..., LOGITS].
+
+    Args:
+        kinds: Log odds of each of NOISE_KINDS, as frequent as they are expected, [..., K].
+    """
+    return torch.stack([kinds.logsumexp(-1), kinds[..., STRAYS].logsumexp(-1)], dim=-1)
+
+
+def likely_kind(kinds: Tensor) -> Tensor:
+    """Returns which of NOISE_KINDS noise here is, if it is more probably of this kind than of all others, else 0.
+
+    0 stands for the first kind: single items, of which there is nothing else to say.
+
+    Args:
+        kinds: As in `logits_of`.
+
+    Returns:
+        int64 [...].
+    """
+    share, kind = kinds.softmax(-1).max(-1)
+    return kind * (share > MIN_KIND_SHARE)
 
 
 class AgreementHead(Head):
@@ -101,16 +128,8 @@ the log"""
         real = batch.mask[..., None]
         return torch.cat([values, means * real], dim=-1), torch.cat([defined, known & real], dim=-1)  # [B, T, F]
 
-    def logit(self, features: Tensor, defined: Tensor, length: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-        """Adds up the odds of the kinds, as frequent as they are expected: of all, and of strays."""
-        kinds = self.kinds(features, defined, length, mean, deviation) + self.kind_shift
-        return torch.stack([kinds.logsumexp(-1), kinds[..., STRAYS].logsumexp(-1)], dim=-1)
-
     def kinds(self, features: Tensor, defined: Tensor, length: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-        """Computes the log odds of each of NOISE_KINDS against genuine, by the network, [..., K].
-
-        The network reads the logarithm of the length, too. For arguments see `logit`.
-        """
+        """Computes the log odds of each of NOISE_KINDS by the network, which reads the logarithm of the length, too."""
         first, *rest = self
         assert isinstance(first, nn.Linear)
         # The weights of the first layer standardise the features: x / deviation, and -mean / deviation if defined.
@@ -139,9 +158,9 @@ the noise score of the paper, the sum of its three similarities, calibrated on n
         """Returns the three similarities, [B, T, 3], 0 where not defined; and where they are, bool [B, T, 3]."""
         return model.similarities(interests, batch)
 
-    def logit(self, features: Tensor, defined: Tensor, length: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-        """Computes minus the sum of the similarities, for both. Nothing else counts."""
-        return -features.sum(-1, keepdim=True).expand(*features.shape[:-1], LOGITS)
+    def kinds(self, features: Tensor, defined: Tensor, length: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+        """Computes minus the sum of the similarities, for single items. Nothing else counts."""
+        return F.pad(-features.sum(-1, keepdim=True), (0, len(NOISE_KINDS) - 1), value=-torch.inf)
 
 
 HEAD_CLASSES: dict[HeadName, type[Head]] = {"agreement": AgreementHead, "paper": PaperHead}

@@ -6,6 +6,7 @@ T positions, d collaborative dimensions, D text-embedding dimensions, k componen
 """
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +19,24 @@ from .backbones import make_backbone, read_items
 from .batch import Batch, IndexedRows
 from .context import Context
 from .features import FEATURES, SIMILARITIES, VIEWS
-from .heads import LOGITS, AgreementHead, make_head
+from .heads import LOGITS, likely_kind, logits_of, make_head
 from .interests import Interests
 from .model_config import IADSRConfig
 from .pretrained import Pretrained
 from .projections import FoldProjections, InterestProjections, TextProjections
+
+
+class Judgement(NamedTuple):
+    """What the model says of B sequences of T positions."""
+
+    probability: Tensor
+    """Calibrated probabilities of noise and of a stray, [B, T, LOGITS]."""
+    similarities: Tensor
+    """The paper's three similarities, [B, T, 3]."""
+    defined: Tensor
+    """Where they are defined, bool [B, T, 3]."""
+    kind: Tensor
+    """Which of NOISE_KINDS it looks like, int64 [B, T], see `likely_kind`."""
 
 
 class IADSR(Pretrained, nn.Module):
@@ -226,28 +240,25 @@ class IADSR(Pretrained, nn.Module):
             defined: bool [..., F].
             length: Interactions in the whole history of each row, [...].
         """
-        return self.head.logit(features, defined, *self._beside(length))
+        return logits_of(self.head_kinds(features, defined, length) + self.head.kind_shift)
 
     def head_kinds(self, features: Tensor, defined: Tensor, length: Tensor) -> Tensor:
-        """Computes the log odds of each of NOISE_KINDS, [..., K], see `AgreementHead.kinds`. Arguments as above."""
-        assert isinstance(self.head, AgreementHead)
-        return self.head.kinds(features, defined, *self._beside(length))
+        """Computes the log odds of each of NOISE_KINDS, [..., K], see `Head.kinds`. Arguments as above."""
+        shown = length.clamp(min=self.shortest_history)
+        return self.head.kinds(features, defined, shown, self.feature_mean, self.feature_deviation)
 
-    def _beside(self, length: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns what the head reads beside the features."""
-        return length.clamp(min=self.shortest_history), self.feature_mean, self.feature_deviation
-
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores every position.
-
-        Returns:
-            The calibrated probabilities of noise and of a stray, [B, T, LOGITS]; the three similarities, [B, T, 3]; and
-            where those are defined.
-        """
+    def forward(self, batch: Batch) -> Judgement:
+        """Scores every position."""
         features, defined = self.features(batch, self.interests(batch))
         scale, shift = self.calibration
-        probability = torch.sigmoid(self.head_logit(features, defined, batch.length) * scale + shift)
-        return probability, features[..., : len(SIMILARITIES)], defined[..., : len(SIMILARITIES)]
+        kinds = self.head_kinds(features, defined, batch.length) + self.head.kind_shift
+        similarities = slice(len(SIMILARITIES))
+        return Judgement(
+            torch.sigmoid(logits_of(kinds) * scale + shift),
+            features[..., similarities],
+            defined[..., similarities],
+            likely_kind(kinds),
+        )
 
 
 def _unit_text(batch: Batch) -> Tensor:

@@ -29,9 +29,10 @@ class Scores:
     scored: np.ndarray
     """bool [N]. False where the model cannot judge: the item is unknown to both modalities, or the sequence holds
     nothing else to compare it with."""
-    weakest: np.ndarray
-    """int8 [N], index of the similarity that is lowest, compared with what is usual for genuine interactions. 0 where
-    none is defined: there the head judged from the collaborative side alone."""
+    sign: np.ndarray
+    """int8 [N], index in SIGNS: the kind of noise that it looks like; or, if that is a single item, the similarity that
+    is lowest, compared with what is usual for genuine interactions. 0 where none is defined: there the head judged from
+    the collaborative side alone."""
     stray_probability: np.ndarray
     """float32 [N] in [0, 1]: the probability that it is noise by itself, and not one of a run. Weights follow from it.
     0 where not scored."""
@@ -127,13 +128,14 @@ def _score_group(model: IADSR, sequences: Sequences, vectors: ItemVectors, batch
         windows = builder.windows.select(builder.windows.lengths > 1)
         for chosen, index, mask in even_batches(windows, batch_positions, model.config.max_length):
             batch = builder.batch(windows.users[chosen], index, mask)
-            probabilities, values, defined = model(batch)
+            probabilities, values, defined, kind = model(batch)
             standing = (values - model.genuine_mean) / model.genuine_deviation
             lowest = standing.masked_fill(~defined, torch.inf).argmin(-1)
+            sign = torch.where(kind > 0, len(SIMILARITIES) - 1 + kind, lowest)
             judged = windows.judged(chosen, mask)
             where = origin[index[judged]]
             noise, stray = probabilities.numpy()[judged].T
             values = values.masked_fill(~defined, torch.nan).numpy()[judged]
-            told = Scores(noise, values, np.ones(len(where), bool), lowest.numpy()[judged], stray)
+            told = Scores(noise, values, np.ones(len(where), bool), sign.numpy()[judged], stray)
             scores.put(where, told)
     return scores

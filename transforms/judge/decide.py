@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...models.core.reasons import reason_codes
-from ...models.detector.features import SIMILARITIES
+from ...models.detector.features import SIGNS
 from ..rules.ruled_shard import RuledShard
 from .policy import Policy
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _CODES = (*reason_codes("dropped"), *reason_codes("kept"))
 _INDEX = {code: index for index, code in enumerate(_CODES)}
 _NO_REASON = -1
-_INDEX_OF_SIMILARITY = np.array([_INDEX[f"noise:{name}"] for name in SIMILARITIES], np.int8)
+_INDEX_OF_SIGN = np.array([_INDEX[f"noise:{name}"] for name in SIGNS], np.int8)
 
 
 class Decisions(NamedTuple):
@@ -107,7 +107,7 @@ def decide(
     reason[weightless] = _INDEX["weightless"]
     reason[protected_last] = _INDEX["keep_last"]
     reason[restored] = _INDEX["min_length"]
-    reason[dropped] = _INDEX_OF_SIMILARITY[scores.weakest[dropped]]
+    reason[dropped] = _INDEX_OF_SIGN[scores.sign[dropped]]
     reason[dropped & ~has_text] = _INDEX["noise:collaborative_only"]
     return Decisions(~dropped, _dictionary(reason))
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CHECKED_USERS = 32
 """So many users of a shard are scored again although they have not changed, to see if this machine gives the same."""
 
-_ARRAYS = ("fingerprints", "lengths", "noise_probability", "similarities", "scored", "weakest", "stray_probability")
+_ARRAYS = ("fingerprints", "lengths", "noise_probability", "similarities", "scored", "sign", "stray_probability")
 _LANES = np.array([[0x243F6A8885A308D3, 0x13198A2E03707344]], np.uint64)
 
 

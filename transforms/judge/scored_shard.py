@@ -14,7 +14,7 @@ from ..rules.ruled_shard import RuledShard, ruled_shard_from_table, ruled_shard_
 if TYPE_CHECKING:
     from ...models.detector.scoring import Scores
 
-_INTERNAL = ("noise_probability", *SIMILARITY_COLUMNS, "scored", "weakest", "stray_probability", "known", "has_text")
+_INTERNAL = ("noise_probability", *SIMILARITY_COLUMNS, "scored", "sign", "stray_probability", "known", "has_text")
 """What the scores add to the table, each under INTERNAL_PREFIX."""
 
 
@@ -81,7 +81,7 @@ def to_table(scored: ScoredShard) -> pa.Table:
         scores.noise_probability,
         *scores.similarities.T,
         scores.scored,
-        scores.weakest,
+        scores.sign,
         scores.stray_probability,
         scored.known,
         scored.has_text,
@@ -101,7 +101,7 @@ def from_table(shard: int, table: pa.Table) -> ScoredShard:
         noise_probability=values["noise_probability"],
         similarities=np.stack([values[name] for name in SIMILARITY_COLUMNS], axis=1),
         scored=values["scored"],
-        weakest=values["weakest"],
+        sign=values["sign"],
         stray_probability=values["stray_probability"],
     )
     ruled = ruled_shard_from_table(table.drop_columns([_internal(name) for name in _INTERNAL]))

@@ -4,7 +4,7 @@ from typing import get_args
 import pytest
 
 from iadsr.models.core.reasons import REASON_BY_CODE, REASONS, Kind, reason_codes, rejection_code
-from iadsr.models.detector.features import SIMILARITIES
+from iadsr.models.detector.features import SIGNS
 
 
 def test_the_codes_that_stand_in_finished_outputs_are_as_they_always_were():
@@ -23,6 +23,9 @@ def test_the_codes_that_stand_in_finished_outputs_are_as_they_always_were():
         "noise:long_term_semantic",
         "noise:long_term_collaborative",
         "noise:short_term",
+        "noise:run",
+        "noise:text",
+        "noise:block",
         "noise:collaborative_only",
     )
     assert reason_codes("kept") == (
@@ -60,7 +63,7 @@ def test_what_a_reason_says_of_the_judgement():
     assert [reason.code for reason in REASONS if reason.protects] == ["min_length", "keep_last"]
     not_judged = [reason.code for reason in REASONS if not reason.judged and not reason.rule]
     assert not_judged == ["held_out", "unknown_item", "too_short"]
-    assert {f"noise:{name}" for name in SIMILARITIES} < set(reason_codes("dropped"))
+    assert {f"noise:{name}" for name in SIGNS} < set(reason_codes("dropped"))
 
 
 def test_a_reason_cannot_be_changed():

@@ -3,8 +3,16 @@ import dataclasses
 import pytest
 import torch
 
-from iadsr.models.detector.features import FEATURES, SIMILARITIES
-from iadsr.models.detector.heads import HEAD_CLASSES, LOGITS, AgreementHead, PaperHead, make_head
+from iadsr.models.detector.features import FEATURES, KIND_SIGNS, SIMILARITIES
+from iadsr.models.detector.heads import (
+    HEAD_CLASSES,
+    LOGITS,
+    AgreementHead,
+    PaperHead,
+    likely_kind,
+    logits_of,
+    make_head,
+)
 from iadsr.models.detector.model_config import HEADS, IADSRConfig
 from iadsr.models.noise.insertion import NOISE_KINDS
 
@@ -41,20 +49,28 @@ def test_the_agreement_head_reads_standardised_features_which_are_defined_and_th
     hidden = torch.relu(torch.nn.functional.linear(hidden, head[2].weight, head[2].bias))
     kinds = torch.nn.functional.linear(hidden, head[4].weight, head[4].bias)
     torch.testing.assert_close(head.kinds(features, defined, length, mean, deviation), kinds)
-    # Odds add up: of all kinds, each as frequent as it is expected; and of those that come by themselves.
-    head.kind_shift.copy_(torch.tensor([0.5, -1.0, -0.5, 0.0]))
-    odds = (kinds + head.kind_shift).exp()
-    expected = torch.stack([odds.sum(-1), odds[:, [0, 2]].sum(-1)], -1).log()
-    assert expected.shape == (5, LOGITS)
-    torch.testing.assert_close(head.logit(features, defined, length, mean, deviation), expected)
+
+
+def test_odds_add_up_of_all_kinds_and_of_those_that_come_by_themselves():
+    odds = torch.tensor([[1.0, 2, 4, 8], [0.5, 0, 0.25, 0]])
+    expected = torch.tensor([[15.0, 5], [0.75, 0.75]])
+    torch.testing.assert_close(logits_of(odds.log()), expected.log())
+    assert logits_of(odds.log()).shape == (2, LOGITS)
+
+
+def test_a_kind_is_told_if_it_is_more_probable_than_all_others_together():
+    odds = torch.tensor([[1.0, 2, 4, 8], [1, 2, 4, 6], [5, 1, 1, 1], [1, 9, 1, 1], [1, 1, 9, 1], [0.1, 0, 0, 0]])
+    assert likely_kind(odds.log()).tolist() == [3, 0, 0, 1, 2, 0]
+    assert NOISE_KINDS[1:] == KIND_SIGNS
 
 
 def test_the_papers_head_is_minus_the_sum_whatever_else_is_known():
     head = make("paper")
     features, defined, length, mean, deviation = random_inputs(head)
-    expected = -features.sum(1, keepdim=True).expand(5, LOGITS)
-    assert torch.equal(head.logit(features, defined, length, mean, deviation), expected)
-    assert torch.equal(head.logit(features, ~defined, length + 1, mean + 1, deviation + 1), expected)
+    kinds = head.kinds(features, defined, length, mean, deviation)
+    assert torch.equal(logits_of(kinds), -features.sum(1, keepdim=True).expand(5, LOGITS))
+    assert torch.equal(head.kinds(features, ~defined, length + 1, mean + 1, deviation + 1), kinds)
+    assert not likely_kind(kinds).any()
 
 
 def test_heads_say_what_they_read_and_whether_they_train():

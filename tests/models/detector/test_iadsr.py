@@ -137,7 +137,7 @@ def test_the_papers_interests_have_read_the_item_and_its_score_is_minus_the_sum(
     with torch.no_grad():
         interests = model.interests(batch)
         values, defined = model.features(batch, interests)
-        probability, similarities, shown = model(batch)
+        probability, similarities, shown, _ = model(batch)
         c = model.backbone(read_items(batch.collaborative.gathered()), batch.mask)
         for b, length in enumerate((5, 3)):
             short = batch.semantic.gathered()[b, :length] @ model.short_semantic.weight.T

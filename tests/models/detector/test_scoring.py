@@ -10,7 +10,7 @@ from iadsr.models.core.item_vectors import PackedItemVectors, packed_width
 from iadsr.models.core.sequences import Sequences
 from iadsr.models.core.windows import batches
 from iadsr.models.detector.batch_builder import BatchBuilder
-from iadsr.models.detector.features import FEATURES, VIEWS
+from iadsr.models.detector.features import FEATURES, SIGNS, VIEWS
 from iadsr.models.detector.iadsr import IADSR
 from iadsr.models.detector.item_tensors import ItemTensors
 from iadsr.models.detector.model_config import IADSRConfig
@@ -68,7 +68,7 @@ def test_every_interaction_gets_a_probability_whatever_is_known_of_the_items(len
     assert scores.noise_probability.dtype == np.float32
     assert ((scores.noise_probability >= 0) & (scores.noise_probability <= 1)).all()
     assert scores.similarities.shape == (n, 3)
-    assert np.isin(scores.weakest, [0, 1, 2]).all()
+    assert np.isin(scores.sign, np.arange(len(SIGNS))).all()
     known = (vectors.has_collaborative | vectors.has_semantic)[sequences.items]
     assert not scores.scored[~known].any()
     assert (scores.noise_probability[~scores.scored] == 0).all()
@@ -160,7 +160,7 @@ def test_each_interaction_gets_the_score_of_the_window_that_judges_it(backbone):
         window = builder.windows.select(np.array([row]))
         index = window.starts[:, None] + np.arange(window.lengths[0])
         with torch.no_grad():
-            probability, similarities, _ = model(builder.batch(window.users, index, np.ones(index.shape, bool)))
+            probability, similarities, *_ = model(builder.batch(window.users, index, np.ones(index.shape, bool)))
         judged = np.s_[window.before[0] : window.lengths[0] - window.after[0]]
         noise, stray = probability[0, judged].T
         np.testing.assert_allclose(scores.noise_probability[index[0, judged]], noise, atol=1e-5)
@@ -268,13 +268,21 @@ def test_an_item_without_text_has_no_text_similarity(model):
     assert np.isnan(similarities).tolist() == [[False] * 3, [False, True, True], [False] * 3]
 
 
-def test_the_weakest_similarity_is_judged_against_what_is_usual():
+def test_the_lowest_similarity_is_judged_against_what_is_usual():
     model = random_model()
+    model.head.kind_shift[0] = 30.0
     sequences, vectors = random_sequences([9]), random_vectors()
     for lowest in range(3):
         model.genuine_mean.zero_()
         model.genuine_mean[lowest] = 10.0
-        assert (score_sequences(model, sequences, vectors).weakest == lowest).all()
+        assert (score_sequences(model, sequences, vectors).sign == lowest).all()
+
+
+@pytest.mark.parametrize(("kind", "name"), [(1, "run"), (2, "text"), (3, "block")])
+def test_a_likely_kind_is_told_in_place_of_the_lowest_similarity(kind, name):
+    model = random_model()
+    model.head.kind_shift[kind] = 30.0
+    assert (score_sequences(model, random_sequences([9]), random_vectors()).sign == SIGNS.index(name)).all()
 
 
 def test_half_precision_and_memory_mapped_text_vectors_are_read(model, tmp_path):

@@ -5,19 +5,19 @@ from hypothesis import strategies as st
 
 from iadsr.models.core.errors import InputError
 from iadsr.models.core.reasons import reason_codes
-from iadsr.models.detector.features import SIMILARITIES
+from iadsr.models.detector.features import SIGNS
 from iadsr.models.detector.scoring import Scores
 from iadsr.transforms.judge.decide import decide
 from iadsr.transforms.judge.policy import Policy
 
 
-def scores_of(probabilities, scored=None, weakest=None) -> Scores:
+def scores_of(probabilities, scored=None, sign=None) -> Scores:
     n = len(probabilities)
     return Scores(
         noise_probability=np.array(probabilities, np.float32),
         similarities=np.zeros((n, 3), np.float32),
         scored=np.ones(n, bool) if scored is None else np.array(scored),
-        weakest=np.zeros(n, np.int8) if weakest is None else np.array(weakest, np.int8),
+        sign=np.zeros(n, np.int8) if sign is None else np.array(sign, np.int8),
         stray_probability=np.zeros(n, np.float32),
     )
 
@@ -29,14 +29,14 @@ def run(
     threshold=0.5,
     *,
     scored=None,
-    weakest=None,
+    sign=None,
     known=None,
     has_text=None,
     weightless=None,
 ):
     n = len(probabilities)
     return decide(
-        scores_of(probabilities, scored, weakest),
+        scores_of(probabilities, scored, sign),
         np.append(0, np.cumsum(lengths)),
         policy or Policy(),
         threshold,
@@ -47,7 +47,7 @@ def run(
 
 
 def test_at_or_above_the_threshold_is_dropped_and_says_what_agreed_least():
-    decisions = run([0.5, 0.49, 0.9, 1.0], [4], weakest=[0, 0, 1, 2])
+    decisions = run([0.5, 0.49, 0.9, 1.0], [4], sign=[0, 0, 1, 2])
     assert decisions.keep.tolist() == [False, True, False, False]
     assert decisions.reason_strings().to_pylist() == [
         "noise:long_term_semantic",
@@ -57,9 +57,9 @@ def test_at_or_above_the_threshold_is_dropped_and_says_what_agreed_least():
     ]
 
 
-def test_every_similarity_has_a_reason_of_its_own_name():
-    decisions = run([1.0] * len(SIMILARITIES), [1] * len(SIMILARITIES), Policy(min_length=0), weakest=[0, 1, 2])
-    assert decisions.reason_strings().to_pylist() == [f"noise:{name}" for name in SIMILARITIES]
+def test_every_sign_of_noise_has_a_reason_of_its_own_name():
+    decisions = run([1.0] * len(SIGNS), [1] * len(SIGNS), Policy(min_length=0), sign=range(len(SIGNS)))
+    assert decisions.reason_strings().to_pylist() == [f"noise:{name}" for name in SIGNS]
 
 
 def test_reasons_are_counted_by_code_and_each_code_is_one_of_the_registry():
@@ -69,7 +69,7 @@ def test_reasons_are_counted_by_code_and_each_code_is_one_of_the_registry():
         Policy(min_length=2, keep_last=1),
         scored=[False, True, True, True, True, True, True],
         has_text=[True, False, True, True, True, True, True],
-        weakest=[0, 0, 2, 2, 2, 0, 0],
+        sign=[0, 0, 2, 2, 2, 0, 0],
     )
     counts = decisions.count_reasons()
     assert +counts == {"too_short": 1, "collaborative_only": 1, "noise:short_term": 2, "keep_last": 1, "min_length": 1}

@@ -24,7 +24,7 @@ def test_a_shard_survives_staging_to_the_bit(tmp_path):
         noise_probability=np.array([0.1, 0.2, 0.0], np.float32),
         similarities=np.array([[0.1, 0.2, 0.3], [-1, np.nan, 1], [np.nan] * 3], np.float32),
         scored=np.array([True, True, False]),
-        weakest=np.array([0, 2, 0], np.int8),
+        sign=np.array([0, 2, 0], np.int8),
         stray_probability=np.array([0.3, 0.1, 0.0], np.float32),
     )
     scored = ScoredShard(
@@ -51,7 +51,7 @@ def assert_same(back, table, scores):
     assert (back.ruled.taken.dtype, back.ruled.counted.dtype) == (np.int8, np.uint16)
     assert (back.known.tolist(), back.has_text.tolist()) == ([True, True, False], [True, False, False])
     assert back.ordered.item_ids.take(back.ordered.items).to_pylist() == ["y", "x", "x"]
-    for name in ("noise_probability", "similarities", "scored", "weakest"):
+    for name in ("noise_probability", "similarities", "scored", "sign"):
         found, expected = getattr(back.scores, name), getattr(scores, name)
         assert np.array_equal(found, expected, equal_nan=found.dtype.kind == "f")
         assert found.dtype == expected.dtype

@@ -58,7 +58,7 @@ def shard() -> ScoredShard:
         noise_probability=np.array([p for user in dict.fromkeys(owners) for p in probability[user]], np.float32),
         similarities=np.zeros((6, 3), np.float32),
         scored=np.array([item != "z" for item in ordered.item_ids.take(pa.array(ordered.items)).to_pylist()]),
-        weakest=np.full(6, 2, np.int8),
+        sign=np.full(6, 2, np.int8),
         stray_probability=np.array([p for user in dict.fromkeys(owners) for p in probability[user]], np.float32),
     )
     return ScoredShard(0, RuledShard.untouched(ordered), scores, scores.scored.copy(), np.ones(6, bool), {"score": 1.0})
