@@ -21,6 +21,7 @@ import torch
 from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from iadsr.models.detector.features import KIND_SIGNS, SIGNS
 from iadsr.models.detector.model_config import IADSRConfig
 from iadsr.models.detector.scoring import score_sequences
 from iadsr.models.noise.share import NoiseShare
@@ -60,6 +61,8 @@ class Scored:
     """bool [N], what `clean` drops by default; None for a peer."""
     share: str = ""
     """The estimated share of noise."""
+    sign: np.ndarray | None = None
+    """int8 [N], what names the interactions in SIGNS; None for a peer."""
 
 
 def real_log(dataset: Dataset, category: np.ndarray, seed: int) -> RealLog:
@@ -102,7 +105,8 @@ def score(name: str, dataset: Dataset, seed: int) -> Scored:
     probability = scores.noise_probability
     certain = share.lower if isinstance(share, NoiseShare) else 0.0
     drops = drop_worst(probability, round(certain * int(scores.scored.sum())))
-    return Scored(recalibration.apply(probability) if recalibration else probability, drops, format_share(share))
+    recalibrated = recalibration.apply(probability) if recalibration else probability
+    return Scored(recalibrated, drops, format_share(share), scores.sign)
 
 
 def rows_of(
@@ -182,6 +186,18 @@ def default_of(noisy: KindsOfNoise, scored: Scored) -> str:
     )
 
 
+def reasons_of(kinds: tuple[str, ...], noisy: KindsOfNoise, scored: Scored) -> Iterator[str]:
+    """Yields a table of what the reasons name in what `clean` drops by default: a row for each kind of noise."""
+    assert scored.drops is not None
+    assert scored.sign is not None
+    yield f"| dropped | interactions | {' | '.join(KIND_SIGNS)} | none of these |"
+    yield f"| --- | --- | {'--- | ' * len(KIND_SIGNS)}--- |"
+    for name, number in [*zip(kinds, range(len(kinds)), strict=True), ("genuine", -1)]:
+        sign = scored.sign[scored.drops & (noisy.kind == number)]
+        told = [(sign == SIGNS.index(kind)).mean() if len(sign) else 0 for kind in KIND_SIGNS]
+        yield f"| {name} | {len(sign)} | {' | '.join(f'{share:.0%}' for share in (*told, 1 - sum(told)))} |"
+
+
 def _auroc(scores: np.ndarray, noise: np.ndarray, genuine: np.ndarray) -> float:
     return float(roc_auc_score(noise[noise | genuine], scores[noise | genuine]))
 
@@ -222,7 +238,7 @@ def main() -> None:
                 for row in rows_of(SCORERS[name].title, kinds, noisy, scored, ruled):
                     print(row, flush=True)
                 if scored.drops is not None:
-                    notes.append(f"{' '.join(kinds)}: {default_of(noisy, scored)}")
+                    notes += [f"{' '.join(kinds)}: {default_of(noisy, scored)}", "", *reasons_of(kinds, noisy, scored)]
         print("", *notes, sep="\n", flush=True)
 
 

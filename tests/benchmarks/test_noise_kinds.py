@@ -7,7 +7,16 @@ import pytest
 
 from benchmarks import noise_kinds
 from benchmarks.datasets import Dataset
-from benchmarks.noise_kinds import Scored, default_of, found_by_rules, read_categories, real_log, rows_of, seconds
+from benchmarks.noise_kinds import (
+    Scored,
+    default_of,
+    found_by_rules,
+    read_categories,
+    real_log,
+    reasons_of,
+    rows_of,
+    seconds,
+)
 from benchmarks.realistic_noise import KindsOfNoise
 from iadsr.models.core.sequences import Sequences
 from iadsr.transforms.contract.columns import InteractionColumns
@@ -40,6 +49,21 @@ def test_rows_compare_each_kind_with_what_is_genuine():
     assert default_of(noisy, Scored(scores, scores > 0.8, "15%")) == (
         "Inserted 44.4%, estimated 15%; the default drops 33.3%, 33.3% of it noise."
     )
+
+
+def test_reasons_are_compared_with_the_kinds_that_were_inserted():
+    kind = np.array([0, 0, 0, 0, 1, -1, -1])
+    sequences = Sequences.from_lengths(np.arange(7), np.array([7]))
+    noisy = KindsOfNoise(sequences, np.zeros(7, int), kind, np.ones(7, bool), np.array([False]))
+    sign = np.array([3, 3, 0, 4, 2, 5, 3], np.int8)
+    dropped = np.array([True, True, True, True, False, True, False])
+    rows = list(reasons_of(("shared", "gift"), noisy, Scored(np.zeros(7), dropped, sign=sign)))
+    assert rows[0] == "| dropped | interactions | run | text | block | none of these |"
+    assert rows[2:] == [
+        "| shared | 4 | 50% | 25% | 0% | 25% |",
+        "| gift | 0 | 0% | 0% | 0% | 100% |",
+        "| genuine | 1 | 0% | 0% | 100% | 0% |",
+    ]
 
 
 def test_rules_find_users_at_the_pace_of_a_machine(tmp_path):
