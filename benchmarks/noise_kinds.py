@@ -194,8 +194,9 @@ def reasons_of(kinds: tuple[str, ...], noisy: KindsOfNoise, scored: Scored) -> I
     yield f"| --- | --- | {'--- | ' * len(KIND_SIGNS)}--- |"
     for name, number in [*zip(kinds, range(len(kinds)), strict=True), ("genuine", -1)]:
         sign = scored.sign[scored.drops & (noisy.kind == number)]
-        told = [(sign == SIGNS.index(kind)).mean() if len(sign) else 0 for kind in KIND_SIGNS]
-        yield f"| {name} | {len(sign)} | {' | '.join(f'{share:.0%}' for share in (*told, 1 - sum(told)))} |"
+        told = [(sign == SIGNS.index(kind)).sum() / max(len(sign), 1) for kind in KIND_SIGNS]
+        shares = (*told, 1 - sum(told))
+        yield f"| {name} | {len(sign)} | {' | '.join(f'{share:.0%}' if len(sign) else '' for share in shares)} |"
 
 
 def _auroc(scores: np.ndarray, noise: np.ndarray, genuine: np.ndarray) -> float:
