@@ -317,7 +317,7 @@ def _describe(
 ) -> RunDescription:
     return RunDescription(
         iadsr_version=metadata.version("iadsr"),
-        started_at=started.isoformat(timespec="seconds"),
+        started_at=started.isoformat(timespec="milliseconds"),
         model=None
         if model is None
         else ModelOrigin(

@@ -87,7 +87,7 @@ def build_manifest(
         ),
         options=described.options,
         versions=described.versions,
-        finished_at=finished.isoformat(timespec="seconds"),
+        finished_at=finished.isoformat(timespec="milliseconds"),
         durations_seconds={step: round(value, 3) for step, value in seconds.items()},
         rows=RowCounts(sum(facts.rows_by_file.values()), summary.kept, summary.dropped, rejected.total()),
         files=_count_by_file(facts, counts, summary),
