@@ -36,6 +36,7 @@ from iadsr.transforms.rules.machines import Machines
 from iadsr.transforms.rules.rule_log import rule_whole_log
 from iadsr.transforms.rules.rule_options import RuleOptions
 from iadsr.transforms.rules.rule_set import make_rules
+from iadsr.transforms.write.users import shared_accounts
 
 from .datasets import Dataset, read_dataset
 from .measures import drop_worst, measure_dropping
@@ -199,6 +200,16 @@ def reasons_of(kinds: tuple[str, ...], noisy: KindsOfNoise, scored: Scored) -> I
         yield f"| {name} | {len(sign)} | {' | '.join(f'{share:.0%}' if len(sign) else '' for share in shares)} |"
 
 
+def shared_accounts_of(kinds: tuple[str, ...], noisy: KindsOfNoise, scored: Scored) -> str:
+    """Says how many users `clean` names as shared accounts, and how many of them somebody else's run was put into."""
+    assert scored.drops is not None
+    assert scored.sign is not None
+    users, count = noisy.sequences.users, len(noisy.sequences)
+    named = shared_accounts(users[scored.drops & (scored.sign == SIGNS.index("run"))], count)
+    shared = np.bincount(users[noisy.kind == kinds.index("shared")], minlength=count) > 0
+    return f"Named as shared accounts: {named.sum()} users, of whom {(named & shared).sum()} of the {shared.sum()} that are."
+
+
 def _auroc(scores: np.ndarray, noise: np.ndarray, genuine: np.ndarray) -> float:
     return float(roc_auc_score(noise[noise | genuine], scores[noise | genuine]))
 
@@ -239,7 +250,14 @@ def main() -> None:
                 for row in rows_of(SCORERS[name].title, kinds, noisy, scored, ruled):
                     print(row, flush=True)
                 if scored.drops is not None:
-                    notes += [f"{' '.join(kinds)}: {default_of(noisy, scored)}", "", *reasons_of(kinds, noisy, scored)]
+                    notes += [
+                        f"{' '.join(kinds)}: {default_of(noisy, scored)}",
+                        "",
+                        *reasons_of(kinds, noisy, scored),
+                        "",
+                    ]
+                    if "shared" in kinds:
+                        notes += [shared_accounts_of(kinds, noisy, scored), ""]
         print("", *notes, sep="\n", flush=True)
 
 

@@ -16,6 +16,7 @@ from benchmarks.noise_kinds import (
     reasons_of,
     rows_of,
     seconds,
+    shared_accounts_of,
 )
 from benchmarks.realistic_noise import KindsOfNoise
 from iadsr.models.core.sequences import Sequences
@@ -64,6 +65,17 @@ def test_reasons_are_compared_with_the_kinds_that_were_inserted():
         "| gift | 0 |  |  |  |  |",
         "| genuine | 1 | 0% | 0% | 100% | 0% |",
     ]
+
+
+def test_users_who_are_named_as_shared_accounts_are_compared_with_those_who_are():
+    kind = np.repeat([0, -1, 0], [4, 3, 4])
+    sequences = Sequences.from_lengths(np.arange(11), np.array([4, 3, 4]))
+    noisy = KindsOfNoise(sequences, np.zeros(11, int), kind, np.ones(11, bool), np.zeros(3, bool))
+    sign = np.array([3, 3, 3, 3, 3, 3, 3, 3, 3, 0, 0], np.int8)
+    scored = Scored(np.zeros(11), np.ones(11, bool), sign=sign)
+    assert shared_accounts_of(("shared",), noisy, scored) == (
+        "Named as shared accounts: 2 users, of whom 1 of the 2 that are."
+    )
 
 
 def test_rules_find_users_at_the_pace_of_a_machine(tmp_path):

@@ -317,6 +317,7 @@ def crawled(world, tmp_path_factory) -> Path:
         ("reason", "nan", "machine"),
         ("reason", "user-001", "core"),
         ("reason", "user-001", "machine"),
+        ("reason", "user-001", "shared_account"),
     ],
 )
 def test_what_is_said_of_a_user_is_held_against_the_interactions(crawled, tmp_path, column, user, value):

@@ -36,6 +36,10 @@ class Decisions(NamedTuple):
         """Returns the reasons as plain strings [rows]."""
         return self.reason.cast(pa.string())
 
+    def have(self, code: str) -> np.ndarray:
+        """Returns which interactions have a reason, bool [rows]."""
+        return self.reason.indices.fill_null(_NO_REASON).to_numpy(zero_copy_only=False) == _INDEX[code]
+
     def count_reasons(self) -> Counter[str]:
         """Returns the number of interactions for each reason, by code."""
         counts = np.bincount(self.reason.indices.drop_null().to_numpy(), minlength=len(_CODES))

@@ -33,7 +33,7 @@ from ..read.ids import read_ids
 from ..read.ordering import OrderedShard, order_interactions
 from ..read.read_splits import conform
 from ..read.timestamps import parse_time
-from ..write.users import WHOLE_USER_RULES
+from ..write.users import RUN, SHARED_ACCOUNT, WHOLE_USER_RULES, shared_accounts
 from .manifest import InputFile, Manifest, RowCounts, incomplete_manifest, read_manifest
 
 _AGAIN = "clean the log again; do not use this output"
@@ -386,15 +386,16 @@ def _check_verdicts(
         zip(ordered.users[whole].tolist(), reasons.filter(pa.array(whole)).to_pylist(), strict=True)
     ):
         taken[user].add(reason)
-    for reason, of_interactions in zip(named, taken, strict=True):
-        if reason is None:
-            fits = not of_interactions
+    of_others = ordered.users[pc.equal(reasons, RUN).fill_null(False).to_numpy()]
+    for reason, of_interactions, shared in zip(named, taken, shared_accounts(of_others, len(named)), strict=True):
+        if reason is None or reason == SHARED_ACCOUNT:
+            fits = not of_interactions and shared == (reason == SHARED_ACCOUNT)
         else:
             fits = reason in drops and (reason in of_interactions) == drops[reason]
         if not fits:
-            expected = "the rule that names the user, as in the interactions and in the manifest"
+            expected = "what names the user, as in the interactions and in the manifest"
             raise _broken(path, "reason", str(reason), expected)
-    suspect = np.array([reason is not None and not drops[reason] for reason in named], bool)
+    suspect = np.array([not drops.get(reason, True) for reason in named], bool)
     kept, length = users["kept"].to_numpy(), users["interactions"].to_numpy()
     held_out = np.bincount(
         ordered.users[pc.equal(reasons, "held_out").fill_null(False).to_numpy()], minlength=len(users)

@@ -15,6 +15,12 @@ VARIED_USER_COLUMNS = ("user_id", "first", "last", "span_seconds", "interactions
 WHOLE_USER_RULES = ("nobody", "machine", "shared_list")
 """Rules that are about a user, not about single interactions."""
 
+RUN, SHARED_ACCOUNT = "noise:run", "shared_account"
+"""Reason of interactions that look like those of somebody else, and of users who have several of them."""
+
+MIN_RUN = 3
+"""A user of whom so many interactions are dropped as RUN is named as a shared account."""
+
 _VERDICTS = pa.array(["kept", "dropped", "suspect", "shortened"])
 
 
@@ -26,7 +32,7 @@ def describe_users(judged: JudgedShard, columns: InteractionColumns, log_rules: 
     - `coherence` is the mean of 1 - noise probability over what was judged; null if nothing was.
     - `verdict` is `dropped` if nothing is left of the user but what is held out, `suspect` if a rule that only counts
       names the user, `shortened`, or `kept`.
-    - `reason` is the rule that is about the user as a whole.
+    - `reason` is the rule that is about the user as a whole; or SHARED_ACCOUNT, see `shared_accounts`.
     """
     ordered, keep = judged.ruled.ordered, judged.decisions.keep
     begins, ends = ordered.offsets[:-1], ordered.offsets[1:]
@@ -34,6 +40,8 @@ def describe_users(judged: JudgedShard, columns: InteractionColumns, log_rules: 
     kept = np.diff(np.append(0, np.cumsum(keep))[ordered.offsets])
     times = ordered.table[columns.timestamp]
     reason, suspect = _whole_user_rules(judged, log_rules.rules.codes)
+    shared = shared_accounts(ordered.users[judged.decisions.have(RUN)], len(length))
+    reason = pc.coalesce(reason, pc.if_else(pa.array(shared), SHARED_ACCOUNT, pa.scalar(None, pa.string())))
     judged_kept = np.diff(np.append(0, np.cumsum(keep & ~judged.ruled.held_out))[ordered.offsets])
     verdict = _VERDICTS.take(pa.array(np.select([judged_kept == 0, suspect, kept < length], [1, 2, 3], 0)))
     span, days = _spans(judged, log_rules)
@@ -70,6 +78,16 @@ def _whole_user_rules(judged: JudgedShard, codes: tuple[str, ...]) -> tuple[pa.A
     return pa.array(codes, pa.string()).take(pa.array(first, mask=first < 0)), suspect
 
 
+def shared_accounts(users: np.ndarray, count: int) -> np.ndarray:
+    """Returns of which users at least MIN_RUN interactions are dropped as RUN, bool [count].
+
+    Args:
+        users: The user of each such interaction, by number.
+        count: Number of users.
+    """
+    return np.bincount(users, minlength=count) >= MIN_RUN
+
+
 def _spans(judged: JudgedShard, log_rules: LogRules) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Returns seconds from first to last and the days with an interaction, each [users]; None if they are not known."""
     ordered, clock = judged.ruled.ordered, log_rules.clock
@@ -102,7 +120,7 @@ def _coherence(judged: JudgedShard) -> np.ndarray | None:
 
 
 def stands_out(users: pa.Table, count: int) -> list[dict]:
-    """Returns the users that a rule names as a whole, those with most interactions first, at most `count`."""
+    """Returns the users who are named as a whole, those with most interactions first, at most `count`."""
     named = users.filter(pc.is_valid(users["reason"]))
     order = pc.sort_indices(named, sort_keys=[("interactions", "descending"), ("user_id", "ascending")])
     return named.take(order[:count]).to_pylist()

@@ -2,6 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from iadsr.models.detector.features import SIGNS
 from iadsr.models.detector.scoring import Scores
 from iadsr.models.noise.share import NoShare
 from iadsr.transforms.contract.columns import ROW, TIME, InteractionColumns
@@ -33,7 +34,7 @@ LOG = [
 ]
 
 
-def described(rules: RuleSet, log=LOG, probability: list[float] | None = None) -> pa.Table:
+def described(rules: RuleSet, log=LOG, probability: list[float] | None = None, sign: int = 2) -> pa.Table:
     """The users of a log after rules, and after a threshold of 0.5 if probabilities are given. 0 is not scored."""
     users, items, times = zip(*log, strict=True)
     table = pa.table({"user_id": users, "item_id": items, "timestamp": pa.array(times)})
@@ -44,7 +45,7 @@ def described(rules: RuleSet, log=LOG, probability: list[float] | None = None) -
         judged = judge_by_rules(0, ruled, rules.codes)
     else:
         noise, rows = np.array(probability, np.float32), len(log)
-        scores = Scores(noise, np.zeros((rows, 3), np.float32), noise > 0, np.full(rows, 2, np.int8), noise)
+        scores = Scores(noise, np.zeros((rows, 3), np.float32), noise > 0, np.full(rows, sign, np.int8), noise)
         plan = DropPlan(NoShare("too few users"), None, None, threshold=0.5)
         scored = ScoredShard(0, ruled, scores, noise > 0, np.ones(rows, bool), {})
         judged = judge_shard(scored, plan, Policy(min_length=0), rules.codes)
@@ -70,6 +71,17 @@ def test_each_user_has_a_row_with_times_pace_and_repeats():
     }
     assert users["span_seconds"].to_pylist() == [100.0, 0.0, 86_400.0]
     assert users["active_days"].to_pylist() == [2, 1, 2]
+
+
+def test_a_user_with_several_interactions_as_if_of_somebody_else_is_named():
+    log = [(user, item, MIDNIGHT + n) for user in "abc" for n, item in enumerate("vwxyz")]
+    # Three of a's are dropped, two of b's, all of c's.
+    probability = [0.9, 0.9, 0.9, 0.1, 0.1, 0.9, 0.9, 0.1, 0.1, 0.1, *[0.9] * 5]
+    users = described(RuleSet(()), log, probability, SIGNS.index("run"))
+    assert users["reason"].to_pylist() == ["shared_account", None, "shared_account"]
+    assert users["verdict"].to_pylist() == ["shortened", "shortened", "dropped"]
+    assert [user["user_id"] for user in stands_out(users, 5)] == ["a", "c"]
+    assert described(RuleSet(()), log, probability)["reason"].null_count == 3
 
 
 def test_times_that_are_an_order_give_no_pace():
