@@ -207,7 +207,8 @@ def shared_accounts_of(kinds: tuple[str, ...], noisy: KindsOfNoise, scored: Scor
     users, count = noisy.sequences.users, len(noisy.sequences)
     named = shared_accounts(users[scored.drops & (scored.sign == SIGNS.index("run"))], count)
     shared = np.bincount(users[noisy.kind == kinds.index("shared")], minlength=count) > 0
-    return f"Named as shared accounts: {named.sum()} users, of whom {(named & shared).sum()} of the {shared.sum()} that are."
+    right = (named & shared).sum()
+    return f"Named as shared accounts: {named.sum()} users. Of these, {right} are shared; the log holds {shared.sum()}."
 
 
 def _auroc(scores: np.ndarray, noise: np.ndarray, genuine: np.ndarray) -> float:

@@ -74,7 +74,7 @@ def test_users_who_are_named_as_shared_accounts_are_compared_with_those_who_are(
     sign = np.array([3, 3, 3, 3, 3, 3, 3, 3, 3, 0, 0], np.int8)
     scored = Scored(np.zeros(11), np.ones(11, bool), sign=sign)
     assert shared_accounts_of(("shared",), noisy, scored) == (
-        "Named as shared accounts: 2 users, of whom 1 of the 2 that are."
+        "Named as shared accounts: 2 users. Of these, 1 are shared; the log holds 2."
     )
 
 
