@@ -61,6 +61,10 @@ MIN_BATCH = 256
 SINGULAR_VECTORS = 256
 """Singular vectors of the items' co-occurrence. The components that agree most within users are taken from them."""
 
+MAX_HEAD_INTERACTIONS = 600_000
+"""The head learns from users who have together about this many interactions, inserted ones included. It has few weights,
+and its examples are by far the largest part of a training's memory."""
+
 _HELD_OUT_1, _HELD_OUT_2, _TRAINED_ON, _LEFT_OUT = 0, 1, 2, 3
 """Parts of the users: held out from stage 1 and what follows; held out from stage 2 and the head only; the rest; and
 those of the rest who are read by stage 1 alone, as the net starts from an earlier one."""
@@ -236,7 +240,8 @@ def _train(
     model.shortest_history.fill_(shortest_history(log))
 
     def examples_of(part: int, *versions: Callable[[], Version]) -> HeadExamples:
-        return collect_examples(model, log, [*versions], part_of_user == part, training.batch_positions, workers)
+        users = some_users(log.sequences, part_of_user == part, MAX_HEAD_INTERACTIONS, streams[2])
+        return collect_examples(model, log, [*versions], users, training.batch_positions, workers)
 
     def plain() -> Version:
         return Version(ItemTensors.select(model, vectors, np.arange(len(semantic))))
@@ -401,6 +406,20 @@ def _sample(sequences: Sequences, training: TrainingConfig) -> Sequences:
     # Not the hash that folds are dealt by.
     mixed = mix_bits(sequences.keys ^ _word_of(np.random.SeedSequence(training.seed)))
     return sequences.take(np.sort(np.argsort(mixed, kind="stable")[: training.users]))[0]
+
+
+def some_users(
+    sequences: Sequences, users: np.ndarray, interactions: int, stream: np.random.SeedSequence
+) -> np.ndarray:
+    """Returns as many of some users, bool [U], as have together at most so many interactions, chosen by a hash."""
+    if sequences.lengths[users].sum() <= interactions:
+        return users
+    assert sequences.keys is not None
+    candidates = np.flatnonzero(users)
+    order = candidates[np.argsort(mix_bits(sequences.keys[candidates] ^ _word_of(stream)), kind="stable")]
+    chosen = np.zeros(len(users), bool)
+    chosen[order[np.cumsum(sequences.lengths[order]) <= interactions]] = True
+    return chosen
 
 
 def _word_of(stream: np.random.SeedSequence) -> np.uint64:

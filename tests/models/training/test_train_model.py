@@ -13,7 +13,7 @@ from iadsr.models.detector.scoring import score_sequences
 from iadsr.models.noise.insertion import insert_noise
 from iadsr.models.noise.share import MIN_REFERENCE
 from iadsr.models.training import train_model as training_module
-from iadsr.models.training.train_model import train_model
+from iadsr.models.training.train_model import some_users, train_model
 from iadsr.models.training.training_config import TrainingConfig
 from iadsr.models.vectors.neighbours import borrow_collaborative
 
@@ -284,3 +284,16 @@ def test_the_reference_holds_the_kinds_that_the_log_shows(monkeypatch, mix):
     share = result.model.noise_reference.sum().item() / result.metrics["inserted_interactions"]
     assert result.metrics["expected_noise"] == mix
     assert share == pytest.approx(SHORT.held_out_share * (0.5 if mix == "single" else 1), abs=0.03)
+
+
+def test_some_users_are_a_sample_by_hash_of_those_asked_for_and_all_of_them_if_they_are_few():
+    lengths = np.random.default_rng(0).integers(1, 20, 2000)
+    sequences = Sequences.from_lengths(np.zeros(lengths.sum(), np.int32), lengths)
+    asked, stream = np.arange(2000) % 3 > 0, np.random.SeedSequence(1)
+    most = int(lengths[asked].sum())
+    assert np.array_equal(some_users(sequences, asked, most, stream), asked)
+    chosen = some_users(sequences, asked, most // 4, stream)
+    assert not (chosen & ~asked).any()
+    assert 0.99 * (most // 4) < lengths[chosen].sum() <= most // 4
+    assert 0.4 < (np.flatnonzero(chosen) < 1000).mean() < 0.6
+    assert not np.array_equal(chosen, some_users(sequences, asked, most // 4, np.random.SeedSequence(2)))
