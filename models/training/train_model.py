@@ -62,8 +62,8 @@ SINGULAR_VECTORS = 256
 """Singular vectors of the items' co-occurrence. The components that agree most within users are taken from them."""
 
 MAX_HEAD_INTERACTIONS = 600_000
-"""The head learns from users who have together about this many interactions, inserted ones included. It has few weights,
-and its examples are by far the largest part of a training's memory."""
+"""The head learns from users who have together about this many interactions, inserted ones included. It has few
+weights, and without a bound its examples would be the largest part of a training's memory."""
 
 _HELD_OUT_1, _HELD_OUT_2, _TRAINED_ON, _LEFT_OUT = 0, 1, 2, 3
 """Parts of the users: held out from stage 1 and what follows; held out from stage 2 and the head only; the rest; and
