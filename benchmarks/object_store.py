@@ -98,7 +98,8 @@ def _cut(paths: Paths, files: int) -> Path:
     return folder
 
 
-def _tables(root: Path) -> dict[str, str]:
+def tables_of(root: Path) -> dict[str, str]:
+    """Returns every Parquet file below a directory, with a hash of its bytes."""
     found = sorted(root.rglob("*.parquet"))
     return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
@@ -130,7 +131,7 @@ def main() -> None:
         before = _children()
         server.end()
         served = _children() - before
-    same = _tables(Path(paths.output)) == _tables(server.bucket / "output")
+    same = tables_of(Path(paths.output)) == tables_of(server.bucket / "output")
     shards = len(list((server.bucket / "output" / "interactions").iterdir()))
     # Of each shard: the table after the rules, the scored one, interactions, sequences and users.
     files = options.files + 5 * shards

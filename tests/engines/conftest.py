@@ -1,24 +1,21 @@
 """Real engines on this machine: a Spark master with two workers, a Flink session cluster, prism. `make test-engines`.
 
-What is started here is ended by its process id. The folder named by IADSR_ENGINES holds the programs.
+The folder named by IADSR_ENGINES holds the programs.
 """
 
 import dataclasses
 import importlib.util
-import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from benchmarks.clusters import Cluster, flink_cluster, free_port, spark_cluster
 
 
 def _module(name: str, path: Path) -> ModuleType:
@@ -33,91 +30,7 @@ def _module(name: str, path: Path) -> ModuleType:
 world = _module("tiny_world", Path(__file__).parents[1] / "pipeline" / "conftest.py").world
 object_stores = _module("object_store", Path(__file__).with_name("object_store.py"))
 
-START_SECONDS, RUN_SECONDS = 180, 600
-
-OPENED = (
-    "java.lang java.lang.invoke java.lang.reflect java.io java.net java.nio java.text java.time java.util "
-    "java.util.concurrent java.util.concurrent.atomic java.util.concurrent.locks sun.nio.ch sun.nio.cs"
-)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def wait_for(what: str, holds: Callable[[], object], seconds: float = START_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"{what}: not after {seconds} seconds"
-        time.sleep(0.05)
-
-
-def answer(url: str) -> dict:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as response:
-            return json.load(response)
-    except (OSError, ValueError):
-        return {}
-
-
-def descendants(roots: list[int]) -> dict[int, str]:
-    """The processes below some others, with their command lines."""
-    parents, commands = {}, {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                stat = (entry / "stat").read_text()
-                commands[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            except OSError:
-                continue
-            parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
-    found, wave = {}, set(roots)
-    while wave:
-        wave = {process for process, parent in parents.items() if parent in wave}
-        found |= {process: commands[process] for process in wave}
-    return found
-
-
-@dataclasses.dataclass
-class Cluster:
-    """Started processes, and how `iadsr` is told to use them."""
-
-    arguments: list[str]
-    environment: dict[str, str] = dataclasses.field(default_factory=dict)
-    processes: list[subprocess.Popen] = dataclasses.field(default_factory=list)
-
-    def start(self, name: str, command: list[str], folder: Path, **environment: str) -> None:
-        with (folder / f"{name}.log").open("wb") as log:
-            process = subprocess.Popen(
-                command, stdout=log, stderr=log, cwd=folder, env={**os.environ, **self.environment, **environment}
-            )
-        self.processes.append(process)
-
-    def below(self, words: str) -> list[int]:
-        """The processes that the cluster has started with these words in their command line."""
-        commands = descendants([process.pid for process in self.processes])
-        return [process for process, command in commands.items() if words in command]
-
-    def python_workers(self) -> list[int]:
-        return self.below("iadsr.pipeline.engines.worker ")
-
-    def end(self) -> None:
-        left = [*descendants([process.pid for process in self.processes])]
-        for process in self.processes:
-            process.terminate()
-        for process in self.processes:
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        for process in left:
-            try:
-                os.kill(process, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+RUN_SECONDS = 600
 
 
 @pytest.fixture(scope="session")
@@ -127,70 +40,14 @@ def engines() -> Path:
 
 @pytest.fixture(scope="session")
 def spark(engines, tmp_path_factory) -> Iterator[Cluster]:
-    folder = tmp_path_factory.mktemp("spark")
-    (home,) = engines.glob("pyspark/lib/python*/site-packages/pyspark")
-    port, page = free_port(), free_port()
-    master = f"spark://127.0.0.1:{port}"
-    jar = str(engines / "spark" / "job-server.jar")
-    cluster = Cluster(
-        ["--engine", master, "--job-server-jar", jar, "--engine-options", "spark.executor.memory=1g"],
-        {"SPARK_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1"},
-    )
-    program = [str(home / "bin" / "spark-class")]
-    try:
-        flags = ["--host", "127.0.0.1", "--port", str(port), "--webui-port", str(page)]
-        cluster.start("master", [*program, "org.apache.spark.deploy.master.Master", *flags], folder)
-        wait_for("Spark's master", lambda: answer(f"http://127.0.0.1:{page}/json/"))
-        for number in range(2):
-            flags = ["-c", "1", "-m", "2g", "-d", str(folder / f"work-{number}"), "--webui-port", str(free_port())]
-            worker = [*program, "org.apache.spark.deploy.worker.Worker", *flags, master]
-            cluster.start(f"worker-{number}", worker, folder)
-        wait_for("Spark's workers", lambda: answer(f"http://127.0.0.1:{page}/json/").get("aliveworkers") == 2)
+    with spark_cluster(engines, tmp_path_factory.mktemp("spark")) as cluster:
         yield cluster
-    finally:
-        cluster.end()
 
 
 @pytest.fixture(scope="session")
 def flink(engines, tmp_path_factory) -> Iterator[Cluster]:
-    folder = tmp_path_factory.mktemp("flink")
-    jar, page = str(engines / "flink" / "job-server.jar"), free_port()
-    (folder / "flink-conf.yaml").write_text(
-        f"""
-jobmanager.rpc.address: 127.0.0.1
-jobmanager.rpc.port: {free_port()}
-jobmanager.bind-host: 127.0.0.1
-rest.address: 127.0.0.1
-rest.port: {page}
-taskmanager.host: 127.0.0.1
-taskmanager.bind-host: 127.0.0.1
-taskmanager.cpu.cores: 1.0
-taskmanager.numberOfTaskSlots: 1
-taskmanager.memory.framework.heap.size: 128m
-taskmanager.memory.framework.off-heap.size: 128m
-taskmanager.memory.task.heap.size: 512m
-taskmanager.memory.task.off-heap.size: 0m
-taskmanager.memory.managed.size: 128m
-taskmanager.memory.network.min: 256m
-taskmanager.memory.network.max: 256m
-taskmanager.memory.jvm-metaspace.size: 256m
-taskmanager.memory.jvm-overhead.min: 192m
-taskmanager.memory.jvm-overhead.max: 192m
-"""
-    )
-    cluster = Cluster(["--engine", f"flink://127.0.0.1:{page}", "--job-server-jar", jar])
-    opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENED.split()]
-    java = ["java", *opened, "-Xmx768m", "-cp", jar]
-    try:
-        entry = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
-        cluster.start("jobmanager", [*java, entry, "--configDir", str(folder)], folder)
-        for number in range(2):
-            entry = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
-            cluster.start(f"taskmanager-{number}", [*java, entry, "--configDir", str(folder)], folder)
-        wait_for("Flink's task managers", lambda: answer(f"http://127.0.0.1:{page}/overview").get("slots-total") == 2)
+    with flink_cluster(engines, tmp_path_factory.mktemp("flink")) as cluster:
         yield cluster
-    finally:
-        cluster.end()
 
 
 @pytest.fixture(scope="session")
