@@ -32,7 +32,7 @@ from ...transforms.rules.rule_set import check_rule_columns, make_rules
 from ...transforms.run.output_directory import locked
 from ..engines.engine import describe_engine, describe_java, open_engine
 from ..engines.engine_options import Address
-from ..engines.probe import ask_workers
+from ..engines.probe import ask_workers, for_probe
 from ..engines.runner import count_workers, usable_cores
 from .command_options import DoctorOptions
 from .messages import counted, describe_catalogue, describe_coverage, describe_left_out, describe_vector_files
@@ -159,7 +159,7 @@ def _engine(
         return
     opened = False
     try:
-        with open_engine(options.engine, beam_options, shards) as engine:
+        with open_engine(for_probe(options.engine), beam_options, shards) as engine:
             if engine.server is None:  # a cloud: a job there costs money
                 return
             opened = True

@@ -1,5 +1,6 @@
 """Asks the workers of an engine what they have and see, with a tiny job: for `iadsr doctor`."""
 
+import dataclasses
 import os
 import platform
 import shutil
@@ -15,6 +16,7 @@ from ...models.core.errors import EngineError, InputError, StoreError
 from ...transforms.files import storage
 from ...transforms.files.listing import list_files
 from .engine import Engine
+from .engine_options import EngineOptions
 from .run_on import run_on
 from .versions import as_text, installed_versions, refuse_other_versions
 
@@ -23,6 +25,14 @@ QUESTIONS = 8
 """Elements of the job; more than one for each worker of a small cluster."""
 
 _SEEN = "iadsr.probe"
+
+
+def for_probe(asked: EngineOptions) -> EngineOptions:
+    """Returns an engine's options for a probe: what a worker misses does not come by trying again."""
+    once = "spark.task.maxFailures"
+    if asked.address is None or asked.address.kind != "spark" or once in asked.settings:
+        return asked
+    return dataclasses.replace(asked, engine_options=(*(asked.engine_options or ()), f"{once}=1"))
 
 
 @dataclass(frozen=True)
