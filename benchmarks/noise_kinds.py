@@ -47,7 +47,7 @@ from .tables import format_share
 MIXED = tuple(kind for kind in KINDS if kind != "duplicate")
 """What the mixture holds. Duplicates and bots are found by `clean`'s rules, and bots have a row of their own."""
 TEXT_CATEGORIES = 50
-"""Groups of texts that stand in for categories, if the catalogue has none."""
+"""Groups of texts that stand in for categories, if the catalogue has none, or one for all items."""
 PEERS = ("text", "co-occurrence-of-others")
 """Scorers that are measured beside iadsr if none are named: they take seconds."""
 
@@ -88,8 +88,9 @@ def read_categories(directory: str, dataset: Dataset, columns: InteractionColumn
     if "category" in catalogue.column_names:
         ids = catalogue[columns.item].combine_chunks().cast(pa.string())
         row = pc.index_in(dataset.item_ids.cast(pa.string()), value_set=ids)
-        codes = catalogue["category"].combine_chunks().take(row).fill_null("").dictionary_encode().indices
-        return codes.to_numpy().astype(np.int64)
+        codes = catalogue["category"].combine_chunks().take(row).fill_null("").dictionary_encode().indices.to_numpy()
+        if len(np.unique(codes)) > 1:
+            return codes.astype(np.int64)
     # The nearest of some items' texts.
     chosen = np.random.default_rng(0).choice(np.flatnonzero(dataset.has_semantic), TEXT_CATEGORIES, replace=False)
     return (dataset.semantic @ dataset.semantic[chosen].T).argmax(1)

@@ -96,10 +96,12 @@ def test_categories_are_those_of_the_catalogue_or_groups_of_texts(tmp_path):
     a, b, c, d = read_categories(str(tmp_path), named, InteractionColumns()).tolist()
     assert a == b
     assert len({a, c, d}) == 3
-    pq.write_table(pa.table({"item_id": ["a"]}), tmp_path / "items.parquet")
-    groups = read_categories(str(tmp_path), named, InteractionColumns())
-    assert len(groups) == 60
-    assert len(np.unique(groups)) > 10
+    nothing = {"item_id": ["a", "b"], "category": pa.nulls(2, pa.string())}
+    for catalogue in ({"item_id": ["a"]}, nothing):
+        pq.write_table(pa.table(catalogue), tmp_path / "items.parquet")
+        groups = read_categories(str(tmp_path), named, InteractionColumns())
+        assert len(groups) == 60
+        assert len(np.unique(groups)) > 10
 
 
 def test_donors_leave_the_log():
