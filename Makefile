@@ -5,6 +5,7 @@
 #   make demo TORCH_INDEX=URL               take torch from the package index at URL, for example one of CPU builds
 #   make test WORKERS=1                     run the tests in this number of processes; without it, one per core
 #   make test-clients CLIENTS="hf recbole"  test exports with these libraries only
+#   make test-engines ENGINE_TESTS=spark    run the tests of the engines with this in their names only
 #
 # `make test-airflow` puts Airflow into .airflow. `make test-engines` also needs Java 17, Maven and Go. It puts the engines into .engines.
 
@@ -12,6 +13,7 @@ PYTHON ?= python3
 ARGS ?=
 TORCH_INDEX ?=
 WORKERS ?= auto
+ENGINE_TESTS ?=
 CLIENTS ?= recbole rectools replay hf lenskit
 
 VENV := .venv
@@ -25,7 +27,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-engines test-clients test-airflow lint clean
+.PHONY: help demo test engines test-engines test-clients test-airflow lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s%s\n", $$1, $$2}' Makefile
@@ -37,8 +39,10 @@ demo: $(INSTALLED) ## Clean MovieLens-100K from end to end: fetch, embed, train,
 test: lint ## Run the whole suite: lint, format, types, tests
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-test-engines: $(INSTALLED) $(ENGINES)/spark/job-server.jar $(ENGINES)/flink/job-server.jar $(ENGINES)/pyspark/.installed $(ENGINES)/bin/prism $(ENGINES)/bin/versitygw ## Run clean on a real Spark cluster, a Flink cluster, prism and an S3 server
-	IADSR_ENGINES=$(CURDIR)/$(ENGINES) $(BIN)/python -m pytest tests/engines
+test-engines: $(INSTALLED) engines ## Run clean on a real Spark cluster, a Flink cluster, prism and an S3 server
+	IADSR_ENGINES=$(CURDIR)/$(ENGINES) $(BIN)/python -m pytest tests/engines -k '$(ENGINE_TESTS)'
+
+engines: $(ENGINES)/spark/job-server.jar $(ENGINES)/flink/job-server.jar $(ENGINES)/pyspark/.installed $(ENGINES)/bin/prism $(ENGINES)/bin/versitygw ## Build Spark, Flink, prism and an S3 server for test-engines
 
 test-clients: $(INSTALLED) $(CLIENTS:%=.clients/%/.installed) ## Load exports with the libraries that they are for
 	IADSR_CLIENTS=.clients $(BIN)/python -m pytest tests/pipeline/test_clients.py -k '$(subst $(space), or ,$(strip $(CLIENTS)))'
