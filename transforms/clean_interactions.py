@@ -237,7 +237,7 @@ class CleanInteractions(beam.PTransform):
 
 def _make_rules(options: RuleOptions | None, columns: InteractionColumns, schema: pa.Schema) -> RuleSet:
     options = read_rules_file(options or RuleOptions())
-    check_rule_columns(options, schema)
+    check_rule_columns(options, schema, columns)
     return make_rules(options, columns.item, schema.field(columns.item).type)
 
 

@@ -122,7 +122,7 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
             forgotten_users(columns.forget)  # before the work, which may take hours
         refuse_taken_names(plan.schema.names, options.added, options.log.path, **options.adds)
         item_type = plan.schema.field(columns.item).type
-        check_rule_columns(options.rules, plan.schema)
+        check_rule_columns(options.rules, plan.schema, options.log.columns)
         rules = make_rules(options.rules, columns.item, item_type)
         model, embeddings, notes = None, None, list(plan.notes)
         if options.model is not None and options.embeddings is not None:

@@ -243,7 +243,7 @@ def _times(log: LogSource, plan: InputPlan, out: list[Clock]) -> str:
 
 
 def _rules(options: DoctorOptions, plan: InputPlan, clock: Clock) -> str:
-    check_rule_columns(options.rules, plan.schema)
+    check_rule_columns(options.rules, plan.schema, options.columns)
     item = options.columns.item
     rules = make_rules(options.rules, item, plan.schema.field(item).type)
     rules.check_clock(clock)

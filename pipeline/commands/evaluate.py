@@ -22,6 +22,7 @@ from ...models.noise.insertion import insert_noise
 from ...transforms.contract.columns import InteractionColumns
 from ...transforms.contract.output_layout import INTERACTIONS
 from ...transforms.files.tables import write_table
+from ...transforms.read.behaviours import count_behaviours, describe_behaviours
 from ...transforms.read.input_plan import plan_input
 from ...transforms.read.log_source import LogSource
 from ...transforms.read.read_log import read_log
@@ -84,7 +85,7 @@ def measure(
     """
     with progress.task("Reading the log") as task:
         plan, columns = plan_input(options.log), options.log.columns
-        check_rule_columns(options.rules, plan.schema)
+        check_rule_columns(options.rules, plan.schema, options.log.columns)
         rules = make_rules(options.rules, columns.item, plan.schema.field(columns.item).type)
         whole, rejected, clock = read_log(options.log, plan, options.rules.columns)
         ordered, found = without_taken(whole, rules, columns, clock)
@@ -128,7 +129,11 @@ def measure(
         treatments=_results(treatments, figures, held_out.training, options.seed),
         rejected=dict(rejected),
         skipped=plan.skipped,
-        notes=(*plan.notes, *describe_times(clock, columns)),
+        notes=(
+            *plan.notes,
+            *describe_times(clock, columns),
+            *describe_behaviours(count_behaviours(whole.table, columns), columns, rules.takes_back(columns)),
+        ),
         found=tuple(found),
     )
 

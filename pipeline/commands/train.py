@@ -28,6 +28,7 @@ from ...transforms.items.embedding_table import fingerprint as embedding_fingerp
 from ...transforms.items.item_ids import normalise_item_ids
 from ...transforms.items.vector_sample import VectorSample
 from ...transforms.judge.artifacts import COLLABORATIVE, HOLD_OUT, SAMPLE, check_item_types
+from ...transforms.read.behaviours import count_behaviours, describe_behaviours
 from ...transforms.read.clock import Clock
 from ...transforms.read.input_plan import SkippedFile, plan_input
 from ...transforms.read.ordering import OrderedShard
@@ -102,7 +103,7 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
     progress, columns = progress or Progress(None), options.log.columns
     with progress.task("Reading the log") as task:
         plan = plan_input(options.log)
-        check_rule_columns(options.rules, plan.schema)
+        check_rule_columns(options.rules, plan.schema, options.log.columns)
         for source in (options.log.path, options.embeddings):
             refuse_inside(options.output, source, (WEIGHTS, CARD, CONFIG, f"{COLLABORATIVE}/part-00000.parquet"))
         check_output(options.output, options.overwrite)
@@ -149,6 +150,7 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
             *(earlier.notes if earlier else ()),
             *describe_vector_files(options.embeddings),
             *describe_times(clock, columns),
+            *describe_behaviours(count_behaviours(whole.table, columns), columns, rules.takes_back(columns)),
         ),
         knows_noise,
         tuple(found),

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import yaml
 
 from ...models.core.errors import IadsrError
@@ -33,6 +32,7 @@ from ...transforms.judge.judge_shard import judge_by_rules, judge_shard
 from ...transforms.judge.policy import Policy
 from ...transforms.judge.scored_shard import ScoredShard
 from ...transforms.judge.tally import tally_shard
+from ...transforms.read.behaviours import count_behaviours, describe_behaviours
 from ...transforms.read.input_plan import plan_input
 from ...transforms.read.ordering import OrderedShard
 from ...transforms.read.read_log import read_log
@@ -89,7 +89,7 @@ def run_tune(
     check_output_file(Path(options.output), "YAML")
     with progress.task("Reading the log") as task:
         plan, columns = plan_input(options.log), options.log.columns
-        check_rule_columns(options.rules, plan.schema)
+        check_rule_columns(options.rules, plan.schema, options.log.columns)
         item_type = plan.schema.field(columns.item).type
         rules = make_rules(options.rules, columns.item, item_type)
         embeddings = read_embeddings(options.embeddings, kind="semantic")
@@ -154,7 +154,11 @@ def run_tune(
         lift=lift,
         rejected=dict(rejected),
         skipped=plan.skipped,
-        notes=(*plan.notes, *describe_times(clock, columns)),
+        notes=(
+            *plan.notes,
+            *describe_times(clock, columns),
+            *describe_behaviours(count_behaviours(whole.table, columns), columns, rules.takes_back(columns)),
+        ),
     )
     try:
         _write_policy(options, tuning)
@@ -171,17 +175,7 @@ def _sample(ordered: OrderedShard, columns: InteractionColumns, max_users: int) 
         return ordered
     chosen = np.zeros(users, bool)
     chosen[np.argsort(hash_values(ordered.user_ids(columns)), kind="stable")[:max_users]] = True
-    rows = np.flatnonzero(chosen[ordered.users])
-    lengths = np.diff(ordered.offsets)[chosen]
-    occurs = np.bincount(ordered.items[rows], minlength=len(ordered.item_ids)) > 0
-    return OrderedShard(
-        ordered.table.take(pa.array(rows)),
-        np.append(0, np.cumsum(lengths)),
-        ordered.item_ids.filter(pa.array(occurs)),
-        (np.cumsum(occurs) - 1)[ordered.items[rows]].astype(ordered.items.dtype),
-        ordered.rows[rows],
-        ordered.time[rows],
-    )
+    return ordered.only(chosen[ordered.users])
 
 
 class _Scored(NamedTuple):

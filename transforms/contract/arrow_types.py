@@ -56,6 +56,16 @@ def is_time_type(data_type: pa.DataType) -> bool:
     )
 
 
+def is_behaviour_type(data_type: pa.DataType) -> bool:
+    """Whether a column of this type can say what a user did with an item."""
+    return (
+        is_string_type(data_type)
+        or pa.types.is_integer(data_type)
+        or pa.types.is_boolean(data_type)
+        or pa.types.is_null(data_type)
+    )
+
+
 def number_type(data_type: pa.DataType) -> pa.DataType:
     """Returns the type in which numbers of a type travel as times and positions.
 

@@ -42,6 +42,20 @@ class InteractionColumns:
         help="Integers that order a user's interactions of equal time. Without it: by item id, then input order.",
         panel=COLUMNS,
     )
+    behaviour: str | None = option(
+        None,
+        name="behaviour_column",
+        help="What the user did with the item, such as view, cart or purchase. All that a user does with one item is "
+        "one journey then, and counts once.",
+        panel=COLUMNS,
+    )
+    behaviours: tuple[str, ...] | None = option(
+        None,
+        help="Comma-separated values of --behaviour-column, weakest first: view,cart,purchase. The last one ends a "
+        "journey. Without it: behaviours have no order, and nothing ends a journey.",
+        panel=COLUMNS,
+        metavar="NAMES",
+    )
 
     timestamp_unit: Literal["s", "ms", "us", "ns"] | None = option(
         None,
@@ -106,9 +120,25 @@ class InteractionColumns:
                 f"Column {doubled[0]!r} is named for more than one role",
                 code="OPTION-COLUMNS",
                 found=f"user {self.user!r}, item {self.item!r}, timestamp {self.timestamp!r}, "
-                f"position {self.position!r}",
+                f"position {self.position!r}" + (f", behaviour {self.behaviour!r}" if self.behaviour else ""),
                 expected="a different column for each role",
-                fix="correct --user-column, --item-column, --timestamp-column or --position-column",
+                fix="correct --user-column, --item-column, --timestamp-column, --position-column or --behaviour-column",
+            )
+        if self.behaviours is not None:
+            self._check_behaviours(self.behaviours)
+
+    def _check_behaviours(self, named: tuple[str, ...]) -> None:
+        doubled = not all(named) or len(set(named)) < len(named)
+        if doubled or self.behaviour is None:
+            raise UsageError(
+                "--behaviours names a behaviour twice, or an empty one"
+                if doubled
+                else "--behaviours needs --behaviour-column",
+                code="OPTION-BEHAVIOURS",
+                found=f"--behaviours {','.join(named)}",
+                expected="each behaviour once, weakest first, and the column that holds them: "
+                "--behaviour-column event --behaviours view,cart,purchase",
+                fix="correct --behaviours, or name the column with --behaviour-column",
             )
 
     @property
@@ -128,4 +158,4 @@ class InteractionColumns:
     @property
     def required(self) -> tuple[str, ...]:
         """The columns that every file of the log must have."""
-        return (self.user, self.item, self.timestamp, *((self.position,) if self.position else ()))
+        return (self.user, self.item, self.timestamp, *filter(None, (self.position, self.behaviour)))

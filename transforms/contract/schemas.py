@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ...models.core.errors import InputError
 from .added_columns import AddedColumns, is_cleaned
-from .arrow_types import id_type, is_time_type, number_type, plain_type
+from .arrow_types import id_type, is_behaviour_type, is_time_type, number_type, plain_type
 from .columns import INTERNAL_PREFIX, InteractionColumns
 from .unified_types import unify_types
 
@@ -44,7 +44,8 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
                 code="LOG-COLUMN",
                 found=f"columns {', '.join(schema.names)}",
                 expected=f"columns {', '.join(columns.required)}",
-                fix="name your columns with --user-column, --item-column, --timestamp-column, --position-column",
+                fix="name your columns with --user-column, --item-column, --timestamp-column, --position-column"
+                + (", --behaviour-column" if columns.behaviour else ""),
             )
     if is_cleaned(schema.names):
         raise InputError(
@@ -84,6 +85,9 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
         position = plain.field(columns.position).type
         usable = pa.types.is_integer(position) or pa.types.is_null(position)
         _check_type(plain, columns.position, path, usable, "integer")
+    if columns.behaviour:
+        behaviour = plain.field(columns.behaviour).type
+        _check_type(plain, columns.behaviour, path, is_behaviour_type(behaviour), "text, integer, or true and false")
     return plain
 
 
@@ -127,8 +131,8 @@ def _check_type(schema: pa.Schema, name: str, path: str, usable: bool, expected:
             code="LOG-TYPE",
             found=str(schema.field(name).type),
             expected=expected,
-            fix="cast the column, or name another one with --user-column, --item-column, --timestamp-column or "
-            "--position-column",
+            fix="cast the column, or name another one with --user-column, --item-column, --timestamp-column, "
+            "--position-column or --behaviour-column",
         )
 
 

@@ -60,12 +60,13 @@ def judge_shard(scored: ScoredShard, plan: DropPlan, policy: Policy, codes: tupl
         codes: Reason of each rule, by its number.
     """
     ruled, scores = scored.ruled, scored.scores
+    stray = _stray_probability(scored, plan)
     if plan.recalibration is not None:
-        scores = _recalibrate(scores, plan.recalibration)
-    weight = _weigh(scored, plan, policy)
+        scores = _recalibrate(scored, plan, plan.recalibration)
+    weight = _weigh(scored, stray, plan, policy)
     ranked = scores
     if policy.drop_rate == "weightless" and policy.threshold is None:
-        ranked = dataclasses.replace(scores, noise_probability=scores.stray_probability)
+        ranked = dataclasses.replace(scores, noise_probability=stray)
     judged = decide(
         ranked.at(ruled.open),
         ruled.open_offsets,
@@ -80,7 +81,7 @@ def judge_shard(scored: ScoredShard, plan: DropPlan, policy: Policy, codes: tupl
     return JudgedShard(scored.shard, ruled, scores, decisions, weight, scored.seconds, scored.taken_over)
 
 
-def _weigh(scored: ScoredShard, plan: DropPlan, policy: Policy) -> np.ndarray:
+def _weigh(scored: ScoredShard, stray: np.ndarray, plan: DropPlan, policy: Policy) -> np.ndarray:
     """Returns how much each interaction should count in training if it is kept, float32 [rows].
 
     The probability that an interaction is a stray decides, as the model gives it, and not the log's noise: how much
@@ -90,11 +91,34 @@ def _weigh(scored: ScoredShard, plan: DropPlan, policy: Policy) -> np.ndarray:
     scores, ruled = scored.scores, scored.ruled
     weight = np.ones(len(scores.scored), np.float32)
     if isinstance(plan.share, NoiseShare):
-        weight = weigh_interactions(scores.stray_probability, scores.scored, policy.weight_strength, policy.min_weight)
+        weight = weigh_interactions(stray, scores.scored, policy.weight_strength, policy.min_weight)
     weight[np.flatnonzero(ruled.open)[last_interactions(ruled.open_offsets, policy.keep_last)]] = 1
     return weight
 
 
-def _recalibrate(scores: "Scores", recalibration: Recalibration) -> "Scores":
-    probability = np.where(scores.scored, recalibration.apply(scores.noise_probability), np.float32(0))
-    return dataclasses.replace(scores, noise_probability=probability)
+def _stray_probability(scored: ScoredShard, plan: DropPlan) -> np.ndarray:
+    """Returns the probability that each interaction is a stray, float32 [rows], by the odds of its behaviour."""
+    shifts = [Recalibration(1.0, odds.shift) for odds in plan.by_behaviour]
+    return _by_behaviour(scored, scored.scores.stray_probability, shifts)
+
+
+def _recalibrate(scored: ScoredShard, plan: DropPlan, recalibration: Recalibration) -> "Scores":
+    scores = scored.scores
+    if plan.by_behaviour:
+        probability = _by_behaviour(scored, scores.noise_probability, plan.recalibrations())
+    else:
+        probability = recalibration.apply(scores.noise_probability)
+    return dataclasses.replace(scores, noise_probability=np.where(scores.scored, probability, np.float32(0)))
+
+
+def _by_behaviour(scored: ScoredShard, probability: np.ndarray, recalibrations: list[Recalibration]) -> np.ndarray:
+    """Returns probabilities, float32 [rows], recalibrated by the strongest behaviour of each journey."""
+    reached = scored.ruled.reached
+    if reached is None or not recalibrations:
+        return probability
+    rows = np.flatnonzero(scored.ruled.open)
+    level, result = np.minimum(reached, len(recalibrations) - 1), probability.copy()
+    for number, recalibration in enumerate(recalibrations):
+        chosen = rows[level == number]
+        result[chosen] = recalibration.apply(probability[chosen])
+    return result

@@ -9,6 +9,7 @@ from ...models.noise.score_counts import GROUPS, count_by_group, places
 from ..contract.columns import InteractionColumns
 from ..contract.hashing import hash_values
 from ..items.item_counts import ItemCounts
+from ..read.behaviours import first_unnamed
 from .scored_shard import ScoredShard
 from .threshold import ProbabilityHistogram, merge_histograms, probability_histogram
 
@@ -23,6 +24,9 @@ class Tally:
     """Fine, for the threshold."""
     counts: np.ndarray
     """int64 [GROUPS, PLACES, buckets, BINS]: scored interactions, for the share of noise."""
+    by_behaviour: "tuple[Tally, ...]" = ()
+    """The same for the interactions of journeys by the strongest behaviour that they reach, the strongest first, and at
+    last those that reach none that the order names. Empty if behaviours have no order."""
 
 
 def tally_shard(scored: ScoredShard, columns: InteractionColumns, item_counts: ItemCounts) -> Tally:
@@ -36,13 +40,28 @@ def tally_shard(scored: ScoredShard, columns: InteractionColumns, item_counts: I
     # The shard was chosen by other bits of the same hash.
     group_of_user = (hash_values(ordered.user_ids(columns)) >> np.uint64(40)).astype(np.int64) % GROUPS
     group = np.repeat(group_of_user, np.diff(offsets))
-    counts = count_by_group(probability[judged], group[judged], places(offsets)[judged], bucket[judged], buckets)
-    return Tally(probability_histogram(probability, judged), counts)
+    place = places(offsets)
+
+    def tally(rows: np.ndarray) -> Tally:
+        counts = count_by_group(probability[rows], group[rows], place[rows], bucket[rows], buckets)
+        return Tally(probability_histogram(probability, rows), counts)
+
+    if not columns.behaviours or ruled.reached is None:
+        return tally(judged)
+    last = first_unnamed(columns)
+    reached = np.minimum(ruled.reached, last)
+    return dataclasses.replace(
+        tally(judged), by_behaviour=tuple(tally(judged & (reached == rank)) for rank in range(last + 1))
+    )
 
 
 def merge_tallies(tallies: list[Tally]) -> Tally:
     """Adds tallies up."""
-    return Tally(merge_histograms([t.histogram for t in tallies]), np.sum([t.counts for t in tallies], axis=0))
+    return Tally(
+        merge_histograms([t.histogram for t in tallies]),
+        np.sum([t.counts for t in tallies], axis=0),
+        tuple(merge_tallies(list(parts)) for parts in zip(*(t.by_behaviour for t in tallies), strict=True)),
+    )
 
 
 class MergeTallies(beam.CombineFn):

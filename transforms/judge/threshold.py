@@ -4,6 +4,7 @@ A non-negative float32 sorts like its bits. Counting the upper bits gives a hist
 width, whatever the distribution. Histograms of shards add up exactly, in any order.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,3 +68,29 @@ def threshold_for_rate(
     # Right above the highest probability that stays, so that those tied with it after recalibration stay too.
     stays = recalibration.apply(np.nextafter(lower_edge, np.float32(0)))
     return float(np.nextafter(stays, np.float32(2))[0])
+
+
+def threshold_of_parts(
+    parts: Sequence[tuple[ProbabilityHistogram, Recalibration]], rows: int, drop_rate: float
+) -> float:
+    """Returns the same for a log whose parts are recalibrated each in its own way.
+
+    Args:
+        parts: The model's probabilities in each part, and how they are recalibrated.
+        rows: Number of all interactions.
+        drop_rate: Share of all interactions, in [0, 1).
+    """
+    counts = np.concatenate([histogram.counts for histogram, _ in parts])
+    # The largest probability of each bin, as a row at it is dropped by every threshold that is not above it.
+    largest = [
+        (histogram.bins << np.uint32(_DROPPED_BITS)) | np.uint32((1 << _DROPPED_BITS) - 1) for histogram, _ in parts
+    ]
+    highest = np.concatenate(
+        [recalibration.apply(bits.view(np.float32)) for bits, (_, recalibration) in zip(largest, parts, strict=True)]
+    )
+    order = np.argsort(-highest, kind="stable")
+    highest, at_or_above = highest[order], np.cumsum(counts[order])
+    stays = np.flatnonzero(at_or_above > share_of(rows, drop_rate))
+    if not len(stays):
+        return float(np.nextafter(np.float32(0), np.float32(1))) if len(highest) else NOTHING
+    return float(np.nextafter(highest[stays[0]], np.float32(2)))

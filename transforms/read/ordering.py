@@ -14,6 +14,7 @@ from ...models.core.sequences import Sequences
 from ..contract.arrow_types import one_chunk
 from ..contract.columns import ROW, TIME, InteractionColumns
 from ..contract.hashing import hash_values
+from .behaviours import behaviour_ranks
 from .timestamps import time_of
 
 
@@ -32,6 +33,8 @@ class OrderedShard(NamedTuple):
     """int64 [rows]; the number of each row in the whole input, or in the given table if that has no row numbers."""
     time: np.ndarray
     """int64 [rows]; the time of each row as an integer that sorts like it, see `time_of`."""
+    behaviours: np.ndarray | None = None
+    """int32 [rows]; how strong each row's behaviour is, see `behaviour_ranks`. None if the log has no behaviours."""
 
     @property
     def users(self) -> np.ndarray:
@@ -42,6 +45,21 @@ class OrderedShard(NamedTuple):
         """Returns the id of each user, [users]."""
         return one_chunk(self.table[columns.user].take(self.offsets[:-1]))
 
+    def only(self, chosen: np.ndarray) -> "OrderedShard":
+        """Returns some of the rows, bool [rows]. Users and items without any are left out."""
+        rows = np.flatnonzero(chosen)
+        lengths = np.diff(np.append(0, np.cumsum(chosen))[self.offsets])
+        occurs = np.bincount(self.items[rows], minlength=len(self.item_ids)) > 0
+        return OrderedShard(
+            self.table.take(pa.array(rows)),
+            np.append(0, np.cumsum(lengths[lengths > 0])),
+            self.item_ids.filter(pa.array(occurs)),
+            (np.cumsum(occurs) - 1)[self.items[rows]].astype(self.items.dtype),
+            self.rows[rows],
+            self.time[rows],
+            None if self.behaviours is None else self.behaviours[rows],
+        )
+
     def sequences(self, columns: InteractionColumns) -> Sequences:
         """Returns the interactions in the form that models read. The key of a user is the hash of the user's id."""
         return Sequences(self.items, self.offsets, hash_values(self.user_ids(columns)), self.time)
@@ -50,20 +68,36 @@ class OrderedShard(NamedTuple):
 def order_interactions(table: pa.Table, columns: InteractionColumns) -> OrderedShard:
     """Sorts by user, then time, then position, or item id if there is no position column, then number of the row.
 
+    Without a position column, equal items of one time are in the order of `behaviours`, the weakest first.
+
     Args:
         table: Valid rows as `validate` returns them, in input order.
         columns: The names of the log's columns.
     """
     users, user_ids = _rank_ids(table[columns.user])
     items, item_ids = _rank_ids(table[columns.item])
-    tie_break = table[columns.position].to_numpy() if columns.position else items
+    behaviours = behaviour_ranks(table[columns.behaviour], columns) if columns.behaviour else None
+    if columns.position:
+        tie_break = table[columns.position].to_numpy()
+    elif behaviours is not None and columns.behaviours:
+        tie_break = (items.astype(np.int64) + 1) * (int(behaviours.max(initial=0)) + 1) - behaviours
+    else:
+        tie_break = items
     numbers = table[ROW].to_numpy() if ROW in table.column_names else np.arange(len(table))
     time = time_of(table, columns)
     order = _sorted_order(users, time, tie_break, numbers)
     offsets = np.zeros(len(user_ids) + 1, np.int64)
     np.cumsum(np.bincount(users, minlength=len(user_ids)), out=offsets[1:])
     data = table.drop_columns([name for name in (ROW, TIME) if name in table.column_names])
-    return OrderedShard(data.take(order), offsets, item_ids, items[order], numbers[order], time[order])
+    return OrderedShard(
+        data.take(order),
+        offsets,
+        item_ids,
+        items[order],
+        numbers[order],
+        time[order],
+        None if behaviours is None else behaviours[order],
+    )
 
 
 def _rank_ids(ids: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:

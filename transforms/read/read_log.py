@@ -6,6 +6,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from ...models.core.errors import InputError
+from .behaviours import check_behaviours, count_behaviours
 from .clock import Clock, TimeFacts, merge_facts, time_facts
 from .input_plan import InputPlan
 from .log_source import LogSource
@@ -36,7 +37,7 @@ def read_log(log: LogSource, plan: InputPlan, also: tuple[str, ...] = ()) -> Who
 
     Raises:
         InputError: A file cannot be read, more rows are rejected than the log's `max_rejected` allows, no row can be
-            used, or the times give no order.
+            used, the times give no order, or the column of behaviours holds none.
     """
     fields = [plan.schema.field(name) for name in dict.fromkeys((*log.columns.required, *also))]
     # The ids of a whole log may take more than 2 GiB, which one array of Arrow's plain strings cannot hold.
@@ -44,10 +45,12 @@ def read_log(log: LogSource, plan: InputPlan, also: tuple[str, ...] = ()) -> Who
     tables: list[pa.Table] = []
     rejected: Counter[str] = Counter()
     times: list[TimeFacts] = []
+    behaviours: list[dict[str, int]] = []
     for split in plan.splits:
         valid, refused = read_split(split, log.columns, schema, log.on_bad_file)
         tables.append(valid)
         times.append(time_facts(valid, log.columns))
+        behaviours.append(count_behaviours(valid, log.columns))
         rejected.update(refused["reason"].to_pylist())
     refuse_too_many(rejected, plan.rows, log.max_rejected)
     table = pa.concat_tables(tables)
@@ -60,4 +63,5 @@ def read_log(log: LogSource, plan: InputPlan, also: tuple[str, ...] = ()) -> Who
         )
     clock = Clock.of(merge_facts(times))
     refuse_wrong_order(clock, log.columns)
+    check_behaviours(behaviours, log.columns)
     return WholeLog(order_interactions(table, log.columns), rejected, clock)

@@ -26,6 +26,7 @@ from ..files.storage import delete, exists, first_changed
 from ..files.store import FileInfo
 from ..files.store_errors import store_error
 from ..files.tables import WrittenFile, open_parquet, write_table
+from .behaviours import count_behaviours
 from .clock import TimeFacts, time_facts
 from .input_plan import Split
 from .log_source import OnBadFile
@@ -50,6 +51,8 @@ class SplitCounts:
     """The file of rejected rows. None if no row was rejected."""
     times: TimeFacts = TimeFacts()
     """What the times of the valid rows show."""
+    behaviours: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Number of valid rows of each behaviour; empty if the log has no behaviours."""
 
 
 def row_checksum(rows: pa.Array | pa.ChunkedArray) -> int:
@@ -272,9 +275,10 @@ class _ReadSplit(beam.DoFn):
         written = _write_rejected(self._paths.rejected(split.index), rejected, self._left)
         reasons = Counter(rejected["reason"].to_pylist())
         times = time_facts(valid, self._columns)
+        behaviours = count_behaviours(valid, self._columns)
         checksum = row_checksum(valid[ROW])
         seconds = perf_counter() - started
-        counts = SplitCounts(split.path, len(valid), dict(reasons), seconds, checksum, written, times)
+        counts = SplitCounts(split.path, len(valid), dict(reasons), seconds, checksum, written, times, behaviours)
         yield TaggedOutput("counts", counts)
         if len(valid):
             yield split.index, valid

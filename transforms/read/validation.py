@@ -45,6 +45,7 @@ def validate(
     4. The item id does not fit int64. Embeddings hold no larger ids.
     5. The timestamp is null, or cannot be read as a time.
     6. The position is null.
+    7. The behaviour is null or empty.
 
     Args:
         table: Rows whose schema has passed `check_file_schema`.
@@ -74,6 +75,9 @@ def validate(
     problems += _nulls(rejection_code("unparsable {column}", columns.timestamp), time)
     if columns.position:
         problems += _nulls(rejection_code("null {column}", columns.position), table[columns.position])
+    if columns.behaviour:
+        problems += _nulls(rejection_code("null {column}", columns.behaviour), table[columns.behaviour])
+        problems += _empty(rejection_code("empty {column}", columns.behaviour), table[columns.behaviour])
 
     code = np.full(table.num_rows, -1, np.int8)  # [rows]; index into problems, -1 if the row is usable
     for number in reversed(range(len(problems))):

@@ -15,7 +15,7 @@ class Bursts(Rule):
 
     code: ClassVar[str] = "burst"
     mode: Literal["drop", "one-per-item", "count"] = "count"
-    """`one-per-item` keeps the first of each item."""
+    """`one-per-item` keeps the first of each item, and of each behaviour if the log has them."""
     min_interactions: int = 20
     """So many interactions at one time are a burst."""
 
@@ -34,7 +34,7 @@ class Bursts(Rule):
         if self.mode == "one-per-item":
             rows = np.flatnonzero(found)
             moment = np.repeat(np.arange(len(sizes)), sizes)[rows]
-            order = np.lexsort((rows, shard.items[rows], moment))
-            first = (np.diff(moment[order], prepend=-1) != 0) | (np.diff(shard.items[rows][order], prepend=-1) != 0)
+            order = np.lexsort((rows, shard.events[rows], moment))
+            first = (np.diff(moment[order], prepend=-1) != 0) | (np.diff(shard.events[rows][order], prepend=-1) != 0)
             found[rows[order[first]]] = False
         return shard.spread(found)

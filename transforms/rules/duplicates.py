@@ -14,7 +14,7 @@ from .rule import Rule, RuleInput, shows_seconds
 
 @dataclasses.dataclass(frozen=True)
 class Duplicates(Rule):
-    """Takes each repetition of the same user, item and time, and of the same event id. The first row stays."""
+    """Takes each repetition of the same user, item, behaviour and time, and of the same event id. The first stays."""
 
     code: ClassVar[str] = "duplicate"
     mode: Literal["auto", "drop", "count"] = "auto"
@@ -32,7 +32,7 @@ class Duplicates(Rule):
         found = np.zeros(len(shard.rows), bool)
         # With a coarse clock, the event ids alone say what is certain.
         if self.event_column is None or self.mode != "auto" or shows_seconds(shard.clock):
-            found |= firsts_of_moments(shard.users, shard.time, shard.items) != np.arange(len(found))
+            found |= firsts_of_moments(shard.users, shard.time, shard.events) != np.arange(len(found))
         if self.event_column is not None:
             found |= _same_event(shard, self.event_column)
         return shard.spread(found)

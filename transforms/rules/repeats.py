@@ -11,7 +11,10 @@ from .rule import Rule, RuleInput
 
 @dataclasses.dataclass(frozen=True)
 class Repeats(Rule):
-    """Takes an interaction with an item that the user interacted with just before. The first one stays."""
+    """Takes an interaction with an item that the user interacted with just before. The first one stays.
+
+    With behaviours, only the same behaviour again is a repeat: to buy what one has just viewed is none.
+    """
 
     code: ClassVar[str] = "repeat"
     mode: Literal["drop", "count"] = "count"
@@ -26,7 +29,7 @@ class Repeats(Rule):
 
     def find(self, shard: RuleInput) -> np.ndarray:
         """See `Rule`."""
-        users, items = shard.users, shard.items
+        users, items = shard.users, shard.events
         found = np.zeros(len(items), bool)
         if self.in_a_row:
             found[1:] |= (users[1:] == users[:-1]) & (items[1:] == items[:-1])
@@ -38,7 +41,7 @@ class Repeats(Rule):
 
     def _soon_after(self, shard: RuleInput) -> np.ndarray:
         """Returns which open interactions follow one with the same item within the window, bool [n]."""
-        users, items, seconds = shard.users, shard.items, shard.seconds
+        users, items, seconds = shard.users, shard.events, shard.seconds
         found = np.zeros(len(items), bool)
         # Only interactions with another one of the same user soon before them can be repeats. Most are not.
         near = (users[1:] == users[:-1]) & (np.diff(seconds) <= self.within_seconds)

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..contract.columns import InteractionColumns
 from ..read.clock import Clock
 from .rule import Rule, RuleInput, occurs_in
 
@@ -13,7 +14,8 @@ from .rule import Rule, RuleInput, occurs_in
 class Returns(Rule):
     """Takes events that take an interaction back, and what they take back.
 
-    An event takes back the user's latest earlier interaction with the same item that has not been taken back yet.
+    An event takes back the user's latest earlier interaction with the same item that has not been taken back yet. If
+    behaviours have an order, it takes back one behaviour only, such as a purchase, see `taken_behaviours`.
     """
 
     code: ClassVar[str] = "returned"
@@ -28,15 +30,47 @@ class Returns(Rule):
 
     def find(self, shard: RuleInput) -> np.ndarray:
         """See `Rule`."""
-        back = occurs_in(shard.column(self.column), self.values)
-        if not back.any():
-            return shard.spread(back)
+        values, order = shard.column(self.column), shard.columns.behaviours
+        taken = taken_behaviours(self.values, shard.columns)
+        found = occurs_in(values, tuple(taken))
+        if not found.any():
+            return shard.spread(found)
         key = shard.users * (int(shard.items.max()) + 1) + shard.items
-        rows = np.flatnonzero(np.isin(key, key[back]))
-        order = rows[np.argsort(key[rows], kind="stable")]
-        found = back.copy()
-        found[order[_taken_back(key[order], back[order])]] = True
+        opens = ~found
+        for behaviour in dict.fromkeys(taken.values()):
+            back = occurs_in(values, tuple(value for value in taken if taken[value] == behaviour))
+            takes = opens & (shard.ranks == len(order) - 1 - order.index(behaviour)) if order and behaviour else opens
+            rows = np.flatnonzero(np.isin(key, key[back]) & (back | takes))
+            rows = rows[np.argsort(key[rows], kind="stable")]
+            found[rows[_taken_back(key[rows], back[rows])]] = True
         return shard.spread(found)
+
+
+def taken_behaviours(values: tuple[str, ...], columns: InteractionColumns) -> dict[str, str | None]:
+    """Returns what each event takes back: a behaviour, or None for any.
+
+    If behaviours have an order, `return=purchase` says that the event `return` takes a purchase back. A single
+    behaviour need not be named.
+
+    Args:
+        values: The events, as the option names them.
+        columns: The order of the behaviours.
+
+    Raises:
+        ValueError: Behaviours have an order, and an event does not say which of them it takes back.
+    """
+    order = columns.behaviours
+    if not order:
+        return dict.fromkeys(values)
+    taken: dict[str, str | None] = {}
+    for text in values:
+        event, _, behaviour = text.rpartition("=")
+        if behaviour not in order or not event:
+            if len(order) > 1:
+                raise ValueError(text)
+            event, behaviour = text, order[0]
+        taken[event] = behaviour
+    return taken
 
 
 def _taken_back(key: np.ndarray, back: np.ndarray) -> np.ndarray:

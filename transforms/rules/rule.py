@@ -44,6 +44,20 @@ class RuleInput:
         return self._select(self.ordered.items)
 
     @cached_property
+    def events(self) -> np.ndarray:
+        """What each open interaction is, int [n]: equal for the same item and, if the log has them, behaviour."""
+        if self.ordered.behaviours is None:
+            return self.items
+        return self.items.astype(np.int64) * (int(self.ranks.max(initial=0)) + 1) + self.ranks
+
+    @cached_property
+    def ranks(self) -> np.ndarray:
+        """How strong the behaviour of each open interaction is, int32 [n], see `behaviour_ranks`."""
+        behaviours = self.ordered.behaviours
+        assert behaviours is not None
+        return self._select(behaviours)
+
+    @cached_property
     def time(self) -> np.ndarray:
         """The time of each open interaction, int64 [n], in the unit of the log."""
         return self._select(self.ordered.time)

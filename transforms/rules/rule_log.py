@@ -80,9 +80,13 @@ def rule_whole_log(
 
 
 def count_open_items(shard: RuledShard) -> pa.Table:
-    """Returns the items of a shard and how often each occurs among the open interactions, `item_id` and `count`."""
+    """Returns the items of a shard and how often each occurs among the open interactions, `item_id` and `count`.
+
+    If the log has behaviours, each journey counts once.
+    """
     ordered = shard.ordered
-    counts = np.bincount(ordered.items[shard.open], minlength=len(ordered.item_ids))
+    counted = shard.open if ordered.behaviours is None else shard.evidence
+    counts = np.bincount(ordered.items[counted], minlength=len(ordered.item_ids))
     return pa.table({"item_id": ordered.item_ids, "count": pa.array(counts)})
 
 

@@ -88,7 +88,8 @@ class RuleOptions:
     )
     returned_values: tuple[str, ...] | None = option(
         None,
-        help="Comma-separated values of it that take an earlier interaction back, such as cancel,return. Drops both.",
+        help="Comma-separated values of it that take an earlier interaction back, such as cancel,return. Drops both. "
+        "With --behaviours: and what each takes back, such as return=purchase.",
         panel=RULES,
         metavar="VALUES",
     )

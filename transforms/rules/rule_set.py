@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...models.core.errors import InputError, UsageError
+from ..contract.columns import InteractionColumns
 from ..read.clock import Clock
 from .bursts import Bursts
 from .core import Core
@@ -17,7 +18,7 @@ from .nobody_users import NobodyUsers
 from .non_item_ids import read_non_items
 from .non_items import NonItems
 from .repeats import Repeats
-from .returns import Returns
+from .returns import Returns, taken_behaviours
 from .rule import Rule, as_number, is_number
 from .rule_options import RuleOptions, nothing_between
 from .shared_lists import SharedLists
@@ -57,6 +58,11 @@ class RuleSet:
         return any(
             isinstance(rule, SharedLists) and rule.shared is not None and len(rule.shared) for rule in self.rules
         )
+
+    def takes_back(self, columns: InteractionColumns) -> frozenset[str]:
+        """Returns the behaviours that take an interaction back."""
+        rules = [rule for rule in self.rules if isinstance(rule, Returns) and rule.column == columns.behaviour]
+        return frozenset(event for rule in rules for event in taken_behaviours(rule.values, columns))
 
     def knowing(self, shared: np.ndarray, core_items: np.ndarray | None) -> "RuleSet":
         """Returns the same rules, with what has been found out over all shards."""
@@ -148,12 +154,13 @@ def make_rules(options: RuleOptions, item_column: str, item_type: pa.DataType) -
     return RuleSet(tuple(rules))
 
 
-def check_rule_columns(options: RuleOptions, schema: pa.Schema) -> None:
+def check_rule_columns(options: RuleOptions, schema: pa.Schema, columns: InteractionColumns) -> None:
     """Checks that the log has the columns that the rules read.
 
     Raises:
         InputError: It lacks one, the column of values holds no numbers, or another one holds what cannot be compared
             with what the options name.
+        UsageError: Behaviours have an order, and an event that takes back does not say which of them.
     """
     for name in options.columns:
         if name not in schema.names:
@@ -174,8 +181,19 @@ def check_rule_columns(options: RuleOptions, schema: pa.Schema) -> None:
                 expected="text, numbers, or true and false",
                 fix="name another column with --event-column or --returned-column",
             )
+    try:
+        returned = tuple(taken_behaviours(options.returned_values or (), columns))
+    except ValueError as error:
+        order = columns.behaviours or ()
+        raise UsageError(
+            "--returned-values does not say which behaviour an event takes back",
+            code="RULE-TAKES-BACK",
+            found=str(error),
+            expected=f"event=behaviour, with one of {', '.join(order)}",
+            fix=f"write such as --returned-values return={order[-1]}",
+        ) from error
     if options.returned_column is not None and is_number(schema.field(options.returned_column).type):
-        for text in options.returned_values or ():
+        for text in returned:
             if as_number(text) is None:
                 raise InputError(
                     f"Column {options.returned_column!r} holds numbers, and --returned-values names text",

@@ -11,12 +11,15 @@ from ..contract.columns import INTERNAL_PREFIX, ROW, TIME, InteractionColumns
 from ..read.clock import Clock
 from ..read.ordering import OrderedShard
 from .duplicates import firsts_of_moments
+from .journeys import Journeys, find_journeys
 from .rule import RuleInput
 from .rule_set import RuleSet
 from .shared_lists import list_fingerprints
 
 _ITEM, _USER, _TAKEN, _COUNTED = (f"{INTERNAL_PREFIX}{name}" for name in ("item", "user", "taken", "counted"))
 _INTERNAL = (_ITEM, _USER, ROW, TIME, _TAKEN, _COUNTED)
+_BEHAVIOUR = f"{INTERNAL_PREFIX}behaviour"
+"""Only logs that have behaviours have this one."""
 
 _NO_RULE = -1
 _HELD_OUT = -2
@@ -76,16 +79,33 @@ class RuledShard:
 
     @cached_property
     def witnesses(self) -> np.ndarray:
-        """int64 [rows]; for each open interaction the first open one with the same user, time and item.
+        """int64 [rows]; for each open interaction the first open one that says the same.
 
         Where a clock is too coarse to call equal rows duplicates, they stay. But an event is no evidence for itself, so
-        the detector reads the first of them only, and they share its scores.
+        the detector reads the first of those with the same user, time and item only, and they share its scores. If the
+        log has behaviours, the same holds for all of a journey.
         """
         rows = np.flatnonzero(self.open)
         ordered = self.ordered
         first = np.arange(len(self.open))
-        first[rows] = rows[firsts_of_moments(ordered.users[rows], ordered.time[rows], ordered.items[rows])]
+        if ordered.behaviours is not None:
+            first[rows] = rows[self._journeys.first]
+        else:
+            first[rows] = rows[firsts_of_moments(ordered.users[rows], ordered.time[rows], ordered.items[rows])]
         return first
+
+    @cached_property
+    def _journeys(self) -> Journeys:
+        """Of the open interactions."""
+        ordered, rows = self.ordered, np.flatnonzero(self.open)
+        assert ordered.behaviours is not None
+        columns = (ordered.users, ordered.items, ordered.time, ordered.behaviours)
+        return find_journeys(*(column[rows] for column in columns))
+
+    @property
+    def reached(self) -> np.ndarray | None:
+        """int32 [open]; the strongest behaviour of each open interaction's journey; None if there are no behaviours."""
+        return None if self.ordered.behaviours is None else self._journeys.reached
 
     @property
     def evidence(self) -> np.ndarray:
@@ -97,17 +117,7 @@ class RuledShard:
         evidence = self.evidence
         if evidence.all():
             return self.ordered
-        ordered, rows = self.ordered, np.flatnonzero(evidence)
-        lengths = np.diff(np.append(0, np.cumsum(evidence))[ordered.offsets])
-        occurs = np.bincount(ordered.items[rows], minlength=len(ordered.item_ids)) > 0
-        return OrderedShard(
-            ordered.table.take(pa.array(rows)),
-            np.append(0, np.cumsum(lengths[lengths > 0])),
-            ordered.item_ids.filter(pa.array(occurs)),
-            (np.cumsum(occurs) - 1)[ordered.items[rows]].astype(ordered.items.dtype),
-            ordered.rows[rows],
-            ordered.time[rows],
-        )
+        return self.ordered.only(evidence)
 
     def found_by(self, number: int) -> np.ndarray:
         """Returns which interactions rule `number` is about, whether it takes them or counts them, bool [rows]."""
@@ -155,15 +165,21 @@ def ruled_shard_to_table(shard: RuledShard) -> pa.Table:
     internal = (items, ordered.users.astype(np.int32), ordered.rows, ordered.time, shard.taken, shard.counted)
     for name, values in zip(_INTERNAL, internal, strict=True):
         table = table.append_column(name, values if isinstance(values, pa.Array) else pa.array(values))
-    return table
+    return table if ordered.behaviours is None else table.append_column(_BEHAVIOUR, pa.array(ordered.behaviours))
 
 
 def ruled_shard_from_table(table: pa.Table) -> RuledShard:
     """Returns the shard that `ruled_shard_to_table` turned into a table. More columns of the table stay in it."""
+    behaviours = None
+    if _BEHAVIOUR in table.column_names:
+        behaviours = table[_BEHAVIOUR].combine_chunks().to_numpy()
+        table = table.drop_columns([_BEHAVIOUR])
     column = {name: table[name].combine_chunks() for name in _INTERNAL}
     values = {name: array.to_numpy() for name, array in column.items() if name != _ITEM}
     offsets = np.append(0, np.cumsum(np.bincount(values[_USER]))).astype(np.int64)
     items = column[_ITEM]
     data = table.drop_columns(list(_INTERNAL))
-    ordered = OrderedShard(data, offsets, items.dictionary, items.indices.to_numpy(), values[ROW], values[TIME])
+    ordered = OrderedShard(
+        data, offsets, items.dictionary, items.indices.to_numpy(), values[ROW], values[TIME], behaviours
+    )
     return RuledShard(ordered, values[_TAKEN], values[_COUNTED])

@@ -13,6 +13,7 @@ from ..items.item_counts import ItemCounts
 from ..items.joined_items import JoinedItems
 from ..judge.drop_plan import DropPlan
 from ..judge.policy import Policy
+from ..read.behaviours import describe_behaviours, in_order
 from ..read.clock import Clock
 from ..read.read_splits import SplitCounts
 from ..read.time_checks import describe_times
@@ -22,6 +23,7 @@ from ..write.summary import HISTOGRAM_BINS, Summary, length_labels
 from .manifest import (
     FORMAT_VERSION,
     AppliedPolicy,
+    BehaviourCounts,
     EmbeddingsOrigin,
     InputFile,
     ItemTotals,
@@ -108,9 +110,10 @@ def build_manifest(
         popularity_buckets=_describe_buckets(item_counts, summary, plan),
         sequence_lengths=_describe_lengths(summary),
         tables=facts.tables,
-        notes=facts.notes,
+        notes=(*facts.notes, *_behaviour_notes(facts.columns, summary, log_rules)),
         directory=facts.directory,
         identity=lasting(store.identity),
+        behaviours=_describe_behaviours(facts.columns, summary, plan),
         taken_over=None if facts.earlier_run is None else TakenOver(facts.earlier_run, summary.taken_over),
     )
 
@@ -157,6 +160,31 @@ def _count_items(item_counts: ItemCounts, joined_items: JoinedItems | None) -> I
 def _count_users(summary: Summary) -> UserCounts:
     total, shortened, emptied = summary.users.tolist()
     return UserCounts(total, shortened, emptied, summary.id_forms.lookalikes(total))
+
+
+def _behaviour_notes(columns: InteractionColumns, summary: Summary, log_rules: LogRules) -> list[str]:
+    counts = {behaviour: int(rows[0]) for behaviour, rows in summary.behaviours.items()}
+    return describe_behaviours(counts, columns, log_rules.rules.takes_back(columns))
+
+
+def _describe_behaviours(
+    columns: InteractionColumns, summary: Summary, plan: DropPlan | None
+) -> tuple[BehaviourCounts, ...]:
+    return tuple(
+        BehaviourCounts(
+            behaviour, *summary.behaviours[behaviour].tolist(), noise_share=_share_of(behaviour, columns, plan)
+        )
+        for behaviour in in_order(summary.behaviours, columns)
+    )
+
+
+def _share_of(behaviour: str, columns: InteractionColumns, plan: DropPlan | None) -> float | None:
+    """Returns the share of noise in journeys that reach this behaviour and no stronger one; None if not known."""
+    named = columns.behaviours or ()
+    if plan is None or not plan.by_behaviour or behaviour not in named:
+        return None
+    share = plan.by_behaviour[len(named) - 1 - named.index(behaviour)].share
+    return round(share.estimate, 6) if isinstance(share, NoiseShare) else None
 
 
 def _describe_times(clock: Clock, columns: InteractionColumns) -> Times:

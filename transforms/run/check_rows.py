@@ -1,4 +1,4 @@
-"""The barrier between reading and scoring: rows are valid and their times give an order; no work on others is left."""
+"""The barrier between reading and scoring: rows are valid, times give an order, and no work on other rows is left."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import apache_beam as beam
 from apache_beam.pvalue import AsList
 
+from ..read.behaviours import check_behaviours
 from ..read.clock import Clock, merge_facts
 from ..read.read_splits import SplitCounts
 from ..read.time_checks import refuse_wrong_order
@@ -43,6 +44,7 @@ class _CheckRows(beam.DoFn):
         check_rejected(self._facts, counts)
         clock = Clock.of(merge_facts(count.times for count in counts))
         refuse_wrong_order(clock, self._facts.columns)
+        check_behaviours([count.behaviours for count in counts], self._facts.columns)
         self._rules.check_clock(clock)
         self._store.discard_work_on_other_rows(counts)
         yield clock

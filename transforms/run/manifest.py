@@ -247,6 +247,22 @@ class PopularityBucket:
 
 
 @dataclasses.dataclass(frozen=True)
+class BehaviourCounts:
+    """The interactions of one behaviour, such as views."""
+
+    behaviour: str
+    """The value of the column of behaviours, as text."""
+    interactions: int
+    """All interactions of this behaviour."""
+    dropped: int
+    """How many of them were dropped."""
+    journeys: int
+    """Journeys that reach no stronger behaviour, after the rules. A journey is what one user does with one item."""
+    noise_share: float | None
+    """Estimated share of noise in the interactions of these journeys. Null if it is not known."""
+
+
+@dataclasses.dataclass(frozen=True)
 class SequenceLengths:
     """Number of users by number of interactions."""
 
@@ -331,6 +347,8 @@ class Manifest:
     identity: dict[str, str] = dataclasses.field(default_factory=dict)
     """Fingerprint of each thing that the result depends on: input, options, rules, model, embeddings, versions and
     processor. Runs of equal fingerprints have the same bytes in their Parquet files."""
+    behaviours: tuple[BehaviourCounts, ...] = ()
+    """What users did with items, weakest first. Empty if the log has no column of behaviours."""
     taken_over: TakenOver | None = None
     """What was taken over from an earlier run. Null if nothing could be."""
 

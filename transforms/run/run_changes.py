@@ -27,7 +27,7 @@ USER_NEW, USER_REMOVED, USER_BOTH = "the user has new rows", "the user has remov
 MODEL, POLICY, VERSIONS = "new model or embeddings", "new rules or policy", "new version"
 REST = "the rest of the log"
 
-_ROW_COLUMNS = ("user", "item", "timestamp", "position")
+_ROW_COLUMNS = ("user", "item", "timestamp", "position", "behaviour")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +177,7 @@ def compare_rows(earlier: pa.Table, later: pa.Table, causes: tuple[str, ...] = (
     """Compares the rows of the same users in two runs. Rows of the same values are told apart by their order.
 
     Args:
-        earlier: user, item, timestamp, perhaps position; keep, reason.
+        earlier: user, item, timestamp, perhaps position and behaviour; keep, reason.
         later: The same of the later run.
         causes: What differs between the runs beside their rows.
 

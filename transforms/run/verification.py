@@ -291,6 +291,8 @@ def _check_sequences(
         "timestamps": kept[columns.timestamp],
         "weights": kept[added["weight"]],
     }
+    if columns.behaviour is not None:
+        expected["behaviours"] = kept[columns.behaviour]
     if "split" in added:
         expected["splits"] = kept[added["split"]]
     if sequences.column_names != ["user_id", *expected]:

@@ -60,14 +60,16 @@ def _splits(split: np.ndarray) -> pa.Array:
 def cleaned_sequences(judged: JudgedShard, columns: InteractionColumns, *, split: bool = False) -> pa.Table:
     """Returns `user_id` and lists of every user with a kept interaction: items, times and weights of what is kept.
 
-    With `split`, a list `splits` says what each of them is for: train, validation or test.
+    If the log has behaviours, so does a list `behaviours`. With `split`, a list `splits` says what each of them is for:
+    train, validation or test.
     """
     ordered, keep = judged.ruled.ordered, judged.decisions.keep
     kept_before = np.append(0, np.cumsum(keep))  # [rows + 1]
     kept_offsets = kept_before[ordered.offsets]
     users = np.flatnonzero(np.diff(kept_offsets))
     list_offsets = pa.array(np.append(kept_offsets[users], kept_offsets[-1]).astype(np.int32))
-    kept = ordered.table.select([columns.item, columns.timestamp]).filter(pa.array(keep))
+    names = filter(None, (columns.item, columns.timestamp, columns.behaviour))
+    kept = ordered.table.select(list(names)).filter(pa.array(keep))
     weights = pa.array(judged.weight[keep])
 
     def lists(name: str) -> pa.Array:
@@ -79,6 +81,8 @@ def cleaned_sequences(judged: JudgedShard, columns: InteractionColumns, *, split
         "timestamps": lists(columns.timestamp),
         "weights": pa.ListArray.from_arrays(list_offsets, weights),
     }
+    if columns.behaviour is not None:
+        sequences["behaviours"] = lists(columns.behaviour)
     if split:
         sequences["splits"] = pa.ListArray.from_arrays(list_offsets, _splits(judged.ruled.split[keep]))
     return pa.table(sequences)

@@ -13,6 +13,7 @@ from ..contract.columns import InteractionColumns
 from ..files.tables import WrittenFile
 from ..items.item_counts import ItemCounts
 from ..judge.judge_shard import JudgedShard
+from ..read.behaviours import behaviour_texts
 from ..read.read_splits import row_checksum
 from ..rules.rule_set import RuleSet
 from .example_users import EXAMPLE_USERS, ExampleUser, choose_examples
@@ -61,6 +62,9 @@ class Summary:
     """Up to STANDING_OUT rows of users whom a rule names as a whole, those with most interactions first."""
     taken_over: int = 0
     """Number of users whose scores are those of an earlier run."""
+    behaviours: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    """int64 [3] for each behaviour: all its interactions, those that are dropped, and the journeys that reach no
+    stronger one. Empty if the log has no behaviours."""
 
     @property
     def dropped(self) -> int:
@@ -113,7 +117,24 @@ def summarise(
         id_forms=id_forms(users["user_id"].combine_chunks()),
         standing_out=stands_out(users, STANDING_OUT),
         taken_over=judged.taken_over,
+        behaviours=_count_behaviours(judged, columns),
     )
+
+
+def _count_behaviours(judged: JudgedShard, columns: InteractionColumns) -> dict[str, np.ndarray]:
+    """Returns `behaviours` of a Summary."""
+    ruled = judged.ruled
+    if columns.behaviour is None or ruled.reached is None or ruled.ordered.behaviours is None:
+        return {}
+    texts = behaviour_texts(ruled.ordered.table[columns.behaviour])
+    behaviour, number = texts.indices.to_numpy(), len(texts.dictionary)
+    # Each rank is that of one behaviour.
+    of_rank = np.zeros(int(ruled.ordered.behaviours.max(initial=0)) + 1, np.int64)
+    of_rank[ruled.ordered.behaviours] = behaviour
+    journeys = of_rank[ruled.reached[ruled.evidence[ruled.open]]]
+    rows = (behaviour, behaviour[~judged.decisions.keep], journeys)
+    counts = np.stack([np.bincount(each, minlength=number) for each in rows], axis=1)
+    return dict(zip(texts.dictionary.to_pylist(), counts, strict=True))
 
 
 def _count_users(users: np.ndarray) -> int:
@@ -166,6 +187,10 @@ def merge_summaries(summaries: list[Summary]) -> Summary:
             key=lambda user: (-user["interactions"], str(user["user_id"])),
         )[:STANDING_OUT],
         taken_over=sum(s.taken_over for s in summaries),
+        behaviours={
+            each: np.sum([s.behaviours[each] for s in summaries if each in s.behaviours], axis=0)
+            for each in sorted({each for s in summaries for each in s.behaviours})
+        },
     )
 
 

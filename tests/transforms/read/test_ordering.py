@@ -136,3 +136,18 @@ def test_ids_with_more_bytes_than_fit_one_array_of_strings_are_ranked():
     ranks, ids = _rank_ids(pa.chunked_array([chunk] * 17))  # 2.1 GiB
     assert ranks.tolist() == [1, 0] * (17 * count // 2)
     assert [name[:2] for name in ids.to_pylist()] == ["aa", "bb"]
+
+
+def test_behaviours_at_one_time_are_in_their_order_the_weakest_first():
+    columns = InteractionColumns(behaviour="event", behaviours=("view", "cart", "buy"))
+    rows = [("buy", "x"), ("share", "x"), ("view", "y"), ("view", "x"), ("cart", "x")]
+    table = table_of([("u", item, 0, 0) for _, item in rows]).append_column("event", [[kind for kind, _ in rows]])
+    ordered = order_interactions(table, columns)
+    assert ordered.table["event"].to_pylist() == ["share", "view", "cart", "buy", "view"]
+    assert ordered.behaviours is not None
+    assert ordered.behaviours.tolist() == [3, 2, 1, 0, 2]
+    unordered = order_interactions(table, InteractionColumns(behaviour="event"))
+    assert unordered.table["event"].to_pylist() == ["buy", "share", "view", "cart", "view"]  # as in the input
+    some = ordered.only(np.array([True, False, False, False, True]))
+    assert some.behaviours is not None
+    assert (some.behaviours.tolist(), some.item_ids.to_pylist()) == ([3, 2], ["x", "y"])

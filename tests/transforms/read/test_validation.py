@@ -142,3 +142,10 @@ def test_of_users_who_are_to_be_forgotten_nothing_is_shown(tmp_path, ids):
     shown = rejected["row"].to_pylist()
     assert (shown[0], shown[2]) == ("null", "null")
     assert '"z"' in shown[1]
+
+
+def test_a_row_without_a_behaviour_is_rejected_if_the_log_has_them():
+    table = log(user_id=list("uuu"), item_id=list("iii"), timestamp=[1, 2, 3], event=["view", None, ""])
+    _, rejected = validate(table, InteractionColumns(behaviour="event"), "f")
+    assert rejected["reason"].to_pylist() == ["null event", "empty event"]
+    assert len(validate(table, COLUMNS, "f").valid) == 3

@@ -17,24 +17,36 @@ COLUMNS = InteractionColumns()
 MakeShard = Callable[..., RuleInput]
 
 
-def ordered_log(rows: list[tuple], *more: str, start: int = START) -> tuple[OrderedShard, Clock]:
+BEHAVIOURS = InteractionColumns(behaviour="event", behaviours=("view", "cart", "buy"))
+"""Of a log with a column `event`."""
+
+
+def ordered_log(
+    rows: list[tuple], *more: str, start: int = START, columns: InteractionColumns = COLUMNS
+) -> tuple[OrderedShard, Clock]:
     """Returns a log of (user, item, seconds since the start, ...), in order, and its clock."""
     names = ("user_id", "item_id", "timestamp", *more)
-    columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-    columns["timestamp"] = pa.array(np.array(columns["timestamp"]) + start)
-    table = pa.table(columns)
-    return order_interactions(table, COLUMNS), Clock.of(time_facts(table, COLUMNS))
+    values = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+    values["timestamp"] = pa.array(np.array(values["timestamp"]) + start)
+    table = pa.table(values)
+    return order_interactions(table, columns), Clock.of(time_facts(table, columns))
 
 
 @pytest.fixture
 def shard() -> MakeShard:
     """Makes what a rule sees of a log, all of it open unless `taken` names rows in order."""
 
-    def make(rows: list[tuple], *more: str, taken: tuple[int, ...] = (), start: int = START) -> RuleInput:
-        ordered, clock = ordered_log(rows, *more, start=start)
+    def make(
+        rows: list[tuple],
+        *more: str,
+        taken: tuple[int, ...] = (),
+        start: int = START,
+        columns: InteractionColumns = COLUMNS,
+    ) -> RuleInput:
+        ordered, clock = ordered_log(rows, *more, start=start, columns=columns)
         open_rows = np.ones(len(rows), bool)
         open_rows[list(taken)] = False
-        return RuleInput(ordered, COLUMNS, clock, open_rows)
+        return RuleInput(ordered, columns, clock, open_rows)
 
     return make
 

@@ -2,7 +2,7 @@ import pytest
 
 from iadsr.transforms.rules.bursts import Bursts
 
-from .conftest import found
+from .conftest import BEHAVIOURS, found
 
 LOG = [("u", "a", 0), ("u", "a", 0), ("u", "b", 0), ("u", "a", 5), ("v", "a", 0), ("v", "b", 0)]
 
@@ -24,3 +24,9 @@ def test_it_drops_if_asked(shard, mode, takes):
 
 def test_a_shard_without_open_interactions_has_none(shard):
     assert found(Bursts(), shard(LOG, taken=tuple(range(6)))) == []
+
+
+def test_one_of_each_behaviour_with_an_item_stays(shard):
+    rows = [("u", "a", 0, kind) for kind in ("view", "view", "cart", "buy")]
+    view = shard(rows, "event", columns=BEHAVIOURS)
+    assert found(Bursts("one-per-item", min_interactions=4), view) == [1]

@@ -2,7 +2,7 @@ import pytest
 
 from iadsr.transforms.rules.duplicates import Duplicates
 
-from .conftest import found
+from .conftest import BEHAVIOURS, found
 
 LOG = [("u", "a", 0), ("u", "a", 0), ("u", "b", 0), ("u", "a", 0), ("u", "a", 7), ("v", "a", 0)]
 """In order: u a, u a, u a, u b at 0, then u a at 7, then v."""
@@ -62,3 +62,8 @@ def test_with_a_coarse_clock_only_event_ids_are_certain(shard):
     assert rule.takes(view.clock)
     assert found(rule, view) == [2]
     assert found(Duplicates("drop", "event"), view) == [1, 2]
+
+
+def test_another_behaviour_at_the_same_time_is_another_event(shard):
+    rows = [("u", "a", 0, "view"), ("u", "a", 0, "buy"), ("u", "a", 0, "view"), ("u", "a", 0, "cart")]
+    assert found(Duplicates(), shard(rows, "event", columns=BEHAVIOURS)) == [1]  # in order: two views, cart, buy

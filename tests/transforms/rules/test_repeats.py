@@ -1,6 +1,6 @@
 from iadsr.transforms.rules.repeats import Repeats
 
-from .conftest import found
+from .conftest import BEHAVIOURS, found
 
 LOG = [("u", "a", 0), ("u", "b", 3), ("u", "a", 20), ("u", "a", 90), ("u", "b", 400), ("v", "a", 401), ("v", "a", 900)]
 
@@ -29,3 +29,9 @@ def test_only_asked_for_it_drops(shard):
     clock = shard(LOG).clock
     assert not Repeats().takes(clock)
     assert Repeats("drop").takes(clock)
+
+
+def test_only_the_same_behaviour_again_is_a_repeat(shard):
+    rows = [("u", "a", 0, "view"), ("u", "a", 5, "cart"), ("u", "a", 9, "view"), ("u", "a", 20, "view")]
+    assert found(Repeats(), shard(rows, "event", columns=BEHAVIOURS)) == [2, 3]
+    assert found(Repeats(within_seconds=0, in_a_row=True), shard(rows, "event", columns=BEHAVIOURS)) == [3]

@@ -1,11 +1,13 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iadsr.transforms.rules.returns import Returns
+from iadsr.transforms.contract.columns import InteractionColumns
+from iadsr.transforms.rules.returns import Returns, taken_behaviours
 from iadsr.transforms.rules.rule import RuleInput
 
-from .conftest import COLUMNS, found, ordered_log
+from .conftest import BEHAVIOURS, COLUMNS, found, ordered_log
 
 RULE = Returns("event", ("cancel", "return"))
 
@@ -51,3 +53,27 @@ def test_it_is_the_same_as_one_event_after_the_other(events):
             if stack:
                 taken.add(stack.pop())
     assert found(RULE, view) == sorted(taken)
+
+
+def test_with_behaviours_an_event_takes_back_the_one_that_it_names(shard):
+    rows = [
+        ("u", "a", 0, "view"),
+        ("u", "a", 1, "cart"),
+        ("u", "a", 2, "remove"),
+        ("u", "a", 3, "cart"),
+        ("u", "a", 4, "buy"),
+        ("u", "a", 5, "view"),
+        ("u", "a", 6, "return"),
+        ("u", "a", 7, "return"),
+    ]
+    rule = Returns("event", ("return=buy", "remove=cart"))
+    assert found(rule, shard(rows, "event", columns=BEHAVIOURS)) == [1, 2, 4, 6, 7]
+
+
+def test_an_event_need_not_name_the_only_behaviour_and_must_name_one_of_several():
+    alone = InteractionColumns(behaviour="event", behaviours=("buy",))
+    assert taken_behaviours(("a=b", "return", "x=buy"), alone) == {"a=b": "buy", "return": "buy", "x": "buy"}
+    assert taken_behaviours(("a=b",), InteractionColumns(behaviour="event")) == {"a=b": None}
+    for event in ("return", "return=gift", "=buy"):
+        with pytest.raises(ValueError, match=event):
+            taken_behaviours((event,), BEHAVIOURS)

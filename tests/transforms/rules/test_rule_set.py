@@ -4,6 +4,7 @@ import pytest
 
 from iadsr.models.core.errors import InputError, UsageError
 from iadsr.models.core.reasons import REASONS, reason_codes
+from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.read.clock import Clock, TimeFacts
 from iadsr.transforms.rules.core import Core
 from iadsr.transforms.rules.rule_options import RuleOptions
@@ -71,10 +72,10 @@ def test_times_cannot_be_compared_with_an_order():
 def test_columns_of_rules_must_be_there_and_hold_numbers():
     schema = pa.schema([("rating", pa.string())])
     with pytest.raises(InputError) as error:
-        check_rule_columns(RuleOptions(event_column="event"), schema)
+        check_rule_columns(RuleOptions(event_column="event"), schema, InteractionColumns())
     assert error.value.code == "RULE-COLUMN"
     with pytest.raises(InputError) as error:
-        check_rule_columns(RuleOptions(value_column="rating", min_value=1.0), schema)
+        check_rule_columns(RuleOptions(value_column="rating", min_value=1.0), schema, InteractionColumns())
     assert error.value.code == "RULE-VALUE"
 
 
@@ -89,9 +90,9 @@ def test_columns_of_rules_must_be_there_and_hold_numbers():
 )
 def test_columns_of_rules_must_hold_what_can_be_compared(kind, options, code):
     with pytest.raises(InputError) as error:
-        check_rule_columns(RuleOptions(**options), pa.schema([("event", kind)]))
+        check_rule_columns(RuleOptions(**options), pa.schema([("event", kind)]), InteractionColumns())
     assert error.value.code == code
-    check_rule_columns(RuleOptions(**options), pa.schema([("event", pa.string())]))
+    check_rule_columns(RuleOptions(**options), pa.schema([("event", pa.string())]), InteractionColumns())
 
 
 def test_a_file_of_non_items_that_names_none_is_a_rule_that_finds_nothing(tmp_path):
@@ -115,3 +116,14 @@ def test_the_fingerprint_depends_on_parameters_and_on_named_items(tmp_path):
     prints = {one.fingerprint, other.fingerprint, rules(RuleOptions()).fingerprint, rules(EVERY_RULE).fingerprint}
     assert len(prints) == 4
     assert isinstance(rules(EVERY_RULE).core, Core)
+
+
+def test_an_event_that_takes_back_names_the_behaviour_if_there_are_several():
+    columns = InteractionColumns(behaviour="event", behaviours=("view", "buy"))
+    schema = pa.schema([("event", pa.string())])
+    options = RuleOptions(returned_column="event", returned_values=("return=buy",))
+    check_rule_columns(options, schema, columns)
+    assert make_rules(options, "item_id", pa.string()).takes_back(columns) == {"return"}
+    with pytest.raises(UsageError) as error:
+        check_rule_columns(RuleOptions(returned_column="event", returned_values=("return",)), schema, columns)
+    assert (error.value.code, error.value.found) == ("RULE-TAKES-BACK", "return")

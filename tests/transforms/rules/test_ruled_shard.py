@@ -1,5 +1,6 @@
 import numpy as np
 
+from iadsr.transforms.rules.rule_log import count_open_items
 from iadsr.transforms.rules.rule_options import RuleOptions
 from iadsr.transforms.rules.rule_set import make_rules
 from iadsr.transforms.rules.ruled_shard import (
@@ -9,7 +10,7 @@ from iadsr.transforms.rules.ruled_shard import (
     ruled_shard_to_table,
 )
 
-from .conftest import COLUMNS, ordered_log
+from .conftest import BEHAVIOURS, COLUMNS, ordered_log
 
 ROWS = [("u", "a", 0), ("u", "a", 0), ("u", "a", 5), ("u", "b", 500), ("v", "c", 0), ("v", "c", 0)]
 
@@ -88,3 +89,26 @@ def test_a_shard_survives_its_table():
     assert back.ordered.item_ids.equals(shard.ordered.item_ids)
     assert np.array_equal(back.taken, shard.taken)
     assert np.array_equal(back.counted, shard.counted)
+
+
+def test_the_steps_of_a_journey_have_one_witness_and_what_a_rule_takes_is_no_step():
+    rows = [("u", "a", 0, "view"), ("u", "b", 1, "view"), ("u", "a", 2, "cart"), ("u", "a", 3, "buy")]
+    ordered, _ = ordered_log(rows, "event", columns=BEHAVIOURS)
+    shard = RuledShard.untouched(ordered)
+    assert shard.witnesses.tolist() == [0, 1, 0, 0]
+    assert shard.evidence.tolist() == [True, True, False, False]
+    assert shard.reached is not None
+    assert shard.reached.tolist() == [0, 2, 0, 0]
+    back = ruled_shard_from_table(ruled_shard_to_table(shard).combine_chunks())
+    assert back.witnesses.tolist() == shard.witnesses.tolist()
+    assert back.ordered.table.column_names == ordered.table.column_names
+    assert count_open_items(shard).to_pydict() == {"item_id": ["a", "b"], "count": [1, 1]}
+    alone = shard.evidence_alone()
+    assert alone.behaviours is not None
+    assert alone.behaviours.tolist() == [2, 2]
+    taken = RuledShard(
+        ordered, np.array([0, -1, -1, -2], np.int8), shard.counted
+    )  # a view dropped, a purchase held out
+    assert taken.witnesses.tolist() == [0, 1, 2, 3]
+    assert taken.reached is not None
+    assert taken.reached.tolist() == [2, 1]

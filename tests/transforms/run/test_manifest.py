@@ -209,6 +209,15 @@ TEXT = """\
   "identity": {
     "input": "5f16"
   },
+  "behaviours": [
+    {
+      "behaviour": "view",
+      "interactions": 7,
+      "dropped": 2,
+      "journeys": 5,
+      "noise_share": 0.25
+    }
+  ],
   "taken_over": {
     "run": "run=2026-11-27",
     "scored_users": 2
@@ -286,7 +295,7 @@ def test_an_entry_of_another_type_or_out_of_range_is_refused_by_name(place, valu
     assert len(str(error.value)) < 200
 
 
-OF_OLDER_RUNS = ("identity", "taken_over")
+OF_OLDER_RUNS = ("identity", "behaviours", "taken_over")
 
 
 def test_a_manifest_of_a_run_that_did_not_know_some_entries_is_read():
@@ -294,7 +303,7 @@ def test_a_manifest_of_a_run_that_did_not_know_some_entries_is_read():
     for name in OF_OLDER_RUNS:
         del values[name]
     found = Manifest.from_json(json.dumps(values))
-    assert (found.identity, found.taken_over) == ({}, None)
+    assert (found.identity, found.behaviours, found.taken_over) == ({}, (), None)
 
 
 @pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(Manifest) if f.name not in OF_OLDER_RUNS])
