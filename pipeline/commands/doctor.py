@@ -5,8 +5,10 @@ import math
 import os
 import platform
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib import metadata
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +17,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from packaging.requirements import Requirement
 
 from ...models.core.errors import IadsrError, InputError
+from ...transforms.contract.columns import InteractionColumns
 from ...transforms.contract.output_layout import MANIFEST
 from ...transforms.files import storage
 from ...transforms.files.found_files import name_files
@@ -23,11 +26,14 @@ from ...transforms.items.embedding_files import read_embeddings, read_notes
 from ...transforms.items.embedding_table import EmbeddingTable
 from ...transforms.items.item_texts import read_item_texts
 from ...transforms.judge.artifacts import ModelFacts, changed_vectors, check_embeddings, read_model_facts
+from ...transforms.read.behaviours import check_behaviours, count_behaviours, describe_behaviours, in_order
 from ...transforms.read.clock import SUB_SECOND, Clock, merge_facts, time_facts
 from ...transforms.read.input_plan import InputPlan, plan_input
 from ...transforms.read.log_source import LogSource
 from ...transforms.read.read_splits import read_split
 from ...transforms.read.time_checks import describe_times, refuse_wrong_order
+from ...transforms.rules.returns import taken_behaviours
+from ...transforms.rules.rule_options import RuleOptions
 from ...transforms.rules.rule_set import check_rule_columns, make_rules
 from ...transforms.run.output_directory import locked
 from ..engines.engine import describe_engine, describe_java, open_engine
@@ -36,6 +42,8 @@ from ..engines.probe import ask_workers, for_probe
 from ..engines.runner import count_workers, usable_cores
 from .command_options import DoctorOptions
 from .messages import counted, describe_catalogue, describe_coverage, describe_left_out, describe_vector_files
+
+T = TypeVar("T")
 
 BASE_BYTES = 700 << 20
 """Memory of a worker process before it holds any data: Python, Beam, Arrow, torch."""
@@ -108,6 +116,8 @@ def examine(options: DoctorOptions, beam_options: PipelineOptions | None = None)
         yield from _check("Log", lambda: _log(log, options, plan, first_rows))
         if plan:
             yield from _check("Times", lambda: _times(log, plan[0], clock))
+        if plan and log.columns.behaviour is not None:
+            yield from _check("Behaviours", lambda: _behaviours(log, plan[0], options.rules))
         if clock:
             yield from _check("Rules", lambda: _rules(options, plan[0], clock[0]))
     if options.items is not None:
@@ -225,12 +235,7 @@ def _log(log: LogSource, options: DoctorOptions, out: list[InputPlan], first_row
 
 def _times(log: LogSource, plan: InputPlan, out: list[Clock]) -> str:
     """Looks at the times of the whole log, or of parts from all over it if it is large."""
-    schema = pa.schema([plan.schema.field(name) for name in log.columns.required])
-    step = math.ceil(len(plan.splits) / MAX_SPLITS)
-    facts = [
-        time_facts(read_split(split, log.columns, schema, log.on_bad_file).valid, log.columns)
-        for split in plan.splits[::step]
-    ]
+    facts, step = _from_all_over(log, plan, time_facts)
     clock = Clock.of(merge_facts(facts))
     refuse_wrong_order(clock, log.columns)
     out.append(clock)
@@ -240,6 +245,32 @@ def _times(log: LogSource, plan: InputPlan, out: list[Clock]) -> str:
     of = f" of {clock.rows:,} rows looked at" if step > 1 else ""
     span = f"{clock.moment(clock.first)} to {clock.moment(clock.last)}{of}, {unit}"
     return "\n".join([span, *(f"  note:     {note}" for note in describe_times(clock, log.columns))])
+
+
+def _from_all_over(
+    log: LogSource, plan: InputPlan, look: Callable[[pa.Table, InteractionColumns], T]
+) -> tuple[list[T], int]:
+    """Looks at each part of a log, or at each of so many if it is large; returns what is found and that number."""
+    schema = pa.schema([plan.schema.field(name) for name in log.columns.required])
+    step = math.ceil(len(plan.splits) / MAX_SPLITS)
+    parts = (read_split(split, log.columns, schema, log.on_bad_file).valid for split in plan.splits[::step])
+    return [look(part, log.columns) for part in parts], step
+
+
+def _behaviours(log: LogSource, plan: InputPlan, rules: RuleOptions) -> str:
+    """Looks at the behaviours of the same parts as `_times`."""
+    check_rule_columns(rules, plan.schema, log.columns)
+    parts, step = _from_all_over(log, plan, count_behaviours)
+    check_behaviours(parts, log.columns)
+    counts = sum(map(Counter, parts), Counter[str]())
+    if not counts:
+        return "none that can be used"
+    returned = rules.returned_values or () if rules.returned_column == log.columns.behaviour else ()
+    listed = ", ".join(f"{each} {counts[each]:,}" for each in in_order(counts, log.columns))
+    of = f" in {counts.total():,} rows looked at" if step > 1 else ""
+    ends = f"; {log.columns.behaviours[-1]} ends a journey" if log.columns.behaviours else ""
+    notes = describe_behaviours(counts, log.columns, taken_behaviours(returned, log.columns))
+    return "\n".join([f"{listed}{of}{ends}", *(f"  note:     {note}" for note in notes)])
 
 
 def _rules(options: DoctorOptions, plan: InputPlan, clock: Clock) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ...transforms.export.write_export import Exported
     from ...transforms.items.item_texts import CatalogueNotes
     from ...transforms.read.input_plan import SkippedFile
-    from ...transforms.run.manifest import Manifest, NoiseShareEstimate, RuleFindings
+    from ...transforms.run.manifest import BehaviourCounts, Manifest, NoiseShareEstimate, RuleFindings
     from ...transforms.run.verification import Verified
     from .doctor import Finding
     from .embed import EmbedSummary
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _NAMED = 3
 """Files that a message names; it counts the others."""
+
+_NAMED_BEHAVIOURS = 10
+"""Behaviours that a message names, the strongest ones."""
 
 _KNOWS_TOO_LITTLE = (
     "In a log this small the model has seen too little noise: clean will not estimate how much noise a log holds, "
@@ -153,6 +156,7 @@ def describe_cleaning(manifest: "Manifest | None", output: str) -> str:
             + (f"; {users.emptied:,} {'have' if users.emptied > 1 else 'has'} nothing left" if users.emptied else "")
             + ".",
             *([] if rows.kept else ["WARNING: no interaction is left."]),
+            *_behaviours(manifest.behaviours),
             *_lookalikes(users.lookalikes),
             *_without_text(manifest.items.without_text),
             *(
@@ -182,6 +186,12 @@ def _lookalikes(users: int) -> list[str]:
         if users
         else []
     )
+
+
+def _behaviours(counts: "Iterable[BehaviourCounts]") -> list[str]:
+    listed = [f"{each.behaviour} {each.dropped:,} of {each.interactions:,}" for each in counts]
+    more = f"; {len(listed) - _NAMED_BEHAVIOURS:,} more in {MANIFEST}" if len(listed) > _NAMED_BEHAVIOURS else ""
+    return [f"Dropped by behaviour: {', '.join(listed[-_NAMED_BEHAVIOURS:])}{more}."] if listed else []
 
 
 def describe_rules(findings: "Iterable[RuleFindings]") -> list[str]:

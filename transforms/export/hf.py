@@ -5,7 +5,7 @@ from functools import partial
 from ..contract.added_columns import SPLITS
 from ..write.dataset_card import card_header
 from .export_format import ExportFormat
-from .frames import frame, write_frames
+from .frames import BEHAVIOUR, frame, write_frames
 from .user_sequences import FinishedRun
 
 
@@ -23,7 +23,7 @@ log = load_dataset("THIS FOLDER")  # {parts}
 ```
 
 Each row is an interaction: `user_id`, `item_id`, `timestamp`, and the `weight` that it should have in a loss.
-"""
+{BEHAVIOUR if run.behaviours else ""}"""
 
 
 FORMAT = ExportFormat(

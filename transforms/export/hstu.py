@@ -1,13 +1,18 @@
-"""The CSV of generative-recommenders (HSTU): a line for each user, with lists of items, ratings and times."""
+"""The CSV of generative-recommenders (HSTU): a line for each user, with lists of items, ratings and times.
+
+HSTU reads a rating as what the user did with the item. If the log has behaviours, ratings are their places among those
+of the log, from 1 on for the weakest.
+"""
 
 import itertools
 from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from .export_format import Export, ExportFormat
-from .user_sequences import FinishedRun
+from .user_sequences import FinishedRun, UserSequences
 
 _FILE = "sasrec_format.csv"
 """The name that the library's own preprocessors give to such a file."""
@@ -20,15 +25,22 @@ def _write(export: Export) -> None:
         yield "user_id,sequence_item_ids,sequence_ratings,sequence_timestamps\n"
         for sequences, users, items in export.numbered():
             seconds = sequences.moments // _MICROSECONDS
-            columns = [
-                _joined(values, sequences.offsets) for values in (items.to_numpy(), np.ones_like(seconds), seconds)
-            ]
+            ratings = behaviour_numbers(sequences, export.run)
+            columns = [_joined(values, sequences.offsets) for values in (items.to_numpy(), ratings, seconds)]
             yield "".join(
-                f'{user},"{item_list}","{ratings}","{times}"\n'
-                for user, item_list, ratings, times in zip(users.to_pylist(), *columns, strict=True)
+                f'{user},"{item_list}","{rating_list}","{times}"\n'
+                for user, item_list, rating_list, times in zip(users.to_pylist(), *columns, strict=True)
             )
 
     export.write_text(_FILE, parts())
+
+
+def behaviour_numbers(sequences: UserSequences, run: FinishedRun) -> np.ndarray:
+    """Returns the place of each behaviour among those of the log, from 1 on, int64 [n]. Without behaviours: 1."""
+    if sequences.behaviours is None:
+        return np.ones(len(sequences.weights), np.int64)
+    known = pa.array(run.behaviours, pa.string())
+    return pc.index_in(sequences.behaviours, value_set=known).to_numpy(zero_copy_only=False).astype(np.int64) + 1
 
 
 def _joined(values: np.ndarray, offsets: np.ndarray) -> list[str]:
@@ -50,8 +62,13 @@ train = DatasetV2("{_FILE}", padding_length=201, ignore_last_n={run.hold_out}){v
 test = DatasetV2("{_FILE}", padding_length=201, ignore_last_n=0)
 ```
 
-Item 0 is padding. Ratings are 1, and times are seconds. The library takes no weights.
+Item 0 is padding. {_ratings(run)}, and times are seconds. The library takes no weights.
 """
+
+
+def _ratings(run: FinishedRun) -> str:
+    named = ", ".join(f"{number} for {behaviour}" for number, behaviour in enumerate(run.behaviours, 1))
+    return f"Ratings are behaviours ({named})" if named else "Ratings are 1"
 
 
 FORMAT = ExportFormat(

@@ -4,7 +4,7 @@ from functools import partial
 
 from ..contract.added_columns import SPLITS
 from .export_format import ExportFormat
-from .frames import frame, write_frames
+from .frames import BEHAVIOUR, frame, write_frames
 from .user_sequences import FinishedRun
 
 
@@ -31,7 +31,7 @@ pipeline.train(train)
 
 `train.interaction_table()` has `weight` as a column. LensKit's own models do not use it. Where a user has an item more
 than once, the last time counts: LensKit takes a pair of user and item once.
-"""
+{BEHAVIOUR if run.behaviours else ""}"""
 
 
 FORMAT = ExportFormat(

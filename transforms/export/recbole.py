@@ -82,13 +82,13 @@ class Weighted:
 '''
 
 
-_SETTINGS = f"""data_path: .
-dataset: {_NAME}
+_SETTINGS = """data_path: .
+dataset: {name}
 USER_ID_FIELD: user_id
 ITEM_ID_FIELD: item_id
 TIME_FIELD: timestamp
 load_col:
-  inter: [user_id, item_id, timestamp, weight]
+  inter: [user_id, item_id, timestamp, weight{behaviour}]
 eval_args:
   split: {{LS: valid_and_test}}
   order: TO
@@ -99,12 +99,13 @@ train_neg_sample_args: ~
 
 
 def lines(sequences: UserSequences) -> str:
-    """Returns the lines of some interactions: user, item, place in the user's sequence, weight."""
+    """Returns the lines of some interactions: user, item, place in the user's sequence, weight, perhaps behaviour."""
     columns = [
         _field(sequences.ids_of_users),
         _field(sequences.item_ids),
         pa.array(sequences.ranks).cast(pa.large_string()),
         pa.array(sequences.weights).cast(pa.large_string()),
+        *([] if sequences.behaviours is None else [_field(sequences.behaviours)]),
     ]
     text = pc.binary_join_element_wise(*columns, pa.scalar("\t", pa.large_string()))
     return "".join(f"{line}\n" for line in text.to_pylist())
@@ -132,12 +133,14 @@ def unfit(ids: pa.Array) -> pa.Array:
 
 
 def _write(export: Export) -> None:
+    told = bool(export.run.behaviours)
+
     def parts() -> Iterator[str]:
-        yield "user_id:token\titem_id:token\ttimestamp:float\tweight:float\n"
+        yield "user_id:token\titem_id:token\ttimestamp:float\tweight:float" + "\tbehaviour:token" * told + "\n"
         yield from map(lines, export.sequences())
 
     export.write_text(f"{_NAME}/{_NAME}.inter", parts())
-    export.write_text("recbole.yaml", iter([_SETTINGS]))
+    export.write_text("recbole.yaml", iter([_SETTINGS.format(name=_NAME, behaviour=", behaviour" * told)]))
     export.write_text("weighted.py", iter([_WEIGHTED]))
 
 
@@ -167,7 +170,7 @@ trainer.evaluate(test_data)
 `weighted.py` brings the weights into RecBole's losses. Without it, `run_recbole` works as usual and counts each
 interaction equally. `timestamp` is the place of an interaction in its user's sequence: RecBole reads times as 32-bit
 floats, which hold no seconds of the present. `recbole.yaml` makes RecBole hold out what the run has held out.
-"""
+""" + ("\n`behaviour` says what the user did, as a token of RecBole.\n" if run.behaviours else "")
 
 
 FORMAT = ExportFormat(

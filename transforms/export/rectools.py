@@ -4,7 +4,7 @@ from functools import partial
 
 from ..contract.added_columns import SPLITS
 from .export_format import ExportFormat
-from .frames import frame, write_frames
+from .frames import BEHAVIOUR, frame, write_frames
 from .user_sequences import FinishedRun
 
 TIME = "datetime"
@@ -54,7 +54,7 @@ model.fit(dataset)
     return f"""{head}{body.lstrip()}```
 
 RecTools multiplies the loss of each item by its `weight`.
-"""
+{BEHAVIOUR if run.behaviours else ""}"""
 
 
 FORMAT = ExportFormat(

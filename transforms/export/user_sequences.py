@@ -15,6 +15,7 @@ from ..contract.columns import InteractionColumns
 from ..contract.output_layout import SEQUENCES
 from ..files.storage import join
 from ..files.tables import open_parquet
+from ..read.behaviours import behaviour_texts
 from ..read.clock import kind_of
 from ..read.time_texts import UNITS
 from ..read.timestamps import decode_float, decode_text, parse_time
@@ -46,6 +47,8 @@ class UserSequences:
     """float32 [n]; how much each interaction should count in training."""
     split: np.ndarray
     """int8 [n]; TRAIN, VALIDATION or TEST."""
+    behaviours: pa.Array | None = None
+    """What the user did, as text [n]. None if the log has no behaviours."""
 
     @property
     def users(self) -> np.ndarray:
@@ -79,6 +82,7 @@ class UserSequences:
             self.moments[rows],
             self.weights[rows],
             self.split[rows],
+            None if self.behaviours is None else self.behaviours.filter(chosen),
         )
 
 
@@ -156,6 +160,11 @@ class FinishedRun:
         return SPLITS if self.hold_out > 1 else SPLITS[::2] if self.hold_out else SPLITS[:1]
 
     @property
+    def behaviours(self) -> tuple[str, ...]:
+        """The behaviours of the log, weakest first; empty if it has none."""
+        return tuple(each.behaviour for each in self.manifest.behaviours)
+
+    @property
     def shards(self) -> int:
         """Number of shards."""
         return len(self._files())
@@ -197,6 +206,9 @@ class FinishedRun:
         if self.hold_out:
             parts = one_chunk(table["splits"]).flatten()
             split = pc.index_in(parts, value_set=pa.array(SPLITS, parts.type)).to_numpy().astype(np.int8)
+        behaviours = None
+        if self.columns.behaviour is not None:
+            behaviours = behaviour_texts(one_chunk(table["behaviours"]).flatten()).cast(pa.string())
         return UserSequences(
             one_chunk(table["user_id"]),
             offsets,
@@ -204,4 +216,5 @@ class FinishedRun:
             moments_of(lists["timestamps"].flatten(), offsets, self.columns, self.manifest.times.unit),
             lists["weights"].flatten().to_numpy(),
             split,
+            behaviours,
         )

@@ -81,16 +81,16 @@ def threshold_of_parts(
         drop_rate: Share of all interactions, in [0, 1).
     """
     counts = np.concatenate([histogram.counts for histogram, _ in parts])
-    # The largest probability of each bin, as a row at it is dropped by every threshold that is not above it.
-    largest = [
-        (histogram.bins << np.uint32(_DROPPED_BITS)) | np.uint32((1 << _DROPPED_BITS) - 1) for histogram, _ in parts
-    ]
-    highest = np.concatenate(
-        [recalibration.apply(bits.view(np.float32)) for bits, (_, recalibration) in zip(largest, parts, strict=True)]
-    )
+    highest = np.concatenate([recalibration.apply(_upper_edges(histogram.bins)) for histogram, recalibration in parts])
     order = np.argsort(-highest, kind="stable")
     highest, at_or_above = highest[order], np.cumsum(counts[order])
     stays = np.flatnonzero(at_or_above > share_of(rows, drop_rate))
     if not len(stays):
         return float(np.nextafter(np.float32(0), np.float32(1))) if len(highest) else NOTHING
     return float(np.nextafter(highest[stays[0]], np.float32(2)))
+
+
+def _upper_edges(bins: np.ndarray) -> np.ndarray:
+    """Returns the largest probability of each bin, float32 [k]."""
+    bits = (bins << np.uint32(_DROPPED_BITS)) | np.uint32((1 << _DROPPED_BITS) - 1)
+    return np.minimum(bits.view(np.float32), np.float32(1))

@@ -17,7 +17,9 @@ Kept = tuple[Any, int, float, str]
 
 @pytest.fixture
 def make_run(tmp_path) -> Callable[..., FinishedRun]:
-    def make(*shards: dict[Any, list[Kept]], hold_out: int = 2, unit: str | None = "s") -> FinishedRun:
+    def make(
+        *shards: dict[Any, list[Kept]], hold_out: int = 2, unit: str | None = "s", behaviours: str = ""
+    ) -> FinishedRun:
         (tmp_path / "run" / "sequences").mkdir(parents=True)
         files = []
         for number, users in enumerate(shards):
@@ -32,10 +34,19 @@ def make_run(tmp_path) -> Callable[..., FinishedRun]:
             columns["weights"] = pa.array(columns["weights"], pa.list_(pa.float32()))
             if not hold_out:
                 del columns["splits"]
+            if behaviours:  # one letter for each interaction, the same for all users
+                columns["behaviours"] = [list(behaviours[: len(sequence)]) for sequence in users.values()]
             pq.write_table(pa.table(columns), tmp_path / "run" / name)
             files.append(SimpleNamespace(path=name, rows=len(users)))
-        manifest: Any = SimpleNamespace(outputs=files, run="token", times=SimpleNamespace(unit=unit), options={})
-        return FinishedRun(str(tmp_path / "run"), manifest, InteractionColumns(), hold_out)
+        manifest: Any = SimpleNamespace(
+            outputs=files,
+            run="token",
+            times=SimpleNamespace(unit=unit),
+            options={},
+            behaviours=tuple(SimpleNamespace(behaviour=each) for each in sorted(set(behaviours))),
+        )
+        columns = InteractionColumns(behaviour="event" if behaviours else None)
+        return FinishedRun(str(tmp_path / "run"), manifest, columns, hold_out)
 
     return make
 

@@ -33,3 +33,14 @@ def test_only_the_parts_that_the_run_has_are_written(make_run, tmp_path, hold_ou
     _, header, _ = (tmp_path / "out" / "README.md").read_text().split("---\n", 2)
     (config,) = yaml.safe_load(header)["configs"]
     assert config["data_files"] == [{"split": part, "path": f"{part}/*.parquet"} for part in parts]
+
+
+@pytest.mark.parametrize("name", ["rectools", "hf", "lenskit"])
+def test_behaviours_are_a_column(make_run, tmp_path, name):
+    run = make_run({1: [(n, n, 1.0, part) for n, part in enumerate(("train", "validation", "test"))]}, behaviours="vbv")
+    write_export(run, name, str(tmp_path / "out"), ids=None, overwrite=False)
+    found = [
+        pq.read_table(tmp_path / "out" / part)["behaviour"].to_pylist() for part in ("train", "validation", "test")
+    ]
+    assert found == [["v"], ["b"], ["v"]]
+    assert "`behaviour`" in (tmp_path / "out" / "README.md").read_text()

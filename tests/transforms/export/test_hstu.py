@@ -36,3 +36,13 @@ def test_users_keep_their_numbers(run, make_run, tmp_path):
     write_export(second, "hstu", str(tmp_path / "second"), ids=str(tmp_path / "first"), overwrite=False)
     lines = (tmp_path / "second" / "sasrec_format.csv").read_text().splitlines()
     assert lines[1:] == ['3,"4,5,4","1,1,1","1,2,3"', '2,"4,5,4","1,1,1","1,2,3"']
+
+
+def test_ratings_are_behaviours_if_the_log_has_them(make_run, tmp_path):
+    run = make_run(
+        {1: [(n, n, float(n != 2), "train") for n in range(4)] + [(9, 9, 1.0, "test")]}, hold_out=1, behaviours="abcba"
+    )
+    write_export(run, "hstu", str(tmp_path / "out"), ids=None, overwrite=False)
+    (row,) = csv.DictReader((tmp_path / "out" / "sasrec_format.csv").open())
+    assert row["sequence_ratings"] == "1,2,2,1"  # what weighs 0 is left out with its behaviour
+    assert "(1 for a, 2 for b, 3 for c)" in (tmp_path / "out" / "README.md").read_text()

@@ -38,6 +38,23 @@ def test_ids_that_pandas_takes_for_missing_do_not_fit():
     assert unfit(pa.array([0, -1])).to_pylist() == [False, False]
 
 
+def test_behaviours_are_tokens(make_run, tmp_path):
+    parts = ("train", "train", "validation", "test")
+    sequence = [(item, time, 1.0, part) for time, (item, part) in enumerate(zip("abcd", parts, strict=True))]
+    write_export(
+        make_run({7: sequence}, behaviours="vbvb"), "recbole", str(tmp_path / "out"), ids=None, overwrite=False
+    )
+    text = (tmp_path / "out" / "log" / "log.inter").read_text().splitlines()
+    assert text[:3] == [
+        "user_id:token\titem_id:token\ttimestamp:float\tweight:float\tbehaviour:token",
+        "7\ta\t0\t1\tv",
+        "7\tb\t1\t1\tb",
+    ]
+    settings = yaml.safe_load((tmp_path / "out" / "recbole.yaml").read_text())
+    assert settings["load_col"]["inter"][-1] == "behaviour"
+    assert "`behaviour`" in (tmp_path / "out" / "README.md").read_text()
+
+
 @pytest.mark.parametrize("hold_out", [0, 2])
 def test_files(make_run, tmp_path, hold_out):
     parts = ("train", "train", "validation", "test")

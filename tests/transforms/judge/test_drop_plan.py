@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -10,7 +12,7 @@ from iadsr.models.noise.score_counts import BINS, GROUPS, PLACES, count_by_group
 from iadsr.models.noise.share import NoiseShare, NoShare
 from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.items.item_counts import ItemCounts
-from iadsr.transforms.judge.drop_plan import plan_drops
+from iadsr.transforms.judge.drop_plan import behaviour_odds, plan_drops
 from iadsr.transforms.judge.policy import Policy
 from iadsr.transforms.judge.scored_shard import ScoredShard
 from iadsr.transforms.judge.tally import Tally, merge_tallies, tally_shard
@@ -141,3 +143,40 @@ def test_where_no_noise_is_certain_probabilities_stay_as_the_model_gives_them():
     assert isinstance(uncertain.share, NoiseShare)
     assert uncertain.share.lower == 0
     assert (uncertain.recalibration, uncertain.drop_rate) == (None, 0.0)
+
+
+def test_odds_move_only_as_far_as_a_behaviour_certainly_differs():
+    log = NoiseShare(0.1, 0.08, 0.12, (0.1,))
+    assert behaviour_odds(log, NoShare("too few users")).shift == 0
+    assert behaviour_odds(log, NoiseShare(0.2, 0.09, 0.3, (0.2,))).shift == 0
+    higher = behaviour_odds(log, NoiseShare(0.3, 0.2, 0.4, (0.3,)))
+    assert higher.shift == pytest.approx(np.log((0.2 / 0.8) / (0.1 / 0.9)))
+    assert higher.share.estimate == 0.3
+    assert behaviour_odds(log, NoiseShare(0.0, 0.0, 0.0, (0.0,))).shift == pytest.approx(-np.log(10))
+
+
+def test_the_behaviour_with_more_noise_loses_more_and_the_rate_is_that_of_the_whole_log():
+    much, little = make_tally(0.2), make_tally(0.02)
+    whole = merge_tallies([much, little])
+    plan = plan_drops(dataclasses.replace(whole, by_behaviour=(little, much)), Policy(), REFERENCE)
+    plain = plan_drops(whole, Policy(), REFERENCE)
+    assert (plan.share, plan.drop_rate) == (plain.share, plain.drop_rate)
+    assert plain.by_behaviour == ()
+    weak, strong = plan.by_behaviour[1], plan.by_behaviour[0]
+    assert strong.shift < 0 < weak.shift
+    assert [each.scale for each in plan.recalibrations()] == [plan.recalibration.scale] * 2
+    unknown = plan_drops(dataclasses.replace(whole, by_behaviour=(little, much)), Policy(), np.zeros_like(REFERENCE))
+    assert unknown.by_behaviour == ()
+
+
+def test_a_shard_is_tallied_by_the_strongest_behaviour_of_its_journeys():
+    columns = InteractionColumns(behaviour="event", behaviours=("view", "buy"))
+    scored = shard([("u", [(0, 0.25), (1, 0.5), (0, 0.25), (2, 0.75)]), ("v", [(1, 0.5)])])
+    ordered = scored.ordered._replace(behaviours=np.array([1, 1, 0, 2, 1], np.int32))  # view, view, buy, other, view
+    scored = dataclasses.replace(scored, ruled=RuledShard.untouched(ordered))
+    tally = tally_shard(scored, columns, ITEMS)
+    assert [part.histogram.counts.sum() for part in tally.by_behaviour] == [2, 2, 1]
+    assert (np.sum([part.counts for part in tally.by_behaviour], axis=0) == tally.counts).all()
+    merged = merge_tallies([tally, tally])
+    assert [part.histogram.counts.sum() for part in merged.by_behaviour] == [4, 4, 2]
+    assert tally_shard(scored, InteractionColumns(behaviour="event"), ITEMS).by_behaviour == ()

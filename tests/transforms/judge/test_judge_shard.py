@@ -8,7 +8,7 @@ from iadsr.models.detector.scoring import Scores
 from iadsr.models.noise.recalibration import Recalibration
 from iadsr.models.noise.share import NoiseShare, NoShare
 from iadsr.models.noise.weights import weigh_interactions
-from iadsr.transforms.judge.drop_plan import DropPlan
+from iadsr.transforms.judge.drop_plan import BehaviourOdds, DropPlan
 from iadsr.transforms.judge.judge_shard import judge_shard
 from iadsr.transforms.judge.policy import Policy
 from iadsr.transforms.judge.scored_shard import ScoredShard
@@ -114,3 +114,21 @@ def test_what_a_rule_takes_weighs_nothing_and_is_none_of_the_last(scored):
     judged = judge_shard(dataclasses.replace(scored, ruled=ruled), plan, Policy(keep_last=1), ("machine",))
     assert judged.decisions.reason.to_pylist()[:3] == [None, "keep_last", "machine"]
     assert judged.weight == pytest.approx([0.6, 1, 0, 1, 1])
+
+
+def test_the_odds_of_a_behaviour_move_probabilities_and_weights_of_its_journeys(scored):
+    ordered = scored.ordered._replace(behaviours=np.array([1, 0, 1, 2, 1], np.int32))
+    scored = dataclasses.replace(scored, ruled=RuledShard.untouched(ordered))
+    share = NoiseShare(0.2, 0.1, 0.3, (0.2, 0.2))
+    odds = tuple(BehaviourOdds(share, shift) for shift in (-1.0, 0.5, 0.0))
+    plain = DropPlan(share, Recalibration(scale=1.0, shift=-1.0), None, threshold=0.9)
+    judged = judge_shard(scored, dataclasses.replace(plain, by_behaviour=odds), Policy())
+    shift = np.array([0.5, -1.0, 0.5, 0.0, 0.5])[SCORED]
+
+    def moved(by: np.ndarray) -> np.ndarray:
+        given = PROBABILITY[SCORED]
+        return 1 / (1 + np.exp(-(np.log(given / (1 - given)) + by)))
+
+    assert judged.scores.noise_probability[SCORED] == pytest.approx(moved(shift - 1), abs=1e-5)
+    assert judged.weight[SCORED] == pytest.approx(np.maximum(1 - 4 * moved(shift), 0), abs=1e-5)
+    assert judge_shard(scored, plain, Policy()).weight[0] == pytest.approx(0.6)

@@ -4,7 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iadsr.models.noise.recalibration import Recalibration
-from iadsr.transforms.judge.threshold import merge_histograms, probability_histogram, threshold_for_rate
+from iadsr.transforms.judge.threshold import (
+    NOTHING,
+    merge_histograms,
+    probability_histogram,
+    threshold_for_rate,
+    threshold_of_parts,
+)
 
 # Without numbers so small that they share a bin with 0.
 probabilities = st.lists(st.floats(0, 1, width=32, allow_subnormal=False), min_size=1, max_size=300)
@@ -57,3 +63,23 @@ def test_a_rate_holds_for_recalibrated_probabilities_and_a_higher_one_drops_no_l
     assert higher <= lower
     rebased = recalibration.apply(values)
     assert (rebased >= np.float32(lower)).sum() <= min(rate, other) * len(values) * (1 + 1e-12)
+
+
+@given(probabilities, probabilities, st.floats(0, 0.99), st.floats(-3, 3))
+def test_a_rate_holds_over_parts_that_are_recalibrated_each_in_its_own_way(first, second, rate, shift):
+    parts = [np.array(drawn, np.float32) for drawn in (first, second)]
+    recalibrations = [Recalibration(1.0, 0.0), Recalibration(1.0, shift)]
+    histograms = [probability_histogram(values, np.ones(len(values), bool)) for values in parts]
+    rows = sum(map(len, parts))
+    threshold = np.float32(threshold_of_parts(list(zip(histograms, recalibrations, strict=True)), rows, rate))
+    rebased = np.concatenate([each.apply(values) for each, values in zip(recalibrations, parts, strict=True)])
+    dropped = (rebased >= threshold).sum()
+    assert dropped <= rate * rows * (1 + 1e-12)
+    if dropped < rows:
+        following = rebased[rebased < threshold].max()
+        assert (rebased >= following * (1 - 2**-14)).sum() > rate * rows * (1 + 1e-12)
+
+
+def test_no_rate_over_no_parts_drops_nothing():
+    nothing = probability_histogram(np.zeros(0, np.float32), np.zeros(0, bool))
+    assert threshold_of_parts([(nothing, Recalibration(1.0, 0.0))], 10, 0.5) == NOTHING
