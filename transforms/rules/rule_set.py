@@ -159,8 +159,7 @@ def check_rule_columns(options: RuleOptions, schema: pa.Schema, columns: Interac
 
     Raises:
         InputError: It lacks one, the column of values holds no numbers, or another one holds what cannot be compared
-            with what the options name.
-        UsageError: Behaviours have an order, and an event that takes back does not say which of them.
+            with what the options name. Or behaviours have an order, and an event that takes back does not say which.
     """
     for name in options.columns:
         if name not in schema.names:
@@ -185,7 +184,7 @@ def check_rule_columns(options: RuleOptions, schema: pa.Schema, columns: Interac
         returned = tuple(taken_behaviours(options.returned_values or (), columns))
     except ValueError as error:
         order = columns.behaviours or ()
-        raise UsageError(
+        raise InputError(
             "--returned-values does not say which behaviour an event takes back",
             code="RULE-TAKES-BACK",
             found=str(error),
