@@ -33,7 +33,7 @@ from ..read.ids import read_ids
 from ..read.ordering import OrderedShard, order_interactions
 from ..read.read_splits import conform
 from ..read.timestamps import parse_time
-from ..write.users import RUN, SHARED_ACCOUNT, WHOLE_USER_RULES, shared_accounts
+from ..write.users import RUN, SHARED_ACCOUNT, WHOLE_USER_RULES, counted_items, shared_accounts
 from .manifest import InputFile, Manifest, RowCounts, incomplete_manifest, read_manifest
 
 _AGAIN = "clean the log again; do not use this output"
@@ -388,8 +388,9 @@ def _check_verdicts(
         zip(ordered.users[whole].tolist(), reasons.filter(pa.array(whole)).to_pylist(), strict=True)
     ):
         taken[user].add(reason)
-    of_others = ordered.users[pc.equal(reasons, RUN).fill_null(False).to_numpy()]
-    for reason, of_interactions, shared in zip(named, taken, shared_accounts(of_others, len(named)), strict=True):
+    of_others = pc.equal(reasons, RUN).fill_null(False).to_numpy()
+    accounts = shared_accounts(ordered.users[of_others], len(named), counted_items(ordered, of_others))
+    for reason, of_interactions, shared in zip(named, taken, accounts, strict=True):
         if reason is None or reason == SHARED_ACCOUNT:
             fits = not of_interactions and shared == (reason == SHARED_ACCOUNT)
         else:

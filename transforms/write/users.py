@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 from ..contract.columns import InteractionColumns
 from ..contract.output_schemas import USER_FIELDS
 from ..judge.judge_shard import JudgedShard
+from ..read.ordering import OrderedShard
 from ..rules.rule_log import LogRules
 
 VARIED_USER_COLUMNS = ("user_id", "first", "last", "span_seconds", "interactions_per_active_day", "coherence")
@@ -40,7 +41,8 @@ def describe_users(judged: JudgedShard, columns: InteractionColumns, log_rules: 
     kept = np.diff(np.append(0, np.cumsum(keep))[ordered.offsets])
     times = ordered.table[columns.timestamp]
     reason, suspect = _whole_user_rules(judged, log_rules.rules.codes)
-    shared = shared_accounts(ordered.users[judged.decisions.have(RUN)], len(length))
+    of_others = judged.decisions.have(RUN)
+    shared = shared_accounts(ordered.users[of_others], len(length), counted_items(ordered, of_others))
     reason = pc.coalesce(reason, pc.if_else(pa.array(shared), SHARED_ACCOUNT, pa.scalar(None, pa.string())))
     judged_kept = np.diff(np.append(0, np.cumsum(keep & ~judged.ruled.held_out))[ordered.offsets])
     verdict = _VERDICTS.take(pa.array(np.select([judged_kept == 0, suspect, kept < length], [1, 2, 3], 0)))
@@ -78,14 +80,21 @@ def _whole_user_rules(judged: JudgedShard, codes: tuple[str, ...]) -> tuple[pa.A
     return pa.array(codes, pa.string()).take(pa.array(first, mask=first < 0)), suspect
 
 
-def shared_accounts(users: np.ndarray, count: int) -> np.ndarray:
+def counted_items(ordered: OrderedShard, rows: np.ndarray) -> np.ndarray | None:
+    """Returns the items of some rows, bool [rows], if the steps of a journey are to count once; else None."""
+    return None if ordered.behaviours is None else ordered.items[rows]
+
+
+def shared_accounts(users: np.ndarray, count: int, items: np.ndarray | None = None) -> np.ndarray:
     """Returns of which users at least MIN_RUN interactions are dropped as RUN, bool [count].
 
     Args:
         users: The user of each such interaction, by number.
         count: Number of users.
+        items: The item of each, so that each item of a user counts once. None: all interactions count.
     """
-    return np.bincount(users, minlength=count) >= MIN_RUN
+    number = np.bincount(users, minlength=count) if items is None else _distinct_items(users, items, count)
+    return number >= MIN_RUN
 
 
 def _spans(judged: JudgedShard, log_rules: LogRules) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -104,7 +113,7 @@ def _distinct_items(users: np.ndarray, items: np.ndarray, count: int) -> np.ndar
     """Returns the number of different items of each user, int64 [users]."""
     width = int(items.max(initial=0)) + 1
     pairs = np.sort(users * width + items)
-    new = np.append(True, pairs[1:] != pairs[:-1])
+    new = np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)]
     return np.bincount(pairs[new] // width, minlength=count)
 
 

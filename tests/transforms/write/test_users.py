@@ -17,7 +17,7 @@ from iadsr.transforms.rules.nobody_users import NobodyUsers
 from iadsr.transforms.rules.repeats import Repeats
 from iadsr.transforms.rules.rule_log import LogRules, rule_shard
 from iadsr.transforms.rules.rule_set import RuleSet
-from iadsr.transforms.write.users import describe_users, stands_out
+from iadsr.transforms.write.users import describe_users, shared_accounts, stands_out
 
 COLUMNS = InteractionColumns()
 MIDNIGHT = 1_700_006_400
@@ -127,3 +127,10 @@ def test_those_who_stand_out_are_named_users_with_most_interactions_first():
     assert [user["user_id"] for user in stands_out(users, 2)] == ["null", "nan"]
     assert [user["interactions"] for user in stands_out(users, 9)] == [3, 2, 1]
     assert stands_out(described(RuleSet(())), 9) == []
+
+
+def test_the_steps_of_one_journey_do_not_make_a_shared_account():
+    users, items = np.array([0, 0, 0, 1, 1, 1]), np.array([4, 4, 4, 4, 5, 6])
+    assert shared_accounts(users, 3).tolist() == [True, True, False]
+    assert shared_accounts(users, 3, items).tolist() == [False, True, False]
+    assert shared_accounts(users[:0], 2, items[:0]).tolist() == [False, False]
