@@ -9,9 +9,24 @@ import pyarrow.parquet as pq
 import pytest
 
 from iadsr.models.core.errors import InputError
+from iadsr.models.detector.iadsr import IADSR
+from iadsr.models.detector.model_files import read_noise_reference
 from iadsr.pipeline import clean, verify
+from iadsr.pipeline.commands.train import without_taken
+from iadsr.transforms import clean_table
+from iadsr.transforms.contract.columns import InteractionColumns
+from iadsr.transforms.items.embedding_files import read_embeddings
+from iadsr.transforms.items.joined_items import join_embedding_tables
+from iadsr.transforms.judge.artifacts import COLLABORATIVE
+from iadsr.transforms.judge.policy import Policy
+from iadsr.transforms.read.input_plan import plan_input
+from iadsr.transforms.read.log_source import LogSource
+from iadsr.transforms.read.read_log import read_log
+from iadsr.transforms.rules.rule_options import RuleOptions
+from iadsr.transforms.rules.rule_set import make_rules
 
 ORDER = ("view", "cart", "buy")
+COLUMNS = InteractionColumns(behaviour="event", behaviours=ORDER)
 KEY = [(name, "ascending") for name in ("user_id", "timestamp", "item_id")]
 
 
@@ -90,3 +105,25 @@ def test_a_column_without_the_named_behaviours_is_refused_before_anything_is_sco
             behaviours="VIEW,BUY",
         )
     assert error.value.code == "LOG-BEHAVIOURS"
+
+
+def test_training_learns_from_one_interaction_of_each_journey(cleaned):
+    root, _, _, _ = cleaned
+    evidence = []
+    for name, columns in {"log": COLUMNS, "views": InteractionColumns()}.items():
+        source = LogSource(str(root / f"{name}.parquet"), columns)
+        ordered, _, clock = read_log(source, plan_input(source))
+        rules = make_rules(RuleOptions(), "item_id", ordered.item_ids.type)
+        log, _ = without_taken(ordered, rules, columns, clock)
+        evidence.append(log.sequences(columns))
+    for name in ("items", "offsets", "keys", "times"):
+        assert np.array_equal(*(getattr(sequences, name) for sequences in evidence))
+
+
+def test_a_table_in_memory_is_decided_likewise(cleaned, world):
+    root, log, _, _ = cleaned
+    collaborative = read_embeddings(f"{world.model}/{COLLABORATIVE}", kind="collaborative")
+    items = join_embedding_tables(read_embeddings(world.embeddings), collaborative)
+    model, reference = IADSR.from_pretrained(world.model), read_noise_reference(world.model)
+    found = clean_table(log, model, items, reference, COLUMNS, Policy(threshold=0.4)).interactions
+    assert found.sort_by(KEY).equals(interactions(root / "out"))
