@@ -98,6 +98,27 @@ def test_rules_are_checked_against_the_log_and_its_clock(tmp_path):
     assert "RULE-CLOCK" in rules(last_days=3.0).text
 
 
+def test_behaviours_are_counted_and_what_is_odd_about_them_is_told(tmp_path):
+    events = ["view", "view", "buy", "back", "share"]
+    log = pa.table({"user_id": list("aaaaa"), "item_id": list("xxxxx"), "timestamp": range(5), "event": events})
+    pq.write_table(log, tmp_path / "log.parquet")
+
+    def behaviours(*order: str, **rules) -> doctor.Finding:
+        columns = InteractionColumns(behaviour="event", behaviours=order or None)
+        asked = {"interactions": str(tmp_path / "log.parquet"), "columns": columns, "rules": RuleOptions(**rules)}
+        return findings(**asked)["Behaviours"]
+
+    returned = {"returned_column": "event", "returned_values": ("back=buy",)}
+    assert behaviours("view", "buy", **returned).text.splitlines() == [
+        "back 1, share 1, view 2, buy 1; buy ends a journey",
+        "  note:     Not named by --behaviours, and taken for weaker than all of them: share 1.",
+    ]
+    assert "Behaviours without an order" in behaviours().text
+    assert "LOG-BEHAVIOURS" in behaviours("VIEW").text
+    assert "RULE-TAKES-BACK" in behaviours("view", "buy", returned_column="event", returned_values=("back",)).text
+    assert "Behaviours" not in findings(interactions=str(tmp_path / "log.parquet"))
+
+
 def test_what_is_ill_is_told_with_its_code_and_the_rest_is_checked_all_the_same(healthy, tmp_path):
     pq.write_table(pa.table({"user": ["a"], "item_id": ["x"], "timestamp": [1]}), tmp_path / "log.parquet")
     (tmp_path / "file").touch()

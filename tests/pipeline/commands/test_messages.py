@@ -208,3 +208,17 @@ def test_files_that_clean_left_out_are_told_and_reasons_without_a_message_are_no
     ]
     assert "5 interactions" not in text
     assert "6 interactions" not in text
+
+
+def test_what_was_dropped_of_each_behaviour_is_told():
+    counts = [
+        {"behaviour": f"b{n}", "interactions": 1000 * n, "dropped": n, "journeys": n, "noise_share": None}
+        for n in range(1, 13)
+    ]
+    told = [
+        line for line in describe_cleaning(manifest(behaviours=counts[:2]), "out").splitlines() if "behaviour" in line
+    ]
+    assert told == ["Dropped by behaviour: b1 1 of 1,000, b2 2 of 2,000."]
+    assert "b3 3 of 3,000" in describe_cleaning(manifest(behaviours=counts), "out")
+    assert "b2 2 of 2,000" not in describe_cleaning(manifest(behaviours=counts), "out")
+    assert "12 of 12,000; 2 more in manifest.json." in describe_cleaning(manifest(behaviours=counts), "out")

@@ -640,3 +640,14 @@ def test_rules_alone_load_no_plotting_library():
         "assert 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program, json.dumps(values)], check=True)
+
+
+def test_what_was_dropped_of_each_behaviour_is_listed():
+    counts = [
+        {"behaviour": "<view>", "interactions": 4000, "dropped": 1000, "journeys": 3000, "noise_share": None},
+        {"behaviour": "buy", "interactions": 10, "dropped": 0, "journeys": 10, "noise_share": 0.025},
+    ]
+    page = Page(render_report(Manifest.from_json(json.dumps({**VALUES, "behaviours": counts})), []))
+    assert "<view> 4,000 1,000 25% 3,000 \u2013" in page.texts("tr")
+    assert "buy 10 0 0% 10 2.5%" in page.texts("tr")
+    assert "By behaviour" not in Page(render_report(MANIFEST, [])).texts("h3")

@@ -58,6 +58,18 @@ def test_a_position_column_that_is_named_must_exist():
         check_file_schema(GOOD, InteractionColumns(position="n"), "f")
 
 
+@pytest.mark.parametrize("kind", [pa.string(), pa.int8(), pa.bool_(), pa.null(), pa.dictionary(pa.int8(), pa.string())])
+def test_a_column_of_behaviours_holds_text_integers_or_flags(kind):
+    columns = InteractionColumns(behaviour="event")
+    with pytest.raises(InputError, match="no column 'event'"):
+        check_file_schema(GOOD, columns, "f")
+    check_file_schema(GOOD.append(pa.field("event", kind)), columns, "f")
+    for other in (pa.float64(), pa.list_(pa.string()), pa.timestamp("s")):
+        with pytest.raises(InputError) as error:
+            check_file_schema(GOOD.append(pa.field("event", other)), columns, "f")
+        assert error.value.code == "LOG-TYPE"
+
+
 def test_dictionaries_are_decoded_and_other_types_kept():
     schema = with_field("user_id", pa.dictionary(pa.int8(), pa.large_string())).append(
         pa.field("x", pa.list_(pa.int8()))
