@@ -11,6 +11,7 @@ of behaviours too.
 
 import argparse
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -137,8 +138,33 @@ def make_funnel(users: int, items: int, seed: int) -> Funnel:
     return Funnel(table, semantic.astype(np.float32))
 
 
-def clean(funnel: Funnel, columns: InteractionColumns, policy: Policy, seed: int) -> tuple[JudgedShard, str]:
-    """Trains a detector on the log and cleans the log with it; returns what is decided, and the share of noise."""
+COLUMNS = (
+    "AUROC of the detector",
+    "by the odds",
+    "by the odds, views",
+    "share found",
+    "strays dropped",
+    "genuine dropped",
+    "strays of weight 0",
+    "genuine of weight 0",
+    "genuine carts and purchases of weight 0",
+)
+"""What `describe` tells."""
+
+
+class Cleaned(NamedTuple):
+    """What iadsr makes of a funnel."""
+
+    judged: JudgedShard
+    """What is decided."""
+    detected: np.ndarray
+    """float32 [rows], the noise probabilities that the detector gives."""
+    share: str
+    """The share of noise that is found."""
+
+
+def clean(funnel: Funnel, columns: InteractionColumns, policy: Policy, seed: int) -> Cleaned:
+    """Trains a detector on the log, and cleans the log with it."""
     ruled = RuledShard.untouched(order_interactions(funnel.table, columns))
     evidence = ruled.evidence_alone()
     semantic = funnel.semantic[evidence.item_ids.to_numpy()]
@@ -154,20 +180,22 @@ def clean(funnel: Funnel, columns: InteractionColumns, policy: Policy, seed: int
     plan = plan_drops(tally_shard(scored, columns, counts), policy, result.model.noise_reference.numpy())
     share = plan.share
     found = f"{share.estimate:.1%}" if isinstance(share, NoiseShare) else "not known"
-    return judge_shard(scored, plan, policy), found
+    return Cleaned(judge_shard(scored, plan, policy), scores.noise_probability, found)
 
 
-def describe(judged: JudgedShard, found: str) -> list[str]:
+def describe(cleaned: Cleaned) -> list[str]:
     """Returns the cells of one row: how well strays are told from the rest, what is dropped, and what weighs 0."""
+    judged, detected, share = cleaned
     table, scores = judged.ruled.ordered.table, judged.scores
     assert scores is not None
     stray, view = table["stray"].to_numpy(), table["event"].to_numpy() == "view"
     noise = scores.noise_probability
     dropped, weightless = ~judged.decisions.keep, judged.weight == 0
     return [
-        f"{roc_auc_score(stray[view], noise[view]):.3f}",
+        f"{roc_auc_score(stray, detected):.3f}",
         f"{roc_auc_score(stray, noise):.3f}",
-        found,
+        f"{roc_auc_score(stray[view], noise[view]):.3f}",
+        share,
         f"{dropped[stray].mean():.1%}",
         f"{dropped[~stray].mean():.2%}",
         f"{weightless[stray].mean():.1%}",
@@ -191,13 +219,10 @@ def main() -> None:
         funnel = make_funnel(options.users, options.items, seed)
         stray = funnel.table["stray"].to_numpy()
         print(f"Seed {seed}: {len(stray):,} rows, of which {stray.mean():.1%} are of strays.\n")
-        print(
-            "| | AUROC, views | AUROC, all | share found | strays dropped | genuine dropped | strays of weight 0 "
-            "| genuine of weight 0 | genuine carts and purchases of weight 0 |"
-        )
-        print("| --- |" + " --- |" * 8)
+        print(f"| | {' | '.join(COLUMNS)} |")
+        print("| --- |" + " --- |" * len(COLUMNS))
         for name, columns in VARIANTS.items():
-            cells = describe(*clean(funnel, columns, Policy(), seed))
+            cells = describe(clean(funnel, columns, Policy(), seed))
             print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 

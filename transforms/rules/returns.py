@@ -66,9 +66,9 @@ def taken_behaviours(values: tuple[str, ...], columns: InteractionColumns) -> di
     for text in values:
         event, _, behaviour = text.rpartition("=")
         if behaviour not in order or not event:
-            if len(order) > 1:
+            if order[1:]:
                 raise ValueError(text)
-            event, behaviour = text, order[0]
+            event, (behaviour,) = text, order
         taken[event] = behaviour
     return taken
 

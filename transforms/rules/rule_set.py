@@ -183,7 +183,7 @@ def check_rule_columns(options: RuleOptions, schema: pa.Schema, columns: Interac
     try:
         returned = tuple(taken_behaviours(options.returned_values or (), columns))
     except ValueError as error:
-        order = columns.behaviours or ()
+        order = list(columns.behaviours or ())
         raise InputError(
             "--returned-values does not say which behaviour an event takes back",
             code="RULE-TAKES-BACK",
