@@ -11,7 +11,7 @@ import pytest
 from iadsr.models.core.errors import InputError
 from iadsr.models.detector.iadsr import IADSR
 from iadsr.models.detector.model_files import read_noise_reference
-from iadsr.pipeline import clean, verify
+from iadsr.pipeline import clean, export, verify
 from iadsr.pipeline.commands.train import without_taken
 from iadsr.transforms import clean_table
 from iadsr.transforms.contract.columns import InteractionColumns
@@ -127,3 +127,14 @@ def test_a_table_in_memory_is_decided_likewise(cleaned, world):
     model, reference = IADSR.from_pretrained(world.model), read_noise_reference(world.model)
     found = clean_table(log, model, items, reference, COLUMNS, Policy(threshold=0.4)).interactions
     assert found.sort_by(KEY).equals(interactions(root / "out"))
+
+
+def test_an_export_has_the_behaviours_of_what_is_kept(cleaned, tmp_path):
+    root, _, _, _ = cleaned
+    export(root / "out", format="hf", output=tmp_path / "hf")
+    exported = pq.read_table(tmp_path / "hf" / "train")
+    table = interactions(root / "out")
+    kept = table.filter(pc.and_(table["keep"], pc.greater(table["weight"], 0)))
+    for behaviour in ORDER:
+        found, expected = (pc.sum(pc.equal(each, behaviour)).as_py() for each in (exported["behaviour"], kept["event"]))
+        assert found == expected > 0
