@@ -1,7 +1,7 @@
 """The CSV of generative-recommenders (HSTU): a line for each user, with lists of items, ratings and times.
 
-HSTU reads a rating as what the user did with the item. If the log has behaviours, ratings are their places among those
-of the log, from 1 on for the weakest.
+HSTU reads a rating as what the user did with the item. If the log has behaviours, ratings are their places in the
+order, from 1 for the weakest, and after them those of other behaviours.
 """
 
 import itertools

@@ -161,8 +161,12 @@ class FinishedRun:
 
     @property
     def behaviours(self) -> tuple[str, ...]:
-        """The behaviours of the log, weakest first; empty if it has none."""
-        return tuple(each.behaviour for each in self.manifest.behaviours)
+        """The behaviours of the order, weakest first, then others of the log; empty if it has none.
+
+        So those of the order have the same places in every run.
+        """
+        named = self.columns.behaviours or ()
+        return (*named, *(each.behaviour for each in self.manifest.behaviours if each.behaviour not in named))
 
     @property
     def shards(self) -> int:

@@ -1,9 +1,11 @@
 """The CSV of generative-recommenders."""
 
 import csv
+import dataclasses
 
 import pyarrow.parquet as pq
 
+from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.export.write_export import write_export
 
 
@@ -46,3 +48,5 @@ def test_ratings_are_behaviours_if_the_log_has_them(make_run, tmp_path):
     (row,) = csv.DictReader((tmp_path / "out" / "sasrec_format.csv").open())
     assert row["sequence_ratings"] == "1,2,2,1"  # what weighs 0 is left out with its behaviour
     assert "(1 for a, 2 for b, 3 for c)" in (tmp_path / "out" / "README.md").read_text()
+    ordered = dataclasses.replace(run, columns=InteractionColumns(behaviour="event", behaviours=("x", "c", "a")))
+    assert ordered.behaviours == ("x", "c", "a", "b")
