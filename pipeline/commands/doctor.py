@@ -7,6 +7,7 @@ import platform
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib import metadata
 from typing import TypeVar
 
@@ -22,10 +23,10 @@ from ...transforms.contract.output_layout import MANIFEST
 from ...transforms.files import storage
 from ...transforms.files.found_files import name_files
 from ...transforms.files.local_copy import local_copy
-from ...transforms.items.embedding_files import read_embeddings, read_notes
+from ...transforms.items.embedding_files import read_embeddings, read_notes, vector_bytes
 from ...transforms.items.embedding_table import EmbeddingTable
 from ...transforms.items.item_texts import read_item_texts
-from ...transforms.judge.artifacts import ModelFacts, changed_vectors, check_embeddings, read_model_facts
+from ...transforms.judge.artifacts import COLLABORATIVE, ModelFacts, changed_vectors, check_embeddings, read_model_facts
 from ...transforms.read.behaviours import check_behaviours, count_behaviours, describe_behaviours, in_order
 from ...transforms.read.clock import SUB_SECOND, Clock, merge_facts, time_facts
 from ...transforms.read.input_plan import InputPlan, plan_input
@@ -37,34 +38,14 @@ from ...transforms.rules.rule_options import RuleOptions
 from ...transforms.rules.rule_set import check_rule_columns, make_rules
 from ...transforms.run.output_directory import locked
 from ..engines.engine import describe_engine, describe_java, open_engine
-from ..engines.engine_options import Address
+from ..engines.engine_options import Address, EngineOptions
 from ..engines.probe import ask_workers, for_probe
 from ..engines.runner import count_workers, usable_cores
 from .command_options import DoctorOptions
 from .messages import counted, describe_catalogue, describe_coverage, describe_left_out, describe_vector_files
+from .work_plan import WorkPlan, plan_work, row_bytes
 
 T = TypeVar("T")
-
-BASE_BYTES = 700 << 20
-"""Memory of a worker process before it holds any data: Python, Beam, Arrow, torch."""
-
-SHARD_FACTOR = 6
-"""Peak memory of a worker per uncompressed byte of a shard: its slices, the ordered copy, vectors, the output."""
-
-SPLIT_FACTOR = 5
-"""The same per uncompressed byte of row groups that are read together: their columns, the checked copy, its slices."""
-
-DISK_FACTOR = 3
-"""Bytes written per uncompressed byte of the log: slices, scored shards, and the result before it is compressed."""
-
-START_SECONDS = 7
-"""CPU seconds that a run takes before it reads a row, and for its report."""
-
-SCORING_PACE = 140_000, 45_000
-"""Rows that a run with a model handles per CPU second: on a quiet machine, and on one that shares its cores."""
-
-RULES_PACE = 400_000, 150_000
-"""The same without a model."""
 
 MAX_SPLITS = 32
 """So many parts of a log are looked at for its times."""
@@ -77,7 +58,6 @@ _RESOLUTIONS = {
     SUB_SECOND: "finer than seconds",
     None: "all odd",
 }
-_DECISION_BYTES = 64  # per row: what is added to each interaction
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,16 +115,18 @@ def examine(options: DoctorOptions, beam_options: PipelineOptions | None = None)
         if table and first_rows:
             item_ids = first_rows[0][options.columns.item]
             yield from _check("Log and embeddings", lambda: _coverage(item_ids, table[0]))
+    work = _plan_work(options, plan[0], first_rows[0], table) if plan else None
     if options.output is not None:
         output = options.output
         yield from _check("Output", lambda: _output(output))
-        if plan and storage.is_local(output):
-            yield from _check("Disk", lambda: _disk(output, plan[0]))
-    if plan:
-        shards, mapped = plan[0].sharding(options.shards).shards, table[0].vectors.nbytes if table else 0
-        yield from _check("Work", lambda: _work(plan[0], shards, rules_only=options.rules_only))
+        if work is not None and storage.is_local(output):
+            yield from _check("Disk", lambda: _disk(output, work))
+    if work is not None:
+        yield from _check("Work", lambda: _work(work, stored=not _is_here(options)))
         if options.engine.address is None:
-            yield from _check("Memory", lambda: _memory(plan[0], shards, mapped, count_workers(beam_options)))
+            yield from _check("Memory", lambda: _memory(work, count_workers(beam_options)))
+        else:
+            yield from _check("Memory", lambda: _engine_memory(work, options.engine))
     if (address := options.engine.address) is not None:
         inputs = tuple(filter(None, (options.interactions, options.embeddings, options.model)))
         room = 2 * table[0].vectors.nbytes if table and options.output and not storage.is_local(options.output) else 0
@@ -370,8 +352,29 @@ def _nearest(output: str) -> str:
     return place
 
 
-def _disk(output: str, plan: InputPlan) -> str:
-    need = DISK_FACTOR * plan.uncompressed_bytes + _DECISION_BYTES * plan.rows
+def _plan_work(options: DoctorOptions, plan: InputPlan, first_rows: pa.Table, table: list[EmbeddingTable]) -> WorkPlan:
+    """Plans a run. Vectors that are not named, or cannot be used, count for nothing."""
+    vectors = None if options.rules_only else sum(each.vectors.nbytes for each in table)
+    if vectors and options.model is not None:
+        with suppress(IadsrError):
+            vectors += vector_bytes(storage.join(options.model, COLLABORATIVE))
+    here = options.output is None or storage.is_local(options.output)
+    return plan_work(
+        plan,
+        plan.sharding(options.shards).shards,
+        row_bytes(first_rows, plan),
+        "claim-check" if here else "bytes",
+        vectors,
+    )
+
+
+def _is_here(options: DoctorOptions) -> bool:
+    """Returns whether all that is read and written lies in a file system, and nothing in an object store."""
+    return all(storage.is_local(path) for path in (options.interactions, options.output) if path is not None)
+
+
+def _disk(output: str, work: WorkPlan) -> str:
+    need = work.staged_bytes + work.output_bytes
     free = shutil.disk_usage(_nearest(output)).free
     if free < need:
         raise InputError(
@@ -384,21 +387,19 @@ def _disk(output: str, plan: InputPlan) -> str:
     return f"{_size(free)} free, about {_size(need)} needed"
 
 
-def _work(plan: InputPlan, shards: int, *, rules_only: bool) -> str:
+def _work(work: WorkPlan, *, stored: bool) -> str:
     """Says into what a run is cut, what travels between its steps, and how long it takes."""
-    quick, slow = (START_SECONDS + plan.rows / pace for pace in (RULES_PACE if rules_only else SCORING_PACE))
+    requests = f"; about {work.requests:,} requests if all of it is in an object store" if stored else ""
     return (
-        f"{counted(len(plan.splits), 'part')} to read, {counted(shards, 'shard')} of users with about "
-        f"{plan.rows // shards:,} rows each; {_size(plan.uncompressed_bytes)} travel between them in up to "
-        f"{len(plan.splits) * shards:,} slices; {_durations(quick, slow)} of one core"
+        f"{counted(work.parts, 'part')} to read, {counted(work.shards, 'shard')} of users with about "
+        f"{work.rows // work.shards:,} rows each; {_size(work.shuffled_bytes)} travel between them, "
+        f"{_size(work.staged_bytes)} wait in files between the steps; about {_duration(work.cpu_seconds)} of one core, "
+        f"or twice that if the core is slow or shared{requests}"
     )
 
 
-def _memory(plan: InputPlan, shards: int, vector_bytes: int, workers: int) -> str:
-    scoring = SHARD_FACTOR * (plan.uncompressed_bytes + _DECISION_BYTES * plan.rows) / shards
-    reading = SPLIT_FACTOR * max(split.uncompressed_bytes for split in plan.splits)
-    # Vectors are memory-mapped: all workers share one copy.
-    need = int(workers * (BASE_BYTES + max(scoring, reading)) + 2 * vector_bytes)
+def _memory(work: WorkPlan, workers: int) -> str:
+    need = workers * work.worker_bytes
     available = _available_memory()
     if available is None:
         return f"about {_size(need)} needed, how much is free is not known here"
@@ -407,12 +408,27 @@ def _memory(plan: InputPlan, shards: int, vector_bytes: int, workers: int) -> st
             "Memory may not suffice",
             code="DOCTOR-MEMORY",
             found=f"{_size(available)} available",
-            expected=f"about {_size(need)} for {counted(workers, 'worker')} and {counted(shards, 'shard')}",
+            expected=f"about {_size(need)} for {counted(workers, 'worker')} and {counted(work.shards, 'shard')}",
             fix="write the log in smaller row groups (each is read as a whole), or use fewer workers"
-            if reading > scoring
+            if work.reading_decides
             else "use more --shards, so that each is smaller, or fewer workers",
         )
     return f"{_size(available)} available, about {_size(need)} needed"
+
+
+def _engine_memory(work: WorkPlan, engine: EngineOptions) -> str:
+    """Says what the machines of an engine need. Whether they have it is not known here."""
+    each = f"about {_size(work.worker_bytes)} for each Python worker"
+    kind = engine.address.kind if engine.address is not None else ""
+    if kind == "dataflow":
+        return f"{each}; a machine has one for each vCPU"
+    if kind == "spark":
+        cores, own = (
+            engine.settings.get("spark.executor.cores", "1"),
+            engine.settings.get("spark.executor.memory", "1g"),
+        )
+        return f"{each}; an executor has one for each of its cores ({cores}), beside its own memory ({own})"
+    return f"{each}; there is one for each task slot, beside the memory of the engine itself"
 
 
 def _available_memory() -> int | None:
@@ -429,9 +445,9 @@ def _available_memory() -> int | None:
         return available
 
 
-def _durations(low: float, high: float) -> str:
-    unit, name = next(each for each in ((3600, "hours"), (60, "minutes"), (1, "seconds")) if low >= 2 * each[0])
-    return f"{low / unit:,.0f} to {high / unit:,.0f} {name}"
+def _duration(seconds: float) -> str:
+    unit, name = next(each for each in ((3600, "hours"), (60, "minutes"), (1, "seconds")) if seconds >= 2 * each[0])
+    return f"{seconds / unit:,.0f} {name}"
 
 
 def _size(count: int) -> str:

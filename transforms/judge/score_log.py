@@ -72,7 +72,7 @@ class ScoreLog(beam.PTransform):
             self.embeddings, collaborative, self.paths.joined_items(item_shards), item_shards
         )
         items_directory = AsSingleton(joined_items)
-        shards = self.ruled.shards | "Without vectors" >> beam.Map(lambda shard: (shard, None))
+        shards = self.ruled.shards | "Without vectors" >> beam.Map(_without_vectors)
         if item_shards is not None:
             fetch = FetchVectors(self.columns, self.sharding, item_shards, self.shuffle, self.paths, items_directory)
             vectors = input_or_inputs | "Fetch vectors" >> fetch
@@ -92,6 +92,11 @@ class ScoreLog(beam.PTransform):
         # Without the shuffle, a retry of a later step would score again, and shards would stay with their worker.
         shards = scored | "Staged shards" >> beam.Keys() | "Spread over workers" >> beam.Reshuffle()
         return ScoredLog(shards, plan, joined_items)
+
+
+# Not a lambda: Beam would put the path of this file on the submitting machine into the graph.
+def _without_vectors(shard: int) -> tuple[int, None]:
+    return shard, None
 
 
 def _vectors(grouped: tuple[int, dict[str, list]]) -> tuple[int, list[Slice]]:

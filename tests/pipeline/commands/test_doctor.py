@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import shutil
 from collections import namedtuple
 from importlib import metadata
@@ -9,10 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from iadsr.pipeline.commands import doctor
+from iadsr.pipeline.commands import doctor, work_plan
 from iadsr.pipeline.commands.command_options import DoctorOptions
 from iadsr.pipeline.commands.doctor import examine
 from iadsr.pipeline.commands.messages import describe_findings
+from iadsr.pipeline.engines.engine_options import EngineOptions
 from iadsr.transforms.contract.added_columns import AddedColumns
 from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.read.input_plan import plan_input
@@ -167,38 +169,57 @@ def test_the_memory_that_is_free_is_not_more_than_a_container_allows(limit, avai
     assert doctor._available_memory() == available
 
 
-def test_more_shards_need_less_memory_and_fewer_more(healthy, monkeypatch):
-    plan = plan_input(LogSource(healthy["interactions"]))
-    monkeypatch.setattr(doctor, "_available_memory", lambda: 1000)
-    monkeypatch.setattr(doctor, "BASE_BYTES", 0)
-    monkeypatch.setattr(doctor, "SHARD_FACTOR", 1 << 20)
-    gib = (plan.uncompressed_bytes + 64 * plan.rows) / 1024
-    whole, tenth = (findings(**healthy, shards=shards)["Memory"].text for shards in (None, 10))
-    assert f"about {gib:.1f} GiB for 1 worker and 1 shard\n" in whole
-    assert f"about {gib / 10:.1f} GiB for 1 worker and 10 shards\n" in tenth
-
-
-def test_the_work_is_told_from_the_footers_alone(healthy, monkeypatch):
-    size = doctor._size(plan_input(LogSource(healthy["interactions"])).uncompressed_bytes)
-    assert findings(**healthy, shards=10)["Work"].text == (
-        f"2 parts to read, 10 shards of users with about 320 rows each; {size} travel between them in up to 20 slices; "
-        "7 to 7 seconds of one core"
+def test_the_work_is_told_and_needs_no_model_for_the_rules_alone(healthy, monkeypatch):
+    monkeypatch.setattr(work_plan, "RULES_START_SECONDS", 0)
+    monkeypatch.setattr(work_plan, "RULES_PACE", 3200 / 150)
+    assert re.fullmatch(
+        "2 parts to read, 10 shards of users with about 320 rows each; 0 MiB travel between them, 0 MiB wait in files "
+        "between the steps; about 2 minutes of one core, or twice that if the core is slow or shared",
+        findings(**healthy, shards=10, rules_only=True)["Work"].text,
     )
-    for quick, slow, words in ((1, 2, "8 to 9 seconds"), (113, 533, "2 to 9 minutes"), (7193, 71_993, "2 to 20 hours")):
-        monkeypatch.setattr(doctor, "RULES_PACE", (3200 / quick, 3200 / slow))
-        assert findings(**healthy, rules_only=True)["Work"].text.endswith(f"; {words} of one core")
+    for seconds, words in ((90, "about 90 seconds"), (7190, "about 120 minutes"), (90_000, "about 25 hours")):
+        monkeypatch.setattr(work_plan, "RULES_PACE", 3200 / seconds)
+        assert words in findings(**healthy, rules_only=True)["Work"].text
 
 
-def test_row_groups_that_are_read_whole_need_memory_too(healthy, monkeypatch, tmp_path):
-    log, path = pq.read_table(healthy["interactions"]), str(tmp_path / "one-group.parquet")
-    pq.write_table(log, path, row_group_size=len(log))
-    group = pq.read_metadata(path).row_group(0).total_byte_size
+def test_requests_are_told_where_something_is_in_an_object_store(healthy, store):
+    assert "requests" not in findings(**healthy)["Work"].text
+    found = findings(**healthy | {"output": "memory://bucket/out"})
+    assert re.search(r"; about \d+ requests if all of it is in an object store$", found["Work"].text)
+
+
+def test_what_does_not_fit_into_memory_is_told_with_what_helps(healthy, monkeypatch):
     monkeypatch.setattr(doctor, "_available_memory", lambda: 1000)
-    monkeypatch.setattr(doctor, "BASE_BYTES", 0)
-    monkeypatch.setattr(doctor, "SPLIT_FACTOR", 1 << 20)
-    found = findings(interactions=path, shards=10)["Memory"].text
-    assert f"about {group / 1024:.1f} GiB for 1 worker and 10 shards\n" in found
-    assert "write the log in smaller row groups" in found
+    monkeypatch.setattr(work_plan, "SPLIT_FACTOR", 0)
+    found = findings(**healthy, shards=10)["Memory"].text
+    assert re.search(r"about 1000 MiB for 1 worker and 10 shards\n", found)
+    assert "use more --shards" in found
+    monkeypatch.setattr(work_plan, "SPLIT_FACTOR", 1 << 20)
+    assert "write the log in smaller row groups" in findings(**healthy, shards=10)["Memory"].text
+
+
+@pytest.mark.parametrize(
+    ("engine", "settings", "words"),
+    [
+        ("spark://nowhere.invalid:7077", {}, r"an executor has one for each of its cores \(1\), .* \(1g\)"),
+        (
+            "spark://nowhere.invalid:7077",
+            {"spark.executor.cores": "4", "spark.executor.memory": "6g"},
+            r"an executor has one for each of its cores \(4\), .* \(6g\)",
+        ),
+        ("flink://nowhere.invalid:8081", {}, "one for each task slot"),
+        ("dataflow", {}, "a machine has one for each vCPU"),
+    ],
+)
+def test_an_engines_machines_need_memory_for_each_worker(healthy, engine, settings, words):
+    given = EngineOptions(engine, tuple(f"{name}={value}" for name, value in settings.items()))
+    found = doctor._engine_memory(planned(healthy), given)
+    assert re.fullmatch(f"about 1000 MiB for each Python worker; .*{words}.*", found)
+
+
+def planned(healthy) -> work_plan.WorkPlan:
+    plan = plan_input(LogSource(healthy["interactions"]))
+    return work_plan.plan_work(plan, 8, 40.0, "claim-check", 1000)
 
 
 def test_the_catalogue_is_read_as_embed_would(healthy):
