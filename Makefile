@@ -7,7 +7,8 @@
 #   make test-clients CLIENTS="hf recbole"  test exports with these libraries only
 #   make test-engines ENGINE_TESTS=spark    run the tests of the engines with this in their names only
 #
-# `make test-airflow` puts Airflow into .airflow. `make test-engines` also needs Java 17, Maven and Go. It puts the engines into .engines.
+# `make test-airflow` puts Airflow into .airflow. `make test-engines` also needs Java 17, Maven and Go. It puts the
+# engines into .engines. `make test-dataflow` also needs Go, and puts what the image of Dataflow would hold into .dataflow.
 
 PYTHON ?= python3
 ARGS ?=
@@ -22,12 +23,13 @@ ENGINES := .engines
 SPARK := 3.5.9
 PRISM := v2.77.0
 VERSITYGW := v1.8.0
+FAKE_GCS := v1.56.1
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test engines test-engines test-clients test-airflow lint clean
+.PHONY: help demo test engines test-engines test-dataflow test-clients test-airflow lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s%s\n", $$1, $$2}' Makefile
@@ -44,6 +46,10 @@ test-engines: $(INSTALLED) engines ## Run clean on a real Spark cluster, a Flink
 
 engines: $(ENGINES)/spark/job-server.jar $(ENGINES)/flink/job-server.jar $(ENGINES)/pyspark/.installed $(ENGINES)/bin/prism $(ENGINES)/bin/versitygw ## Build Spark, Flink, prism and an S3 server for test-engines
 
+test-dataflow: $(INSTALLED) $(ENGINES)/bin/fake-gcs-server ## Run the steps of the image for Dataflow, and check the job that it would get
+	$(BIN)/python tests/dataflow/image.py .dataflow $(if $(TORCH_INDEX),TORCH_INDEX='$(TORCH_INDEX)')
+	IADSR_DATAFLOW=.dataflow IADSR_ENGINES=$(ENGINES) $(BIN)/python -m pytest tests/dataflow
+
 test-clients: $(INSTALLED) $(CLIENTS:%=.clients/%/.installed) ## Load exports with the libraries that they are for
 	IADSR_CLIENTS=.clients $(BIN)/python -m pytest tests/pipeline/test_clients.py -k '$(subst $(space), or ,$(strip $(CLIENTS)))'
 
@@ -56,7 +62,7 @@ lint: $(INSTALLED) ## Check lint, format and types only
 	$(BIN)/basedpyright
 
 clean: ## Remove the environment, the caches and the demo's output
-	rm -rf $(VENV) $(ENGINES) .airflow .clients demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ENGINES) .airflow .clients .dataflow demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 space := $() $()
@@ -104,7 +110,7 @@ $(INSTALLED): setup.py constraints.txt
 	@touch $@
 
 # The program that $(1) stands for has to be there.
-needs = @command -v $(1) >/dev/null || { echo "$(1) not found. make test-engines needs $(2): install it" >&2; exit 1; }
+needs = @command -v $(1) >/dev/null || { echo "$(1) not found. make $(or $(3),test-engines) needs $(2): install it" >&2; exit 1; }
 
 $(ENGINES)/%/job-server.jar: tests/engines/%/pom.xml
 	$(call needs,java,Java 17)
@@ -125,3 +131,8 @@ $(ENGINES)/bin/prism:
 $(ENGINES)/bin/versitygw:
 	$(call needs,go,Go)
 	GOBIN=$(CURDIR)/$(@D) go install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW)
+
+# Google's storage, emulated.
+$(ENGINES)/bin/fake-gcs-server:
+	$(call needs,go,Go,test-dataflow)
+	GOBIN=$(CURDIR)/$(@D) go install github.com/fsouza/fake-gcs-server@$(FAKE_GCS)

@@ -84,7 +84,7 @@ def _children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _cut(paths: Paths, files: int) -> Path:
+def cut(paths: Paths, files: int) -> Path:
     """Writes the log as several files."""
     folder = Path(paths.work) / f"log-{paths.rows}-{paths.items}-in-{files}"
     if not folder.exists():
@@ -116,7 +116,7 @@ def main() -> None:
     options = parser.parse_args()
     paths = Paths(options.work, options.rows, options.items)
     prepare(paths)
-    log = _cut(paths, options.files)
+    log = cut(paths, options.files)
     shutil.rmtree(paths.output, ignore_errors=True)
     here = clean(str(log), paths.embeddings, paths.model, paths.output, options.workers, {})
     server = Server(options.versitygw, Path(options.work) / "store")

@@ -24,6 +24,8 @@ settings.load_profile("iadsr")
 
 # Clusters take minutes and programs of their own: `make test-engines` names the folder that holds them.
 collect_ignore = [] if "IADSR_ENGINES" in os.environ else ["engines"]
+# So do an image for Dataflow and an emulator of Google's storage: `make test-dataflow`.
+collect_ignore += [] if "IADSR_DATAFLOW" in os.environ else ["dataflow"]
 # So does a scheduler: `make test-airflow`.
 collect_ignore += [] if "IADSR_AIRFLOW" in os.environ else ["schedulers"]
 

@@ -79,6 +79,7 @@ def flex_template():
 def test_template_parameters_become_options_of_clean(flex_template):
     given = ["--drop_rate=0.1", "--output=gs://a_b/c=d", "--temp_location=gs://a"]
     assert flex_template.command_line(given) == ["clean", *given]
+    assert flex_template.command_line(["--runner=DataflowRunner", "--help"]) == ["clean", "--engine=dataflow", "--help"]
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def _open_gcs(root: str, bucket: str, flags: S3Flags) -> Store:
     if emulator is None:
         return ArrowStore(GcsFileSystem(retry_time_limit=limit), root, bucket)
     scheme, _, address = emulator.rpartition("://")
-    client = GcsFileSystem(True, scheme=scheme or "http", endpoint_override=address, retry_time_limit=limit)
+    client = GcsFileSystem(anonymous=True, scheme=scheme or "http", endpoint_override=address, retry_time_limit=limit)
     return ArrowStore(client, root, bucket)
 
 
