@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,7 +106,8 @@ def run_child(work: str, asked: list[str]) -> None:
 
     RunStore.remove_staging = note_and_remove
     sys.argv = ["iadsr", *asked]
-    main()
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        main()
 
 
 def _note(work: str) -> Path:

@@ -394,7 +394,7 @@ def _work(work: WorkPlan, *, stored: bool) -> str:
         f"{counted(work.parts, 'part')} to read, {counted(work.shards, 'shard')} of users with about "
         f"{work.rows // work.shards:,} rows each; {_size(work.shuffled_bytes)} travel between them, "
         f"{_size(work.staged_bytes)} wait in files between the steps; about {_duration(work.cpu_seconds)} of one core, "
-        f"or twice that if the core is slow or shared{requests}"
+        f"less on a quiet machine and up to half more on a crowded one{requests}"
     )
 
 

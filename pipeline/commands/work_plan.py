@@ -38,9 +38,14 @@ RULES_START_SECONDS, SCORING_START_SECONDS = 2.2, 12.5
 RULES_PACE, SCORING_PACE = 560_000, 73_000
 """Rows for each CPU second beyond that."""
 
-START_REQUESTS = 110
-FILE_REQUESTS, SPLIT_REQUESTS = 3, 1
+RULES_START_REQUESTS, SCORING_START_REQUESTS = 52, 139
+"""Requests to an object store that a run takes at any size."""
+
+FILE_REQUESTS, SPLIT_REQUESTS = 1, 2
+"""Requests for the footer of a file of the log, and for what is read of it together."""
+
 RULED_SHARD_REQUESTS, SCORED_SHARD_REQUESTS = 6, 9
+"""Requests for what is written and read of a shard."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +95,9 @@ def plan_work(
     ruled = shuffled + RULED_BYTES * rows
     waiting = ruled + (ruled + SCORED_BYTES * rows + vector_bytes if scored else 0)
     start, pace = (SCORING_START_SECONDS, SCORING_PACE) if scored else (RULES_START_SECONDS, RULES_PACE)
+    asked, for_shard = (
+        (SCORING_START_REQUESTS, SCORED_SHARD_REQUESTS) if scored else (RULES_START_REQUESTS, RULED_SHARD_REQUESTS)
+    )
     return WorkPlan(
         rows=rows,
         parts=parts,
@@ -99,11 +107,11 @@ def plan_work(
         staged_bytes=int(waiting + (shuffled if shuffle == "claim-check" else 0)),
         output_bytes=int(OUTPUT_SHARE * shuffled + (SCORED_OUTPUT_BYTES * rows if scored else 0)),
         cpu_seconds=start + rows / pace,
-        requests=START_REQUESTS
+        requests=asked
         + FILE_REQUESTS * files
         + SPLIT_REQUESTS * parts
-        + (SCORED_SHARD_REQUESTS if scored else RULED_SHARD_REQUESTS) * shards
-        + (parts * (shards + 1) if shuffle == "claim-check" else 0),
+        + for_shard * shards
+        + (parts * (2 * shards + 1) if shuffle == "claim-check" else 0),
         reading_decides=reading > shard,
     )
 

@@ -174,7 +174,7 @@ def test_the_work_is_told_and_needs_no_model_for_the_rules_alone(healthy, monkey
     monkeypatch.setattr(work_plan, "RULES_PACE", 3200 / 150)
     assert re.fullmatch(
         "2 parts to read, 10 shards of users with about 320 rows each; 0 MiB travel between them, 0 MiB wait in files "
-        "between the steps; about 2 minutes of one core, or twice that if the core is slow or shared",
+        "between the steps; about 2 minutes of one core, less on a quiet machine and up to half more on a crowded one",
         findings(**healthy, shards=10, rules_only=True)["Work"].text,
     )
     for seconds, words in ((90, "about 90 seconds"), (7190, "about 120 minutes"), (90_000, "about 25 hours")):

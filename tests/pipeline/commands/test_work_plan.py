@@ -74,7 +74,7 @@ def test_a_model_adds_its_vectors_the_scores_and_time(log):
 def test_slices_in_files_cost_requests_and_room_and_those_through_the_engine_do_not(log):
     files, engine = plan(log), plan(log, shuffle="bytes")
     assert files.staged_bytes == engine.staged_bytes + engine.shuffled_bytes
-    assert files.requests == engine.requests + files.parts * (files.shards + 1)
+    assert files.requests == engine.requests + files.parts * (2 * files.shards + 1)
 
 
 def test_a_log_whose_first_rows_are_all_unusable_is_planned_by_its_footers(log):
