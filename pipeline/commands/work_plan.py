@@ -29,14 +29,17 @@ VECTOR_FACTOR = 2
 RULED_BYTES, SCORED_BYTES = 20, 22
 """What the rules add to a row where a shard waits in its file, and what the scores add to that."""
 
-OUTPUT_SHARE, SCORED_OUTPUT_BYTES = 1 / 3, 16
-"""What is left of a byte of a row where it is written, compressed; and what the scores add to a row there."""
+OUTPUT_FACTOR, SCORED_OUTPUT_BYTES = 1.2, 16
+"""Bytes of the result per byte of the log's files, and what the scores add for each row."""
 
 RULES_START_SECONDS, SCORING_START_SECONDS = 2.2, 12.5
 """CPU seconds that a run takes at any size: imports, the report; with a model also torch and the catalogue."""
 
-RULES_PACE, SCORING_PACE = 560_000, 73_000
-"""Rows for each CPU second beyond that."""
+RULES_PACE, SCORING_PACE = 2_500_000, 81_000
+"""Rows for each CPU second beyond that, were they of no width."""
+
+BYTE_PACE = 31_000_000
+"""Bytes of rows for each CPU second beyond that: they are read, sorted and written."""
 
 RULES_START_REQUESTS, SCORING_START_REQUESTS = 52, 139
 """Requests to an object store that a run takes at any size."""
@@ -88,6 +91,7 @@ def plan_work(
     """
     scored = vector_bytes is not None
     rows, parts, files = plan.rows, len(plan.splits), len(plan.rows_by_file)
+    read = sum(file.size for file in plan.files)
     base = SCORING_BASE_BYTES + VECTOR_FACTOR * vector_bytes if scored else RULES_BASE_BYTES
     reading = SPLIT_FACTOR * row_bytes * max(split.rows for split in plan.splits)
     shard = SHARD_FACTOR * row_bytes * math.ceil(rows / shards)
@@ -105,8 +109,8 @@ def plan_work(
         worker_bytes=int(base + max(reading, shard)),
         shuffled_bytes=int(shuffled),
         staged_bytes=int(waiting + (shuffled if shuffle == "claim-check" else 0)),
-        output_bytes=int(OUTPUT_SHARE * shuffled + (SCORED_OUTPUT_BYTES * rows if scored else 0)),
-        cpu_seconds=start + rows / pace,
+        output_bytes=int(OUTPUT_FACTOR * read + (SCORED_OUTPUT_BYTES * rows if scored else 0)),
+        cpu_seconds=start + rows / pace + shuffled / BYTE_PACE,
         requests=asked
         + FILE_REQUESTS * files
         + SPLIT_REQUESTS * parts

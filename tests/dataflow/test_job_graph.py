@@ -137,7 +137,9 @@ def test_the_settings_that_are_safe_on_dataflow_are_there(jobs, name):
         described = job.pipeline.components.environments[environment]
         docker = beam_runner_api_pb2.DockerPayload.FromString(described.payload)
         assert docker.container_image == "registry/iadsr:0.1.0"
-        assert not described.dependencies  # nothing is installed when a worker starts
+        roles = [each.role_payload for each in described.dependencies]
+        staged = {beam_runner_api_pb2.ArtifactStagingToRolePayload.FromString(role).staged_name for role in roles}
+        assert staged == {"submission_environment_dependencies.txt"}  # a note. A worker installs nothing
     names = Counter(step.unique_name for step in job.pipeline.components.transforms.values())
     assert max(names.values()) == 1
 

@@ -171,6 +171,7 @@ def test_the_memory_that_is_free_is_not_more_than_a_container_allows(limit, avai
 
 def test_the_work_is_told_and_needs_no_model_for_the_rules_alone(healthy, monkeypatch):
     monkeypatch.setattr(work_plan, "RULES_START_SECONDS", 0)
+    monkeypatch.setattr(work_plan, "BYTE_PACE", float("inf"))
     monkeypatch.setattr(work_plan, "RULES_PACE", 3200 / 150)
     assert re.fullmatch(
         "2 parts to read, 10 shards of users with about 320 rows each; 0 MiB travel between them, 0 MiB wait in files "
