@@ -17,8 +17,8 @@ RULES_BASE_BYTES = 235 << 20
 SCORING_BASE_BYTES = 1000 << 20
 """The same with torch and a model."""
 
-SPLIT_FACTOR = 2.2
-"""Peak memory per byte of rows that are read together: the rows, the checked copy, its slices."""
+PART_FACTOR, GROUP_FACTOR = 1, 3.3
+"""Peak memory per byte of rows that are read together, and per byte of a row group of them, which is decoded whole."""
 
 SHARD_FACTOR = 5
 """Peak memory per byte of a shard's rows: its slices, the ordered copy, scores, the output."""
@@ -93,7 +93,9 @@ def plan_work(
     rows, parts, files = plan.rows, len(plan.splits), len(plan.rows_by_file)
     read = sum(file.size for file in plan.files)
     base = SCORING_BASE_BYTES + VECTOR_FACTOR * vector_bytes if scored else RULES_BASE_BYTES
-    reading = SPLIT_FACTOR * row_bytes * max(split.rows for split in plan.splits)
+    reading = row_bytes * max(
+        split.rows * (PART_FACTOR + GROUP_FACTOR / len(split.row_groups)) for split in plan.splits
+    )
     shard = SHARD_FACTOR * row_bytes * math.ceil(rows / shards)
     shuffled = row_bytes * rows
     ruled = shuffled + RULED_BYTES * rows

@@ -191,11 +191,12 @@ def test_requests_are_told_where_something_is_in_an_object_store(healthy, store)
 
 def test_what_does_not_fit_into_memory_is_told_with_what_helps(healthy, monkeypatch):
     monkeypatch.setattr(doctor, "_available_memory", lambda: 1000)
-    monkeypatch.setattr(work_plan, "SPLIT_FACTOR", 0)
+    monkeypatch.setattr(work_plan, "PART_FACTOR", 0)
+    monkeypatch.setattr(work_plan, "GROUP_FACTOR", 0)
     found = findings(**healthy, shards=10)["Memory"].text
     assert re.search(r"about 1000 MiB for 1 worker and 10 shards\n", found)
     assert "use more --shards" in found
-    monkeypatch.setattr(work_plan, "SPLIT_FACTOR", 1 << 20)
+    monkeypatch.setattr(work_plan, "GROUP_FACTOR", 1 << 20)
     assert "write the log in smaller row groups" in findings(**healthy, shards=10)["Memory"].text
 
 

@@ -61,6 +61,13 @@ def test_shards_and_parts_share_the_memory(log):
     assert many.worker_bytes == plan(log, 80).worker_bytes
 
 
+def test_a_row_group_is_decoded_whole(log, tmp_path):
+    pq.write_table(pq.read_table(log.path), tmp_path / "one-group.parquet", row_group_size=ROWS)
+    whole = plan(LogSource(str(tmp_path / "one-group.parquet")), 40)
+    assert whole.parts == plan(log).parts
+    assert whole.worker_bytes > plan(log, 40).worker_bytes
+
+
 def test_a_model_adds_its_vectors_the_scores_and_time(log):
     rules, scored, more = plan(log), plan(log, vectors=0), plan(log, vectors=1 << 20)
     assert scored.staged_bytes > 1.5 * rules.staged_bytes
