@@ -139,7 +139,8 @@ def test_the_settings_that_are_safe_on_dataflow_are_there(jobs, name):
         assert docker.container_image == "registry/iadsr:0.1.0"
         roles = [each.role_payload for each in described.dependencies]
         staged = {beam_runner_api_pb2.ArtifactStagingToRolePayload.FromString(role).staged_name for role in roles}
-        assert staged == {"submission_environment_dependencies.txt"}  # a note. A worker installs nothing
+        # A note, and what the entry point has imported. A worker installs nothing.
+        assert staged == {"submission_environment_dependencies.txt", "pickled_main_session"}
     names = Counter(step.unique_name for step in job.pipeline.components.transforms.values())
     assert max(names.values()) == 1
 
