@@ -1,9 +1,9 @@
 """Simulated nights under a real Airflow: a log that grows by a day, a broken feed, kills, and what must come out.
 
-Each night runs the DAG in runner_configs/airflow by `airflow dags test`, which needs an Airflow in an environment of
-its own: `make test-airflow` makes one.
+The nights are those of the last days of the log. Each runs the DAG in runner_configs/airflow by `airflow dags test`,
+which needs an Airflow in an environment of its own: `make test-airflow` makes one.
 
-    python -m benchmarks.nights DATA --airflow .airflow/bin/airflow --output nights --nights 10 --broken 4
+    python -m benchmarks.nights DATA --airflow .airflow/bin/airflow --output nights --nights 30 --broken 12
 """
 
 import argparse
@@ -19,7 +19,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,6 +33,8 @@ FOLDER = Path(__file__).parents[1] / "runner_configs"
 DAG = "iadsr_nightly"
 
 DAY_SECONDS = 86_400
+
+EPOCH = datetime.date(1970, 1, 1)
 
 TIMEOUT = 7200
 
@@ -136,19 +138,19 @@ def kill_tree(process: int) -> None:
             os.kill(each, signal.SIGKILL)
 
 
-def write_days(log: pa.Table, output: Path, days: list[str], first: float, broken: set[str]) -> None:
+def write_days(log: pa.Table, output: Path, ends: dict[str, int], broken: set[str]) -> None:
     """Writes the log as it stands at the end of each day, to output/DAY/log.parquet.
 
     Args:
         log: The log, with a column `timestamp` of numbers.
         output: Where to write.
-        days: The days. Rows come in evenly over them.
-        first: Share of the rows that the first day has.
+        ends: The days, and the time before which all rows of each day lie.
         broken: Days on which the feed has lost two thirds of the rows.
     """
     order = pc.array_sort_indices(log["timestamp"]).to_numpy()
-    for day, share in zip(days, np.linspace(first, 1, len(days)), strict=True):
-        rows = order[: round(share * len(order))]
+    times = log["timestamp"].to_numpy()[order]
+    for day, end in ends.items():
+        rows = order[: np.searchsorted(times, end)]
         (output / day).mkdir(parents=True)
         pq.write_table(log.take(rows[::3] if day in broken else rows), output / day / "log.parquet")
 
@@ -167,29 +169,52 @@ def make_older(folder: Path, days: float) -> None:
             os.utime(path, (then, then))
 
 
-def simulate(airflow: Airflow, root: Path, days: list[str], killed: set[str], chance: random.Random) -> Iterator[str]:
+def simulate(airflow: Airflow, root: Path, days: Iterable[str], kills: dict[str, Kill]) -> Iterator[str]:
     """Runs nights one after the other, and yields a line for each.
 
     Args:
         airflow: The scheduler.
         root: What the nights write to.
         days: The days.
-        killed: Days on which the night is killed while it cleans, and run again.
-        chance: When to kill.
+        kills: Nights that are killed and run again.
     """
-    for number, day in enumerate(days):
+    places = {day: place for place, day in enumerate(days)}
+    for day, place in places.items():
         for model in (root / "models").glob("model=*"):
-            make_older(model, number - days.index(model.name.removeprefix("model=")))
+            make_older(model, place - places[model.name.removeprefix("model=")])
         began, note = time.monotonic(), ""
-        if day in killed:
-            kill = Kill(root / "dataset" / f"run={day}" / ".staging", chance.uniform(0, 3))
-            airflow.night(day, kill)
-            finished = (root / "dataset" / f"run={day}" / "manifest.json").exists()
-            note = f"; killed{' after the end of' if finished else ' in'} clean and run again"
-        states = airflow.night(day)
-        latest = (root / "dataset" / "LATEST").read_text().strip()
-        told = ", ".join(f"{task} {state}" for task, state in states.items())
-        yield f"{day}: {told}; LATEST {latest}; {time.monotonic() - began:.0f} s{note}"
+        if day in kills:
+            note = f"; {describe_kill(airflow.night(day, kills[day]))}, and run again"
+        yield f"{day}: {describe(airflow.night(day), root, day)}; {time.monotonic() - began:.0f} s{note}"
+
+
+def describe_kill(states: dict[str, str]) -> str:
+    """Says where a night was killed, by the states of its tasks."""
+    if states and set(states.values()) <= {"success", "skipped", "failed", "upstream_failed"}:
+        return "ended before it was to be killed"
+    running = [task for task, state in states.items() if state == "running"]
+    return f"killed in {running[0]}" if running else "killed between tasks"
+
+
+def describe(states: dict[str, str], root: Path, day: str) -> str:
+    """Says what was read, what the tasks of a night came to, and what readers take now."""
+    manifest = json.loads((root / "dataset" / f"run={day}" / "manifest.json").read_text())
+    users, taken_over = manifest["users"]["total"], (manifest["taken_over"] or {"scored_users": 0})["scored_users"]
+    by_state = {state: [task for task in states if states[task] == state] for state in states.values()}
+    tasks = "; ".join(f"{state}: {', '.join(tasks)}" for state, tasks in by_state.items())
+    latest = (root / "dataset" / "LATEST").read_text().strip()
+    return f"{manifest['rows']['read']:,} rows; {taken_over:,} of {users:,} users not scored; {tasks}; LATEST {latest}"
+
+
+def is_same_at_once(root: Path, day: str, settings: dict[str, str]) -> bool:
+    """Whether a night has the bytes of a run by itself: in no dataset, all at once, and not killed."""
+    run, again = root / "dataset" / f"run={day}", root / "again" / day
+    model = json.loads((run / "manifest.json").read_text())["model"]["path"]
+    command = [settings["IADSR_COMMAND"], "clean", *settings["IADSR_CLEAN_OPTIONS"].split(), "--model", model]
+    command += ["--interactions", settings["IADSR_LOG"].replace("{day}", day), "--output", str(again)]
+    command += ["--embeddings", f"{root}/embeddings"]
+    subprocess.run(command, check=True, capture_output=True)
+    return hashes(run) == hashes(again)
 
 
 def main() -> None:
@@ -204,11 +229,14 @@ def main() -> None:
     add("--airflow", type=Path, required=True, help="the command line of Airflow")
     add("--iadsr", type=Path, default=Path(sys.executable).with_name("iadsr"), help="the command line of iadsr")
     add("--output", type=Path, required=True, help="directory that is made")
-    add("--nights", type=int, default=10)
+    add("--nights", type=int, default=30, help="the last days of the log")
+    add("--day", type=int, default=86_400_000, help="length of a day in the unit of the timestamps")
     add("--users", type=int, help="take the users with the smallest ids only")
     add("--broken", type=int, action="append", default=[], help="night whose feed is broken, from 1; may be repeated")
-    add("--kills", type=int, default=2, help="so many nights are killed and run again")
+    add("--kills", type=int, default=5, help="so many nights are killed at a random moment and run again")
+    add("--kill-seconds", type=float, default=60, help="the moment lies within so many seconds of the night's start")
     add("--retrain-days", type=float, default=7, help="train again when the model is older")
+    add("--train-options", default="", help="further options of train")
     add("--formats", default="recbole hf")
     add("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -218,10 +246,12 @@ def main() -> None:
     if options.users is not None:
         users = pc.array_take(pc.unique(log["user_id"]).sort(), pa.array(range(options.users)))
         log = log.filter(pc.is_in(log["user_id"], value_set=users))
-    start = datetime.date(2026, 11, 1)
-    days = [str(start + datetime.timedelta(night)) for night in range(options.nights)]
+    last = pc.max(log["timestamp"]).as_py() // options.day
+    numbers = range(last - options.nights + 1, last + 1)
+    ends = {str(EPOCH + datetime.timedelta(number)): (number + 1) * options.day for number in numbers}
+    days = list(ends)
     broken = {days[night - 1] for night in options.broken}
-    write_days(log, root / "log", days, 1 - options.nights / 373, broken)  # Online Retail has 373 days
+    write_days(log, root / "log", ends, broken)
     shutil.copy(options.data / "items.parquet", root / "items.parquet")
     (root / "gates.yaml").write_text(f"model_age: {{warn: {options.retrain_days - 0.5}}}\n")
     position = "--position-column position" if "position" in log.column_names else ""
@@ -234,27 +264,19 @@ def main() -> None:
         "IADSR_KEEP_RUNS": str(options.nights),
         "IADSR_FORMATS": options.formats,
         "IADSR_PROM": str(root / "iadsr.prom"),
-        "IADSR_TRAIN_OPTIONS": f"--hold-out 2 {position}",
+        "IADSR_TRAIN_OPTIONS": f"--hold-out 2 {position} {options.train_options}",
         "IADSR_CLEAN_OPTIONS": f"--hold-out 2 {position}",
     }
     print(f"{len(log):,} interactions, {options.nights} nights, broken: {', '.join(sorted(broken)) or 'none'}")
     airflow = Airflow.start(options.airflow.absolute(), root / "airflow", settings)
-    killed = set(chance.sample([day for day in days[1:] if day not in broken], options.kills))
-    for line in simulate(airflow, root, days, killed, chance):
+    killed = sorted(chance.sample([day for day in days[1:] if day not in broken], options.kills))
+    # The log of a night appears when it starts.
+    kills = {day: Kill(root / "airflow" / f"{day}.log", chance.uniform(0, options.kill_seconds)) for day in killed}
+    for line in simulate(airflow, root, days, kills):
         print(line, flush=True)
-    for day in sorted(killed):
-        print(f"{day}: {'the same bytes' if is_same_at_once(root, day, settings) else 'OTHER BYTES'} in one go")
-
-
-def is_same_at_once(root: Path, day: str, settings: dict[str, str]) -> bool:
-    """Whether a run that was killed has the bytes of one that was not."""
-    run, again = root / "dataset" / f"run={day}", root / "again" / day
-    model = json.loads((run / "manifest.json").read_text())["model"]["path"]
-    command = [settings["IADSR_COMMAND"], "clean", *settings["IADSR_CLEAN_OPTIONS"].split(), "--model", model]
-    command += ["--interactions", settings["IADSR_LOG"].replace("{day}", day), "--output", str(again)]
-    command += ["--embeddings", f"{root}/embeddings"]
-    subprocess.run(command, check=True, capture_output=True)
-    return hashes(run) == hashes(again)
+    for day in dict.fromkeys([*killed, days[-1]]):
+        same = is_same_at_once(root, day, settings)
+        print(f"{day}: {'the same bytes' if same else 'OTHER BYTES'} as all at once", flush=True)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,12 @@ import time
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.nights import Kill, kill_tree, make_older, write_days
+from benchmarks.nights import Kill, describe_kill, kill_tree, make_older, write_days
 
 
-def test_the_log_grows_evenly_in_the_order_of_time_and_a_broken_feed_loses_rows(tmp_path):
+def test_the_log_grows_by_what_lies_before_the_end_of_a_day_and_a_broken_feed_loses_rows(tmp_path):
     log = pa.table({"item": list(range(100)), "timestamp": list(range(100, 0, -1))})
-    write_days(log, tmp_path, ["a", "b", "c"], 0.8, {"b"})
+    write_days(log, tmp_path, {"a": 81, "b": 91, "c": 101}, {"b"})
     rows = {day: pq.read_table(tmp_path / day)["timestamp"].to_pylist() for day in "abc"}
     assert rows["a"] == list(range(1, 81))
     assert rows["b"] == list(range(1, 91, 3))
@@ -39,3 +39,9 @@ def test_files_are_made_to_look_older(tmp_path):
     make_older(tmp_path, 10)
     age = time.time() - os.stat(tmp_path / "model" / "config.json").st_mtime
     assert abs(age / 86_400 - 10) < 0.01
+
+
+def test_what_is_told_of_a_kill_follows_from_the_states_of_the_tasks():
+    assert describe_kill({}) == "killed between tasks"
+    assert describe_kill({"embed": "success", "clean": "running", "export": "None"}) == "killed in clean"
+    assert describe_kill({"embed": "success", "train": "skipped"}) == "ended before it was to be killed"

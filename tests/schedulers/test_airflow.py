@@ -1,7 +1,6 @@
 """Nights under a real Airflow: what is trained, published, exported and stopped, and the same bytes after a kill."""
 
 import json
-import random
 import sqlite3
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks.nights import Airflow, hashes, is_same_at_once, simulate, write_days
+from benchmarks.nights import Airflow, Kill, hashes, is_same_at_once, simulate, write_days
 
 FOLDER = Path(__file__).parents[2] / "runner_configs"
 TOPICS = ("kitchen knife", "garden hose", "running shoes", "puzzle", "bicycle light", "fishing rod")
@@ -38,7 +37,9 @@ def make_log() -> pa.Table:
 def nights(airflow_bin, tmp_path_factory):
     """Three nights: the first one, one whose feed is broken, and one that is killed and run again."""
     root = tmp_path_factory.mktemp("nights")
-    write_days(make_log(), root / "log", DAYS, 0.9, {BROKEN})
+    log = make_log()
+    ends = np.quantile(log["timestamp"].to_numpy(), [0.9, 0.95, 1]).astype(int) + 1
+    write_days(log, root / "log", dict(zip(DAYS, ends.tolist(), strict=True)), {BROKEN})
     titles = [f"{TOPICS[item // 20]} model {item % 20}" for item in range(120)]
     pq.write_table(
         pa.table({"item_id": [f"i{item:03d}" for item in range(120)], "title": titles}), root / "items.parquet"
@@ -57,7 +58,8 @@ def nights(airflow_bin, tmp_path_factory):
     }
     airflow = Airflow.start(airflow_bin / "airflow", root / "airflow", settings)
     told = {}
-    for line in simulate(airflow, root, DAYS, {KILLED}, random.Random(0)):
+    staging = root / "dataset" / f"run={KILLED}" / ".staging"
+    for line in simulate(airflow, root, DAYS, {KILLED: Kill(staging, 0.5)}):
         told[line.partition(":")[0]] = line
     return root, airflow, settings, told
 
@@ -98,7 +100,7 @@ def test_a_night_that_is_killed_and_run_again_has_the_bytes_of_one_that_is_not(n
     states = airflow.states(KILLED)
     assert states.pop("first-model") == "skipped"
     assert set(states.values()) == {"success"}
-    assert "killed" in told[KILLED]
+    assert "; killed in clean, and run again" in told[KILLED]
     assert f"LATEST run={KILLED}" in told[KILLED]
     assert is_same_at_once(root, KILLED, settings)
     # The gates compared it with the last good night, and its own feed has grown since then.
