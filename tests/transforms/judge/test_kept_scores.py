@@ -3,6 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from iadsr.models.core.item_vectors import PackedItemVectors, packed_width
 from iadsr.models.core.sequences import Sequences
@@ -11,6 +13,7 @@ from iadsr.models.detector.iadsr import IADSR
 from iadsr.models.detector.model_config import IADSRConfig
 from iadsr.models.detector.scoring import score_sequences
 from iadsr.transforms.items.joined_items import item_fingerprints
+from iadsr.transforms.judge import kept_scores
 from iadsr.transforms.judge.kept_scores import (
     CHECKED_USERS,
     KeptScores,
@@ -163,3 +166,34 @@ def test_users_whose_times_have_changed_are_known_to_have_changed():
     )
     assert np.flatnonzero((before != after).any(1)).tolist() == [3]
     assert (before != without).any(1).all()
+
+
+TIMED_ITEMS = st.lists(st.tuples(st.integers(0, ITEMS - 1), st.integers(0, 3)), min_size=1, max_size=5)
+NIGHT = st.tuples(st.dictionaries(st.integers(0, 11), TIMED_ITEMS | st.none(), max_size=4), st.integers(1, 3))
+"""The users who have changed, with their items and times since then, or None if they are gone; the number of shards."""
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(nights=st.lists(NIGHT, min_size=2, max_size=5))
+def test_night_after_night_whoever_has_not_changed_is_taken_over_and_all_scores_are_as_if_none_were(
+    model, nights, monkeypatch, tmp_path_factory
+):
+    monkeypatch.setattr(kept_scores, "CHECKED_USERS", 0)  # so that nothing that is wrong is found and mended
+    root, vectors = tmp_path_factory.mktemp("nights"), make_vectors()
+    users = {user: [(user + place, place) for place in range(1 + user % 4)] for user in range(8)}
+    keeping = ScoreKeeping("", 1)
+    for night, (changes, shards) in enumerate(nights):
+        before = users
+        users = {user: items for user, items in (users | changes).items() if items is not None}
+        earlier = tuple(keeping.path(shard) for shard in range(keeping.shards)) if night else ()
+        keeping = ScoreKeeping(str(root / str(night)), shards, earlier)
+        for shard in range(shards):
+            own = sorted(user for user in users if user % shards == shard)
+            rows = np.array([pair for user in own for pair in users[user]], np.int64).reshape(-1, 2)
+            lengths = np.array([len(users[user]) for user in own], np.int64)
+            sequences = Sequences.from_lengths(rows[:, 0], lengths, np.array(own, np.uint64))
+            sequences = dataclasses.replace(sequences, times=rows[:, 1])
+            found, taken_over = changed(model, sequences, vectors, keeping.sources(shard))
+            assert taken_over == (sum(before.get(user) == users[user] for user in own) if night else 0)
+            assert_equal(found.scores, score_sequences(model, sequences, vectors.unpack(6)))
+            write_kept_scores(keeping.path(shard), found)
