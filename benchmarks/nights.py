@@ -3,7 +3,9 @@
 The nights are those of the last days of the log. Each runs the DAG in runner_configs/airflow by `airflow dags test`,
 which needs an Airflow in an environment of its own: `make test-airflow` makes one.
 
-    python -m benchmarks.nights DATA --airflow .airflow/bin/airflow --output nights --nights 30 --broken 12
+    python -m benchmarks.nights DATA --airflow .airflow/bin/airflow --output nights --nights 30 --broken 8
+
+The same command again goes on after the last night that has come to its end.
 """
 
 import argparse
@@ -54,9 +56,11 @@ class Airflow:
 
         Args:
             program: The command line of Airflow.
-            home: Its home directory, which must not exist.
+            home: Its home directory. If it is there, nothing is done to it.
             settings: Settings of nightly.sh.
         """
+        if home.exists():
+            return cls(program, home)
         home.mkdir(parents=True)
         (home / "variables.json").write_text(json.dumps({"iadsr": {"script": str(FOLDER / "nightly.sh"), **settings}}))
         airflow = cls(program, home)
@@ -85,8 +89,7 @@ class Airflow:
         Returns:
             The state of each task.
         """
-        log = self.home / f"{day}.log"
-        with log.open("ab") as output:
+        with self.log(day).open("ab") as output:
             command = [self.program, "dags", "test", DAG, day]
             process = subprocess.Popen(command, env=self.environment, stdout=output, stderr=output)
             deadline = time.monotonic() + TIMEOUT
@@ -96,6 +99,10 @@ class Airflow:
                     process.wait()
                 time.sleep(0.05)
         return self.states(day)
+
+    def log(self, day: str) -> Path:
+        """Returns the file with what Airflow said in a night. It appears when the night starts."""
+        return self.home / f"{day}.log"
 
     def states(self, day: str) -> dict[str, str]:
         """Returns the state of each task of a day's latest run."""
@@ -170,7 +177,7 @@ def make_older(folder: Path, days: float) -> None:
 
 
 def simulate(airflow: Airflow, root: Path, days: Iterable[str], kills: dict[str, Kill]) -> Iterator[str]:
-    """Runs nights one after the other, and yields a line for each.
+    """Runs nights one after the other, and yields a line for each. Those that have come to their end are left out.
 
     Args:
         airflow: The scheduler.
@@ -180,17 +187,24 @@ def simulate(airflow: Airflow, root: Path, days: Iterable[str], kills: dict[str,
     """
     places = {day: place for place, day in enumerate(days)}
     for day, place in places.items():
+        if have_ended(airflow.states(day)):
+            continue
         for model in (root / "models").glob("model=*"):
             make_older(model, place - places[model.name.removeprefix("model=")])
         began, note = time.monotonic(), ""
-        if day in kills:
+        if day in kills and not airflow.log(day).exists():
             note = f"; {describe_kill(airflow.night(day, kills[day]))}, and run again"
         yield f"{day}: {describe(airflow.night(day), root, day)}; {time.monotonic() - began:.0f} s{note}"
 
 
+def have_ended(states: dict[str, str]) -> bool:
+    """Whether all tasks of a night have come to their end."""
+    return bool(states) and set(states.values()) <= {"success", "skipped", "failed", "upstream_failed"}
+
+
 def describe_kill(states: dict[str, str]) -> str:
     """Says where a night was killed, by the states of its tasks."""
-    if states and set(states.values()) <= {"success", "skipped", "failed", "upstream_failed"}:
+    if have_ended(states):
         return "ended before it was to be killed"
     running = [task for task, state in states.items() if state == "running"]
     return f"killed in {running[0]}" if running else "killed between tasks"
@@ -212,7 +226,7 @@ def is_same_at_once(root: Path, day: str, settings: dict[str, str]) -> bool:
     model = json.loads((run / "manifest.json").read_text())["model"]["path"]
     command = [settings["IADSR_COMMAND"], "clean", *settings["IADSR_CLEAN_OPTIONS"].split(), "--model", model]
     command += ["--interactions", settings["IADSR_LOG"].replace("{day}", day), "--output", str(again)]
-    command += ["--embeddings", f"{root}/embeddings"]
+    command += ["--embeddings", f"{root}/embeddings", "--overwrite"]
     subprocess.run(command, check=True, capture_output=True)
     return hashes(run) == hashes(again)
 
@@ -228,7 +242,7 @@ def main() -> None:
     add("data", type=Path, help="directory that holds interactions.parquet and items.parquet")
     add("--airflow", type=Path, required=True, help="the command line of Airflow")
     add("--iadsr", type=Path, default=Path(sys.executable).with_name("iadsr"), help="the command line of iadsr")
-    add("--output", type=Path, required=True, help="directory that is made")
+    add("--output", type=Path, required=True, help="directory to write to")
     add("--nights", type=int, default=30, help="the last days of the log")
     add("--day", type=int, default=86_400_000, help="length of a day in the unit of the timestamps")
     add("--users", type=int, help="take the users with the smallest ids only")
@@ -241,7 +255,6 @@ def main() -> None:
     add("--seed", type=int, default=0)
     options = parser.parse_args()
     root, chance = options.output.absolute(), random.Random(options.seed)
-    root.mkdir(parents=True)
     log = pq.read_table(options.data / "interactions.parquet")
     if options.users is not None:
         users = pc.array_take(pc.unique(log["user_id"]).sort(), pa.array(range(options.users)))
@@ -251,9 +264,10 @@ def main() -> None:
     ends = {str(EPOCH + datetime.timedelta(number)): (number + 1) * options.day for number in numbers}
     days = list(ends)
     broken = {days[night - 1] for night in options.broken}
-    write_days(log, root / "log", ends, broken)
-    shutil.copy(options.data / "items.parquet", root / "items.parquet")
-    (root / "gates.yaml").write_text(f"model_age: {{warn: {options.retrain_days - 0.5}}}\n")
+    if not (root / "gates.yaml").exists():
+        write_days(log, root / "log", ends, broken)
+        shutil.copy(options.data / "items.parquet", root / "items.parquet")
+        (root / "gates.yaml").write_text(f"model_age: {{warn: {options.retrain_days - 0.5}}}\n")
     position = "--position-column position" if "position" in log.column_names else ""
     settings = {
         "IADSR_COMMAND": str(options.iadsr.absolute()),
@@ -270,8 +284,7 @@ def main() -> None:
     print(f"{len(log):,} interactions, {options.nights} nights, broken: {', '.join(sorted(broken)) or 'none'}")
     airflow = Airflow.start(options.airflow.absolute(), root / "airflow", settings)
     killed = sorted(chance.sample([day for day in days[1:] if day not in broken], options.kills))
-    # The log of a night appears when it starts.
-    kills = {day: Kill(root / "airflow" / f"{day}.log", chance.uniform(0, options.kill_seconds)) for day in killed}
+    kills = {day: Kill(airflow.log(day), chance.uniform(0, options.kill_seconds)) for day in killed}
     for line in simulate(airflow, root, days, kills):
         print(line, flush=True)
     for day in dict.fromkeys([*killed, days[-1]]):
