@@ -92,15 +92,15 @@ class JoinedItems:
 
     def take(self, rows: np.ndarray) -> PackedItemVectors:
         """Returns the vectors of the given rows, int64 [n]. Row -1 stands for an item without any."""
-        known = rows >= 0
-        rows = np.where(known, rows, 0)
-        source = self.vectors
+        place = np.maximum(rows, 0)
         return PackedItemVectors(
-            collaborative=np.asarray(source.collaborative[rows]),
-            semantic=np.asarray(source.semantic[rows]),
-            has_collaborative=source.has_collaborative[rows] & known,
-            has_semantic=source.has_semantic[rows] & known,
+            np.asarray(self.vectors.collaborative[place]), np.asarray(self.vectors.semantic[place]), *self.flags(rows)
         )
+
+    def flags(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns which of the given rows have collaborative vectors, and which have semantic ones, bool [n] each."""
+        known, place = rows >= 0, np.maximum(rows, 0)
+        return self.vectors.has_collaborative[place] & known, self.vectors.has_semantic[place] & known
 
 
 def item_fingerprints(vectors: PackedItemVectors) -> np.ndarray:

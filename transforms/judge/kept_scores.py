@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...models.core.errors import InputError
-from ...models.core.item_vectors import ItemVectors
 from ...models.core.sequences import Sequences
 from ..contract.hashing import mix
 from ..files.storage import join, read_bytes, write_atomically
+from ..items.joined_items import JoinedItems
 
 if TYPE_CHECKING:
     from ...models.detector.iadsr import IADSR
@@ -90,17 +90,17 @@ def sequence_fingerprints(sequences: Sequences, items: np.ndarray) -> np.ndarray
 def score_changed(
     model: "IADSR",
     sequences: Sequences,
-    vectors: ItemVectors,
-    items: np.ndarray,
+    joined_items: JoinedItems,
+    rows: np.ndarray,
     sources: Iterable[str],
 ) -> tuple[KeptScores, int]:
     """Scores users, but for those whose scores are found in files of an earlier run.
 
     Args:
         model: The detector.
-        sequences: The users; items are rows of `vectors`.
-        vectors: The items.
-        items: Fingerprint of each item, uint64 [V, 2].
+        sequences: The users, with V items.
+        joined_items: Items and their vectors. Those of items that nobody who is scored has are not read.
+        rows: The row of each item there, int64 [V]; -1 for an unknown one.
         sources: Files of an earlier run with the same model and versions.
 
     Returns:
@@ -108,11 +108,13 @@ def score_changed(
     """
     from ...models.detector.scoring import score_sequences
 
-    prints = sequence_fingerprints(sequences, items)
+    prints = sequence_fingerprints(sequences, joined_items.fingerprints(rows))
 
     def score(users: np.ndarray) -> tuple["Scores", np.ndarray]:
-        part, rows = sequences.take(users)
-        return score_sequences(model, part, vectors), rows
+        part, places = sequences.take(users)
+        occurring, items = np.unique(part.items, return_inverse=True)
+        vectors = joined_items.take(rows[occurring]).unpack(model.config.collaborative_dimension)
+        return score_sequences(model, dataclasses.replace(part, items=items), vectors), places
 
     found, scores = find_scores(sources, prints, sequences)
     # Those who are checked are chosen by their fingerprints: others each time that something else is taken over.
@@ -120,12 +122,12 @@ def score_changed(
     checked = known[np.argsort(prints[known, 0])[:CHECKED_USERS]]
     again = ~found
     again[checked] = True
-    fresh, rows = score(np.flatnonzero(again))
-    same = found[sequences.users[rows]]
-    if not _equal(fresh.at(same), scores.at(rows[same])):
+    fresh, places = score(np.flatnonzero(again))
+    same = found[sequences.users[places]]
+    if not _equal(fresh.at(same), scores.at(places[same])):
         found[:] = False
-        fresh, rows = score(np.arange(len(sequences)))
-    scores.put(rows, fresh)
+        fresh, places = score(np.arange(len(sequences)))
+    scores.put(places, fresh)
     return KeptScores(prints, sequences.lengths, scores), int(found.sum())
 
 

@@ -56,20 +56,18 @@ def score_shard(
     started = perf_counter()
     ordered, evidence = ruled.ordered, ruled.evidence
     rows = joined_items.lookup(ordered.item_ids)
-    packed = joined_items.take(rows)  # [V', ...], the shard's own items
-    vectors = packed.unpack(model.config.collaborative_dimension)
     sequences, taken_over = ordered.sequences(columns).restrict(evidence), 0
     if keeping is None:
+        vectors = joined_items.take(rows).unpack(model.config.collaborative_dimension)  # the shard's own items
         scores = score_sequences(model, sequences, vectors, cells=cells)
     else:
-        items = joined_items.fingerprints(rows)
-        kept, taken_over = score_changed(model, sequences, vectors, items, keeping.sources(shard))
+        kept, taken_over = score_changed(model, sequences, joined_items, rows, keeping.sources(shard))
         write_kept_scores(keeping.path(shard), kept)
         scores = kept.scores
     if not evidence.all():
         scores = scores.spread(evidence).at(ruled.witnesses)
-    known = (vectors.has_collaborative | vectors.has_semantic)[ordered.items]
-    has_text = vectors.has_semantic[ordered.items]
+    has_collaborative, has_semantic = joined_items.flags(rows)
+    known, has_text = (has_collaborative | has_semantic)[ordered.items], has_semantic[ordered.items]
     seconds = {"score": perf_counter() - started}
     return ScoredShard(shard, ruled, scores, known, has_text, seconds, taken_over)
 

@@ -148,11 +148,11 @@ def _count_items(item_counts: ItemCounts, joined_items: JoinedItems | None) -> I
     if joined_items is None:
         return ItemTotals(total=len(item_counts.item_ids), without_text=None, unknown=None, borrowed=None)
     found = joined_items.lookup(item_counts.item_ids)
-    vectors = joined_items.take(found)
+    has_collaborative, has_semantic = joined_items.flags(found)
     return ItemTotals(
         total=len(found),
-        without_text=int((~vectors.has_semantic & vectors.has_collaborative).sum()),
-        unknown=int((~vectors.has_semantic & ~vectors.has_collaborative).sum()),
+        without_text=int((~has_semantic & has_collaborative).sum()),
+        unknown=int((~has_semantic & ~has_collaborative).sum()),
         borrowed=int(joined_items.borrowed[found[found >= 0]].sum()),
     )
 

@@ -1,6 +1,7 @@
 import dataclasses
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -12,7 +13,7 @@ from iadsr.models.detector import scoring
 from iadsr.models.detector.iadsr import IADSR
 from iadsr.models.detector.model_config import IADSRConfig
 from iadsr.models.detector.scoring import score_sequences
-from iadsr.transforms.items.joined_items import item_fingerprints
+from iadsr.transforms.items.joined_items import JoinedItems, item_fingerprints
 from iadsr.transforms.judge import kept_scores
 from iadsr.transforms.judge.kept_scores import (
     CHECKED_USERS,
@@ -56,7 +57,11 @@ def assert_equal(scores, expected) -> None:
 
 
 def changed(model, sequences, vectors, sources):
-    return score_changed(model, sequences, vectors.unpack(6), item_fingerprints(vectors), sources)
+    """Scores with items that are in another order in the joined items."""
+    backwards = {name: values[::-1] for name, values in vars(vectors).items()}
+    none = np.zeros(ITEMS, bool)
+    joined_items = JoinedItems(pa.nulls(ITEMS), pa.nulls(ITEMS), PackedItemVectors(**backwards), none, {})
+    return score_changed(model, sequences, joined_items, np.arange(ITEMS)[::-1], sources)
 
 
 @pytest.fixture
