@@ -217,7 +217,8 @@ def describe(states: dict[str, str], root: Path, day: str) -> str:
     by_state = {state: [task for task in states if states[task] == state] for state in states.values()}
     tasks = "; ".join(f"{state}: {', '.join(tasks)}" for state, tasks in by_state.items())
     latest = (root / "dataset" / "LATEST").read_text().strip()
-    return f"{manifest['rows']['read']:,} rows; {taken_over:,} of {users:,} users not scored; {tasks}; LATEST {latest}"
+    figures = f"{manifest['rows']['read']:,} rows; scores of {taken_over:,} of {users:,} users taken over"
+    return f"{figures}; {tasks}; LATEST {latest}"
 
 
 def is_same_at_once(root: Path, day: str, settings: dict[str, str]) -> bool:
