@@ -4,6 +4,7 @@ They need no network beyond pip. This module only lists them; `load_encoder.py` 
 imports neither torch nor the packages.
 """
 
+import importlib.metadata
 from dataclasses import dataclass
 
 
@@ -42,3 +43,15 @@ DEFAULT_ENCODER = "minilm"
 
 MULTILINGUAL_ENCODER = "e5"
 """The encoder for texts in languages that others do not know."""
+
+
+def packaged_space(name: str) -> tuple[str, str, str] | None:
+    """Returns what tells the vectors of a packaged encoder from others: its name, revision and pooling.
+
+    None if there is no packaged encoder of the name, or its package is not installed.
+    """
+    package = PACKAGED_ENCODERS.get(name)
+    try:
+        return package and (name, importlib.metadata.version(package.distribution), package.pooling)
+    except importlib.metadata.PackageNotFoundError:
+        return None

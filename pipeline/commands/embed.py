@@ -2,7 +2,8 @@
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -10,8 +11,7 @@ import pyarrow.compute as pc
 
 from ...models.core.errors import IadsrError
 from ...models.encoders.coverage import Coverage
-from ...models.encoders.load_encoder import load_encoder
-from ...models.encoders.text_encoder import TextEncoder
+from ...models.encoders.packaged import packaged_space
 from ...transforms.files.found_files import SkippedFile
 from ...transforms.files.storage import TEMPORARY_PREFIX, delete, join, list_names
 from ...transforms.items.embedding_files import PART_NAME, read_embeddings, read_kind, read_notes, write_embeddings
@@ -23,6 +23,9 @@ from ..engines.progress import Progress, Task
 from .command_options import EmbedOptions
 from .messages import describe_embedding
 from .results import Result
+
+if TYPE_CHECKING:
+    from ...models.encoders.text_encoder import TextEncoder
 
 UNFINISHED = ".unfinished"
 """Folder in the output directory for what a run has embedded so far."""
@@ -90,12 +93,42 @@ def run_embed(options: EmbedOptions, progress: Progress | None = None) -> EmbedS
         refuse_inside(options.output, options.items, ["part-00000.parquet"])
         _check_output(options.output)
         catalogue = read_item_texts(options.items, item_column=options.item_column, text_columns=options.text_columns)
+        with locked(options.output):
+            earlier = _embedded_before(options.output, catalogue, options.encoder)
+            if earlier is not None:
+                delete(join(options.output, UNFINISHED))
+                notes = replace(read_notes(options.output), catalogue=catalogue.notes)
+                return _summary(options.output, catalogue, earlier, notes, reused=earlier.present)
+        # Loading one takes seconds, also of a night on which nothing is new.
+        from ...models.encoders.load_encoder import load_encoder
+
         encoder = load_encoder(options.encoder)
         with locked(options.output):
             return _embed_and_write(options.output, catalogue, encoder, task)
 
 
-def _embed_and_write(output: str, catalogue: ItemTexts, encoder: TextEncoder, task: Task) -> EmbedSummary:
+def _embedded_before(output: str, catalogue: ItemTexts, encoder: str) -> EmbeddingTable | None:
+    """Returns the embeddings in a directory if they are those of this very catalogue by this packaged encoder."""
+    space = packaged_space(encoder)
+    if space is None or not any(not name.startswith(".") for name in list_names(output)):
+        return None
+    try:
+        earlier, notes = read_embeddings(output), read_notes(output)
+    except IadsrError:
+        return None
+    made_by = earlier.metadata.encoder, earlier.metadata.revision, earlier.metadata.pooling
+    same = (
+        made_by == space
+        and earlier.metadata.text_columns == catalogue.text_columns
+        and earlier.item_ids.equals(catalogue.item_ids)
+        and earlier.texts is not None
+        and earlier.texts.equals(catalogue.texts)
+        and notes.catalogue == catalogue.notes
+    )
+    return earlier if same else None
+
+
+def _embed_and_write(output: str, catalogue: ItemTexts, encoder: "TextEncoder", task: Task) -> EmbedSummary:
     metadata = EmbeddingMetadata(
         "semantic", encoder.name, encoder.revision, encoder.pooling, encoder.dimension, catalogue.text_columns
     )
@@ -125,18 +158,44 @@ def _embed_and_write(output: str, catalogue: ItemTexts, encoder: TextEncoder, ta
     if earlier is None or fingerprint(earlier) != fingerprint(table) or read_notes(output).to_dict() != notes.to_dict():
         write_embeddings(table, output, notes=notes)
     delete(join(output, UNFINISHED))
+    return _summary(
+        output,
+        catalogue,
+        table,
+        notes,
+        reused=present & reused[rows],
+        removed=_count_removed(earlier, catalogue),
+        texts=len(missing),
+        seconds=seconds,
+        replaced=replaced,
+    )
+
+
+def _summary(
+    output: str,
+    catalogue: ItemTexts,
+    table: EmbeddingTable,
+    notes: EmbeddingNotes,
+    *,
+    reused: np.ndarray,
+    removed: int = 0,
+    texts: int = 0,
+    seconds: float = 0,
+    replaced: str | None = None,
+) -> EmbedSummary:
+    """Returns what a run did; `reused`: the items whose vectors were there, bool [V]."""
     return EmbedSummary(
         output=output,
         items=len(table),
-        embedded=int((present & ~reused[rows]).sum()),
-        reused=int((present & reused[rows]).sum()),
-        without_text=int((~present).sum()),
-        removed=_count_removed(earlier, catalogue),
+        embedded=int((table.present & ~reused).sum()),
+        reused=int(reused.sum()),
+        without_text=int((~table.present).sum()),
+        removed=removed,
         repeated_rows=catalogue.repeated_rows,
         conflicting_rows=catalogue.conflicting_rows,
-        texts=len(missing),
+        texts=texts,
         seconds=seconds,
-        metadata=metadata,
+        metadata=table.metadata,
         fingerprint=fingerprint(table),
         replaced=replaced,
         skipped=catalogue.skipped,
@@ -145,7 +204,7 @@ def _embed_and_write(output: str, catalogue: ItemTexts, encoder: TextEncoder, ta
     )
 
 
-def _measure_coverage(encoder: TextEncoder, texts: pa.Array) -> Coverage:
+def _measure_coverage(encoder: "TextEncoder", texts: pa.Array) -> Coverage:
     """Measures how well the encoder knows distinct texts, by some of them that lie evenly among all."""
     step = max(-(-len(texts) // COVERAGE_TEXTS), 1)
     return encoder.coverage(texts.take(pa.array(np.arange(0, len(texts), step))).to_pylist())
@@ -194,7 +253,7 @@ def _reuse(vectors: np.ndarray, texts: pa.Array, table: EmbeddingTable, table_te
 
 
 def _encode(
-    encoder: TextEncoder,
+    encoder: "TextEncoder",
     texts: pa.Array,
     metadata: EmbeddingMetadata,
     unfinished: str,

