@@ -240,18 +240,24 @@ class IADSR(Pretrained, nn.Module):
             defined: bool [..., F].
             length: Interactions in the whole history of each row, [...].
         """
-        return logits_of(self.head_kinds(features, defined, length) + self.head.kind_shift)
+        return logits_of(self._expected_kinds(features, defined, length))
 
     def head_kinds(self, features: Tensor, defined: Tensor, length: Tensor) -> Tensor:
         """Computes the log odds of each of NOISE_KINDS, [..., K], see `Head.kinds`. Arguments as above."""
         shown = length.clamp(min=self.shortest_history)
         return self.head.kinds(features, defined, shown, self.feature_mean, self.feature_deviation)
 
+    def _expected_kinds(self, features: Tensor, defined: Tensor, length: Tensor) -> Tensor:
+        """Computes the log odds of the kinds, as frequent as they are expected in a log, [..., K]."""
+        kinds = self.head_kinds(features, defined, length)
+        # The score of a head that learned nothing from inserted noise depends on no kind.
+        return kinds + self.head.kind_shift if self.head.trains else kinds
+
     def forward(self, batch: Batch) -> Judgement:
         """Scores every position."""
         features, defined = self.features(batch, self.interests(batch))
         scale, shift = self.calibration
-        kinds = self.head_kinds(features, defined, batch.length) + self.head.kind_shift
+        kinds = self._expected_kinds(features, defined, batch.length)
         similarities = slice(len(SIMILARITIES))
         return Judgement(
             torch.sigmoid(logits_of(kinds) * scale + shift),
