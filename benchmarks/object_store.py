@@ -22,6 +22,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from .clusters import free_port
 from .throughput_work import ROW_GROUP, Paths, prepare
 
 BUCKET = "bucket"
@@ -48,9 +49,7 @@ class Server:
         self.bucket, self._log, meta = folder / "root" / BUCKET, folder / "access.log", folder / "meta"
         self.bucket.mkdir(parents=True)
         meta.mkdir()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         keys = {"ROOT_ACCESS_KEY": KEYS["AWS_ACCESS_KEY_ID"], "ROOT_SECRET_KEY": KEYS["AWS_SECRET_ACCESS_KEY"]}
         flags = ["--quiet", "--access-log", str(self._log), "--port", f"127.0.0.1:{port}"]
         command = [program, *flags, "posix", "--sidecar", str(meta), str(folder / "root")]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .mix_bits import mix_bits
+
 
 @dataclass(frozen=True)
 class Sequences:
@@ -61,6 +63,15 @@ class Sequences:
     def users(self) -> np.ndarray:
         """The user of each interaction, int64 [N]."""
         return np.repeat(np.arange(len(self)), self.lengths)
+
+    def shuffled(self, users: np.ndarray, stream: np.random.SeedSequence) -> np.ndarray:
+        """Returns some users, int64 [n], in an order by a hash of their keys and a seed.
+
+        Two of them stand in the same order whoever else is in the log.
+        """
+        assert self.keys is not None
+        word = stream.generate_state(1, np.uint64)[0]
+        return users[np.argsort(mix_bits(self.keys[users] ^ word), kind="stable")]
 
     def restrict(self, keep: np.ndarray) -> "Sequences":
         """Returns the same users, but only the interactions for which `keep` (bool [N]) is true."""

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 
 from ..core.errors import InputError
 from ..core.item_vectors import LIFE_BINS, ItemVectors
-from ..core.mix_bits import mix_bits
 from ..core.sequences import Sequences
 from ..core.windows import cut_windows
 from ..detector.iadsr import IADSR
@@ -402,10 +401,9 @@ def _sample(sequences: Sequences, training: TrainingConfig) -> Sequences:
     """Returns at most `training.users` users, chosen by a hash of their keys and the seed."""
     if len(sequences) <= training.users:
         return sequences
-    assert sequences.keys is not None
     # Not the hash that folds are dealt by.
-    mixed = mix_bits(sequences.keys ^ _word_of(np.random.SeedSequence(training.seed)))
-    return sequences.take(np.sort(np.argsort(mixed, kind="stable")[: training.users]))[0]
+    order = sequences.shuffled(np.arange(len(sequences)), np.random.SeedSequence(training.seed))
+    return sequences.take(np.sort(order[: training.users]))[0]
 
 
 def some_users(
@@ -414,17 +412,10 @@ def some_users(
     """Returns as many of some users, bool [U], as have together at most so many interactions, chosen by a hash."""
     if sequences.lengths[users].sum() <= interactions:
         return users
-    assert sequences.keys is not None
-    candidates = np.flatnonzero(users)
-    order = candidates[np.argsort(mix_bits(sequences.keys[candidates] ^ _word_of(stream)), kind="stable")]
+    order = sequences.shuffled(np.flatnonzero(users), stream)
     chosen = np.zeros(len(users), bool)
     chosen[order[np.cumsum(sequences.lengths[order]) <= interactions]] = True
     return chosen
-
-
-def _word_of(stream: np.random.SeedSequence) -> np.uint64:
-    """Returns a number that stands for a stream of random numbers."""
-    return stream.generate_state(1, np.uint64)[0]
 
 
 def _check_size(sequences: Sequences, *, sampled: bool) -> None:
@@ -447,10 +438,8 @@ def _split_users(sequences: Sequences, held_out_share: float, stream: np.random.
     So nearly all of them are held out again when the log has grown: a model that a training starts from has not seen
     them either. Users with a single interaction say nothing about next items or agreement, so they are never held out.
     """
-    assert sequences.keys is not None
     part = np.full(len(sequences), _TRAINED_ON, np.int8)
-    several = np.flatnonzero(sequences.lengths > 1)
-    order = several[np.argsort(mix_bits(sequences.keys[several] ^ _word_of(stream)), kind="stable")]
+    order = sequences.shuffled(np.flatnonzero(sequences.lengths > 1), stream)
     held_out = max(1, round(len(order) * held_out_share))
     part[order[:held_out]] = _HELD_OUT_1
     part[order[held_out : 2 * held_out]] = _HELD_OUT_2

@@ -11,7 +11,6 @@ import scipy.linalg
 import torch
 
 from ..core.item_vectors import ItemVectors, PackedItemVectors
-from ..core.mix_bits import mix_bits
 from ..core.sequences import Sequences
 from ..detector.iadsr import IADSR
 from ..detector.item_tensors import ItemTensors
@@ -91,10 +90,8 @@ def shortened(training: TrainingConfig, text_share: float) -> TrainingConfig:
 
 def users_left_out(start: Start, sequences: Sequences, users: np.ndarray) -> np.ndarray:
     """Returns those of some users, bool [U], on whom the net is not trained. Each start has others, by a hash."""
-    assert sequences.keys is not None
-    candidates = np.flatnonzero(users)
-    word = np.random.SeedSequence(list(start.fingerprint.encode())).generate_state(1, np.uint64)[0]
-    order = candidates[np.argsort(mix_bits(sequences.keys[candidates] ^ word), kind="stable")]
+    stream = np.random.SeedSequence(list(start.fingerprint.encode()))
+    order = sequences.shuffled(np.flatnonzero(users), stream)
     left = np.zeros(len(users), bool)
     left[order[max(round(len(order) * USERS_SHARE), MIN_USERS) :]] = True
     return left

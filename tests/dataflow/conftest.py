@@ -19,6 +19,8 @@ import pytest
 from apache_beam.portability.api import beam_runner_api_pb2
 from pyarrow import fs
 
+from benchmarks.clusters import free_port
+
 BUCKET = "bucket"
 
 
@@ -65,9 +67,7 @@ class Storage:
 @pytest.fixture(scope="session")
 def storage(world, tmp_path_factory) -> Iterator[Storage]:
     """The emulator, with the tiny world in its bucket."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     program = Path(os.environ["IADSR_ENGINES"]) / "bin" / "fake-gcs-server"
     flags = ["-scheme", "http", "-host", "127.0.0.1", "-port", address.rpartition(":")[2], "-backend", "memory"]
     flags += ["-public-host", address, "-external-url", f"http://{address}", "-data", ""]

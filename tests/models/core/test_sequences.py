@@ -60,3 +60,14 @@ def test_folds_are_of_about_equal_size_also_within_a_shard(shards, folds):
         sizes = np.bincount(Sequences.from_lengths(np.zeros(0), np.zeros(10_000, int), keys).folds(folds))
         assert len(sizes) == folds
         assert (np.abs(sizes - 10_000 / folds) < 200).all()
+
+
+def test_users_are_shuffled_by_their_keys_and_a_seed_whoever_else_is_there():
+    keys = np.random.default_rng(0).integers(2**63, size=50).astype(np.uint64)
+    sequences, stream = Sequences.from_lengths(np.zeros(50), np.ones(50, int), keys), np.random.SeedSequence(1)
+    everybody = sequences.shuffled(np.arange(50), stream)
+    assert sorted(everybody) == list(range(50))
+    assert not np.array_equal(everybody, np.arange(50))
+    some = np.arange(0, 50, 3)
+    assert sequences.shuffled(some, stream).tolist() == [user for user in everybody if user in some]
+    assert not np.array_equal(sequences.shuffled(np.arange(50), np.random.SeedSequence(2)), everybody)
