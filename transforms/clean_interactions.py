@@ -33,6 +33,7 @@ from .judge.score_log import ScoreLog
 from .judge.score_shards import score_shard
 from .judge.scored_shard import StagedShard, read_staged_shard
 from .judge.tally import tally_shard
+from .read.behaviours import check_behaviours, count_behaviours
 from .read.clock import Clock, TimeFacts, merge_facts, time_facts
 from .read.input_plan import MIN_SHARDS
 from .read.ordering import order_interactions
@@ -105,7 +106,7 @@ def clean_table(
 
     Raises:
         InputError: A column is missing, doubled or of an unusable type, or has the name of an added one. Or the times
-            give no order, or a rule cannot be applied.
+            give no order, the column of behaviours does not hold any, or a rule cannot be applied.
         ArtifactError: Item ids in the log and in the joined items have different types.
     """
     added, split = added or AddedColumns(), hold_out > 0
@@ -118,8 +119,7 @@ def clean_table(
             fix="check that the right columns are named; `validate` in `iadsr.transforms.read` says why",
         )
     rule_set = _make_rules(rules, columns, valid.schema)
-    clock = Clock.of(time_facts(valid, columns))
-    refuse_wrong_order(clock, columns)
+    clock = _check_log([_facts_of(valid, columns)], rule_set, columns)
     ruled = rule_whole_log(order_interactions(valid, columns), rule_set, columns, clock, hold_out)
     item_counts = ItemCounts.of(sort_counts(count_open_items(ruled)))
     scored = score_shard(0, ruled, columns, joined_items, model, MIN_SHARDS)
@@ -207,10 +207,10 @@ class CleanInteractions(beam.PTransform):
         sharding = Sharding(self.shards, max(self.shards, MIN_SHARDS))
         shuffle = self.shuffle or ("claim-check" if is_local(self.staging) else "bytes")
         prepare = beam.ParDo(_Prepare(self.columns, schema)).with_output_types(tuple[int, pa.Table])
-        prepared = tables | "Validate" >> prepare.with_outputs("rejected", "times", main="valid")
+        prepared = tables | "Validate" >> prepare.with_outputs("rejected", "facts", main="valid")
         # The same pipeline may run again, as templates do.
         discarded = input_or_inputs.pipeline | beam.Impulse() | "Discard shards" >> beam.Map(_discard, paths)
-        clock = discarded | "Read the clock" >> beam.Map(_read_clock, rules, self.columns, AsList(prepared.times))
+        clock = discarded | "Check the log" >> beam.ParDo(_CheckLog(rules, self.columns), AsList(prepared.facts))
         ruled = (
             prepared.valid
             | "Slice" >> SliceByUserShard(self.columns.user, sharding, shuffle, paths)
@@ -241,9 +241,23 @@ def _make_rules(options: RuleOptions | None, columns: InteractionColumns, schema
     return make_rules(options, columns.item, schema.field(columns.item).type)
 
 
-def _read_clock(_: bytes, rules: RuleSet, columns: InteractionColumns, times: list[TimeFacts]) -> Clock:
-    clock = Clock.of(merge_facts(times))
+class _TableFacts(NamedTuple):
+    """What a table tells of the log that it is a part of."""
+
+    times: TimeFacts
+    behaviours: dict[str, int]
+    """Rows of each behaviour."""
+
+
+def _facts_of(table: pa.Table, columns: InteractionColumns) -> _TableFacts:
+    return _TableFacts(time_facts(table, columns), count_behaviours(table, columns))
+
+
+def _check_log(facts: list[_TableFacts], rules: RuleSet, columns: InteractionColumns) -> Clock:
+    """Checks what only all tables together show. Returns what the log's times mean."""
+    clock = Clock.of(merge_facts(part.times for part in facts))
     refuse_wrong_order(clock, columns)
+    check_behaviours([part.behaviours for part in facts], columns)
     rules.check_clock(clock)
     return clock
 
@@ -312,9 +326,17 @@ class _Prepare(beam.DoFn):
             yield TaggedOutput("rejected", rejected)
         if len(valid):
             # Tables of the same rows have the same number and write the same slices to the same file.
-            yield TaggedOutput("times", time_facts(valid, self._columns))
+            yield TaggedOutput("facts", _facts_of(valid, self._columns))
             number = hashlib.sha256(valid[ROW].to_numpy().tobytes()).digest()[:7]
             yield int.from_bytes(number), valid
+
+
+class _CheckLog(beam.DoFn):
+    def __init__(self, rules: RuleSet, columns: InteractionColumns):
+        self._rules, self._columns = rules, columns
+
+    def process(self, element: bytes, facts: list[_TableFacts]) -> Iterator[Clock]:
+        yield _check_log(facts, self._rules, self._columns)
 
 
 class _Judge(beam.DoFn):

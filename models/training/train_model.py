@@ -60,9 +60,10 @@ MIN_BATCH = 256
 SINGULAR_VECTORS = 256
 """Singular vectors of the items' co-occurrence. The components that agree most within users are taken from them."""
 
-MAX_HEAD_INTERACTIONS = 600_000
-"""The head learns from users who have together about this many interactions, inserted ones included. It has few
-weights, and without a bound its examples would be the largest part of a training's memory."""
+MAX_INTERACTIONS = 600_000
+"""The alignment and the head learn from users who have together about this many interactions, inserted ones included.
+They have few weights. Without a bound, the head's examples would be the largest part of a training's memory, and the
+alignment the longest part of its time."""
 
 _HELD_OUT_1, _HELD_OUT_2, _TRAINED_ON, _LEFT_OUT = 0, 1, 2, 3
 """Parts of the users: held out from stage 1 and what follows; held out from stage 2 and the head only; the rest; and
@@ -217,7 +218,8 @@ def _train(
         before["start_held_out_auroc"] = held_out_auroc(start, earlier, log, measured, batch_positions, workers)
     else:
         _set_text_components(model, log.sequences, semantic, has_semantic)
-    task = _Task(everybody, log, part_of_user, semantic, has_semantic, counts, training, reporter, keep, earlier)
+    taught = some_users(log.sequences, part_of_user == _TRAINED_ON, MAX_INTERACTIONS, streams[2])
+    task = _Task(everybody, log, part_of_user, taught, semantic, has_semantic, counts, training, reporter, keep, earlier)
 
     # Interests and the vectors of other users know nothing of one another until the head reads both.
     with ThreadPoolExecutor(1) as pool:
@@ -238,8 +240,7 @@ def _train(
     vectors = ItemVectors(collaborative, co_occurrence, company, lives, semantic, counts > 0, has_semantic)
     model.shortest_history.fill_(shortest_history(log))
 
-    def examples_of(part: int, *versions: Callable[[], Version]) -> HeadExamples:
-        users = some_users(log.sequences, part_of_user == part, MAX_HEAD_INTERACTIONS, streams[2])
+    def examples_of(users: np.ndarray, *versions: Callable[[], Version]) -> HeadExamples:
         return collect_examples(model, log, [*versions], users, training.batch_positions, workers)
 
     def plain() -> Version:
@@ -248,10 +249,11 @@ def _train(
     def poorer() -> Version:
         return poorer_version(model, vectors, training, np.random.default_rng(streams[3]))
 
-    held_out = examples_of(_HELD_OUT_2, plain)
+    measured = some_users(log.sequences, part_of_user == _HELD_OUT_2, MAX_INTERACTIONS, streams[2])
+    held_out = examples_of(measured, plain)
     fit_head(
         model,
-        examples_of(_TRAINED_ON, plain, poorer),
+        examples_of(taught, plain, poorer),
         held_out,
         training,
         streams[8],
@@ -301,6 +303,8 @@ class _Task:
     """The users that the net is trained on, with inserted noise."""
     part_of_user: np.ndarray
     """Which users are held out from what, int8 [U]."""
+    taught: np.ndarray
+    """The users whom the alignment and the head learn from, bool [U]."""
     semantic: np.ndarray
     """Text embeddings, [V, D]."""
     has_semantic: np.ndarray
@@ -352,7 +356,7 @@ def _learn_interests(
         model,
         log,
         ItemTensors.select(model, vectors, np.arange(len(task.counts))),
-        windows.select(part == _TRAINED_ON),
+        windows.select(task.taught[windows.users]),
         windows.select(part == _HELD_OUT_2),
         training,
         streams[1],

@@ -58,6 +58,13 @@ def run(world, tmp_path, elements, *, runner=None, element_type=pa.Table, **sett
     return cleaned, [row for table in rejected for row in table.to_pylist()]
 
 
+def clean_in_memory(world, log: pa.Table, columns: InteractionColumns | None = None, rules=None):
+    collaborative = read_embeddings(f"{world.model}/{COLLABORATIVE}", kind="collaborative")
+    items = join_embedding_tables(read_embeddings(world.embeddings), collaborative)
+    model, reference = IADSR.from_pretrained(world.model), read_noise_reference(world.model)
+    return clean_table(log, model, items, reference, columns or InteractionColumns(), POLICY, rules)
+
+
 def pieces(table: pa.Table, *starts: int) -> list[pa.Table]:
     ends = [*starts[1:], len(table)]
     return [table.slice(start, end - start) for start, end in zip(starts, ends, strict=True)]
@@ -80,24 +87,18 @@ def test_tables_are_decided_as_the_clean_command_decides(world, cleaned, tmp_pat
 
 
 def test_a_whole_table_is_decided_in_memory_likewise(world, cleaned):
-    collaborative = read_embeddings(f"{world.model}/{COLLABORATIVE}", kind="collaborative")
-    items = join_embedding_tables(read_embeddings(world.embeddings), collaborative)
-    model, reference = IADSR.from_pretrained(world.model), read_noise_reference(world.model)
     log = pa.concat_tables([world.log(), world.log().slice(0, 1).set_column(0, "user_id", pa.array([""]))])
-    found = clean_table(log, model, items, reference, InteractionColumns(), POLICY)
+    found = clean_in_memory(world, log)
     assert found.interactions.sort_by(KEY).equals(cleaned)
     assert found.rejected["reason"].to_pylist() == ["empty user_id"]
     with pytest.raises(InputError) as error:
-        clean_table(log.slice(len(log) - 1), model, items, reference, InteractionColumns(), POLICY)
+        clean_in_memory(world, log.slice(len(log) - 1))
     assert error.value.code == "TABLE-NONE"
 
 
 def test_rules_of_the_whole_log_decide_alike_in_memory_and_over_shards(world, tmp_path):
-    collaborative = read_embeddings(f"{world.model}/{COLLABORATIVE}", kind="collaborative")
-    items = join_embedding_tables(read_embeddings(world.embeddings), collaborative)
-    model, reference = IADSR.from_pretrained(world.model), read_noise_reference(world.model)
     log, rules = world.log(), RuleOptions(last_interactions=6, min_item_interactions=60)
-    found = clean_table(log, model, items, reference, InteractionColumns(), POLICY, rules)
+    found = clean_in_memory(world, log, rules=rules)
     interactions, _ = run(world, tmp_path, pieces(log, 0, 1000), schema=log.schema, rules=rules, shards=3)
     assert found.interactions.sort_by(KEY).equals(interactions)
     dropped = Counter(found.interactions["reason"].to_pylist())
@@ -179,6 +180,17 @@ def test_a_table_of_another_schema_is_refused(world, tmp_path):
             run(world, tmp_path, [log, table], schema=log.schema)
         assert found in str(error.value)
         assert "user-0" not in str(error.value)
+
+
+def test_a_column_that_holds_no_behaviours_is_refused_in_memory_and_in_a_pipeline(world, tmp_path):
+    log = world.log().append_column("event", pa.array(["click"] * len(world.log())))
+    columns = InteractionColumns(behaviour="event", behaviours=("view", "buy"))
+    with pytest.raises(InputError, match="none of the behaviours") as in_memory:
+        clean_in_memory(world, log, columns)
+    with pytest.raises(Exception, match="none of the behaviours") as in_pipeline:
+        run(world, tmp_path, pieces(log, 0, 100), schema=log.schema, columns=columns)
+    assert in_memory.value.code == "LOG-BEHAVIOURS"
+    assert "LOG-BEHAVIOURS" in str(in_pipeline.value)
 
 
 def test_what_cannot_work_is_refused_before_the_pipeline_runs(world, tmp_path):

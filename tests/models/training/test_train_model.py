@@ -13,6 +13,8 @@ from iadsr.models.detector.scoring import score_sequences
 from iadsr.models.noise.insertion import insert_noise
 from iadsr.models.noise.share import MIN_REFERENCE
 from iadsr.models.training import train_model as training_module
+from iadsr.models.training.fit_alignment import fit_alignment
+from iadsr.models.training.head_examples import collect_examples
 from iadsr.models.training.train_model import some_users, train_model
 from iadsr.models.training.training_config import TrainingConfig
 from iadsr.models.vectors.neighbours import borrow_collaborative
@@ -297,3 +299,23 @@ def test_some_users_are_a_sample_by_hash_of_those_asked_for_and_all_of_them_if_t
     assert 0.99 * (most // 4) < lengths[chosen].sum() <= most // 4
     assert 0.4 < (np.flatnonzero(chosen) < 1000).mean() < 0.6
     assert not np.array_equal(chosen, some_users(sequences, asked, most // 4, np.random.SeedSequence(2)))
+
+
+def test_alignment_and_head_learn_from_the_same_users_if_the_log_is_large(monkeypatch):
+    learnt_from = {}
+
+    def watch_alignment(model, log, items, windows, *others):
+        learnt_from["alignment"] = np.unique(windows.users)
+        return fit_alignment(model, log, items, windows, *others)
+
+    def watch_head(model, log, versions, users, *others):
+        learnt_from.setdefault("held out" if "held out" not in learnt_from else "head", np.flatnonzero(users))
+        return collect_examples(model, log, versions, users, *others)
+
+    monkeypatch.setattr(training_module, "MAX_INTERACTIONS", 1000)
+    monkeypatch.setattr(training_module, "fit_alignment", watch_alignment)
+    monkeypatch.setattr(training_module, "collect_examples", watch_head)
+    log, semantic, has_semantic = clustered_log()
+    train_model(log, semantic, has_semantic, CONFIG, SHORT)
+    assert np.array_equal(learnt_from["alignment"], learnt_from["head"])
+    assert 50 < len(learnt_from["head"]) < 100  # of some 400, with ten genuine interactions each
