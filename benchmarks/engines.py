@@ -25,6 +25,16 @@ from .object_store import tables_of
 from .throughput_work import Paths, prepare
 
 CPU_TARGET, SPEED_UP_TARGET = 1.3, 1.8
+HEADS = (
+    "run",
+    "wall seconds",
+    "CPU seconds",
+    "CPU, ratio",
+    "CPU of executors",
+    "CPU of Python workers",
+    "executor, most memory",
+    "Python worker, most memory",
+)
 _TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
 
@@ -36,6 +46,8 @@ class Cost:
     """From its start to its end."""
     cpu_by_process: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     """CPU seconds of each process."""
+    kinds: dict[int, str] = field(default_factory=dict)
+    """What each process is: EXECUTOR, PYTHON_WORKER or empty."""
     peak_bytes: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     """Largest resident memory of a process of each kind: EXECUTOR, PYTHON_WORKER or the rest."""
 
@@ -43,6 +55,10 @@ class Cost:
     def cpu_seconds(self) -> float:
         """Of all processes."""
         return sum(self.cpu_by_process.values())
+
+    def cpu_of(self, kind: str) -> float:
+        """Returns the CPU seconds of all processes of a kind."""
+        return sum(seconds for process, seconds in self.cpu_by_process.items() if self.kinds.get(process) == kind)
 
     def look(self, processes: dict[int, str]) -> None:
         """Notes what processes have used so far, given with their command lines."""
@@ -53,6 +69,7 @@ class Cost:
             except OSError:
                 continue  # it has just ended
             kind = next((words for words in (EXECUTOR, PYTHON_WORKER) if words in command), "")
+            self.kinds[process] = kind or self.kinds.get(process, "")  # one that ends has no command line any more
             self.cpu_by_process[process] = (int(stat[11]) + int(stat[12])) / _TICKS
             self.peak_bytes[kind] = max(self.peak_bytes[kind], pages * _PAGE)
 
@@ -88,6 +105,7 @@ def row_of(name: str, cost: Cost, here: Cost) -> str:
     """Formats a run as a row of the table."""
     memory = [cost.peak_bytes.get(kind, 0) / 2**20 for kind in (EXECUTOR, PYTHON_WORKER)]
     cells = [f"{cost.wall_seconds:.0f}", f"{cost.cpu_seconds:.0f}", f"{cost.cpu_seconds / here.cpu_seconds:.2f}"]
+    cells += [f"{seconds:.0f}" if seconds else "" for seconds in map(cost.cpu_of, (EXECUTOR, PYTHON_WORKER))]
     cells += [f"{size:,.0f} MiB" if size else "" for size in memory]
     return f"| {name} | {' | '.join(cells)} |"
 
@@ -103,8 +121,8 @@ def main() -> None:
     parser.add_argument("--executor-memory", default="2g")
     parser.add_argument("flags", nargs="*", help="further options of clean, after --")
     options = parser.parse_args()
-    print("| run | wall seconds | CPU seconds | CPU, ratio | executor, most memory | Python worker, most memory |")
-    print("| --- | --- | --- | --- | --- | --- |", flush=True)
+    print(f"| {' | '.join(HEADS)} |")
+    print("| --- |" + " --- |" * (len(HEADS) - 1), flush=True)
     for rows in options.rows:
         paths = Paths(options.work, rows, options.items)
         prepare(paths, scores="--rules-only" not in options.flags)

@@ -33,8 +33,9 @@ def _end_with(process: int) -> None:
 if __name__ == "__main__":  # before Beam is imported, which takes seconds
     threading.Thread(target=_end_with, args=(int(os.environ[MAIN_PROCESS]),), daemon=True).start()
 
-from apache_beam.runners.worker import sdk_worker_main  # noqa: E402
+from apache_beam.runners.worker import bundle_processor, sdk_worker_main  # noqa: E402
 
+from ...models.core.errors import EngineError  # noqa: E402
 from .versions import SUBMITTED, installed_versions, refuse_other_versions  # noqa: E402
 
 
@@ -72,16 +73,23 @@ def provisioned(worker_id: str, endpoint: str) -> dict[str, str]:
 
 
 def _refuse_other_versions() -> None:
-    """Makes the first bundle fail if the versions here are others. An error now would not reach the user."""
+    """Has the first data of a bundle fail if the versions here are others.
+
+    Spark and Flink report only an error that comes from data. They wait without end for a bundle that fails before its
+    data is read, and for a worker that ends.
+    """
     submitted = os.environ.get(SUBMITTED)
-    load_main_session = sdk_worker_main._load_main_session  # pyright: ignore[reportAttributeAccessIssue]
+    if submitted is None:
+        return
+    try:
+        refuse_other_versions(submitted, installed_versions())
+    except EngineError as error:
+        refused = error
 
-    def load(directory: str | None) -> None:
-        if submitted is not None:
-            refuse_other_versions(submitted, installed_versions())
-        load_main_session(directory)
+        def refuse(*_: object) -> None:
+            raise refused
 
-    sdk_worker_main._load_main_session = load  # pyright: ignore[reportAttributeAccessIssue]
+        bundle_processor.DataInputOperation.process_encoded = refuse
 
 
 def main() -> None:

@@ -25,14 +25,17 @@ def test_a_run_costs_what_its_processes_use_and_the_most_that_one_of_a_kind_hold
     held = bytearray(50 << 20)
     cost = Cost(wall_seconds=12.4)
     cost.look({os.getpid(): f"python -m {PYTHON_WORKER}", 2**30: "it has ended"})
-    cost.look({os.getpid(): f"python -m {PYTHON_WORKER}"})
+    cost.look({os.getpid(): ""})  # as of a process that ends
     assert 0 < cost.cpu_seconds <= sum(os.times()[:2])
+    assert cost.cpu_of(PYTHON_WORKER) == cost.cpu_seconds
+    assert cost.cpu_of(EXECUTOR) == 0
     assert cost.peak_bytes[PYTHON_WORKER] > len(held)
     assert cost.peak_bytes[EXECUTOR] == 0
 
 
 def test_a_row_compares_with_the_run_on_this_machine():
     here = Cost(10.0, {1: 20.0})
-    there = Cost(7.6, {1: 25.0, 2: 5.0}, {EXECUTOR: 3 << 29, PYTHON_WORKER: 1 << 30})
-    assert row_of("Spark", there, here) == "| Spark | 8 | 30 | 1.50 | 1,536 MiB | 1,024 MiB |"
-    assert row_of("here", here, here) == "| here | 10 | 20 | 1.00 |  |  |"
+    peaks = {EXECUTOR: 3 << 29, PYTHON_WORKER: 1 << 30}
+    there = Cost(7.6, {1: 19.0, 2: 7.0, 3: 4.0}, {2: EXECUTOR, 3: PYTHON_WORKER}, peaks)
+    assert row_of("Spark", there, here) == "| Spark | 8 | 30 | 1.50 | 7 | 4 | 1,536 MiB | 1,024 MiB |"
+    assert row_of("here", here, here) == "| here | 10 | 20 | 1.00 |  |  |  |  |"
