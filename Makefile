@@ -48,7 +48,7 @@ engines: $(ENGINES)/spark/job-server.jar $(ENGINES)/flink/job-server.jar $(ENGIN
 
 test-dataflow: $(INSTALLED) $(ENGINES)/bin/fake-gcs-server ## Run the steps of the image for Dataflow, and check the job that it would get
 	$(BIN)/python tests/dataflow/image.py .dataflow $(if $(TORCH_INDEX),TORCH_INDEX='$(TORCH_INDEX)')
-	IADSR_DATAFLOW=.dataflow IADSR_ENGINES=$(ENGINES) $(BIN)/python -m pytest tests/dataflow
+	IADSR_DATAFLOW=$(CURDIR)/.dataflow IADSR_ENGINES=$(CURDIR)/$(ENGINES) $(BIN)/python -m pytest tests/dataflow
 
 test-clients: $(INSTALLED) $(CLIENTS:%=.clients/%/.installed) ## Load exports with the libraries that they are for
 	IADSR_CLIENTS=.clients $(BIN)/python -m pytest tests/pipeline/test_clients.py -k '$(subst $(space), or ,$(strip $(CLIENTS)))'
