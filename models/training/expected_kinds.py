@@ -34,6 +34,10 @@ items prevail, and of one in which all kinds are frequent."""
 MIN_TOLD_SHARE = 0.02
 """A log with less noise than this does not show of which kinds it is."""
 
+MIN_TOLD_RATIO = 1.25
+"""Of two explanations, one must explain so many times the noise that the other does. People who share an account by
+nature, as a household does, make all kinds explain somewhat more even where all noise is single items."""
+
 
 def expect(model: IADSR, log: NoisyLog, mix: Mix) -> None:
     """Sets how frequent the model's head takes the kinds of noise for.
@@ -66,9 +70,13 @@ def tell_mix(model: IADSR, sequences: Sequences, vectors: ItemVectors, reference
         return "unknown"
     if max(of_all.estimate, of_single.estimate) < MIN_TOLD_SHARE:
         return "unknown"
-    if of_all.lower > of_single.estimate:
+    if _explains_more(of_all, of_single):
         return "all"
-    return "single" if of_single.lower > of_all.estimate else "unknown"
+    return "single" if _explains_more(of_single, of_all) else "unknown"
+
+
+def _explains_more(one: NoiseShare, other: NoiseShare) -> bool:
+    return one.lower > other.estimate and one.estimate > MIN_TOLD_RATIO * other.estimate
 
 
 def count_log(sequences: Sequences, scores: Scores) -> np.ndarray:

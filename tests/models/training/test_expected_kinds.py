@@ -42,6 +42,8 @@ def share(estimate, lower):
         (share(0.15, 0.12), share(0.07, 0.06), "all"),
         (share(0.10, 0.08), share(0.16, 0.14), "single"),
         (share(0.10, 0.06), share(0.07, 0.05), "unknown"),  # either may be
+        (share(0.22, 0.19), share(0.18, 0.15), "unknown"),  # more, but not much more
+        (share(0.18, 0.16), share(0.15, 0.13), "unknown"),
         (share(0.01, 0.009), share(0.001, 0.0), "unknown"),  # hardly any noise
         (share(0.15, 0.12), NoShare("why"), "unknown"),
     ],
