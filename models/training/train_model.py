@@ -219,7 +219,9 @@ def _train(
     else:
         _set_text_components(model, log.sequences, semantic, has_semantic)
     taught = some_users(log.sequences, part_of_user == _TRAINED_ON, MAX_INTERACTIONS, streams[2])
-    task = _Task(everybody, log, part_of_user, taught, semantic, has_semantic, counts, training, reporter, keep, earlier)
+    task = _Task(
+        everybody, log, part_of_user, taught, semantic, has_semantic, counts, training, reporter, keep, earlier
+    )
 
     # Interests and the vectors of other users know nothing of one another until the head reads both.
     with ThreadPoolExecutor(1) as pool:
