@@ -338,6 +338,10 @@ def test_an_example_marks_what_was_dropped_and_why(page):
     assert "6 more kept" in page.texts("summary")
 
 
+def test_the_report_says_that_a_reason_names_the_kind_of_noise_before_a_similarity(page):
+    assert any("names the kind of noise that it looks like: a run, a text or a block." in p for p in page.texts("p"))
+
+
 def test_a_probability_just_below_the_threshold_does_not_read_as_reaching_it():
     examples = [{"user_id": "1", "interactions": [interaction(probability=0.4994)]}]
     assert Page(render_report(MANIFEST, examples)).texts("li", "kept")[0].endswith("0.499")
