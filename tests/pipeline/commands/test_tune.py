@@ -122,6 +122,8 @@ def test_what_was_found_is_said_in_plain_words():
     assert "90 users with held-out items, of a sample of 100 of 1,000 users." in said
     assert "drop 5%        95.0%       0.0600" in said
     assert "NDCG@10 +8.8% [+4.6%, +12.6%] against the log as it is (95% over users and 3 trainings): helps." in said
+    assert "1 training  3 trainings\n" in said
+    assert "1 training   1 training\n" in str(dataclasses.replace(tuning, seeds=1))
     nothing = str(dataclasses.replace(tuning, chosen=RAW))
     assert (
         "Nothing is better than the log as it is with some certainty: policy.yaml drops and weighs nothing." in nothing

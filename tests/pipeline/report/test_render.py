@@ -620,6 +620,7 @@ def test_users_who_stand_out_are_listed_with_their_pace():
     assert "user 1 machine dropped 20,000 0 10000.0 25%" in page.texts("tr")
     assert "<b> machine suspect 20,000 0 \u2013 25%" in page.texts("tr")
     assert "Users who stand out" not in Page(render_report(MANIFEST, [])).texts("h3")
+    assert any(text.startswith("At most 20 users are listed, those with most") for text in page.texts("p", "note"))
     shared = Page(render_report(MANIFEST, [], [paced | {"reason": "shared_account"}]))
     said = [any("as if somebody else used the account" in text for text in each.texts("p")) for each in (page, shared)]
     assert said == [False, True]
