@@ -76,6 +76,9 @@ def test_a_tuning_writes_a_policy_that_clean_applies(world, tmp_path):
     assert sum(each.validation is not None for each in tuning.candidates) == 1 + FINALISTS
     assert (tuning.users, tuning.users_sampled, tuning.users_of_log) == (400, 400, 400)
     text = (tmp_path / "policy.yaml").read_text()
+    # Of this log the detector sees 2,400 interactions, too few for an estimate.
+    assert left["default"] == left["weights 1 - 8p"] == left[RULES]
+    assert "# The share of noise is not known (the model was trained on too few users" in text
     assert f"# Chosen: {tuning.chosen}." in text or "drops and weighs nothing" in text
 
     # Whatever was chosen, a policy of each kind is read back as it was.
