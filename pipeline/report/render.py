@@ -77,6 +77,7 @@ def render_report(
         rules=[_rule_row(found) for found in manifest.rules],
         standing_out=standing_out,
         max_standing_out=STANDING_OUT,
+        ordered_behaviours=bool(manifest.options.get("columns", {}).get("behaviours")),
         threshold=None if policy is None else policy.threshold,
         dropped=_reason_rows(reasons.dropped, rows.dropped),
         kept=_reason_rows(reasons.kept, rows.kept),

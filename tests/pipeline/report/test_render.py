@@ -655,7 +655,11 @@ def test_what_was_dropped_of_each_behaviour_is_listed():
         {"behaviour": "<view>", "interactions": 4000, "dropped": 1000, "journeys": 3000, "noise_share": None},
         {"behaviour": "buy", "interactions": 10, "dropped": 0, "journeys": 10, "noise_share": 0.025},
     ]
-    page = Page(render_report(Manifest.from_json(json.dumps({**VALUES, "behaviours": counts})), []))
+    ordered = {**VALUES["options"], "columns": {"behaviour": "event", "behaviours": ["<view>", "buy"]}}
+    page = Page(render_report(changed(behaviours=counts, options=ordered), []))
     assert "<view> 4,000 1,000 25% 3,000 \u2013" in page.texts("tr")
     assert "buy 10 0 0% 10 2.5%" in page.texts("tr")
     assert "By behaviour" not in Page(render_report(MANIFEST, [])).texts("h3")
+    page = Page(render_report(changed(behaviours=counts), []))  # nothing ends a journey
+    assert "<view> 4,000 1,000 25%" in page.texts("tr")
+    assert any("as --behaviours names no order" in text for text in page.texts("p", "note"))
