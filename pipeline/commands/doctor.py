@@ -32,6 +32,7 @@ from ...transforms.read.clock import SUB_SECOND, Clock, merge_facts, time_facts
 from ...transforms.read.input_plan import InputPlan, plan_input
 from ...transforms.read.log_source import LogSource
 from ...transforms.read.read_splits import read_split
+from ...transforms.read.rejected_rows import list_reasons
 from ...transforms.read.time_checks import describe_times, refuse_wrong_order
 from ...transforms.rules.returns import taken_behaviours
 from ...transforms.rules.rule_options import RuleOptions
@@ -209,9 +210,18 @@ def _log(log: LogSource, options: DoctorOptions, out: list[InputPlan], first_row
     skipped = f", {counted(len(plan.skipped), 'file')} left out: {name_files(plan.skipped)}" if plan.skipped else ""
     types = ", ".join(f"{name} {plan.schema.field(name).type}" for name in log.columns.required)
     first = f"; of the first {len(valid) + len(rejected):,} rows {len(rejected):,} unusable"
+    if reasons := Counter[str](rejected["reason"].to_pylist()):
+        first += f": {list_reasons(reasons)}"
     own = ", ".join(options.added.taken(plan.schema.names, scored=not options.rules_only).values())
     taken = f"; clean needs --added-prefix, as it adds columns of the same names as the log's {own}" if own else ""
     read = f"{plan.rows:,} rows in {counted(len(plan.rows_by_file), 'file')}{skipped}, {types}{first}{taken}"
+    if reasons and not len(valid):
+        raise InputError(
+            "None of the log's first rows can be used",
+            code="DOCTOR-ROWS",
+            found=list_reasons(reasons),
+            fix="correct the log or the columns named",
+        )
     return "\n".join([read, *(f"  note:     {note}" for note in plan.notes)])
 
 

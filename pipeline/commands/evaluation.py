@@ -103,7 +103,9 @@ def describe_evaluation(evaluation: Evaluation) -> str:
     ]
     table = [f"{row[0]:<8}" + "".join(f"{cell:>15}" for cell in row[1:]) for row in _figures(evaluation)]
     ruled = any(found.drops and found.interactions for found in evaluation.found)
-    words = [_in_words(result, ruled=ruled) for result in evaluation.treatments]
+    # A share of a gain that may be nothing says nothing.
+    gains = any(result.name == ORACLE and result.verdict == "helps" for result in evaluation.treatments)
+    words = [_in_words(result, ruled=ruled, oracle_gains=gains) for result in evaluation.treatments]
     return "\n".join([*introduction, "", *table, "", *words])
 
 
@@ -121,12 +123,13 @@ def _figure(estimate: Estimate) -> str:
     return f"{estimate.value:.4f}±{max(estimate.high - estimate.value, estimate.value - estimate.low):.4f}"
 
 
-def _in_words(result: TreatmentResult, *, ruled: bool) -> str:
+def _in_words(result: TreatmentResult, *, ruled: bool, oracle_gains: bool) -> str:
     if result.name == RAW:
         return f"{RAW}: {'the log as the rules leave it' if ruled else _MEANINGS[RAW]}"
     line = f"{result.name}: {_MEANINGS[result.name]}"
     line += f"\n  {result.verdict}: {MAIN_METRIC} {percent(result.lifts[MAIN_METRIC], signed=True)} against raw"
-    return line + (f", {percent(result.recovered)} of what the oracle gains" if result.recovered else "")
+    shown = result.recovered if oracle_gains else None
+    return line + (f", {percent(shown)} of what the oracle gains" if shown else "")
 
 
 def percent(estimate: Estimate, *, signed: bool = False) -> str:

@@ -18,6 +18,7 @@ from ...models.evaluation.comparison import Treatment, compare_treatments
 from ...models.evaluation.downstream_recommender import DownstreamConfig
 from ...models.evaluation.held_out import HELD_OUT, HeldOutLog
 from ...models.evaluation.ranking import METRICS
+from ...models.noise.share import NoiseShare, NoShare
 from ...models.training.train_model import train_model
 from ...models.training.training_config import TrainingConfig
 from ...transforms.contract.columns import InteractionColumns
@@ -104,7 +105,7 @@ def run_tune(
         semantic, has_semantic = semantic_vectors(item_ids, embeddings, options.embeddings)
         task.note = f"{len(held_out.tested):,} users to test, {int(held_out.training.sum()):,} interactions to train on"
     scored, reference = _score(ruled, evidence, columns, semantic, has_semantic, options, progress)
-    treatments = _treatments(scored, reference, columns, rules.codes)
+    treatments, share = _treatments(scored, reference, columns, rules.codes)
 
     workers = options.workers or usable_cores()
     config = dataclasses.replace(downstream or DownstreamConfig(), recommender=options.recommender)
@@ -127,13 +128,18 @@ def run_tune(
             lambda done, note: task.update(first + (1 - first) * done, note),
             workers,
         )
-        task.note = f"{len(treatments)} policies, the best {FINALISTS} of them {options.seeds} times"
+        times = f", the best {FINALISTS} of them {options.seeds} times" if options.seeds > 1 else ""
+        task.note = f"{len(treatments)} policies{times}"
     validation, test = (
         np.concatenate([one[finalists], more], axis=1)[..., _METRIC]
         for one, more in zip(screened, further, strict=True)
     )
     chosen, lift = _choose(validation, test, options.seed)
     names = [treatment.name for treatment in treatments]
+    unknown = []
+    if isinstance(share, NoShare):
+        effect = "all weights are 1, and the default drops nothing"
+        unknown = [f"The share of noise is not known ({share.reason}): {effect}."]
     tuning = Tuning(
         output=options.output,
         recommender=options.recommender,
@@ -158,6 +164,7 @@ def run_tune(
             *plan.notes,
             *describe_times(clock, columns),
             *describe_behaviours(count_behaviours(whole.table, columns), columns, rules.takes_back(columns)),
+            *unknown,
         ),
     )
     try:
@@ -213,10 +220,14 @@ def _score(
 
 def _treatments(
     scored: ScoredShard, noise_reference: np.ndarray, columns: InteractionColumns, codes: tuple[str, ...]
-) -> list[Treatment]:
-    """Returns the log as it is, and as each of CANDIDATES leaves it. Who trains leaves out what weighs 0."""
+) -> tuple[list[Treatment], NoiseShare | NoShare]:
+    """Returns the log as it is, and as each of CANDIDATES leaves it, and its share of noise.
+
+    Who trains leaves out what weighs 0.
+    """
     ruled = scored.ruled
     tally = tally_shard(scored, columns, ItemCounts.of(sort_counts(count_open_items(ruled))))
+    share = plan_drops(tally, Policy(), noise_reference).share
     treatments = [Treatment.dropping(RAW, np.zeros(len(ruled.taken), bool))]
     held_out_or_open = ruled.held_out | ruled.open
     for name, policy in CANDIDATES.items():
@@ -228,7 +239,7 @@ def _treatments(
             else judge_shard(scored, plan_drops(tally, policy, noise_reference), policy, codes)
         )
         treatments.append(Treatment(name, judged.weight > 0, judged.weight))
-    return treatments
+    return treatments, share
 
 
 def _choose(validation: npt.NDArray[np.float64], test: npt.NDArray[np.float64], seed: int) -> tuple[int, Estimate]:

@@ -79,7 +79,7 @@ class Tuning(Result):
         yield self._rows()
 
     def _rows(self) -> list[list[str]]:
-        heading = ["", "left", "1 training", f"{self.seeds} trainings"]
+        heading = ["", "left", "1 training", counted(self.seeds, "training")]
         return [
             heading,
             *(

@@ -16,6 +16,7 @@ import jinja2
 from markupsafe import Markup
 
 from ...models.core.reasons import REASON_BY_CODE, REASONS
+from ...transforms.write.summary import STANDING_OUT
 
 if TYPE_CHECKING:
     from ...transforms.run.manifest import (
@@ -75,6 +76,8 @@ def render_report(
         noise_share=None if manifest.noise_share is None else describe_noise_share(manifest.noise_share),
         rules=[_rule_row(found) for found in manifest.rules],
         standing_out=standing_out,
+        max_standing_out=STANDING_OUT,
+        ordered_behaviours=bool(manifest.options.get("columns", {}).get("behaviours")),
         threshold=None if policy is None else policy.threshold,
         dropped=_reason_rows(reasons.dropped, rows.dropped),
         kept=_reason_rows(reasons.kept, rows.kept),

@@ -16,6 +16,8 @@ from .storage import read_bytes
 def with_option_file(values: Mapping[str, Any], name: str, options: type) -> dict[str, Any]:
     """Returns values of options by name, with those of the file that they name. Values beside it win.
 
+    They also win over those of the file that they exclude, such as a threshold over a drop rate.
+
     Args:
         values: The values that are given.
         name: Name of the option that names the file, `rules` or `policy`.
@@ -25,7 +27,14 @@ def with_option_file(values: Mapping[str, Any], name: str, options: type) -> dic
         InputError: The file cannot be read, is not YAML, or sets another option.
     """
     path = values.get(name)
-    return dict(values) if path is None else {**_read(os.fspath(path), name, options), **values}
+    if path is None:
+        return dict(values)
+    read = _read(os.fspath(path), name, options)
+    for each in options_of(options).values():
+        pair = {each.name, each.instead_of}
+        if each.instead_of is not None and any(values.get(one) is not None for one in pair):
+            read = {option: value for option, value in read.items() if option not in pair}
+    return {**read, **values}
 
 
 def _read(path: str, name: str, options: type) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def taken_behaviours(values: tuple[str, ...], columns: InteractionColumns) -> di
         columns: The order of the behaviours.
 
     Raises:
-        ValueError: Behaviours have an order, and an event does not say which of them it takes back.
+        ValueError: Behaviours have an order, and an event does not say which one of them it takes back.
     """
     order = columns.behaviours
     if not order:
@@ -69,7 +69,8 @@ def taken_behaviours(values: tuple[str, ...], columns: InteractionColumns) -> di
             if order[1:]:
                 raise ValueError(text)
             event, (behaviour,) = text, order
-        taken[event] = behaviour
+        if taken.setdefault(event, behaviour) != behaviour:
+            raise ValueError(f"{event}={taken[event]} and {text}")
     return taken
 
 

@@ -188,7 +188,7 @@ def check_rule_columns(options: RuleOptions, schema: pa.Schema, columns: Interac
             "--returned-values does not say which behaviour an event takes back",
             code="RULE-TAKES-BACK",
             found=str(error),
-            expected=f"event=behaviour, with one of {', '.join(order)}",
+            expected=f"event=behaviour, each event once, with one of {', '.join(order)}",
             fix=f"write such as --returned-values return={order[-1]}",
         ) from error
     if options.returned_column is not None and is_number(schema.field(options.returned_column).type):

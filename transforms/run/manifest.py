@@ -445,7 +445,8 @@ def read_manifest(output: str) -> Manifest:
             code="OUTPUT-UNFINISHED",
             found=f"{MANIFEST}: {error}",
             expected="a directory that `iadsr clean` has finished",
-            fix="run `iadsr clean` again with the same arguments: it resumes an unfinished run",
+            fix="run `iadsr clean` again with the same arguments: it resumes an unfinished run; or name one run of a "
+            "dataset directory, such as dataset/run=2026-11-28",
         ) from error
     try:
         return Manifest.from_json(text)

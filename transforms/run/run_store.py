@@ -105,15 +105,19 @@ class RunStore(RunPaths):
             delete(join(output, STAGING))
             say(f"{output} already holds the finished result of this run. Nothing to do.")
             return None
-        if finished and again and not overwrite and read_manifest(output).identity == lasting(identity):
-            say(f"{output} already holds the finished result of an equal run.")
-            return None
         if finished and not overwrite:
+            found = MANIFEST
+            if again:
+                theirs, asked = read_manifest(output).identity, lasting(identity)
+                if theirs == asked:
+                    say(f"{output} already holds the finished result of an equal run.")
+                    return None
+                found = "a run that differs in " + ", ".join(name for name in asked if theirs.get(name) != asked[name])
             raise InputError(
                 f"{output} already holds a finished run",
                 code="OUTPUT-FINISHED",
-                found=MANIFEST,
-                fix="choose another --output, or pass --overwrite to replace it",
+                found=found,
+                fix=f"choose another {'--run-id' if again else '--output'}, or pass --overwrite to replace it",
             )
         # Only a run of ours is replaced: folders with the names of ours may be somebody's data.
         ours = OUTPUTS if finished or MARKER in names else ()

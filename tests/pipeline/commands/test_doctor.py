@@ -82,6 +82,18 @@ def test_columns_that_clean_would_add_are_told_and_are_no_problem(tmp_path):
     assert "--added-prefix" not in renamed.text
 
 
+def test_why_first_rows_are_unusable_is_told_and_it_is_a_problem_if_none_is_left(tmp_path):
+    log = pa.table({"user_id": ["a"] * 8 + [None] * 2, "item_id": ["x"] * 10, "timestamp": range(10)})
+    pq.write_table(log, tmp_path / "log.parquet")
+    found = findings(interactions=str(tmp_path / "log.parquet"))["Log"]
+    assert found.healthy
+    assert found.text.endswith("of the first 10 rows 2 unusable: null user_id (2 rows)")
+    pq.write_table(log.slice(8), tmp_path / "log.parquet")
+    found = findings(interactions=str(tmp_path / "log.parquet"))["Log"]
+    assert not found.healthy
+    assert "DOCTOR-ROWS" in found.text
+
+
 def test_rules_are_checked_against_the_log_and_its_clock(tmp_path):
     times = pa.array([1_700_000_040 + 60 * minute for minute in range(5)])
     log = pa.table({"user_id": ["a"] * 5, "item_id": ["x"] * 5, "timestamp": times, "rating": [1.0] * 5})

@@ -258,6 +258,20 @@ def test_what_is_not_defined_is_null_in_the_file_and_said_in_words(tmp_path):
     assert "can be recommended again" in words
 
 
+def test_a_share_of_the_oracles_gain_is_said_only_if_the_oracle_gains():
+    nothing, share = Estimate(0.0, 0.0, 0.0), Estimate(59.7, -21.3, 19.9)
+
+    def words(verdict: str) -> str:
+        results = [
+            TreatmentResult(name, 5, dict.fromkeys(METRICS, nothing), dict.fromkeys(METRICS, nothing), judged, found)
+            for name, judged, found in (("raw", None, None), ("dropped", "helps", share), ("oracle", verdict, None))
+        ]
+        return describe_evaluation(Evaluation("sasrec", 50, 9, 200, 40, True, 1, results, rejected={}, skipped=()))
+
+    assert "against raw, 5970.0% [-2130.0%, 1990.0%] of what the oracle gains" in words("helps")
+    assert "of what the oracle gains" not in words("no measurable difference")
+
+
 def test_a_lift_of_nothing_has_no_minus():
     assert percent(Estimate(0.0, -1e-17, 1e-17), signed=True) == "+0.0% [+0.0%, +0.0%]"
     assert percent(Estimate(-0.1, -0.2, 0.1), signed=True) == "-10.0% [-20.0%, +10.0%]"

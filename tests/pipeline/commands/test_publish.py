@@ -140,7 +140,8 @@ def test_asking_again_for_a_run_that_is_published_changes_nothing(log, dataset):
     os.utime(log, (1, 1))
     with pytest.raises(InputError) as refused:
         run(log, dataset, "one")
-    assert refused.value.code == "OUTPUT-FINISHED"
+    assert (refused.value.code, refused.value.found) == ("OUTPUT-FINISHED", "a run that differs in input")
+    assert "--run-id" in str(refused.value)
 
 
 def test_readers_take_the_run_before_while_the_latest_is_replaced(log, dataset, monkeypatch):

@@ -76,6 +76,9 @@ def test_a_tuning_writes_a_policy_that_clean_applies(world, tmp_path):
     assert sum(each.validation is not None for each in tuning.candidates) == 1 + FINALISTS
     assert (tuning.users, tuning.users_sampled, tuning.users_of_log) == (400, 400, 400)
     text = (tmp_path / "policy.yaml").read_text()
+    # Of this log the detector sees 2,400 interactions, too few for an estimate.
+    assert left["default"] == left["weights 1 - 8p"] == left[RULES]
+    assert "# The share of noise is not known (the model was trained on too few users" in text
     assert f"# Chosen: {tuning.chosen}." in text or "drops and weighs nothing" in text
 
     # Whatever was chosen, a policy of each kind is read back as it was.
@@ -122,6 +125,8 @@ def test_what_was_found_is_said_in_plain_words():
     assert "90 users with held-out items, of a sample of 100 of 1,000 users." in said
     assert "drop 5%        95.0%       0.0600" in said
     assert "NDCG@10 +8.8% [+4.6%, +12.6%] against the log as it is (95% over users and 3 trainings): helps." in said
+    assert "1 training  3 trainings\n" in said
+    assert "1 training   1 training\n" in str(dataclasses.replace(tuning, seeds=1))
     nothing = str(dataclasses.replace(tuning, chosen=RAW))
     assert (
         "Nothing is better than the log as it is with some certainty: policy.yaml drops and weighs nothing." in nothing

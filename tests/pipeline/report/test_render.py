@@ -338,6 +338,10 @@ def test_an_example_marks_what_was_dropped_and_why(page):
     assert "6 more kept" in page.texts("summary")
 
 
+def test_the_report_says_that_a_reason_names_the_kind_of_noise_before_a_similarity(page):
+    assert any("names the kind of noise that it looks like: a run, a text or a block." in p for p in page.texts("p"))
+
+
 def test_a_probability_just_below_the_threshold_does_not_read_as_reaching_it():
     examples = [{"user_id": "1", "interactions": [interaction(probability=0.4994)]}]
     assert Page(render_report(MANIFEST, examples)).texts("li", "kept")[0].endswith("0.499")
@@ -616,6 +620,7 @@ def test_users_who_stand_out_are_listed_with_their_pace():
     assert "user 1 machine dropped 20,000 0 10000.0 25%" in page.texts("tr")
     assert "<b> machine suspect 20,000 0 \u2013 25%" in page.texts("tr")
     assert "Users who stand out" not in Page(render_report(MANIFEST, [])).texts("h3")
+    assert any(text.startswith("At most 20 users are listed, those with most") for text in page.texts("p", "note"))
     shared = Page(render_report(MANIFEST, [], [paced | {"reason": "shared_account"}]))
     said = [any("as if somebody else used the account" in text for text in each.texts("p")) for each in (page, shared)]
     assert said == [False, True]
@@ -650,7 +655,11 @@ def test_what_was_dropped_of_each_behaviour_is_listed():
         {"behaviour": "<view>", "interactions": 4000, "dropped": 1000, "journeys": 3000, "noise_share": None},
         {"behaviour": "buy", "interactions": 10, "dropped": 0, "journeys": 10, "noise_share": 0.025},
     ]
-    page = Page(render_report(Manifest.from_json(json.dumps({**VALUES, "behaviours": counts})), []))
+    ordered = {**VALUES["options"], "columns": {"behaviour": "event", "behaviours": ["<view>", "buy"]}}
+    page = Page(render_report(changed(behaviours=counts, options=ordered), []))
     assert "<view> 4,000 1,000 25% 3,000 \u2013" in page.texts("tr")
     assert "buy 10 0 0% 10 2.5%" in page.texts("tr")
     assert "By behaviour" not in Page(render_report(MANIFEST, [])).texts("h3")
+    page = Page(render_report(changed(behaviours=counts), []))  # nothing ends a journey
+    assert "<view> 4,000 1,000 25%" in page.texts("tr")
+    assert any("as --behaviours names no order" in text for text in page.texts("p", "note"))

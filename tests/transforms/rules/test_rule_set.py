@@ -124,6 +124,7 @@ def test_an_event_that_takes_back_names_the_behaviour_if_there_are_several():
     options = RuleOptions(returned_column="event", returned_values=("return=buy",))
     check_rule_columns(options, schema, columns)
     assert make_rules(options, "item_id", pa.string()).takes_back(columns) == {"return"}
-    with pytest.raises(InputError) as error:
-        check_rule_columns(RuleOptions(returned_column="event", returned_values=("return",)), schema, columns)
-    assert (error.value.code, error.value.found) == ("RULE-TAKES-BACK", "return")
+    for values, found in ((("return",), "return"), (("return=buy", "return=view"), "return=buy and return=view")):
+        with pytest.raises(InputError) as error:
+            check_rule_columns(RuleOptions(returned_column="event", returned_values=values), schema, columns)
+        assert (error.value.code, error.value.found) == ("RULE-TAKES-BACK", found)

@@ -332,6 +332,7 @@ def test_a_directory_without_a_manifest_of_this_format_holds_no_finished_run(tmp
     with pytest.raises(InputError) as error:
         read_manifest(str(tmp_path))
     assert (error.value.code, error.value.found) == ("OUTPUT-UNFINISHED", "manifest.json: there is none")
+    assert "dataset/run=" in error.value.fix  # as for the directory that holds the runs
     for text in ("", "{", "[]", '{"format_version": 2}', "[" * 100_000):
         (tmp_path / "manifest.json").write_text(text)
         with pytest.raises(InputError) as error:
