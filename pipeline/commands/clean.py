@@ -175,7 +175,7 @@ def run_clean(options: CleanOptions, beam_options: PipelineOptions, progress: Pr
                     inputs=plan.files,
                     skipped=plan.skipped,
                     tables=plan.tables,
-                    notes=(*notes, *_seen_by_model(options, model)),
+                    notes=(*notes, *_trained_otherwise(options, model)),
                     directory=_working_directory(plan),
                     max_rejected=options.log.max_rejected,
                     columns=options.log.columns,
@@ -283,14 +283,31 @@ def _identity(
     return {name: hashlib.sha256(repr(part).encode(errors="replace")).hexdigest() for name, part in parts.items()}
 
 
-def _seen_by_model(options: CleanOptions, model: ModelFacts | None) -> list[str]:
-    """Says if the model may have learned from what is held out."""
-    if model is None or model.hold_out >= options.hold_out:
+def _trained_otherwise(options: CleanOptions, model: ModelFacts | None) -> list[str]:
+    """Says if the model may have learned from what is held out, or from a log with other behaviours."""
+    if model is None:
         return []
-    return [
-        f"The model was trained with --hold-out {model.hold_out}: if it was trained on this log, it has seen what "
-        f"--hold-out {options.hold_out} sets aside. For a fair test, train it with --hold-out {options.hold_out} too."
-    ]
+    columns, told = options.log.columns, []
+    behaviours = columns.behaviour and (columns.behaviours or ())
+    if model.behaviours != behaviours:
+        told.append(
+            f"The model was trained {_with_behaviours(model.behaviours)}, and this run is "
+            f"{_with_behaviours(behaviours)}. If it is the same log, give both the same: else the share of noise is "
+            "estimated from other evidence than the model has learned from."
+        )
+    if model.hold_out < options.hold_out:
+        told.append(
+            f"The model was trained with --hold-out {model.hold_out}: if it was trained on this log, it has seen what "
+            f"--hold-out {options.hold_out} sets aside. For a fair test, train it with --hold-out {options.hold_out} "
+            "too."
+        )
+    return told
+
+
+def _with_behaviours(order: tuple[str, ...] | None) -> str:
+    if order is None:
+        return "without --behaviour-column"
+    return f"with --behaviours {','.join(order)}" if order else "with --behaviour-column, without --behaviours"
 
 
 def _working_directory(plan: InputPlan) -> str | None:

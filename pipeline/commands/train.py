@@ -27,7 +27,7 @@ from ...transforms.items.embedding_table import EmbeddingMetadata, EmbeddingTabl
 from ...transforms.items.embedding_table import fingerprint as embedding_fingerprint
 from ...transforms.items.item_ids import normalise_item_ids
 from ...transforms.items.vector_sample import VectorSample
-from ...transforms.judge.artifacts import COLLABORATIVE, HOLD_OUT, SAMPLE, check_item_types
+from ...transforms.judge.artifacts import BEHAVIOURS, COLLABORATIVE, HOLD_OUT, SAMPLE, check_item_types
 from ...transforms.read.behaviours import count_behaviours, describe_behaviours
 from ...transforms.read.clock import Clock
 from ...transforms.read.input_plan import SkippedFile, plan_input
@@ -132,6 +132,7 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
             "head": options.head,
             "seed": options.seed,
             HOLD_OUT: options.hold_out,
+            BEHAVIOURS: columns.behaviour and list(columns.behaviours or ()),
             **({START: earlier.recorded()} if earlier else {}),
             SAMPLE: VectorSample.of(item_ids, semantic, has_semantic).to_list(),
         }

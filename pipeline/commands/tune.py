@@ -77,6 +77,9 @@ def run_tune(
     The last two interactions of each user are held out: neither rules, nor the detector, nor policies see them. A
     policy is chosen by the validation items. What it is worth is measured on the test items.
 
+    If the log has behaviours, each journey counts once, and the last two of each user are held out. Rules then come
+    before, and see the whole log, as they decide what a journey is.
+
     Args:
         options: What to tune for.
         progress: Where to show progress.
@@ -98,8 +101,14 @@ def run_tune(
         whole, rejected, clock = read_log(options.log, plan, options.rules.columns)
         users = len(whole.offsets) - 1
         ordered = _sample(whole, columns, options.max_users)
+        sampled = len(ordered.offsets) - 1
+        if ordered.behaviours is not None:
+            # Another step with the item just viewed would be no test of a recommender.
+            ordered = rule_whole_log(ordered, rules, columns, clock).journeys_alone()
+            ruled = RuledShard.untouched(ordered, HELD_OUT)
+        else:
+            ruled = rule_whole_log(ordered, rules, columns, clock, HELD_OUT)
         held_out = HeldOutLog.split(ordered.sequences(columns))
-        ruled = rule_whole_log(ordered, rules, columns, clock, HELD_OUT)
         evidence = ruled.evidence_alone()
         item_ids = normalise_item_ids(evidence.item_ids, file=options.log.path, name=columns.item)
         semantic, has_semantic = semantic_vectors(item_ids, embeddings, options.embeddings)
@@ -145,7 +154,7 @@ def run_tune(
         recommender=options.recommender,
         users=len(held_out.tested),
         users_of_log=users,
-        users_sampled=len(ordered.offsets) - 1,
+        users_sampled=sampled,
         seeds=options.seeds,
         candidates=tuple(
             Candidate(

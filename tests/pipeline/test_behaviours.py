@@ -12,12 +12,13 @@ from iadsr.models.core.errors import InputError
 from iadsr.models.detector.iadsr import IADSR
 from iadsr.models.detector.model_files import read_noise_reference
 from iadsr.pipeline import clean, export, verify
-from iadsr.pipeline.commands.train import without_taken
+from iadsr.pipeline.commands.command_options import TrainOptions
+from iadsr.pipeline.commands.train import run_train, without_taken
 from iadsr.transforms import clean_table
 from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.items.embedding_files import read_embeddings
 from iadsr.transforms.items.joined_items import join_embedding_tables
-from iadsr.transforms.judge.artifacts import COLLABORATIVE
+from iadsr.transforms.judge.artifacts import COLLABORATIVE, read_model_facts
 from iadsr.transforms.judge.policy import Policy
 from iadsr.transforms.read.input_plan import plan_input
 from iadsr.transforms.read.log_source import LogSource
@@ -68,6 +69,15 @@ def test_a_journey_is_one_piece_of_evidence_and_its_steps_share_scores(cleaned):
         assert views[name].equals(plain[name])
     steps = table.group_by(["user_id", "item_id"]).aggregate([("noise_probability", "count_distinct")])
     assert set(steps["noise_probability_count_distinct"].to_pylist()) == {1}
+
+
+def test_a_model_remembers_the_behaviours_that_it_was_trained_with(cleaned, world, tmp_path):
+    root, *_ = cleaned
+    for name, order in (("order", ORDER), ("none", None)):
+        log = LogSource(str(root / "log.parquet"), InteractionColumns(behaviour="event", behaviours=order))
+        run_train(TrainOptions(log, world.embeddings, str(tmp_path / name)))
+        assert read_model_facts(str(tmp_path / name)).behaviours == (order or ())
+    assert read_model_facts(world.model).behaviours is None
 
 
 def test_the_manifest_counts_each_behaviour_and_the_output_verifies(cleaned):

@@ -22,6 +22,10 @@ SAMPLE = "vector_sample"
 HOLD_OUT = "hold_out"
 """Key in a model's provenance: how many of each user's last interactions it has not seen."""
 
+BEHAVIOURS = "behaviours"
+"""Key in a model's provenance: the order of the behaviours whose steps counted as one journey. Empty if they had no
+order; null if each step counted."""
+
 MIN_SAME = 0.9
 """Share of the sampled items that must have the vector of the training, if vectors are not by an encoder of ours."""
 
@@ -49,6 +53,9 @@ class ModelFacts:
     """Vectors of some items that the model was trained with. None: it was trained by an older version."""
     hold_out: int = 0
     """How many of each user's last interactions the model has not seen."""
+    behaviours: tuple[str, ...] | None = None
+    """The order of the behaviours that made journeys in training. Empty if they had no order; None if there were no
+    journeys."""
 
 
 def read_model_facts(directory: str) -> ModelFacts:
@@ -100,7 +107,7 @@ def read_model_facts(directory: str) -> ModelFacts:
             expected=f"model {own[:12]}",
             fix="copy the whole model directory, or train again",
         )
-    held_out = described["provenance"].get(HOLD_OUT)
+    held_out, behaviours = (described["provenance"].get(key) for key in (HOLD_OUT, BEHAVIOURS))
     return ModelFacts(
         directory,
         own,
@@ -110,6 +117,7 @@ def read_model_facts(directory: str) -> ModelFacts:
         reference,
         sample,
         held_out if isinstance(held_out, int) else 0,
+        tuple(map(str, behaviours)) if isinstance(behaviours, list) else None,
     )
 
 

@@ -119,6 +119,16 @@ class RuledShard:
             return self.ordered
         return self.ordered.only(evidence)
 
+    def journeys_alone(self) -> OrderedShard:
+        """Returns one interaction of each journey, the first with its strongest behaviour. The log has behaviours."""
+        rows = np.flatnonzero(self.open)
+        assert self.ordered.behaviours is not None
+        strongest = self.ordered.behaviours[rows] == self._journeys.reached
+        _, first = np.unique(self._journeys.first[strongest], return_index=True)
+        chosen = np.zeros(len(self.open), bool)
+        chosen[rows[strongest][first]] = True
+        return self.ordered.only(chosen)
+
     def found_by(self, number: int) -> np.ndarray:
         """Returns which interactions rule `number` is about, whether it takes them or counts them, bool [rows]."""
         return (self.taken == number) | (self.counted & np.uint16(1 << number)).astype(bool)

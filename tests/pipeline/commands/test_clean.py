@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from collections import Counter
 from pathlib import Path
@@ -13,11 +14,16 @@ from iadsr.models.core.errors import ArtifactError, ConservationError, InputErro
 from iadsr.models.detector.iadsr import IADSR
 from iadsr.pipeline import clean
 from iadsr.pipeline.commands import clean_graph
+from iadsr.pipeline.commands.clean import _trained_otherwise
+from iadsr.pipeline.commands.command_options import CleanOptions
 from iadsr.pipeline.engines import engine as engine_module
+from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.items import joined_items
 from iadsr.transforms.items.embedding_files import read_embeddings, write_embeddings
 from iadsr.transforms.items.embedding_table import EmbeddingTable
 from iadsr.transforms.judge import score_shards as scoring
+from iadsr.transforms.judge.artifacts import read_model_facts
+from iadsr.transforms.read.log_source import LogSource
 from iadsr.transforms.run import finish_run
 from iadsr.transforms.run.manifest import ItemTotals
 from iadsr.transforms.run.run_store import RunMarker, write_marker
@@ -112,6 +118,26 @@ def test_a_model_that_may_have_seen_what_is_held_out_is_told(world, tmp_path):
     manifest = run(world, tmp_path / "rules", hold_out=2, model=None, embeddings=None, rules_only=True)
     assert not manifest.notes
     assert manifest.reasons.kept["held_out"] == 2 * USERS
+
+
+@pytest.mark.parametrize(
+    ("trained", "given", "said"),
+    [
+        (None, None, ""),
+        ((), (), ""),
+        (("view", "buy"), ("view", "buy"), ""),
+        (None, ("view", "buy"), "without --behaviour-column, and this run is with --behaviours view,buy"),
+        (("view", "buy"), None, "with --behaviours view,buy, and this run is without --behaviour-column"),
+        (("view", "buy"), (), "view,buy, and this run is with --behaviour-column, without --behaviours"),
+    ],
+)
+def test_a_model_that_was_trained_with_other_behaviours_is_told(world, trained, given, said):
+    model = dataclasses.replace(read_model_facts(world.model), behaviours=trained)
+    columns = InteractionColumns() if given is None else InteractionColumns(behaviour="event", behaviours=given or None)
+    log = LogSource(world.interactions, columns)
+    notes = _trained_otherwise(CleanOptions(log, "out", embeddings=world.embeddings, model=world.model), model)
+    assert len(notes) == bool(said)
+    assert said in "".join(notes)
 
 
 def test_scores_and_reasons_agree_with_the_decision(cleaned):

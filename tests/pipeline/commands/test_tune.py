@@ -96,6 +96,30 @@ def test_a_tuning_writes_a_policy_that_clean_applies(world, tmp_path):
     assert set(dropped["split"].to_pylist()) == {"train"}
 
 
+def test_with_behaviours_the_test_is_on_journeys_and_not_on_their_steps(world, tmp_path, monkeypatch):
+    class EnoughError(Exception):
+        pass
+
+    def stop(held_out, *_):
+        tested.append(held_out)
+        raise EnoughError
+
+    tested = []
+    monkeypatch.setattr("iadsr.pipeline.commands.tune.compare_treatments", stop)
+    log = world.log()
+    later = log.set_column(2, "timestamp", pc.add(log["timestamp"], 7))
+    steps = [part.append_column("event", pa.repeat(name, len(part))) for part, name in ((log, "view"), (later, "buy"))]
+    pq.write_table(pa.concat_tables(steps), tmp_path / "log.parquet")
+    columns = InteractionColumns(behaviour="event", behaviours=("view", "buy"))
+    source = LogSource(str(tmp_path / "log.parquet"), columns)
+    with pytest.raises(EnoughError):
+        run_tune(TuneOptions(source, world.embeddings, str(tmp_path / "policy.yaml")))
+    (held_out,) = tested
+    ends = held_out.log.offsets[1:]
+    assert len(held_out.log.items) == len(log)
+    assert (held_out.log.items[ends - 1] != held_out.log.items[ends - 2]).all()
+
+
 def test_a_place_that_cannot_be_written_to_is_refused_before_the_work(world, tmp_path):
     options = TuneOptions(LogSource(world.interactions), world.embeddings, str(tmp_path / "none" / "policy.yaml"))
     with pytest.raises(UsageError, match="--output cannot be written"):

@@ -91,6 +91,25 @@ def test_a_shard_survives_its_table():
     assert np.array_equal(back.counted, shard.counted)
 
 
+def test_a_journey_alone_is_its_first_row_with_the_strongest_behaviour_that_is_left():
+    rows = [
+        ("u", "a", 0, "view"),
+        ("u", "b", 1, "view"),
+        ("u", "a", 2, "cart"),
+        ("u", "a", 3, "cart"),
+        ("u", "b", 4, "buy"),
+        ("u", "b", 5, "buy"),
+        ("v", "a", 0, "buy"),
+    ]
+    ordered, _ = ordered_log(rows, "event", columns=BEHAVIOURS)
+    shard = RuledShard.untouched(ordered)
+    alone = shard.journeys_alone()
+    assert alone.rows.tolist() == [2, 4, 5, 6]
+    assert RuledShard.untouched(alone).journeys_alone().rows.tolist() == [2, 4, 5, 6]
+    taken = RuledShard(ordered, np.array([-1, -1, 0, -1, 0, 0, 0], np.int8), shard.counted)
+    assert taken.journeys_alone().rows.tolist() == [1, 3]
+
+
 def test_the_steps_of_a_journey_have_one_witness_and_what_a_rule_takes_is_no_step():
     rows = [("u", "a", 0, "view"), ("u", "b", 1, "view"), ("u", "a", 2, "cart"), ("u", "a", 3, "buy")]
     ordered, _ = ordered_log(rows, "event", columns=BEHAVIOURS)
