@@ -147,7 +147,7 @@ def describe_cleaning(manifest: "Manifest | None", output: str) -> str:
         return f"The job template is written. A run of it will write to {printable(output)}."
     rows, users = manifest.rows, manifest.users
     usable = rows.read - rows.rejected
-    kept = manifest.reasons.kept
+    kept = {**manifest.reasons.kept, "weightless": manifest.weightless}  # also what --min-length protects
     return _text(
         [
             *describe_rules(manifest.rules),

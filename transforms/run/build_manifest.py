@@ -115,6 +115,7 @@ def build_manifest(
         identity=lasting(store.identity),
         behaviours=_describe_behaviours(facts.columns, summary, plan),
         taken_over=None if facts.earlier_run is None else TakenOver(facts.earlier_run, summary.taken_over),
+        weightless=summary.weightless,
     )
 
 

@@ -351,6 +351,8 @@ class Manifest:
     """What users did with items, weakest first. Empty if the log has no column of behaviours."""
     taken_over: TakenOver | None = None
     """What was taken over from an earlier run. Null if nothing could be."""
+    weightless: int = 0
+    """Interactions kept that weigh 0 in training, whatever their reason. Rules alone leave none."""
 
     def __post_init__(self):
         """Checks what the types cannot say.

@@ -60,6 +60,8 @@ class Summary:
     """How the ids of the users are spelled."""
     standing_out: list[dict]
     """Up to STANDING_OUT rows of users whom a rule names as a whole, those with most interactions first."""
+    weightless: int = 0
+    """Interactions kept that weigh 0, whatever their reason."""
     taken_over: int = 0
     """Number of users whose scores are those of an earlier run."""
     behaviours: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
@@ -116,6 +118,7 @@ def summarise(
         found=np.array([[int(rows.sum()), _count_users(user[rows])] for rows in found]).T.reshape(2, len(found)),
         id_forms=id_forms(users["user_id"].combine_chunks()),
         standing_out=stands_out(users, STANDING_OUT),
+        weightless=int((decisions.keep & (judged.weight == 0)).sum()),
         taken_over=judged.taken_over,
         behaviours=_count_behaviours(judged, columns),
     )
@@ -186,6 +189,7 @@ def merge_summaries(summaries: list[Summary]) -> Summary:
             (user for s in summaries for user in s.standing_out),
             key=lambda user: (-user["interactions"], str(user["user_id"])),
         )[:STANDING_OUT],
+        weightless=sum(s.weightless for s in summaries),
         taken_over=sum(s.taken_over for s in summaries),
         behaviours={
             each: np.sum([s.behaviours[each] for s in summaries if each in s.behaviours], axis=0)

@@ -141,6 +141,16 @@ def test_protection_emptied_users_and_the_rate_are_told():
     assert "Unusable" not in text
 
 
+def test_all_that_is_kept_and_weighs_nothing_is_told_whatever_its_reason():
+    kept = {"min_length": 262, "weightless": 5}
+    lines = describe_cleaning(manifest(weightless=267, reasons={"kept": kept}), "out").splitlines()
+    assert lines[3:5] == [
+        "Protected by --min-length: 262 interactions.",
+        "Kept, but better left out of training (weight 0): 267 interactions.",
+    ]
+    assert "weight 0" not in describe_cleaning(manifest(), "out")
+
+
 def test_where_the_share_of_noise_is_not_known_it_says_why_and_what_to_do():
     share = {"estimate": None, "lower": None, "upper": None, "unknown_because": "too few users"}
     policy = {"rule": "auto", "drop_rate": 0.0, "threshold": None}
