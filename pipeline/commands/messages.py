@@ -196,7 +196,7 @@ def _behaviours(counts: "Iterable[BehaviourCounts]") -> list[str]:
 
 def describe_rules(findings: "Iterable[RuleFindings]") -> list[str]:
     """Says what each rule has dropped, and what it has found and left."""
-    lines, nothing = [], []
+    lines, nothing, literal = [], [], []
     for found in findings:
         what = f"{REASON_BY_CODE[found.rule].rule} ({found.rule})"
         if found.interactions:
@@ -204,7 +204,10 @@ def describe_rules(findings: "Iterable[RuleFindings]") -> list[str]:
             lines.append(f"Dropped {what}." if found.drops else f"Found, not dropped: {what}.")
         elif found.parameters.get("mode", "drop") not in ("auto", "count"):  # it was asked for
             nothing.append(what)
-    return [*lines, *([f"Asked for, and nothing found: {', '.join(nothing)}."] if nothing else [])]
+            values = found.parameters.get("values", ()) if found.rule == "returned" else ()
+            literal += [value for value in values if "=" in value]
+    hint = f" Without --behaviours, {', '.join(literal)} is looked for as it stands." if literal else ""
+    return [*lines, *([f"Asked for, and nothing found: {', '.join(nothing)}.{hint}"] if nothing else [])]
 
 
 def _dropped_as_noise(manifest: "Manifest", usable: int) -> list[str]:

@@ -106,6 +106,17 @@ def test_a_rule_that_was_asked_for_and_found_nothing_is_told():
     assert text.splitlines()[0] == "Asked for, and nothing found: repeats (repeat), returned interactions (returned)."
 
 
+def test_an_event_with_its_behaviour_that_was_not_found_is_told_to_need_behaviours():
+    nothing = found("returned", True, 0, 0)
+    nothing["parameters"] = {"column": "event", "values": ["cancel", "return=purchase"]}
+    assert describe_cleaning(manifest(rules=[nothing]), "out").splitlines()[0] == (
+        "Asked for, and nothing found: returned interactions (returned). "
+        "Without --behaviours, return=purchase is looked for as it stands."
+    )
+    some = {**nothing, "interactions": 2, "users": 1}
+    assert "--behaviours" not in describe_cleaning(manifest(rules=[some]), "out")
+
+
 def test_rules_that_leave_nothing_to_judge_are_told():
     rows = {"read": 8, "kept": 0, "dropped": 8, "rejected": 0}
     text = describe_cleaning(manifest(rows=rows, reasons={"dropped": {"core": 8}}), "out")
