@@ -189,7 +189,7 @@ def _lookalikes(users: int) -> list[str]:
 
 
 def _behaviours(counts: "Iterable[BehaviourCounts]") -> list[str]:
-    listed = [f"{each.behaviour} {each.dropped:,} of {each.interactions:,}" for each in counts]
+    listed = [f"{each.behaviour}: {each.dropped:,} of {each.interactions:,}" for each in counts]
     more = f"; {len(listed) - _NAMED_BEHAVIOURS:,} more in {MANIFEST}" if len(listed) > _NAMED_BEHAVIOURS else ""
     return [f"Dropped by behaviour: {', '.join(listed[-_NAMED_BEHAVIOURS:])}{more}."] if listed else []
 
