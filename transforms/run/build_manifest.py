@@ -171,11 +171,16 @@ def _behaviour_notes(columns: InteractionColumns, summary: Summary, log_rules: L
 def _describe_behaviours(
     columns: InteractionColumns, summary: Summary, plan: DropPlan | None
 ) -> tuple[BehaviourCounts, ...]:
+    counts = {behaviour: summary.behaviours[behaviour].tolist() for behaviour in in_order(summary.behaviours, columns)}
     return tuple(
         BehaviourCounts(
-            behaviour, *summary.behaviours[behaviour].tolist(), noise_share=_share_of(behaviour, columns, plan)
+            behaviour,
+            interactions,
+            dropped,
+            journeys=journeys if columns.behaviours else None,
+            noise_share=_share_of(behaviour, columns, plan),
         )
-        for behaviour in in_order(summary.behaviours, columns)
+        for behaviour, (interactions, dropped, journeys) in counts.items()
     )
 
 

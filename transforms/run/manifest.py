@@ -256,8 +256,9 @@ class BehaviourCounts:
     """All interactions of this behaviour."""
     dropped: int
     """How many of them were dropped."""
-    journeys: int
-    """Journeys that reach no stronger behaviour, after the rules. A journey is what one user does with one item."""
+    journeys: int | None
+    """Journeys that reach no stronger behaviour, after the rules. A journey is what one user does with one item. Null
+    if the behaviours have no order."""
     noise_share: float | None
     """Estimated share of noise in the interactions of these journeys. Null if it is not known."""
 

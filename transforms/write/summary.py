@@ -66,7 +66,7 @@ class Summary:
     """Number of users whose scores are those of an earlier run."""
     behaviours: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     """int64 [3] for each behaviour: all its interactions, those that are dropped, and the journeys that reach no
-    stronger one. Empty if the log has no behaviours."""
+    stronger one; the last says nothing if behaviours have no order. Empty if the log has no behaviours."""
 
     @property
     def dropped(self) -> int:
