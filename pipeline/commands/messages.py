@@ -9,6 +9,7 @@ from ...models.encoders.packaged import MULTILINGUAL_ENCODER
 from ...transforms.contract.output_layout import INTERACTIONS, MANIFEST, REJECTED, REPORT, SEQUENCES
 from ...transforms.files.found_files import find_files
 from ...transforms.files.storage import join
+from ...transforms.read.behaviours import shown
 
 if TYPE_CHECKING:
     # Each command loads modules that take seconds, and the other commands do not need them.
@@ -189,7 +190,7 @@ def _lookalikes(users: int) -> list[str]:
 
 
 def _behaviours(counts: "Iterable[BehaviourCounts]") -> list[str]:
-    listed = [f"{each.behaviour}: {each.dropped:,} of {each.interactions:,}" for each in counts]
+    listed = [f"{shown(each.behaviour)}: {each.dropped:,} of {each.interactions:,}" for each in counts]
     more = f"; {len(listed) - _NAMED_BEHAVIOURS:,} more in {MANIFEST}" if len(listed) > _NAMED_BEHAVIOURS else ""
     return [f"Dropped by behaviour: {', '.join(listed[-_NAMED_BEHAVIOURS:])}{more}."] if listed else []
 

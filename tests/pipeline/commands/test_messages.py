@@ -240,6 +240,8 @@ def test_what_was_dropped_of_each_behaviour_is_told():
         line for line in describe_cleaning(manifest(behaviours=counts[:2]), "out").splitlines() if "behaviour" in line
     ]
     assert told == ["Dropped by behaviour: b1: 1 of 1,000, b2: 2 of 2,000."]
+    blank = describe_cleaning(manifest(behaviours=[{**counts[0], "behaviour": " "}]), "out")
+    assert "Dropped by behaviour: ' ': 1 of 1,000." in blank
     assert "b3: 3 of 3,000" in describe_cleaning(manifest(behaviours=counts), "out")
     assert "b2: 2 of 2,000" not in describe_cleaning(manifest(behaviours=counts), "out")
     assert "12 of 12,000; 2 more in manifest.json." in describe_cleaning(manifest(behaviours=counts), "out")
