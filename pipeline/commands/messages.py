@@ -158,6 +158,7 @@ def describe_cleaning(manifest: "Manifest | None", output: str) -> str:
             + ".",
             *([] if rows.kept else ["WARNING: no interaction is left."]),
             *_behaviours(manifest.behaviours),
+            *_shared_accounts(users.shared_accounts),
             *_lookalikes(users.lookalikes),
             *_without_text(manifest.items.without_text),
             *(
@@ -179,6 +180,10 @@ def describe_cleaning(manifest: "Manifest | None", output: str) -> str:
             _place("Report", join(output, REPORT)),
         ]
     )
+
+
+def _shared_accounts(users: int) -> list[str]:
+    return [f"Named as shared accounts: {counted(users, 'user')}."] if users else []
 
 
 def _lookalikes(users: int) -> list[str]:

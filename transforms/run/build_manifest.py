@@ -160,7 +160,7 @@ def _count_items(item_counts: ItemCounts, joined_items: JoinedItems | None) -> I
 
 def _count_users(summary: Summary) -> UserCounts:
     total, shortened, emptied = summary.users.tolist()
-    return UserCounts(total, shortened, emptied, summary.id_forms.lookalikes(total))
+    return UserCounts(total, shortened, emptied, summary.id_forms.lookalikes(total), summary.shared_accounts)
 
 
 def _behaviour_notes(columns: InteractionColumns, summary: Summary, log_rules: LogRules) -> list[str]:

@@ -115,6 +115,8 @@ class UserCounts:
     """Users who lost all their interactions."""
     lookalikes: int
     """About how many users have an id that is another spelling of somebody's: in case, Unicode form, space or zeros."""
+    shared_accounts: int = 0
+    """Users who are named as shared accounts: several of their interactions were dropped as noise:run."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -231,6 +231,13 @@ def test_files_that_clean_left_out_are_told_and_reasons_without_a_message_are_no
     assert "6 interactions" not in text
 
 
+def test_users_who_are_named_as_shared_accounts_are_counted():
+    some = describe_cleaning(manifest(users={"shared_accounts": 12}), "out")
+    assert "Shortened 20 of 50 users.\nNamed as shared accounts: 12 users.\n" in some
+    assert "Named as shared accounts: 1 user.\n" in describe_cleaning(manifest(users={"shared_accounts": 1}), "out")
+    assert "shared" not in describe_cleaning(manifest(), "out")
+
+
 def test_what_was_dropped_of_each_behaviour_is_told():
     counts = [
         {"behaviour": f"b{n}", "interactions": 1000 * n, "dropped": n, "journeys": n, "noise_share": None}

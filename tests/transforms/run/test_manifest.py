@@ -114,7 +114,8 @@ TEXT = """\
     "total": 3,
     "shortened": 1,
     "emptied": 0,
-    "lookalikes": 0
+    "lookalikes": 0,
+    "shared_accounts": 1
   },
   "items": {
     "total": 6,
@@ -303,8 +304,10 @@ def test_a_manifest_of_a_run_that_did_not_know_some_entries_is_read():
     values = json.loads(TEXT)
     for name in OF_OLDER_RUNS:
         del values[name]
+    del values["users"]["shared_accounts"]
     found = Manifest.from_json(json.dumps(values))
     assert (found.identity, found.behaviours, found.taken_over, found.weightless) == ({}, (), None, 0)
+    assert found.users.shared_accounts == 0
 
 
 @pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(Manifest) if f.name not in OF_OLDER_RUNS])

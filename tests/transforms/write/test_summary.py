@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from iadsr.models.core.reasons import reason_codes
+from iadsr.models.detector.features import SIGNS
 from iadsr.models.detector.scoring import Scores
 from iadsr.models.noise.share import NoiseShare, NoShare
 from iadsr.transforms.contract.columns import ROW, TIME, InteractionColumns
@@ -91,6 +92,17 @@ def test_what_is_kept_and_weighs_nothing_is_counted_whatever_its_reason(summary)
     assert +weighed.reasons == {"noise:short_term": 2, "weightless": 1, "min_length": 1, "unknown_item": 1}
     assert weighed.weightless == 2
     assert merge_summaries([weighed, weighed]).weightless == 4
+
+
+def test_users_who_are_named_as_shared_accounts_are_counted(summary):
+    assert summary.shared_accounts == 0
+    likely = np.where(shard().scores.scored, np.float32(0.9), np.float32(0))
+    scores = dataclasses.replace(shard().scores, noise_probability=likely, sign=np.full(6, SIGNS.index("run"), np.int8))
+    found = summarised(dataclasses.replace(shard(), scores=scores), RuleSet(()))
+    # Of a, three are dropped as if of somebody else; of b one, as the other one is protected.
+    assert +found.reasons == {"noise:run": 4, "min_length": 1, "unknown_item": 1}
+    assert found.shared_accounts == 1
+    assert merge_summaries([found, found]).shared_accounts == 2
 
 
 def test_users_items_and_files_are_counted(summary):
