@@ -27,7 +27,7 @@ from ...transforms.items.embedding_files import read_embeddings, read_notes, vec
 from ...transforms.items.embedding_table import EmbeddingTable
 from ...transforms.items.item_texts import read_item_texts
 from ...transforms.judge.artifacts import COLLABORATIVE, ModelFacts, changed_vectors, check_embeddings, read_model_facts
-from ...transforms.read.behaviours import check_behaviours, count_behaviours, describe_behaviours, in_order
+from ...transforms.read.behaviours import check_behaviours, count_behaviours, describe_behaviours, in_order, shown
 from ...transforms.read.clock import SUB_SECOND, Clock, merge_facts, time_facts
 from ...transforms.read.input_plan import InputPlan, plan_input
 from ...transforms.read.log_source import LogSource
@@ -258,7 +258,7 @@ def _behaviours(log: LogSource, plan: InputPlan, rules: RuleOptions) -> str:
     if not counts:
         return "none that can be used"
     returned = rules.returned_values or () if rules.returned_column == log.columns.behaviour else ()
-    listed = ", ".join(f"{each} {counts[each]:,}" for each in in_order(counts, log.columns))
+    listed = ", ".join(f"{shown(each)} {counts[each]:,}" for each in in_order(counts, log.columns))
     of = f" in {counts.total():,} rows looked at" if step > 1 else ""
     ends = f"; {log.columns.behaviours[-1]} ends a journey" if log.columns.behaviours else ""
     notes = describe_behaviours(counts, log.columns, taken_behaviours(returned, log.columns))

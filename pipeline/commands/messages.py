@@ -9,6 +9,7 @@ from ...models.encoders.packaged import MULTILINGUAL_ENCODER
 from ...transforms.contract.output_layout import INTERACTIONS, MANIFEST, REJECTED, REPORT, SEQUENCES
 from ...transforms.files.found_files import find_files
 from ...transforms.files.storage import join
+from ...transforms.read.behaviours import shown
 
 if TYPE_CHECKING:
     # Each command loads modules that take seconds, and the other commands do not need them.
@@ -147,7 +148,7 @@ def describe_cleaning(manifest: "Manifest | None", output: str) -> str:
         return f"The job template is written. A run of it will write to {printable(output)}."
     rows, users = manifest.rows, manifest.users
     usable = rows.read - rows.rejected
-    kept = manifest.reasons.kept
+    kept = {**manifest.reasons.kept, "weightless": manifest.weightless}  # also what --min-length protects
     return _text(
         [
             *describe_rules(manifest.rules),
@@ -157,6 +158,7 @@ def describe_cleaning(manifest: "Manifest | None", output: str) -> str:
             + ".",
             *([] if rows.kept else ["WARNING: no interaction is left."]),
             *_behaviours(manifest.behaviours),
+            *_shared_accounts(users.shared_accounts),
             *_lookalikes(users.lookalikes),
             *_without_text(manifest.items.without_text),
             *(
@@ -180,6 +182,10 @@ def describe_cleaning(manifest: "Manifest | None", output: str) -> str:
     )
 
 
+def _shared_accounts(users: int) -> list[str]:
+    return [f"Named as shared accounts: {counted(users, 'user')}."] if users else []
+
+
 def _lookalikes(users: int) -> list[str]:
     return (
         [f"Perhaps one person twice: about {counted(users, 'user')}, whose ids differ in case, form or zeros only."]
@@ -189,14 +195,14 @@ def _lookalikes(users: int) -> list[str]:
 
 
 def _behaviours(counts: "Iterable[BehaviourCounts]") -> list[str]:
-    listed = [f"{each.behaviour} {each.dropped:,} of {each.interactions:,}" for each in counts]
+    listed = [f"{shown(each.behaviour)}: {each.dropped:,} of {each.interactions:,}" for each in counts]
     more = f"; {len(listed) - _NAMED_BEHAVIOURS:,} more in {MANIFEST}" if len(listed) > _NAMED_BEHAVIOURS else ""
     return [f"Dropped by behaviour: {', '.join(listed[-_NAMED_BEHAVIOURS:])}{more}."] if listed else []
 
 
 def describe_rules(findings: "Iterable[RuleFindings]") -> list[str]:
     """Says what each rule has dropped, and what it has found and left."""
-    lines, nothing = [], []
+    lines, nothing, literal = [], [], []
     for found in findings:
         what = f"{REASON_BY_CODE[found.rule].rule} ({found.rule})"
         if found.interactions:
@@ -204,7 +210,10 @@ def describe_rules(findings: "Iterable[RuleFindings]") -> list[str]:
             lines.append(f"Dropped {what}." if found.drops else f"Found, not dropped: {what}.")
         elif found.parameters.get("mode", "drop") not in ("auto", "count"):  # it was asked for
             nothing.append(what)
-    return [*lines, *([f"Asked for, and nothing found: {', '.join(nothing)}."] if nothing else [])]
+            values = found.parameters.get("values", ()) if found.rule == "returned" else ()
+            literal += [value for value in values if "=" in value]
+    hint = f" Without --behaviours, {', '.join(literal)} is looked for as it stands." if literal else ""
+    return [*lines, *([f"Asked for, and nothing found: {', '.join(nothing)}.{hint}"] if nothing else [])]
 
 
 def _dropped_as_noise(manifest: "Manifest", usable: int) -> list[str]:

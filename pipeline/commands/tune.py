@@ -1,6 +1,7 @@
 """The tune command: finds the policy of cleaning that helps a recommender most on a log."""
 
 import dataclasses
+import shlex
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy.typing as npt
 import yaml
 
 from ...models.core.errors import IadsrError
+from ...models.core.option import options_of
+from ...models.core.printable import printable
 from ...models.detector.model_config import IADSRConfig
 from ...models.detector.scoring import score_sequences
 from ...models.evaluation.bootstrap import MIN_LIFT, Estimate, Resampled
@@ -39,6 +42,7 @@ from ...transforms.read.ordering import OrderedShard
 from ...transforms.read.read_log import read_log
 from ...transforms.read.time_checks import describe_times
 from ...transforms.rules.rule_log import count_open_items, rule_whole_log
+from ...transforms.rules.rule_options import RuleOptions
 from ...transforms.rules.rule_set import check_rule_columns, make_rules
 from ...transforms.rules.ruled_shard import RuledShard
 from ..engines.progress import Progress
@@ -286,7 +290,20 @@ def _write_policy(options: TuneOptions, tuning: Tuning) -> None:
     heading = [
         f"Written by iadsr tune {metadata.version('iadsr')} at {datetime.now(UTC).isoformat(timespec='seconds')}.",
         f"Apply it with: iadsr clean --policy {options.output}",
+        *_rules_beside(options.rules),
         *str(tuning).splitlines(),
     ]
     text = "".join(f"# {line}".rstrip() + "\n" for line in heading) + (yaml.safe_dump(values) if values else "{}\n")
     write_atomically(str(Path(options.output).absolute()), lambda file: file.write(text.encode()), durable=True)
+
+
+def _rules_beside(rules: RuleOptions) -> list[str]:
+    """Says which rules a policy was tuned under, if they are not the default ones."""
+    flags = []
+    for name, each in options_of(RuleOptions).items():
+        value = getattr(rules, "file" if name == "rules" else name)
+        if value != each.default:
+            text = ",".join(value) if isinstance(value, tuple) else str(value)
+            flags.append(each.flag if value is True else f"{each.flag} {shlex.quote(text)}")
+    said = "The rules that it was tuned under are not part of it. Give clean the same:"
+    return [printable(f"{said} {' '.join(flags)}")] if flags else []

@@ -94,6 +94,15 @@ def test_the_manifest_counts_each_behaviour_and_the_output_verifies(cleaned):
     assert str(verify(root / "out"))
 
 
+def test_without_an_order_no_journey_is_counted_for_a_behaviour(cleaned, tmp_path):
+    root, log, _, _ = cleaned
+    log_alone = {"interactions": root / "log.parquet", "behaviour_column": "event", "rules_only": True}
+    found = clean(**log_alone, output=tmp_path / "out").manifest.behaviours
+    assert [(each.behaviour, each.journeys) for each in found] == [("buy", None), ("cart", None), ("view", None)]
+    assert sum(each.interactions for each in found) == len(log)
+    assert "By behaviour" in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_sequences_carry_the_behaviour(cleaned):
     root, _, _, _ = cleaned
     sequences = pq.read_table(root / "out" / "sequences")

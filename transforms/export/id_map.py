@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...models.core.errors import InputError
+from ...models.core.errors import InputError, StoreError
 from ..contract.arrow_types import is_string_type, one_chunk
 from ..contract.hashing import hash_values
 from ..files.tables import open_parquet
@@ -67,25 +67,28 @@ def read_id_map(path: str, id_column: str, data_type: pa.DataType, first: int) -
     Raises:
         InputError: The file cannot be read, or is no map of such ids.
     """
-    with open_parquet(path) as parquet:
-        try:
+    try:
+        with open_parquet(path) as parquet:
             table = parquet.read([id_column, NUMBER])
-            ids, numbers = one_chunk(table[id_column]), one_chunk(table[NUMBER])
-            if is_string_type(ids.type) != is_string_type(data_type):
-                raise ValueError(f"{id_column} of type {ids.type}")
-            if ids.null_count or numbers.null_count or not pa.types.is_integer(numbers.type):
-                raise ValueError("an id without a number")
-            ids, values = ids.cast(data_type), numbers.cast(pa.int64()).to_numpy()
-            if values.min(initial=first) < first or len(np.unique(values)) < len(values):
-                raise ValueError(f"a number below {first}, or one number for two ids")
-            if len(np.unique(hash_values(ids))) < len(ids) and len(pc.unique(ids)) < len(ids):
-                raise ValueError("two numbers for one id")
-        except (KeyError, ValueError, OSError, pa.ArrowException) as error:
-            raise InputError(
-                f"{path} cannot give this export its numbers",
-                code="EXPORT-IDS",
-                found=str(error).splitlines()[0],
-                expected=f"a column {id_column} of type {data_type}, and {NUMBER}: different integers from {first} on",
-                fix="name the output of an earlier export of this log with --ids, or leave --ids out",
-            ) from error
+        ids, numbers = one_chunk(table[id_column]), one_chunk(table[NUMBER])
+        if is_string_type(ids.type) != is_string_type(data_type):
+            raise ValueError(f"{id_column} of type {ids.type}")
+        if ids.null_count or numbers.null_count or not pa.types.is_integer(numbers.type):
+            raise ValueError("an id without a number")
+        ids, values = ids.cast(data_type), numbers.cast(pa.int64()).to_numpy()
+        if values.min(initial=first) < first or len(np.unique(values)) < len(values):
+            raise ValueError(f"a number below {first}, or one number for two ids")
+        if len(np.unique(hash_values(ids))) < len(ids) and len(pc.unique(ids)) < len(ids):
+            raise ValueError("two numbers for one id")
+    except StoreError:  # the file is not to blame
+        raise
+    except (InputError, KeyError, ValueError, OSError, pa.ArrowException) as error:
+        found = error.found if isinstance(error, InputError) else str(error).splitlines()[0]
+        raise InputError(
+            f"{path} cannot give this export its numbers",
+            code="EXPORT-IDS",
+            found=found,
+            expected=f"a column {id_column} of type {data_type}, and {NUMBER}: different integers from {first} on",
+            fix="name the output of an earlier export of this log with --ids, or leave --ids out",
+        ) from error
     return IdMap.of(ids, values, first)

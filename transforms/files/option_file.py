@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from ...models.core.errors import InputError
-from ...models.core.option import options_of
+from ...models.core.errors import InputError, UsageError
+from ...models.core.option import build, options_of
 from ...models.core.plain_yaml import load_plain_yaml
 from .storage import read_bytes
 
@@ -25,6 +25,7 @@ def with_option_file(values: Mapping[str, Any], name: str, options: type) -> dic
 
     Raises:
         InputError: The file cannot be read, is not YAML, or sets another option.
+        UsageError: An option does not take its value.
     """
     path = values.get(name)
     if path is None:
@@ -34,7 +35,27 @@ def with_option_file(values: Mapping[str, Any], name: str, options: type) -> dic
         pair = {each.name, each.instead_of}
         if each.instead_of is not None and any(values.get(one) is not None for one in pair):
             read = {option: value for option, value in read.items() if option not in pair}
-    return {**read, **values}
+    merged = {**read, **values}
+    _check_values(os.fspath(path), name, {each: read[each] for each in read if each not in values}, merged, options)
+    return merged
+
+
+def _check_values(path: str, name: str, read: dict[str, Any], merged: dict[str, Any], options: type) -> None:
+    """Names the file if what is wrong with all values is wrong with those of the file alone."""
+    try:
+        build(options, merged)
+    except UsageError as error:
+        try:
+            build(options, read)
+        except UsageError as alone:
+            if str(alone) == str(error):
+                raise UsageError(
+                    f"{error.what} (in the file {path} of --{name})",
+                    code=error.code,
+                    found=error.found,
+                    expected=error.expected,
+                    fix=error.fix,
+                ) from error
 
 
 def _read(path: str, name: str, options: type) -> dict[str, Any]:

@@ -58,6 +58,11 @@ def in_order(behaviours: Iterable[str], columns: InteractionColumns) -> list[str
     return sorted(behaviours, key=lambda each: (each in named, named.index(each) if each in named else 0, each))
 
 
+def shown(behaviour: str) -> str:
+    """Returns a behaviour as messages show it: in quotes if it begins or ends with a space, or is one."""
+    return behaviour if behaviour == behaviour.strip() else f"'{behaviour}'"
+
+
 def count_behaviours(table: pa.Table, columns: InteractionColumns) -> dict[str, int]:
     """Returns the number of rows of each behaviour; none if the log has no column of behaviours.
 
@@ -88,7 +93,7 @@ def check_behaviours(parts: Iterable[Mapping[str, int]], columns: InteractionCol
         counts.update(part)
     unknown = whole and counts and columns.behaviours and not counts.keys() & set(columns.behaviours)
     if unknown or len(counts) > MAX_BEHAVIOURS:
-        common = ", ".join(sorted(counts, key=lambda each: (-counts[each], each))[:_SHOWN])
+        common = ", ".join(map(shown, sorted(counts, key=lambda each: (-counts[each], each))[:_SHOWN]))
         raise InputError(
             f"Column {columns.behaviour!r} has none of the behaviours that --behaviours names"
             if unknown
@@ -116,7 +121,7 @@ def describe_behaviours(
     if columns.behaviour is None or not counts:
         return []
     other = [each for each in in_order(counts, columns) if each not in takes_back and each not in (named or ())]
-    listed = ", ".join(f"{each} {counts[each]:,}" for each in other)
+    listed = ", ".join(f"{shown(each)} {counts[each]:,}" for each in other)
     if named is None:
         return [f"Behaviours without an order, so that none ends a journey: {listed}. --behaviours gives one."]
     told = []

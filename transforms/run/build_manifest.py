@@ -115,6 +115,7 @@ def build_manifest(
         identity=lasting(store.identity),
         behaviours=_describe_behaviours(facts.columns, summary, plan),
         taken_over=None if facts.earlier_run is None else TakenOver(facts.earlier_run, summary.taken_over),
+        weightless=summary.weightless,
     )
 
 
@@ -159,7 +160,7 @@ def _count_items(item_counts: ItemCounts, joined_items: JoinedItems | None) -> I
 
 def _count_users(summary: Summary) -> UserCounts:
     total, shortened, emptied = summary.users.tolist()
-    return UserCounts(total, shortened, emptied, summary.id_forms.lookalikes(total))
+    return UserCounts(total, shortened, emptied, summary.id_forms.lookalikes(total), summary.shared_accounts)
 
 
 def _behaviour_notes(columns: InteractionColumns, summary: Summary, log_rules: LogRules) -> list[str]:
@@ -170,11 +171,16 @@ def _behaviour_notes(columns: InteractionColumns, summary: Summary, log_rules: L
 def _describe_behaviours(
     columns: InteractionColumns, summary: Summary, plan: DropPlan | None
 ) -> tuple[BehaviourCounts, ...]:
+    counts = {behaviour: summary.behaviours[behaviour].tolist() for behaviour in in_order(summary.behaviours, columns)}
     return tuple(
         BehaviourCounts(
-            behaviour, *summary.behaviours[behaviour].tolist(), noise_share=_share_of(behaviour, columns, plan)
+            behaviour,
+            interactions,
+            dropped,
+            journeys=journeys if columns.behaviours else None,
+            noise_share=_share_of(behaviour, columns, plan),
         )
-        for behaviour in in_order(summary.behaviours, columns)
+        for behaviour, (interactions, dropped, journeys) in counts.items()
     )
 
 

@@ -115,6 +115,8 @@ class UserCounts:
     """Users who lost all their interactions."""
     lookalikes: int
     """About how many users have an id that is another spelling of somebody's: in case, Unicode form, space or zeros."""
+    shared_accounts: int = 0
+    """Users who are named as shared accounts: several of their interactions were dropped as noise:run."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -256,8 +258,9 @@ class BehaviourCounts:
     """All interactions of this behaviour."""
     dropped: int
     """How many of them were dropped."""
-    journeys: int
-    """Journeys that reach no stronger behaviour, after the rules. A journey is what one user does with one item."""
+    journeys: int | None
+    """Journeys that reach no stronger behaviour, after the rules. A journey is what one user does with one item. Null
+    if the behaviours have no order."""
     noise_share: float | None
     """Estimated share of noise in the interactions of these journeys. Null if it is not known."""
 
@@ -351,6 +354,8 @@ class Manifest:
     """What users did with items, weakest first. Empty if the log has no column of behaviours."""
     taken_over: TakenOver | None = None
     """What was taken over from an earlier run. Null if nothing could be."""
+    weightless: int = 0
+    """Interactions kept that weigh 0 in training, whatever their reason. Rules alone leave none."""
 
     def __post_init__(self):
         """Checks what the types cannot say.

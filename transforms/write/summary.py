@@ -7,6 +7,7 @@ from itertools import pairwise
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ...models.core.reasons import reason_codes
 from ..contract.columns import InteractionColumns
@@ -18,7 +19,7 @@ from ..read.read_splits import row_checksum
 from ..rules.rule_set import RuleSet
 from .example_users import EXAMPLE_USERS, ExampleUser, choose_examples
 from .lookalike_users import IdForms, id_forms
-from .users import stands_out
+from .users import SHARED_ACCOUNT, stands_out
 
 HISTOGRAM_BINS = 50
 STANDING_OUT = 20
@@ -60,11 +61,15 @@ class Summary:
     """How the ids of the users are spelled."""
     standing_out: list[dict]
     """Up to STANDING_OUT rows of users whom a rule names as a whole, those with most interactions first."""
+    shared_accounts: int = 0
+    """Number of users who are named as shared accounts."""
+    weightless: int = 0
+    """Interactions kept that weigh 0, whatever their reason."""
     taken_over: int = 0
     """Number of users whose scores are those of an earlier run."""
     behaviours: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     """int64 [3] for each behaviour: all its interactions, those that are dropped, and the journeys that reach no
-    stronger one. Empty if the log has no behaviours."""
+    stronger one; the last says nothing if behaviours have no order. Empty if the log has no behaviours."""
 
     @property
     def dropped(self) -> int:
@@ -116,6 +121,8 @@ def summarise(
         found=np.array([[int(rows.sum()), _count_users(user[rows])] for rows in found]).T.reshape(2, len(found)),
         id_forms=id_forms(users["user_id"].combine_chunks()),
         standing_out=stands_out(users, STANDING_OUT),
+        shared_accounts=pc.sum(pc.equal(users["reason"], SHARED_ACCOUNT)).as_py() or 0,
+        weightless=int((decisions.keep & (judged.weight == 0)).sum()),
         taken_over=judged.taken_over,
         behaviours=_count_behaviours(judged, columns),
     )
@@ -186,6 +193,8 @@ def merge_summaries(summaries: list[Summary]) -> Summary:
             (user for s in summaries for user in s.standing_out),
             key=lambda user: (-user["interactions"], str(user["user_id"])),
         )[:STANDING_OUT],
+        shared_accounts=sum(s.shared_accounts for s in summaries),
+        weightless=sum(s.weightless for s in summaries),
         taken_over=sum(s.taken_over for s in summaries),
         behaviours={
             each: np.sum([s.behaviours[each] for s in summaries if each in s.behaviours], axis=0)

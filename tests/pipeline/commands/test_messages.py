@@ -106,6 +106,17 @@ def test_a_rule_that_was_asked_for_and_found_nothing_is_told():
     assert text.splitlines()[0] == "Asked for, and nothing found: repeats (repeat), returned interactions (returned)."
 
 
+def test_an_event_with_its_behaviour_that_was_not_found_is_told_to_need_behaviours():
+    nothing = found("returned", True, 0, 0)
+    nothing["parameters"] = {"column": "event", "values": ["cancel", "return=purchase"]}
+    assert describe_cleaning(manifest(rules=[nothing]), "out").splitlines()[0] == (
+        "Asked for, and nothing found: returned interactions (returned). "
+        "Without --behaviours, return=purchase is looked for as it stands."
+    )
+    some = {**nothing, "interactions": 2, "users": 1}
+    assert "--behaviours" not in describe_cleaning(manifest(rules=[some]), "out")
+
+
 def test_rules_that_leave_nothing_to_judge_are_told():
     rows = {"read": 8, "kept": 0, "dropped": 8, "rejected": 0}
     text = describe_cleaning(manifest(rows=rows, reasons={"dropped": {"core": 8}}), "out")
@@ -139,6 +150,16 @@ def test_protection_emptied_users_and_the_rate_are_told():
     assert "Protected by --keep-last: 2 interactions." in text
     assert "unknown to the embeddings and the model: 7 interactions." in text
     assert "Unusable" not in text
+
+
+def test_all_that_is_kept_and_weighs_nothing_is_told_whatever_its_reason():
+    kept = {"min_length": 262, "weightless": 5}
+    lines = describe_cleaning(manifest(weightless=267, reasons={"kept": kept}), "out").splitlines()
+    assert lines[3:5] == [
+        "Protected by --min-length: 262 interactions.",
+        "Kept, but better left out of training (weight 0): 267 interactions.",
+    ]
+    assert "weight 0" not in describe_cleaning(manifest(), "out")
 
 
 def test_where_the_share_of_noise_is_not_known_it_says_why_and_what_to_do():
@@ -210,6 +231,13 @@ def test_files_that_clean_left_out_are_told_and_reasons_without_a_message_are_no
     assert "6 interactions" not in text
 
 
+def test_users_who_are_named_as_shared_accounts_are_counted():
+    some = describe_cleaning(manifest(users={"shared_accounts": 12}), "out")
+    assert "Shortened 20 of 50 users.\nNamed as shared accounts: 12 users.\n" in some
+    assert "Named as shared accounts: 1 user.\n" in describe_cleaning(manifest(users={"shared_accounts": 1}), "out")
+    assert "shared" not in describe_cleaning(manifest(), "out")
+
+
 def test_what_was_dropped_of_each_behaviour_is_told():
     counts = [
         {"behaviour": f"b{n}", "interactions": 1000 * n, "dropped": n, "journeys": n, "noise_share": None}
@@ -218,7 +246,9 @@ def test_what_was_dropped_of_each_behaviour_is_told():
     told = [
         line for line in describe_cleaning(manifest(behaviours=counts[:2]), "out").splitlines() if "behaviour" in line
     ]
-    assert told == ["Dropped by behaviour: b1 1 of 1,000, b2 2 of 2,000."]
-    assert "b3 3 of 3,000" in describe_cleaning(manifest(behaviours=counts), "out")
-    assert "b2 2 of 2,000" not in describe_cleaning(manifest(behaviours=counts), "out")
+    assert told == ["Dropped by behaviour: b1: 1 of 1,000, b2: 2 of 2,000."]
+    blank = describe_cleaning(manifest(behaviours=[{**counts[0], "behaviour": " "}]), "out")
+    assert "Dropped by behaviour: ' ': 1 of 1,000." in blank
+    assert "b3: 3 of 3,000" in describe_cleaning(manifest(behaviours=counts), "out")
+    assert "b2: 2 of 2,000" not in describe_cleaning(manifest(behaviours=counts), "out")
     assert "12 of 12,000; 2 more in manifest.json." in describe_cleaning(manifest(behaviours=counts), "out")

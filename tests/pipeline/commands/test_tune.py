@@ -12,7 +12,7 @@ from iadsr.models.evaluation.bootstrap import Estimate
 from iadsr.models.evaluation.downstream_recommender import DownstreamConfig
 from iadsr.pipeline import clean
 from iadsr.pipeline.commands.command_options import TuneOptions
-from iadsr.pipeline.commands.tune import CANDIDATES, FINALISTS, _choose, _sample, run_tune
+from iadsr.pipeline.commands.tune import CANDIDATES, FINALISTS, _choose, _rules_beside, _sample, run_tune
 from iadsr.pipeline.commands.tuning import RAW, RULES, Candidate, Tuning
 from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.read.log_source import LogSource
@@ -76,6 +76,7 @@ def test_a_tuning_writes_a_policy_that_clean_applies(world, tmp_path):
     assert sum(each.validation is not None for each in tuning.candidates) == 1 + FINALISTS
     assert (tuning.users, tuning.users_sampled, tuning.users_of_log) == (400, 400, 400)
     text = (tmp_path / "policy.yaml").read_text()
+    assert "\n# The rules that it was tuned under are not part of it. Give clean the same: --duplicates drop\n" in text
     # Of this log the detector sees 2,400 interactions, too few for an estimate.
     assert left["default"] == left["weights 1 - 8p"] == left[RULES]
     assert "# The share of noise is not known (the model was trained on too few users" in text
@@ -118,6 +119,19 @@ def test_with_behaviours_the_test_is_on_journeys_and_not_on_their_steps(world, t
     ends = held_out.log.offsets[1:]
     assert len(held_out.log.items) == len(log)
     assert (held_out.log.items[ends - 1] != held_out.log.items[ends - 2]).all()
+
+
+def test_only_rules_that_are_not_the_default_are_to_be_given_again():
+    assert _rules_beside(RuleOptions()) == []
+    rules = RuleOptions(
+        repeat_in_a_row=True, returned_column="my event", returned_values=("a", "b"), min_user_interactions=5
+    )
+    assert _rules_beside(rules) == [
+        "The rules that it was tuned under are not part of it. Give clean the same: "
+        "--repeat-in-a-row --returned-column 'my event' --returned-values a,b --min-user-interactions 5"
+    ]
+    (told,) = _rules_beside(RuleOptions(event_column="a\ndrop_rate: 0.9"))
+    assert "\n" not in told  # it stands in a comment
 
 
 def test_a_place_that_cannot_be_written_to_is_refused_before_the_work(world, tmp_path):

@@ -44,3 +44,12 @@ def test_a_file_that_is_no_map_of_such_ids_is_refused(tmp_path, columns):
     with pytest.raises(InputError) as error:
         read_id_map(str(tmp_path / "map.parquet"), "item_id", pa.string(), 1)
     assert error.value.code == "EXPORT-IDS"
+
+
+def test_a_map_that_is_not_there_or_is_no_parquet_is_refused_with_what_to_do_about_ids(tmp_path):
+    (tmp_path / "map.parquet").write_text("no Parquet")
+    for name, words in (("none.parquet", "No such file"), ("map.parquet", "magic bytes")):
+        with pytest.raises(InputError, match=words) as error:
+            read_id_map(str(tmp_path / name), "item_id", pa.string(), 1)
+        assert error.value.code == "EXPORT-IDS"
+        assert error.value.fix == "name the output of an earlier export of this log with --ids, or leave --ids out"

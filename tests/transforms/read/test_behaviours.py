@@ -66,6 +66,16 @@ def test_what_the_order_does_not_name_and_what_the_log_does_not_have_is_told():
     assert describe_behaviours({}, InteractionColumns()) == []
 
 
+def test_a_behaviour_with_space_around_it_is_shown_in_quotes():
+    assert describe_behaviours({"view": 2, " ": 5, "buy ": 1, "add to cart": 3}, UNORDERED) == [
+        "Behaviours without an order, so that none ends a journey: ' ' 5, add to cart 3, 'buy ' 1, view 2. "
+        "--behaviours gives one."
+    ]
+    with pytest.raises(InputError) as error:
+        check_behaviours([{" ": 3}], COLUMNS)
+    assert error.value.found == "1 different values, such as ' '"
+
+
 @pytest.mark.parametrize("values", [{"behaviours": ("a",)}, {"behaviour": "x", "behaviours": ("a", "a")}])
 def test_an_order_needs_a_column_and_names_each_behaviour_once(values):
     with pytest.raises(UsageError) as error:

@@ -114,7 +114,8 @@ TEXT = """\
     "total": 3,
     "shortened": 1,
     "emptied": 0,
-    "lookalikes": 0
+    "lookalikes": 0,
+    "shared_accounts": 1
   },
   "items": {
     "total": 6,
@@ -221,7 +222,8 @@ TEXT = """\
   "taken_over": {
     "run": "run=2026-11-27",
     "scored_users": 2
-  }
+  },
+  "weightless": 3
 }"""
 
 
@@ -295,15 +297,17 @@ def test_an_entry_of_another_type_or_out_of_range_is_refused_by_name(place, valu
     assert len(str(error.value)) < 200
 
 
-OF_OLDER_RUNS = ("identity", "behaviours", "taken_over")
+OF_OLDER_RUNS = ("identity", "behaviours", "taken_over", "weightless")
 
 
 def test_a_manifest_of_a_run_that_did_not_know_some_entries_is_read():
     values = json.loads(TEXT)
     for name in OF_OLDER_RUNS:
         del values[name]
+    del values["users"]["shared_accounts"]
     found = Manifest.from_json(json.dumps(values))
-    assert (found.identity, found.behaviours, found.taken_over) == ({}, (), None)
+    assert (found.identity, found.behaviours, found.taken_over, found.weightless) == ({}, (), None, 0)
+    assert found.users.shared_accounts == 0
 
 
 @pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(Manifest) if f.name not in OF_OLDER_RUNS])

@@ -6,8 +6,9 @@ import pyarrow as pa
 import pytest
 
 from iadsr.models.core.reasons import reason_codes
+from iadsr.models.detector.features import SIGNS
 from iadsr.models.detector.scoring import Scores
-from iadsr.models.noise.share import NoShare
+from iadsr.models.noise.share import NoiseShare, NoShare
 from iadsr.transforms.contract.columns import ROW, TIME, InteractionColumns
 from iadsr.transforms.files.tables import WrittenFile
 from iadsr.transforms.items.item_counts import ItemCounts
@@ -69,8 +70,8 @@ def summary() -> Summary:
     return summarised(shard(), RuleSet(()))
 
 
-def summarised(scored: ScoredShard, rules: RuleSet) -> Summary:
-    plan = DropPlan(NoShare("too few users"), None, None, threshold=0.5)
+def summarised(scored: ScoredShard, rules: RuleSet, share: NoiseShare | None = None) -> Summary:
+    plan = DropPlan(share or NoShare("too few users"), None, None, threshold=0.5)
     judged = judge_shard(scored, plan, Policy(), rules.codes)
     users = describe_users(judged, COLUMNS, LogRules(rules, Clock.of(TimeFacts())))
     counts = ItemCounts(pa.array(["x", "y", "z"]), np.array([2, 3, 1]), np.array([2, 3]))  # x and z in one bucket
@@ -82,6 +83,26 @@ def test_interactions_are_counted_by_reason(summary):
     assert +summary.reasons == {"noise:short_term": 2, "min_length": 1, "unknown_item": 1}
     assert set(summary.reasons) == {*reason_codes("dropped"), *reason_codes("kept")}
     assert (summary.kept, summary.dropped) == (4, 2)
+
+
+def test_what_is_kept_and_weighs_nothing_is_counted_whatever_its_reason(summary):
+    assert summary.weightless == 0  # without a share of noise, all that is kept counts in full
+    weighed = summarised(shard(), RuleSet(()), NoiseShare(0.2, 0.1, 0.3, (0.2, 0.2)))
+    # a's third interaction, of probability 0.3, and the one that b keeps by --min-length.
+    assert +weighed.reasons == {"noise:short_term": 2, "weightless": 1, "min_length": 1, "unknown_item": 1}
+    assert weighed.weightless == 2
+    assert merge_summaries([weighed, weighed]).weightless == 4
+
+
+def test_users_who_are_named_as_shared_accounts_are_counted(summary):
+    assert summary.shared_accounts == 0
+    likely = np.where(shard().scores.scored, np.float32(0.9), np.float32(0))
+    scores = dataclasses.replace(shard().scores, noise_probability=likely, sign=np.full(6, SIGNS.index("run"), np.int8))
+    found = summarised(dataclasses.replace(shard(), scores=scores), RuleSet(()))
+    # Of a, three are dropped as if of somebody else; of b one, as the other one is protected.
+    assert +found.reasons == {"noise:run": 4, "min_length": 1, "unknown_item": 1}
+    assert found.shared_accounts == 1
+    assert merge_summaries([found, found]).shared_accounts == 2
 
 
 def test_users_items_and_files_are_counted(summary):
