@@ -72,9 +72,7 @@ def test_spark_on_this_machine_needs_no_cluster(spark_here, start, local):
 
 def test_a_python_worker_that_is_killed_is_replaced_with_its_executor(spark, start, local):
     run = start(spark, *OPTIONS)
-    while not (run.staged("ruled-") and spark.python_workers()):
-        assert run.process.poll() is None, run.wait()
-        time.sleep(0.02)
+    _wait_for_shards(run, spark.python_workers)
     executors = spark.below("CoarseGrainedExecutorBackend")
     os.kill(spark.python_workers()[0], signal.SIGKILL)
     said = run.wait()
@@ -86,9 +84,7 @@ def test_a_python_worker_that_is_killed_is_replaced_with_its_executor(spark, sta
 
 def test_an_executor_that_is_killed_is_replaced(spark, start, local):
     run = start(spark, *OPTIONS, "--shuffle", "bytes")
-    while not run.staged("ruled-"):
-        assert run.process.poll() is None, run.wait()
-        time.sleep(0.02)
+    _wait_for_shards(run)
     os.kill(spark.below("CoarseGrainedExecutorBackend")[0], signal.SIGKILL)
     said = run.wait()
     assert run.process.returncode == 0, said
@@ -97,9 +93,7 @@ def test_an_executor_that_is_killed_is_replaced(spark, start, local):
 
 def test_a_python_worker_that_is_killed_on_flink_is_told_and_the_run_resumes(flink, start, local):
     run = start(flink, *OPTIONS)
-    while not (run.staged("ruled-") and flink.python_workers()):
-        assert run.process.poll() is None, run.wait()
-        time.sleep(0.02)
+    _wait_for_shards(run, flink.python_workers)
     os.kill(flink.python_workers()[0], signal.SIGKILL)
     said = run.wait()
     if run.process.returncode:
@@ -113,9 +107,7 @@ def test_a_python_worker_that_is_killed_on_flink_is_told_and_the_run_resumes(fli
 
 def test_a_job_server_that_is_killed_is_told_and_the_run_resumes(spark, start, local):
     run = start(spark, *OPTIONS)
-    while not run.staged("ruled-"):
-        assert run.process.poll() is None, run.wait()
-        time.sleep(0.02)
+    _wait_for_shards(run)
     (server,) = [process for process in _below(run) if "SparkJobServerDriver" in _command(process)][-1:]
     os.kill(server, signal.SIGKILL)
     said = run.wait()
@@ -129,9 +121,7 @@ def test_a_job_server_that_is_killed_is_told_and_the_run_resumes(spark, start, l
 
 def test_the_job_server_ends_with_a_run_that_is_killed(spark, start, local):
     run = start(spark, *OPTIONS)
-    while not run.staged("ruled-"):
-        assert run.process.poll() is None, run.wait()
-        time.sleep(0.02)
+    _wait_for_shards(run)
     started = _below(run)
     assert started
     run.process.kill()
@@ -189,6 +179,12 @@ def test_a_setting_that_the_engine_does_not_know_is_refused_before_anything_is_w
     assert run.process.returncode == 2, said
     assert "did you mean storage_level?" in said
     assert not run.output.exists()
+
+
+def _wait_for_shards(run, others=lambda: True) -> None:
+    while not (run.staged("ruled-") and others()):
+        assert run.process.poll() is None, run.wait()
+        time.sleep(0.02)
 
 
 def _below(run) -> list[int]:
