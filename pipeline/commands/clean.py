@@ -288,7 +288,7 @@ def _trained_otherwise(options: CleanOptions, model: ModelFacts | None) -> list[
     if model is None:
         return []
     columns, told = options.log.columns, []
-    behaviours = columns.behaviour and (columns.behaviours or ())
+    behaviours = None if columns.behaviour is None else columns.behaviours or ()
     if model.behaviours != behaviours:
         told.append(
             f"The model was trained {_with_behaviours(model.behaviours)}, and this run is "

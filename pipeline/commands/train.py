@@ -132,7 +132,7 @@ def run_train(options: TrainOptions, progress: Progress | None = None) -> TrainS
             "head": options.head,
             "seed": options.seed,
             HOLD_OUT: options.hold_out,
-            BEHAVIOURS: columns.behaviour and list(columns.behaviours or ()),
+            BEHAVIOURS: None if columns.behaviour is None else list(columns.behaviours or ()),
             **({START: earlier.recorded()} if earlier else {}),
             SAMPLE: VectorSample.of(item_ids, semantic, has_semantic).to_list(),
         }

@@ -86,7 +86,7 @@ def _refuse_other_versions() -> None:
     except EngineError as error:
         refused = error
 
-        def refuse(*_: object) -> None:
+        def refuse(self: bundle_processor.DataInputOperation, encoded_windowed_values: bytes) -> None:
             raise refused
 
         bundle_processor.DataInputOperation.process_encoded = refuse
