@@ -64,6 +64,13 @@ def test_a_message_is_one_line_each_of_what_found_expected_and_try():
     ]
 
 
+def test_an_error_can_say_where_its_cause_lies_and_stays_the_same_otherwise():
+    error = errors.UsageError("out of range", code="X", found="9", fix="lower it")
+    placed = error.found_in("in the file a.yaml")
+    assert (type(placed), placed.what) == (errors.UsageError, "out of range (in the file a.yaml)")
+    assert (placed.code, placed.found, placed.expected, placed.fix) == ("X", "9", None, "lower it")
+
+
 @pytest.mark.parametrize("hostile", ["a\nb", "\x1b[2J", "\x9b31m", "\u202eexe", "\ud800", "\x00", "\r", "\u2028"])
 def test_no_part_of_a_message_brings_control_characters_or_lines_of_its_own(hostile):
     error = errors.ArtifactError(f"file {hostile}", code="X", found=hostile, expected=hostile, fix=hostile)

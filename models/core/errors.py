@@ -36,6 +36,10 @@ class IadsrError(Exception):
         """Rebuilds the error from its parts. By default, exceptions with keyword arguments cannot be unpickled."""
         return _rebuild, (type(self), self.what, self.code, self.found, self.expected, self.fix)
 
+    def found_in(self, place: str) -> "IadsrError":
+        """Returns the same error, which also says where the cause lies, such as "in the file a.yaml"."""
+        return _rebuild(type(self), f"{self.what} ({place})", self.code, self.found, self.expected, self.fix)
+
     def __str__(self) -> str:
         """Returns one line of `code: what`, then one line of `label: text` per part. Every line is safe to print."""
         parts = (("found", self.found), ("expected", self.expected), ("try", self.fix))

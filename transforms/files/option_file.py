@@ -49,13 +49,7 @@ def _check_values(path: str, name: str, read: dict[str, Any], merged: dict[str, 
             build(options, read)
         except UsageError as alone:
             if str(alone) == str(error):
-                raise UsageError(
-                    f"{error.what} (in the file {path} of --{name})",
-                    code=error.code,
-                    found=error.found,
-                    expected=error.expected,
-                    fix=error.fix,
-                ) from error
+                raise error.found_in(f"in the file {path} of --{name}") from error
 
 
 def _read(path: str, name: str, options: type) -> dict[str, Any]:
