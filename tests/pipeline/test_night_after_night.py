@@ -15,7 +15,7 @@ from iadsr.transforms.judge import kept_scores
 from iadsr.transforms.run.gates import GATES
 
 USERS, ITEMS, LAST = 12, 8, 40
-FEW = settings(max_examples=2, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+FEW = settings(max_examples=3, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 NEW_ROWS = st.lists(
     st.tuples(st.integers(0, USERS - 1), st.integers(0, ITEMS - 1), st.integers(0, LAST)), min_size=4, max_size=12
