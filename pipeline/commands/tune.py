@@ -26,6 +26,7 @@ from ...models.training.train_model import train_model
 from ...models.training.training_config import TrainingConfig
 from ...transforms.contract.columns import InteractionColumns
 from ...transforms.contract.hashing import hash_values
+from ...transforms.files.found_files import SkippedFile
 from ...transforms.files.storage import write_atomically
 from ...transforms.items.embedding_files import read_embeddings
 from ...transforms.items.item_counts import ItemCounts, sort_counts
@@ -43,7 +44,7 @@ from ...transforms.read.read_log import read_log
 from ...transforms.read.time_checks import describe_times
 from ...transforms.rules.rule_log import count_open_items, rule_whole_log
 from ...transforms.rules.rule_options import RuleOptions
-from ...transforms.rules.rule_set import check_rule_columns, make_rules
+from ...transforms.rules.rule_set import RuleSet, check_rule_columns, make_rules
 from ...transforms.rules.ruled_shard import RuledShard
 from ..engines.progress import Progress
 from ..engines.runner import usable_cores
@@ -53,9 +54,11 @@ from .output_file import check_output_file
 from .train import semantic_vectors
 from .tuning import RAW, RULES, Candidate, Tuning
 
+DEFAULT = "default"
+
 CANDIDATES: dict[str, Policy] = {
     RULES: Policy(drop_rate=0.0, weight_strength=0.0),
-    "default": Policy(),
+    DEFAULT: Policy(),
     "weights 1 - p": Policy(drop_rate=0.0, weight_strength=1.0),
     "weights 1 - 2p": Policy(drop_rate="weightless", weight_strength=2.0),
     "weights 1 - 8p": Policy(drop_rate="weightless", weight_strength=8.0),
@@ -95,6 +98,70 @@ def run_tune(
     """
     progress = progress or Progress(None)
     check_output_file(Path(options.output), "YAML")
+    log = _read(options, progress)
+    scored, reference = _score(log, options, progress)
+    treatments, share = _treatments(scored, reference, options.log.columns, log.rules.codes)
+    trained = _train(log.held_out, treatments, options, downstream or DownstreamConfig(), progress)
+    chosen, lift = _choose(trained.validation, trained.test, options.seed)
+    unknown = []
+    if isinstance(share, NoShare):
+        effect = "all weights are 1, and the default drops nothing"
+        unknown = [f"The share of noise is not known ({share.reason}): {effect}."]
+    tuning = Tuning(
+        output=options.output,
+        recommender=options.recommender,
+        users=len(log.held_out.tested),
+        users_of_log=log.users,
+        users_sampled=log.users_sampled,
+        seeds=options.seeds,
+        candidates=tuple(
+            Candidate(
+                treatment.name,
+                float((log.held_out.training & treatment.keep).sum() / log.held_out.training.sum()),
+                float(trained.screened[index]),
+                float(trained.validation[trained.finalists.index(index)].mean())
+                if index in trained.finalists
+                else None,
+            )
+            for index, treatment in enumerate(treatments)
+        ),
+        chosen=treatments[trained.finalists[chosen]].name,
+        lift=lift,
+        rejected=log.rejected,
+        skipped=log.skipped,
+        notes=(*log.notes, *unknown),
+    )
+    try:
+        _write_policy(options, tuning)
+    except IadsrError as error:
+        error.add_note(f"The result itself is this:\n{tuning}")  # hours of work
+        raise
+    return tuning
+
+
+class _Log(NamedTuple):
+    """The log to tune on, with the last two interactions of each user held out."""
+
+    held_out: HeldOutLog
+    ruled: RuledShard
+    """What the rules make of the part to train on."""
+    evidence: OrderedShard
+    """What the rules leave of it, each piece of evidence once."""
+    semantic: np.ndarray
+    """Text embeddings of the items of `evidence`, [V, D]."""
+    has_semantic: np.ndarray
+    """bool [V]."""
+    rules: RuleSet
+    users: int
+    """Users of the whole log."""
+    users_sampled: int
+    """Users that are looked at."""
+    rejected: dict[str, int]
+    skipped: tuple[SkippedFile, ...]
+    notes: tuple[str, ...]
+
+
+def _read(options: TuneOptions, progress: Progress) -> _Log:
     with progress.task("Reading the log") as task:
         plan, columns = plan_input(options.log), options.log.columns
         check_rule_columns(options.rules, plan.schema, options.log.columns)
@@ -103,9 +170,8 @@ def run_tune(
         embeddings = read_embeddings(options.embeddings, kind="semantic")
         check_item_types(options.embeddings, embeddings.item_ids.type, item_type)
         whole, rejected, clock = read_log(options.log, plan, options.rules.columns)
-        users = len(whole.offsets) - 1
         ordered = _sample(whole, columns, options.max_users)
-        sampled = len(ordered.offsets) - 1
+        users_sampled = len(ordered.offsets) - 1
         if ordered.behaviours is not None:
             # Another step with the item just viewed would be no test of a recommender.
             ordered = rule_whole_log(ordered, rules, columns, clock).journeys_alone()
@@ -117,75 +183,24 @@ def run_tune(
         item_ids = normalise_item_ids(evidence.item_ids, file=options.log.path, name=columns.item)
         semantic, has_semantic = semantic_vectors(item_ids, embeddings, options.embeddings)
         task.note = f"{len(held_out.tested):,} users to test, {int(held_out.training.sum()):,} interactions to train on"
-    scored, reference = _score(ruled, evidence, columns, semantic, has_semantic, options, progress)
-    treatments, share = _treatments(scored, reference, columns, rules.codes)
-
-    workers = options.workers or usable_cores()
-    config = dataclasses.replace(downstream or DownstreamConfig(), recommender=options.recommender)
-    with progress.task(f"Training {options.recommender}", total=1.0) as task:
-        # The finalists' further trainings cost this share of all.
-        rest = (options.seeds - 1) * (FINALISTS + 1)
-        first = len(treatments) / (len(treatments) + rest)
-        screened = compare_treatments(
-            held_out, treatments, config, [options.seed], lambda done, note: task.update(first * done, note), workers
-        )
-        by_validation = screened.validation[1:, 0, :, _METRIC].mean(1)
-        best = 1 + np.argsort(-by_validation, kind="stable")[:FINALISTS]
-        finalists = [0, *best.tolist()]
-        seeds = [options.seed + number for number in range(1, options.seeds)]
-        further = compare_treatments(
-            held_out,
-            [treatments[index] for index in finalists],
-            config,
-            seeds,
-            lambda done, note: task.update(first + (1 - first) * done, note),
-            workers,
-        )
-        times = f", the best {FINALISTS} of them {options.seeds} times" if options.seeds > 1 else ""
-        task.note = f"{len(treatments)} policies{times}"
-    validation, test = (
-        np.concatenate([one[finalists], more], axis=1)[..., _METRIC]
-        for one, more in zip(screened, further, strict=True)
+    notes = (
+        *plan.notes,
+        *describe_times(clock, columns),
+        *describe_behaviours(count_behaviours(whole.table, columns), columns, rules.takes_back(columns)),
     )
-    chosen, lift = _choose(validation, test, options.seed)
-    names = [treatment.name for treatment in treatments]
-    unknown = []
-    if isinstance(share, NoShare):
-        effect = "all weights are 1, and the default drops nothing"
-        unknown = [f"The share of noise is not known ({share.reason}): {effect}."]
-    tuning = Tuning(
-        output=options.output,
-        recommender=options.recommender,
-        users=len(held_out.tested),
-        users_of_log=users,
-        users_sampled=sampled,
-        seeds=options.seeds,
-        candidates=tuple(
-            Candidate(
-                treatment.name,
-                float((held_out.training & treatment.keep).sum() / held_out.training.sum()),
-                float(screened.validation[index, 0, :, _METRIC].mean()),
-                float(validation[finalists.index(index)].mean()) if index in finalists else None,
-            )
-            for index, treatment in enumerate(treatments)
-        ),
-        chosen=names[finalists[chosen]],
-        lift=lift,
-        rejected=dict(rejected),
-        skipped=plan.skipped,
-        notes=(
-            *plan.notes,
-            *describe_times(clock, columns),
-            *describe_behaviours(count_behaviours(whole.table, columns), columns, rules.takes_back(columns)),
-            *unknown,
-        ),
+    return _Log(
+        held_out,
+        ruled,
+        evidence,
+        semantic,
+        has_semantic,
+        rules,
+        len(whole.offsets) - 1,
+        users_sampled,
+        dict(rejected),
+        plan.skipped,
+        notes,
     )
-    try:
-        _write_policy(options, tuning)
-    except IadsrError as error:
-        error.add_note(f"The result itself is this:\n{tuning}")  # hours of work
-        raise
-    return tuning
 
 
 def _sample(ordered: OrderedShard, columns: InteractionColumns, max_users: int) -> OrderedShard:
@@ -205,22 +220,14 @@ class _Scored(NamedTuple):
     """What inserted noise scores."""
 
 
-def _score(
-    ruled: RuledShard,
-    evidence: OrderedShard,
-    columns: InteractionColumns,
-    semantic: np.ndarray,
-    has_semantic: np.ndarray,
-    options: TuneOptions,
-    progress: Progress,
-) -> _Scored:
+def _score(log: _Log, options: TuneOptions, progress: Progress) -> _Scored:
     """Trains a detector on what rules leave of the training part, and scores that part with it."""
-    sequences = evidence.sequences(columns)
+    ruled, sequences = log.ruled, log.evidence.sequences(options.log.columns)
     with progress.task("Training the detector", total=1.0) as task:
         result = train_model(
             sequences,
-            semantic,
-            has_semantic,
+            log.semantic,
+            log.has_semantic,
             IADSRConfig(backbone=options.backbone),
             TrainingConfig(seed=options.seed),
             lambda at: task.update(at.fraction, at.stage),
@@ -240,19 +247,66 @@ def _treatments(
     """
     ruled = scored.ruled
     tally = tally_shard(scored, columns, ItemCounts.of(sort_counts(count_open_items(ruled))))
-    share = plan_drops(tally, Policy(), noise_reference).share
+    plans = {name: plan_drops(tally, policy, noise_reference) for name, policy in CANDIDATES.items() if name != RULES}
     treatments = [Treatment.dropping(RAW, np.zeros(len(ruled.taken), bool))]
     held_out_or_open = ruled.held_out | ruled.open
     for name, policy in CANDIDATES.items():
         if name == RULES and held_out_or_open.all():
             continue
-        judged = (
-            judge_by_rules(0, ruled, codes)
-            if name == RULES
-            else judge_shard(scored, plan_drops(tally, policy, noise_reference), policy, codes)
-        )
+        judged = judge_by_rules(0, ruled, codes) if name == RULES else judge_shard(scored, plans[name], policy, codes)
         treatments.append(Treatment(name, judged.weight > 0, judged.weight))
-    return treatments, share
+    return treatments, plans[DEFAULT].share
+
+
+class _Trained(NamedTuple):
+    """What recommenders reached that were trained on a log as each policy leaves it. All figures are NDCG@10."""
+
+    screened: npt.NDArray[np.float64]
+    """On the validation items after one training, float64 [treatments]."""
+    finalists: list[int]
+    """Treatments that were trained on with all seeds. The first one is the raw log."""
+    validation: npt.NDArray[np.float64]
+    """Theirs on the validation items, float64 [finalists, seeds, U]."""
+    test: npt.NDArray[np.float64]
+    """As `validation`, on the test items."""
+
+
+def _train(
+    held_out: HeldOutLog,
+    treatments: list[Treatment],
+    options: TuneOptions,
+    downstream: DownstreamConfig,
+    progress: Progress,
+) -> _Trained:
+    """Trains a recommender on each treatment once, and on the best ones again with the other seeds."""
+    workers = options.workers or usable_cores()
+    config = dataclasses.replace(downstream, recommender=options.recommender)
+    with progress.task(f"Training {options.recommender}", total=1.0) as task:
+        # The finalists' further trainings cost this share of all.
+        rest = (options.seeds - 1) * (FINALISTS + 1)
+        first = len(treatments) / (len(treatments) + rest)
+        screened = compare_treatments(
+            held_out, treatments, config, [options.seed], lambda done, note: task.update(first * done, note), workers
+        )
+        by_validation = screened.validation[:, 0, :, _METRIC].mean(1)
+        best = 1 + np.argsort(-by_validation[1:], kind="stable")[:FINALISTS]
+        finalists = [0, *best.tolist()]
+        seeds = [options.seed + number for number in range(1, options.seeds)]
+        further = compare_treatments(
+            held_out,
+            [treatments[index] for index in finalists],
+            config,
+            seeds,
+            lambda done, note: task.update(first + (1 - first) * done, note),
+            workers,
+        )
+        times = f", the best {FINALISTS} of them {options.seeds} times" if options.seeds > 1 else ""
+        task.note = f"{len(treatments)} policies{times}"
+    validation, test = (
+        np.concatenate([one[finalists], more], axis=1)[..., _METRIC]
+        for one, more in zip(screened, further, strict=True)
+    )
+    return _Trained(by_validation, finalists, validation, test)
 
 
 def _choose(validation: npt.NDArray[np.float64], test: npt.NDArray[np.float64], seed: int) -> tuple[int, Estimate]:
