@@ -164,7 +164,13 @@ def insert_noise(
     items, found = _draw_new_items(sequences, user, uniform_share, owned, generator, near)
     parts["single"] = _Drawn(user[found], before[found], items[found], np.arange(found.sum()))
     kind = np.repeat([NOISE_KINDS.index(name) for name in parts], [len(part.items) for part in parts.values()])
-    user, before, items, block = _Drawn.join([*parts.values()]).columns
+    return _merge(sequences, _Drawn.join([*parts.values()]), kind, generator)
+
+
+def _merge(sequences: Sequences, drawn: "_Drawn", kind: np.ndarray, generator: np.random.Generator) -> NoisyLog:
+    """Puts what was drawn into the log. `kind`, int [n], is that of each insertion, by its number in NOISE_KINDS."""
+    total = len(sequences.items)
+    user, before, items, block = drawn.columns
     times = None
     if sequences.times is not None:
         times = np.concatenate([_draw_times(sequences, user, before, block, generator), sequences.times])
@@ -182,7 +188,7 @@ def insert_noise(
     merged = np.concatenate([items, sequences.items])[order]
     noisy = Sequences.from_lengths(
         merged,
-        lengths + np.bincount(user, minlength=len(sequences)),
+        sequences.lengths + np.bincount(user, minlength=len(sequences)),
         sequences.keys,
         None if times is None else times[order],
     )
