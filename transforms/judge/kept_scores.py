@@ -20,6 +20,7 @@ from ...models.detector.scores import Scores
 from ..contract.hashing import mix
 from ..files.storage import join, read_bytes, write_atomically
 from ..items.joined_items import JoinedItems
+from ..items.kept_lenders import LenderKeeping
 
 if TYPE_CHECKING:
     from ...models.detector.iadsr import IADSR
@@ -28,6 +29,7 @@ CHECKED_USERS = 8
 """So many users of a shard are scored again although they have not changed, to see if this machine gives the same."""
 
 _ARRAYS = ("fingerprints", "lengths", "noise_probability", "similarities", "scored", "sign", "stray_probability")
+_LENDERS = "lenders.npz"
 _LANES = np.array([[0x243F6A8885A308D3, 0x13198A2E03707344]], np.uint64)
 
 
@@ -42,6 +44,12 @@ class ScoreKeeping:
     earlier: tuple[str, ...] = ()
     """Files of the earlier run; none if nothing can be taken over."""
 
+    @property
+    def lenders(self) -> LenderKeeping:
+        """Where it is kept from which items others borrow their vectors."""
+        earlier = next((path for path in self.earlier if path.endswith(f"/{_LENDERS}")), None)
+        return LenderKeeping(join(self.directory, _LENDERS), earlier)
+
     def path(self, shard: int) -> str:
         """Returns the file of one shard."""
         return join(self.directory, kept_file(shard, self.shards))
@@ -49,7 +57,7 @@ class ScoreKeeping:
     def sources(self, shard: int) -> tuple[str, ...]:
         """Returns the files that may know users of a shard: one, or all if the earlier run had other shards."""
         own = tuple(path for path in self.earlier if path.endswith(f"/{kept_file(shard, self.shards)}"))
-        return own or self.earlier
+        return own or tuple(path for path in self.earlier if not path.endswith(f"/{_LENDERS}"))
 
 
 def kept_file(shard: int, shards: int) -> str:

@@ -14,6 +14,7 @@ from iadsr.models.detector.iadsr import IADSR
 from iadsr.models.detector.model_config import IADSRConfig
 from iadsr.models.detector.scoring import score_sequences
 from iadsr.transforms.items.joined_items import JoinedItems, item_fingerprints
+from iadsr.transforms.items.kept_lenders import LenderKeeping
 from iadsr.transforms.judge import kept_scores
 from iadsr.transforms.judge.kept_scores import (
     CHECKED_USERS,
@@ -176,6 +177,10 @@ def test_a_run_with_other_shards_looks_into_all_files():
     assert ScoreKeeping("out", 4, earlier).sources(1) == earlier
     assert ScoreKeeping("out", 4).sources(1) == ()
     assert ScoreKeeping("out", 4).path(1) == "out/part-00001-of-00004.npz"
+    with_lenders = ScoreKeeping("out", 4, (*earlier, "dataset/run=1/.scores/lenders.npz"))
+    assert with_lenders.sources(1) == earlier
+    assert with_lenders.lenders == LenderKeeping("out/lenders.npz", "dataset/run=1/.scores/lenders.npz")
+    assert ScoreKeeping("out", 4).lenders == LenderKeeping("out/lenders.npz")
 
 
 def test_users_whose_times_have_changed_are_known_to_have_changed():
