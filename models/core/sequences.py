@@ -75,6 +75,8 @@ class Sequences:
 
     def restrict(self, keep: np.ndarray) -> "Sequences":
         """Returns the same users, but only the interactions for which `keep` (bool [N]) is true."""
+        if keep.all():
+            return self
         lengths = np.bincount(self.users[keep], minlength=len(self))
         times = None if self.times is None else self.times[keep]
         return Sequences.from_lengths(self.items[keep], lengths, self.keys, times)

@@ -1,7 +1,7 @@
 """Scores every interaction of a batch of sequences: arrays in, arrays out, the way the pipeline calls the model."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,58 +13,10 @@ from .batch_builder import BATCH_POSITIONS, BatchBuilder
 from .features import SIMILARITIES
 from .iadsr import IADSR
 from .item_tensors import ItemTensors
+from .scores import Scores
 
 GROUP_INTERACTIONS = 1 << 18
 """About this many interactions are scored together. Each of their items is projected once, and memory is bounded."""
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What the model says of N interactions, in the order they came."""
-
-    noise_probability: np.ndarray
-    """float32 [N] in [0, 1], high = noise; 0 where not scored."""
-    similarities: np.ndarray
-    """float32 [N, 3] in the order of SIMILARITIES; NaN where not defined (no text, not scored)."""
-    scored: np.ndarray
-    """bool [N]. False where the model cannot judge: the item is unknown to both modalities, or the sequence holds
-    nothing else to compare it with."""
-    sign: np.ndarray
-    """int8 [N], index in SIGNS: the kind of noise that it looks like; or, if that is a single item, the similarity that
-    is lowest, compared with what is usual for genuine interactions. 0 where none is defined: there the head judged from
-    the collaborative side alone."""
-    stray_probability: np.ndarray
-    """float32 [N] in [0, 1]: the probability that it is noise by itself, and not one of a run. Weights follow from it.
-    0 where not scored."""
-
-    @classmethod
-    def none(cls, number: int) -> "Scores":
-        """Returns the scores of interactions of which none is scored yet."""
-        return cls(
-            np.zeros(number, np.float32),
-            np.full((number, len(SIMILARITIES)), np.nan, np.float32),
-            np.zeros(number, bool),
-            np.zeros(number, np.int8),
-            np.zeros(number, np.float32),
-        )
-
-    def put(self, places: np.ndarray, scores: "Scores") -> None:
-        """Overwrites the scores at some places: bool [N], or their numbers, int64 [n]."""
-        for name, values in vars(scores).items():
-            getattr(self, name)[places] = values
-
-    def spread(self, places: np.ndarray) -> "Scores":
-        """Returns the scores of a longer log that holds these N interactions where `places` (bool) is true.
-
-        The others are not scored.
-        """
-        longer = Scores.none(len(places))
-        longer.put(places, self)
-        return longer
-
-    def at(self, places: np.ndarray) -> "Scores":
-        """Returns the scores at some places: bool [N], or their numbers, int64 [n]."""
-        return Scores(*(values[places] for values in vars(self).values()))
 
 
 def score_sequences(

@@ -1,6 +1,7 @@
 """Collaborative vectors for items that were not trained on, borrowed from their nearest neighbours by text."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import faiss
 import numpy as np
@@ -71,19 +72,52 @@ def borrow_collaborative(
             f"semantic_known {semantic_known.shape}, collaborative_known {collaborative_known.shape} and "
             f"semantic_new {semantic_new.shape} do not fit, or there is no known item"
         )
-    index = _build_index(semantic_known, seed, MAX_EXACT_ITEMS)
-    borrowed = np.empty((len(semantic_new), collaborative_known.shape[1]), np.float32)  # [M, n]
-    for start in range(0, len(semantic_new), _QUERY_ROWS):
+    return borrow_from(collaborative_known, find_lenders(semantic_known, semantic_new, k=k, seed=seed))
+
+
+class Lenders(NamedTuple):
+    """Known items that each of M new items borrows from."""
+
+    nearest: np.ndarray
+    """int64 [M, k], by their places among the known items; -1: none."""
+    weights: np.ndarray
+    """float32 [M, k], at least 0."""
+
+    def at(self, rows: np.ndarray) -> "Lenders":
+        """Returns those of some of the new items, int64 [m] or bool [M]."""
+        return Lenders(self.nearest[rows], self.weights[rows])
+
+
+def find_lenders(
+    semantic_known: np.ndarray, semantic_new: np.ndarray, *, k: int = NEIGHBOURS, seed: int = 0
+) -> Lenders:
+    """Finds the known items that each new item borrows from. For arguments see `borrow_collaborative`."""
+    known, dimension = semantic_known.shape
+    count, k = len(semantic_new), min(k, known)
+    found = Lenders(np.empty((count, k), np.int64), np.empty((count, k), np.float32))
+    index = _build_index(semantic_known, seed, MAX_EXACT_ITEMS) if count else None
+    for start in range(0, count, _QUERY_ROWS):
+        assert index is not None
         rows = _normalised(semantic_new[start : start + _QUERY_ROWS])
         # Always the same number of queries: how a matrix product rounds depends on its shape.
         queries = np.zeros((_QUERY_ROWS, dimension), np.float32)
         queries[: len(rows)] = rows
-        similarity, nearest = index.search(queries, min(k, known))  # [_QUERY_ROWS, k]
-        weights = np.where(nearest >= 0, np.maximum(similarity, 0) ** SHARPNESS, 0)[: len(rows), :, None]
+        similarity, nearest = (values[: len(rows)] for values in index.search(queries, k))
+        weights = np.where(nearest >= 0, np.maximum(similarity, 0) ** SHARPNESS, 0)
         # If no known item is similar at all, all neighbours count the same.
-        weights = np.where(weights.sum(axis=1, keepdims=True) > 0, weights, nearest[: len(rows), :, None] >= 0)
-        vectors = collaborative_known[nearest[: len(rows)]].astype(np.float32, copy=False)  # [m, k, n]
-        borrowed[start : start + len(rows)] = (weights * vectors).sum(axis=1) / weights.sum(axis=1)
+        weights = np.where(weights.sum(axis=1, keepdims=True) > 0, weights, nearest >= 0)
+        found.nearest[start : start + len(rows)], found.weights[start : start + len(rows)] = nearest, weights
+    return found
+
+
+def borrow_from(collaborative_known: np.ndarray, lenders: Lenders) -> np.ndarray:
+    """Returns the weighted mean of the lenders' collaborative vectors, float32 [M, n]."""
+    borrowed = np.empty((len(lenders.nearest), collaborative_known.shape[1]), np.float32)
+    for start in range(0, len(borrowed), _QUERY_ROWS):
+        nearest, weights = (values[start : start + _QUERY_ROWS] for values in lenders)
+        vectors = collaborative_known[nearest].astype(np.float32, copy=False)  # [m, k, n]
+        weights = weights[:, :, None]
+        borrowed[start : start + len(nearest)] = (weights * vectors).sum(axis=1) / weights.sum(axis=1)
     return borrowed
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, get_origin
 
 import typer
 
+from ...models.core.errors import UsageError
 from ...models.core.option import RUN, Option, options_of
 from ..commands.keyword_function import build_options
 from ..engines.beam_flags import flags_from_config, refuse_unknown
@@ -57,14 +58,20 @@ def add_command(
     in_files = {each.name: each for each in (*declared.values(), LOG_FORMAT, VERBOSE) if not each.positional}
     others = options_of(config_of) if config_of else {}
 
-    def load_config(context: typer.Context, path: Path | None) -> None:
+    def load_config(context: typer.Context, path: Path | None) -> Path | None:
         if path is not None:
             from .config_file import read_config  # loads yaml
 
             context.default_map, context.meta["beam"] = read_config(path, name, in_files, others)
+        return path
 
     def command(context: typer.Context, **values: Any) -> None:
-        options = build_options(options_class, _given(context, declared, values))
+        try:
+            options = build_options(options_class, _given(context, declared, values))
+        except UsageError as error:
+            if error.what.split(" ")[0] in _flags_of_file(context, declared):
+                raise error.found_in(f"in the file {values['config']}") from error
+            raise
         refuse_unknown(context.args, own)
         # Beam takes the last of two flags of one name, so flags of the command line come after those of the file.
         run(options, [*flags_from_config(context.meta.get("beam", {})), *context.args], own)
@@ -91,6 +98,12 @@ def _given(context: typer.Context, declared: Mapping[str, Option], values: Mappi
         if each.instead_of in given and each.name in given and len({sources[name] for name in pair if name}) == 2:
             del given[next(name for name in pair if name and sources[name] != "COMMANDLINE")]
     return given
+
+
+def _flags_of_file(context: typer.Context, declared: Mapping[str, Option]) -> set[str]:
+    """Returns the options whose values come from the configuration file."""
+    sources = {each.flag: context.get_parameter_source(name) for name, each in declared.items()}
+    return {flag for flag, source in sources.items() if source is not None and source.name == "DEFAULT_MAP"}
 
 
 def _parameter(declared: Option) -> inspect.Parameter:
@@ -134,7 +147,7 @@ def _number_or_word(text: str | float) -> float | str:
         return str(text)
 
 
-def _config(load: Callable[[typer.Context, Path | None], None]) -> Any:
+def _config(load: Callable[[typer.Context, Path | None], Path | None]) -> Any:
     return Annotated[
         Path | None,
         typer.Option(

@@ -34,7 +34,7 @@ class CheckResult(Result):
             verdict += f" Warnings: {', '.join(warned)}."
         because = "; ".join(self.checked.retrain)
         retrain = f"retrain: yes, because of {because}." if because else "retrain: no."
-        return "\n".join([*table_of(self._rows()), "", verdict, retrain])
+        return "\n".join([*table_of(self._rows()), "", verdict, *self.checked.notes, retrain])
 
     @property
     def passed(self) -> bool:
@@ -56,6 +56,7 @@ class CheckResult(Result):
             "against": self.against,
             "passed": self.checked.passed,
             "retrain": list(self.checked.retrain),
+            "notes": list(self.checked.notes),
             "gates": [dataclasses.asdict(gate) for gate in self.checked.gates],
         }
 

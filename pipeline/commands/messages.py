@@ -182,7 +182,7 @@ def describe_cleaning(manifest: "Manifest | None", output: str) -> str:
     )
 
 
-def _shared_accounts(users: int) -> list[str]:
+def _shared_accounts(users: int | None) -> list[str]:
     return [f"Named as shared accounts: {counted(users, 'user')}."] if users else []
 
 

@@ -453,6 +453,24 @@ def test_a_column_that_the_manifest_names_and_the_output_lacks_is_found(run, par
     assert error.value.code == "VERIFY-CONTENT"
 
 
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda m: m.update(weightless=m["weightless"] + 1), "interactions kept that weigh 0"),
+        (lambda m: m["users"].update(shared_accounts=m["users"]["shared_accounts"] + 1), "shared accounts"),
+    ],
+)
+def test_counts_of_the_manifest_are_counted_again(run, change, what):
+    change_manifest(run, change)
+    with pytest.raises(ConservationError, match=what):
+        verify_output(str(run))
+
+
+def test_counts_that_an_older_version_did_not_make_are_not_compared(run):
+    change_manifest(run, lambda m: (m.pop("weightless"), m["users"].pop("shared_accounts")))
+    verify_output(str(run))
+
+
 def test_a_column_of_the_log_with_the_name_of_an_added_one_is_found(run):
     for path in (run / "interactions").iterdir():
         table = pq.read_table(path)

@@ -27,6 +27,7 @@ from ..files.tables import read_arrow, write_arrow
 from .embedding_files import read_embeddings
 from .embedding_table import EmbeddingTable, align, fingerprint
 from .hash_index import HashIndex
+from .kept_lenders import LenderKeeping
 
 _ITEMS, _SEMANTIC, _COLLABORATIVE, _DESCRIPTION = "items.arrow", "semantic.npy", "collaborative.npy", "description.json"
 _HASHES, _ROWS = "hashes.npy", "rows.npy"
@@ -116,13 +117,20 @@ def item_fingerprints(vectors: PackedItemVectors) -> np.ndarray:
     return found
 
 
-def join_embedding_tables(semantic: EmbeddingTable, collaborative: EmbeddingTable) -> JoinedItems:
+def join_embedding_tables(
+    semantic: EmbeddingTable, collaborative: EmbeddingTable, keeping: LenderKeeping | None = None
+) -> JoinedItems:
     """Returns all items that either table knows.
+
+    Args:
+        semantic: The vectors of texts.
+        collaborative: What was learned from interactions.
+        keeping: Where it is kept which items borrow from which, and found again. None: nowhere.
 
     Raises:
         ArtifactError: The tables' item ids have different types.
     """
-    from ...models.vectors.neighbours import borrow_collaborative
+    from ...models.vectors.neighbours import borrow_from, find_lenders
 
     if semantic.item_ids.type != collaborative.item_ids.type:
         raise ArtifactError(
@@ -138,9 +146,9 @@ def join_embedding_tables(semantic: EmbeddingTable, collaborative: EmbeddingTabl
     collaborative_vectors, has_collaborative = align(collaborative, item_ids)
     borrowed, lenders = has_semantic & ~has_collaborative, has_semantic & has_collaborative
     if borrowed.any() and lenders.any():
-        collaborative_vectors[borrowed] = borrow_collaborative(
-            semantic_vectors[lenders], collaborative_vectors[lenders], semantic_vectors[borrowed]
-        )
+        find = find_lenders if keeping is None else keeping.find
+        found = find(semantic_vectors[lenders], semantic_vectors[borrowed])
+        collaborative_vectors[borrowed] = borrow_from(collaborative_vectors[lenders], found)
         has_collaborative = has_collaborative | borrowed
     texts = pa.nulls(len(item_ids), pa.large_string())
     if semantic.texts is not None:
@@ -261,6 +269,8 @@ class JoinItems(beam.PTransform):
     """Where to write the items."""
     item_shards: int | None = None
     """None: all in one, for `open_joined_items`. Otherwise see `write_in_item_shards`."""
+    keeping: LenderKeeping | None = None
+    """See `join_embedding_tables`."""
 
     def expand(self, input_or_inputs):
         """Applies the join to a pipeline."""
@@ -269,7 +279,7 @@ class JoinItems(beam.PTransform):
     def _join(self, _: bytes) -> str:
         semantic = read_embeddings(self.embeddings, kind="semantic")
         collaborative = read_embeddings(self.collaborative, kind="collaborative")
-        items = join_embedding_tables(semantic, collaborative)
+        items = join_embedding_tables(semantic, collaborative, self.keeping)
         if self.item_shards is None:
             write_joined_items(items, self.directory)
         else:

@@ -4,18 +4,16 @@ This is where the policy is applied, and nothing else happens here. `models/core
 """
 
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from ...models.core.reasons import reason_codes
 from ...models.detector.features import SIGNS
+from ...models.detector.scores import Scores
 from ..rules.ruled_shard import RuledShard
 from .policy import Policy
-
-if TYPE_CHECKING:
-    from ...models.detector.scoring import Scores
 
 # Reasons are small integers inside this module only, so that they are written and counted in one pass.
 _CODES = (*reason_codes("dropped"), *reason_codes("kept"))
@@ -73,7 +71,7 @@ def _dictionary(reason: np.ndarray) -> pa.DictionaryArray:
 
 
 def decide(
-    scores: "Scores",
+    scores: Scores,
     offsets: np.ndarray,
     policy: Policy,
     threshold: float,

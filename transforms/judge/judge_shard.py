@@ -1,10 +1,10 @@
 """Judges a shard by the plan for the whole log: what its scores mean there, what is dropped, what it weighs."""
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...models.detector.scores import Scores
 from ...models.noise.recalibration import Recalibration
 from ...models.noise.share import NoiseShare
 from ...models.noise.weights import weigh_interactions
@@ -13,9 +13,6 @@ from .decide import Decisions, add_rules, decide, last_interactions
 from .drop_plan import DropPlan
 from .policy import Policy
 from .scored_shard import ScoredShard
-
-if TYPE_CHECKING:
-    from ...models.detector.scoring import Scores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +23,7 @@ class JudgedShard:
     """Number of the shard."""
     ruled: RuledShard
     """The interactions, and what the rules have found."""
-    scores: "Scores | None"
+    scores: Scores | None
     """Their scores, the noise probabilities recalibrated to the log. None if no model was asked."""
     decisions: Decisions
     """Which of them are kept, and why."""
@@ -102,7 +99,7 @@ def _stray_probability(scored: ScoredShard, plan: DropPlan) -> np.ndarray:
     return _by_behaviour(scored, scored.scores.stray_probability, shifts)
 
 
-def _recalibrate(scored: ScoredShard, plan: DropPlan, recalibration: Recalibration) -> "Scores":
+def _recalibrate(scored: ScoredShard, plan: DropPlan, recalibration: Recalibration) -> Scores:
     scores = scored.scores
     if plan.by_behaviour:
         probability = _by_behaviour(scored, scores.noise_probability, plan.recalibrations())

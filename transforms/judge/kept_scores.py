@@ -2,32 +2,34 @@
 
 The scores of a user follow from the vectors of the user's items in their order, their times, the user's fold, and the
 model. They do not depend on what else is scored (`even_batches`), so a fingerprint of the sequence finds them in an
-earlier run. Where that run's processor rounds differently, some users who are scored again show it. Then all of the
-shard are.
+earlier run, and users of several shards who have changed are scored together. Where the earlier run's processor rounds
+differently, some users who are scored again show it. Then all of the shard are.
 """
 
 import dataclasses
 import io
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...models.core.errors import InputError
 from ...models.core.sequences import Sequences
+from ...models.detector.scores import Scores
 from ..contract.hashing import mix
 from ..files.storage import join, read_bytes, write_atomically
 from ..items.joined_items import JoinedItems
+from ..items.kept_lenders import LenderKeeping
 
 if TYPE_CHECKING:
     from ...models.detector.iadsr import IADSR
-    from ...models.detector.scoring import Scores
 
-CHECKED_USERS = 32
+CHECKED_USERS = 8
 """So many users of a shard are scored again although they have not changed, to see if this machine gives the same."""
 
 _ARRAYS = ("fingerprints", "lengths", "noise_probability", "similarities", "scored", "sign", "stray_probability")
+_LENDERS = "lenders.npz"
 _LANES = np.array([[0x243F6A8885A308D3, 0x13198A2E03707344]], np.uint64)
 
 
@@ -42,6 +44,12 @@ class ScoreKeeping:
     earlier: tuple[str, ...] = ()
     """Files of the earlier run; none if nothing can be taken over."""
 
+    @property
+    def lenders(self) -> LenderKeeping:
+        """Where it is kept from which items others borrow their vectors."""
+        earlier = next((path for path in self.earlier if path.endswith(f"/{_LENDERS}")), None)
+        return LenderKeeping(join(self.directory, _LENDERS), earlier)
+
     def path(self, shard: int) -> str:
         """Returns the file of one shard."""
         return join(self.directory, kept_file(shard, self.shards))
@@ -49,7 +57,7 @@ class ScoreKeeping:
     def sources(self, shard: int) -> tuple[str, ...]:
         """Returns the files that may know users of a shard: one, or all if the earlier run had other shards."""
         own = tuple(path for path in self.earlier if path.endswith(f"/{kept_file(shard, self.shards)}"))
-        return own or self.earlier
+        return own or tuple(path for path in self.earlier if not path.endswith(f"/{_LENDERS}"))
 
 
 def kept_file(shard: int, shards: int) -> str:
@@ -65,7 +73,7 @@ class KeptScores:
     """uint64 [U, 2], of the users' sequences."""
     lengths: np.ndarray
     """int64 [U], interactions of each."""
-    scores: "Scores"
+    scores: Scores
     """Their scores, user after user, [N]."""
 
 
@@ -87,51 +95,90 @@ def sequence_fingerprints(sequences: Sequences, items: np.ndarray) -> np.ndarray
     return mix(total ^ mix(sequences.keys[:, None] ^ _LANES))
 
 
-def score_changed(
-    model: "IADSR",
-    sequences: Sequences,
-    joined_items: JoinedItems,
-    rows: np.ndarray,
-    sources: Iterable[str],
-) -> tuple[KeptScores, int]:
-    """Scores users, but for those whose scores are found in files of an earlier run.
+@dataclasses.dataclass(frozen=True)
+class Lookup:
+    """What files of an earlier run know of the U users of a shard, and whom the model is asked about."""
+
+    fingerprints: np.ndarray
+    """uint64 [U, 2], of the users' sequences."""
+    lengths: np.ndarray
+    """int64 [U], interactions of each."""
+    found: np.ndarray
+    """bool [U], whose scores are found."""
+    scores: Scores
+    """The scores of all users, [N], among which those of users who are not found mean nothing."""
+    asked: Sequences
+    """Who is to be scored: all who are not found, and some who are, to see if the model gives the same."""
+    places: np.ndarray
+    """int64 [n], where each interaction of `asked` is among the N."""
+
+    def completed(self, fresh: Scores) -> KeptScores | None:
+        """Returns the scores of all users; None if those of the earlier run are not what this machine gives.
+
+        Args:
+            fresh: What the model says of `asked`, [n].
+        """
+        same = np.repeat(self.found, self.lengths)[self.places]
+        if not _equal(fresh.at(same), self.scores.at(self.places[same])):
+            return None
+        self.scores.put(self.places, fresh)
+        return KeptScores(self.fingerprints, self.lengths, self.scores)
+
+
+def look_up(sequences: Sequences, joined_items: JoinedItems, rows: np.ndarray, sources: Iterable[str]) -> Lookup:
+    """Looks for the scores of users in files of an earlier run.
 
     Args:
-        model: The detector.
         sequences: The users, with V items.
-        joined_items: Items and their vectors. Those of items that nobody who is scored has are not read.
+        joined_items: Items and their vectors.
         rows: The row of each item there, int64 [V]; -1 for an unknown one.
-        sources: Files of an earlier run with the same model and versions.
-
-    Returns:
-        The scores of all users, and the number of users whose scores were found.
+        sources: Files of an earlier run with the same model and versions. None: everyone is to be scored.
     """
-    from ...models.detector.scoring import score_sequences
-
     prints = sequence_fingerprints(sequences, joined_items.fingerprints(rows))
-
-    def score(users: np.ndarray) -> tuple["Scores", np.ndarray]:
-        part, places = sequences.take(users)
-        occurring, items = np.unique(part.items, return_inverse=True)
-        vectors = joined_items.take(rows[occurring]).unpack(model.config.collaborative_dimension)
-        return score_sequences(model, dataclasses.replace(part, items=items), vectors), places
-
     found, scores = find_scores(sources, prints, sequences)
     # Those who are checked are chosen by their fingerprints: others each time that something else is taken over.
     known = np.flatnonzero(found)
-    checked = known[np.argsort(prints[known, 0])[:CHECKED_USERS]]
     again = ~found
-    again[checked] = True
-    fresh, places = score(np.flatnonzero(again))
-    same = found[sequences.users[places]]
-    if not _equal(fresh.at(same), scores.at(places[same])):
-        found[:] = False
-        fresh, places = score(np.arange(len(sequences)))
-    scores.put(places, fresh)
-    return KeptScores(prints, sequences.lengths, scores), int(found.sum())
+    again[known[np.argsort(prints[known, 0])[:CHECKED_USERS]]] = True
+    asked, places = sequences.take(np.flatnonzero(again))
+    asked = dataclasses.replace(asked, items=rows[asked.items])
+    return Lookup(prints, sequences.lengths, found, scores, asked, places)
 
 
-def find_scores(sources: Iterable[str], prints: np.ndarray, sequences: Sequences) -> tuple[np.ndarray, "Scores"]:
+def score_asked(model: "IADSR", lookups: Sequence[Lookup], joined_items: JoinedItems) -> list[Scores]:
+    """Scores those whom the model is asked about, all together.
+
+    Args:
+        model: The detector.
+        lookups: Of any shards.
+        joined_items: Items and their vectors. Those of items that nobody who is scored has are not read.
+
+    Returns:
+        The scores for each of `lookups`, in the order of its `asked`.
+    """
+    from ...models.detector.scoring import score_sequences
+
+    asked = _together([lookup.asked for lookup in lookups])
+    occurring, items = np.unique(asked.items, return_inverse=True)
+    vectors = joined_items.take(occurring).unpack(model.config.collaborative_dimension)
+    scores = score_sequences(model, dataclasses.replace(asked, items=items), vectors)
+    ends = np.cumsum([len(lookup.places) for lookup in lookups])
+    return [scores.at(np.arange(end - len(lookup.places), end)) for end, lookup in zip(ends, lookups, strict=True)]
+
+
+def _together(parts: Sequence[Sequences]) -> Sequences:
+    """Returns the users of all parts, one part after the other. All or none of them have times."""
+    columns = {name: [getattr(part, name) for part in parts] for name in ("items", "lengths", "keys", "times")}
+    timed = all(times is not None for times in columns["times"])
+    items, lengths, keys, times = (
+        np.concatenate(values) if name != "times" or timed else None for name, values in columns.items()
+    )
+    assert items is not None
+    assert lengths is not None
+    return Sequences.from_lengths(items, lengths, keys, times)
+
+
+def find_scores(sources: Iterable[str], prints: np.ndarray, sequences: Sequences) -> tuple[np.ndarray, Scores]:
     """Looks users up in the files of an earlier run.
 
     Args:
@@ -142,8 +189,6 @@ def find_scores(sources: Iterable[str], prints: np.ndarray, sequences: Sequences
     Returns:
         Which users are found, bool [U], and their scores, [N], among which those of others mean nothing.
     """
-    from ...models.detector.scoring import Scores
-
     found, scores = np.zeros(len(sequences), bool), Scores.none(len(sequences.items))
     for path in sources:
         kept = read_kept_scores(path)
@@ -174,8 +219,6 @@ def write_kept_scores(path: str, kept: KeptScores) -> None:
 
 def read_kept_scores(path: str) -> KeptScores | None:
     """Reads what `write_kept_scores` wrote; None if the file is missing or damaged."""
-    from ...models.detector.scoring import Scores
-
     try:
         with np.load(io.BytesIO(read_bytes(path))) as file:
             prints, lengths, *scores = (file[name] for name in _ARRAYS)
@@ -188,7 +231,7 @@ def read_kept_scores(path: str) -> KeptScores | None:
         return None
 
 
-def _equal(one: "Scores", other: "Scores") -> bool:
+def _equal(one: Scores, other: Scores) -> bool:
     """Returns whether scores are the same to the bit."""
     pairs = zip(vars(one).values(), vars(other).values(), strict=True)
     return all(mine.tobytes() == theirs.tobytes() for mine, theirs in pairs)

@@ -69,7 +69,11 @@ class ScoreLog(beam.PTransform):
         collaborative = join(self.model_directory, COLLABORATIVE)
         item_shards = choose_item_shards(self.join, vector_bytes(self.embeddings) + vector_bytes(collaborative))
         joined_items = input_or_inputs.pipeline | "Joined items" >> JoinItems(
-            self.embeddings, collaborative, self.paths.joined_items(item_shards), item_shards
+            self.embeddings,
+            collaborative,
+            self.paths.joined_items(item_shards),
+            item_shards,
+            self.keeping and self.keeping.lenders,
         )
         items_directory = AsSingleton(joined_items)
         shards = self.ruled.shards | "Without vectors" >> beam.Map(_without_vectors)

@@ -1,18 +1,15 @@
 """A shard of users with its scores, and the file in which it waits for the drop plan."""
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from ...models.detector.scores import Scores
 from ..contract.columns import INTERNAL_PREFIX, SIMILARITY_COLUMNS
 from ..files.tables import read_arrow, write_arrow
 from ..read.ordering import OrderedShard
 from ..rules.ruled_shard import RuledShard, ruled_shard_from_table, ruled_shard_to_table
-
-if TYPE_CHECKING:
-    from ...models.detector.scoring import Scores
 
 _INTERNAL = ("noise_probability", *SIMILARITY_COLUMNS, "scored", "sign", "stray_probability", "known", "has_text")
 """What the scores add to the table, each under INTERNAL_PREFIX."""
@@ -26,7 +23,7 @@ class ScoredShard:
     """Number of the shard."""
     ruled: RuledShard
     """The interactions, and which of them a rule has taken."""
-    scores: "Scores"
+    scores: Scores
     """Their scores, entry by entry. What a rule has taken is not scored."""
     known: np.ndarray
     """bool [rows]; the item has a vector in at least one modality."""
@@ -94,8 +91,6 @@ def to_table(scored: ScoredShard) -> pa.Table:
 
 def from_table(shard: int, table: pa.Table) -> ScoredShard:
     """Returns the scored shard that `to_table` turned into a table, without its seconds."""
-    from ...models.detector.scoring import Scores
-
     values = {name: table[_internal(name)].combine_chunks().to_numpy(zero_copy_only=False) for name in _INTERNAL}
     scores = Scores(
         noise_probability=values["noise_probability"],

@@ -86,6 +86,8 @@ class Checked:
     """In the order of GATES, without those that are off."""
     retrain: tuple[str, ...]
     """Why a new model should be trained. Empty if there is no reason."""
+    notes: tuple[str, ...] = ()
+    """What is to be known about the comparison, in sentences."""
 
     @property
     def passed(self) -> bool:
@@ -152,8 +154,19 @@ def population_stability(now: ProbabilityHistogram, before: ProbabilityHistogram
     return float(((p - q) * np.log(p / q)).sum())
 
 
+def _only_options(run: Manifest, earlier: Manifest) -> tuple[str, ...]:
+    """Returns what differs between runs of the same log and model, such as options; nothing if these differ too."""
+    changed = tuple(name for name, value in run.identity.items() if earlier.identity.get(name) != value)
+    return () if not earlier.identity or {"input", "model", "embeddings"} & set(changed) else changed
+
+
 def _drift(run: Manifest, earlier: Manifest | None) -> float | None:
-    """Returns how far the scores have moved. Those of another model are others on the same log too."""
+    """Returns how far the scores have moved. Those of another model are others on the same log too.
+
+    So are those of the same log and model if only options differ.
+    """
+    if earlier is not None and _only_options(run, earlier):
+        return None
     models = [each and each.model and each.model.fingerprint for each in (run, earlier)]
     if models[0] != models[1]:
         return None
@@ -247,7 +260,9 @@ def check_gates(run: Manifest, earlier: Manifest | None = None, bounds: dict[str
         results.append(GateResult(gate.name, level, value, own.warn, own.fail, gate.meaning, shown))
         if gate.retrain and level in ("warn", "fail"):
             retrain.append(f"{gate.meaning} {shown}")
-    return Checked(tuple(results), tuple(retrain))
+    only = () if earlier is None else _only_options(run, earlier)
+    same = "Log and model are those of the earlier run, so there is no drift to look at. What differs:"
+    return Checked(tuple(results), tuple(retrain), (f"{same} {', '.join(only)}.",) if only else ())
 
 
 def _level(value: float | None, bounds: Bounds, *, low_is_bad: bool) -> Level:

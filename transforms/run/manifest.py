@@ -115,8 +115,9 @@ class UserCounts:
     """Users who lost all their interactions."""
     lookalikes: int
     """About how many users have an id that is another spelling of somebody's: in case, Unicode form, space or zeros."""
-    shared_accounts: int = 0
-    """Users who are named as shared accounts: several of their interactions were dropped as noise:run."""
+    shared_accounts: int | None = None
+    """Users who are named as shared accounts: several of their interactions were dropped as noise:run. Null if an older
+    version has not counted them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -354,8 +355,9 @@ class Manifest:
     """What users did with items, weakest first. Empty if the log has no column of behaviours."""
     taken_over: TakenOver | None = None
     """What was taken over from an earlier run. Null if nothing could be."""
-    weightless: int = 0
-    """Interactions kept that weigh 0 in training, whatever their reason. Rules alone leave none."""
+    weightless: int | None = None
+    """Interactions kept that weigh 0 in training, whatever their reason. Rules alone leave none. Null if an older
+    version has not counted them."""
 
     def __post_init__(self):
         """Checks what the types cannot say.

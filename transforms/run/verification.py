@@ -197,7 +197,7 @@ def _check_shards(
     names = [file.path.removeprefix(prefix) for file in manifest.outputs if file.path.startswith(prefix)]
     with open_parquet(join(output, INTERACTIONS, names[0])) as parquet:
         schema = _check_schema(f"{prefix}{names[0]}", parquet.schema_arrow, columns, added)
-    kept = dropped = checksum = 0
+    kept = dropped = checksum = weightless = accounts = 0
     users: list[np.ndarray] = []
     for name in names:
         path = f"{INTERACTIONS}/{name}"
@@ -212,11 +212,16 @@ def _check_shards(
         if "split" in added:
             _check_split(path, table, ordered.offsets, manifest.options["hold_out"], added)
         _check_sequences(output, name, table, ordered.offsets, columns, added)
-        _check_users(output, name, table, ordered, columns, added, manifest)
+        accounts += _check_users(output, name, table, ordered, columns, added, manifest)
         users.append(hash_values(ordered.user_ids(columns)))
         kept_here = pc.sum(table[added["keep"]]).as_py() or 0
         kept, dropped = kept + kept_here, dropped + len(table) - kept_here
         checksum += _id_checksum(table, columns)
+        weightless += int((table[added["keep"]].to_numpy() & (table[added["weight"]].to_numpy() == 0)).sum())
+    if manifest.weightless is not None:
+        _check_count("interactions kept that weigh 0", weightless, manifest.weightless)
+    if manifest.users.shared_accounts is not None:
+        _check_count("shared accounts", accounts, manifest.users.shared_accounts)
     _check_count("kept rows", kept, manifest.rows.kept)
     _check_count("dropped rows", dropped, manifest.rows.dropped)
     everyone = np.concatenate(users) if users else np.zeros(0, np.uint64)
@@ -317,8 +322,12 @@ def _check_users(
     columns: InteractionColumns,
     added: dict[str, str],
     manifest: Manifest,
-) -> None:
-    """Checks that a shard's users are those of its interactions, described as the interactions say."""
+) -> int:
+    """Checks that a shard's users are those of its interactions, described as the interactions say.
+
+    Returns:
+        How many are named as shared accounts.
+    """
     path, offsets = f"{USERS}/{name}", ordered.offsets
     users = _read(output, path)
     expected = ["user_id", "first", "last", *(field.name for field in USER_FIELDS)]
@@ -338,6 +347,7 @@ def _check_users(
         if not np.allclose(found, values, rtol=1e-5, atol=1e-5, equal_nan=True):
             raise _broken(path, column, "other numbers", f"those of {INTERACTIONS}/{name}")
     _check_verdicts(path, users, table[added["reason"]], ordered, manifest)
+    return pc.sum(pc.equal(users["reason"], SHARED_ACCOUNT)).as_py() or 0
 
 
 def _figures(

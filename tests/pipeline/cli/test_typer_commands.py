@@ -7,6 +7,7 @@ import pytest
 import typer
 from typer.main import get_command
 
+from iadsr.models.core.errors import UsageError
 from iadsr.models.core.option import PANELS, options_of
 from iadsr.pipeline import clean
 from iadsr.pipeline.cli.app import app
@@ -74,6 +75,15 @@ def test_underscores_stand_for_dashes_and_flags_of_beam_keep_theirs(run):
     assert options.policy.drop_rate == 0.2
     assert options.policy.min_length == 3
     assert flags == ["--direct_num_workers=2"]
+
+
+def test_a_value_out_of_range_names_the_file_that_it_stands_in(run, tmp_path):
+    (tmp_path / "c.yaml").write_text("min_length: -1\ndrop_rate: 0.1\n")
+    config = f"--config={tmp_path / 'c.yaml'}"
+    with pytest.raises(UsageError, match=r"--min-length is out of range \(in the file .*c\.yaml\)"):
+        run(CleanOptions, *PATHS, config)
+    with pytest.raises(UsageError, match=r"--drop-rate is out of range\n"):
+        run(CleanOptions, *PATHS, config, "--min-length=1", "--drop-rate=2")
 
 
 def test_values_are_read_as_their_types(run):

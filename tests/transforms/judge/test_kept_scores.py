@@ -14,14 +14,16 @@ from iadsr.models.detector.iadsr import IADSR
 from iadsr.models.detector.model_config import IADSRConfig
 from iadsr.models.detector.scoring import score_sequences
 from iadsr.transforms.items.joined_items import JoinedItems, item_fingerprints
+from iadsr.transforms.items.kept_lenders import LenderKeeping
 from iadsr.transforms.judge import kept_scores
 from iadsr.transforms.judge.kept_scores import (
     CHECKED_USERS,
     KeptScores,
     ScoreKeeping,
     kept_file,
+    look_up,
     read_kept_scores,
-    score_changed,
+    score_asked,
     sequence_fingerprints,
     write_kept_scores,
 )
@@ -56,12 +58,18 @@ def assert_equal(scores, expected) -> None:
         assert getattr(scores, name).tobytes() == values.tobytes(), name
 
 
+def backwards(vectors) -> JoinedItems:
+    """Items that are in another order in the joined items."""
+    turned = PackedItemVectors(**{name: values[::-1] for name, values in vars(vectors).items()})
+    return JoinedItems(pa.nulls(ITEMS), pa.nulls(ITEMS), turned, np.zeros(ITEMS, bool), {})
+
+
 def changed(model, sequences, vectors, sources):
-    """Scores with items that are in another order in the joined items."""
-    backwards = {name: values[::-1] for name, values in vars(vectors).items()}
-    none = np.zeros(ITEMS, bool)
-    joined_items = JoinedItems(pa.nulls(ITEMS), pa.nulls(ITEMS), PackedItemVectors(**backwards), none, {})
-    return score_changed(model, sequences, joined_items, np.arange(ITEMS)[::-1], sources)
+    """Scores those who have changed, or everyone if this machine rounds differently."""
+    items, rows = backwards(vectors), np.arange(ITEMS)[::-1]
+    lookup = look_up(sequences, items, rows, sources)
+    kept = lookup.completed(*score_asked(model, [lookup], items))
+    return (kept, int(lookup.found.sum())) if kept else (changed(model, sequences, vectors, ())[0], 0)
 
 
 @pytest.fixture
@@ -99,6 +107,17 @@ def test_only_users_who_changed_are_scored_and_all_scores_are_as_if_all_were(mod
     expected = score_sequences(model, now, vectors.unpack(6), cells=2)
     assert_equal(found.scores, expected)
     assert (found.lengths == now.lengths).all()
+
+
+def test_users_of_several_shards_are_scored_together_and_each_shard_gets_its_own(model, kept, scored):
+    items, rows, vectors = backwards(make_vectors()), np.arange(ITEMS)[::-1], make_vectors()
+    shards = [make_sequences(), make_sequences(4), make_sequences().take(np.arange(0))[0]]
+    lookups = [look_up(shard, items, rows, [kept]) for shard in shards]
+    found = [each.completed(scores) for each, scores in zip(lookups, score_asked(model, lookups, items), strict=True)]
+    assert scored == [CHECKED_USERS + USERS]
+    for sequences, of_shard in zip(shards, found, strict=True):
+        assert of_shard is not None
+        assert_equal(of_shard.scores, score_sequences(model, sequences, vectors.unpack(6)))
 
 
 def test_an_item_whose_vectors_changed_changes_its_users(model, kept):
@@ -158,6 +177,10 @@ def test_a_run_with_other_shards_looks_into_all_files():
     assert ScoreKeeping("out", 4, earlier).sources(1) == earlier
     assert ScoreKeeping("out", 4).sources(1) == ()
     assert ScoreKeeping("out", 4).path(1) == "out/part-00001-of-00004.npz"
+    with_lenders = ScoreKeeping("out", 4, (*earlier, "dataset/run=1/.scores/lenders.npz"))
+    assert with_lenders.sources(1) == earlier
+    assert with_lenders.lenders == LenderKeeping("out/lenders.npz", "dataset/run=1/.scores/lenders.npz")
+    assert ScoreKeeping("out", 4).lenders == LenderKeeping("out/lenders.npz")
 
 
 def test_users_whose_times_have_changed_are_known_to_have_changed():

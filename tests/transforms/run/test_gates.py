@@ -37,6 +37,23 @@ def test_scores_of_another_model_are_no_drift(run):
     assert level(check_gates(dataclasses.replace(flat, model=None), run), "score_drift") == "unknown"
 
 
+def test_where_only_options_differ_there_is_no_drift_and_that_is_said(run):
+    identity = {"input": "1", "options": "2", "rules": "3", "model": "4", "embeddings": "5"}
+    earlier = dataclasses.replace(run, identity=identity)
+    flat = dataclasses.replace(run, noise_probability_histogram=histogram([100] * 10))
+    ruled = dataclasses.replace(flat, identity=identity | {"options": "6", "rules": "7"})
+    checked = check_gates(ruled, earlier)
+    assert level(checked, "score_drift") == "unknown"
+    assert checked.retrain == ()
+    assert checked.notes == (
+        "Log and model are those of the earlier run, so there is no drift to look at. What differs: options, rules.",
+    )
+    grown = dataclasses.replace(ruled, identity=identity | {"options": "6", "input": "8"})
+    for other, before in ((grown, earlier), (flat, run), (ruled, run)):
+        checked = check_gates(other, before)
+        assert (level(checked, "score_drift"), checked.notes) == ("fail", ())
+
+
 def test_a_run_like_the_one_before_passes_every_gate(run):
     checked = check_gates(run, run)
     assert [gate.name for gate in checked.gates] == [gate.name for gate in GATES]

@@ -306,8 +306,8 @@ def test_a_manifest_of_a_run_that_did_not_know_some_entries_is_read():
         del values[name]
     del values["users"]["shared_accounts"]
     found = Manifest.from_json(json.dumps(values))
-    assert (found.identity, found.behaviours, found.taken_over, found.weightless) == ({}, (), None, 0)
-    assert found.users.shared_accounts == 0
+    assert (found.identity, found.behaviours, found.taken_over, found.weightless) == ({}, (), None, None)
+    assert found.users.shared_accounts is None
 
 
 @pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(Manifest) if f.name not in OF_OLDER_RUNS])
