@@ -97,7 +97,7 @@ def agreeing_vectors(vectors: np.ndarray, sequences: Sequences, count: int) -> n
         count: How many components; at most n.
 
     Returns:
-        Unit vectors float32 [folds, V, count]; zeros where unknown.
+        Unit vectors float16 [folds, V, count]; zeros where unknown.
     """
     windows = cut_windows(sequences, MAX_TOGETHER)
     fold = sequences.folds(len(vectors))[windows.users]
@@ -106,9 +106,10 @@ def agreeing_vectors(vectors: np.ndarray, sequences: Sequences, count: int) -> n
         for own, of_own in enumerate(vectors)
     ]
     basis = _weigh(sum(moments[1:], start=moments[0]), count, _history(sequences)).astype(np.float32)
-    agreeing = np.empty((*vectors.shape[:2], count), np.float32)
-    for own, of_own in enumerate(vectors):  # one after the other: each is a matrix as large as the result
-        agreeing[own] = unit_vectors(of_own.astype(np.float32, copy=False) @ basis)
+    agreeing = np.empty((*vectors.shape[:2], count), np.float16)
+    for own, of_own in enumerate(vectors):
+        for rows in _blocks(len(of_own)):
+            agreeing[own, rows] = unit_vectors(of_own[rows].astype(np.float32, copy=False) @ basis)
     return agreeing
 
 

@@ -152,11 +152,12 @@ def test_what_other_users_say_is_learned_without_the_noise_that_training_inserts
 
         monkeypatch.setattr(training_module, name, recorded)
 
-    recording("fit_out_of_fold_vectors", 0)
+    recording("fit_co_occurrence", 0)
+    recording("fit_company", 0)
     recording("fit_text_components", 0)
     recording("agreeing_vectors", 1)
     result = train_model(log, semantic, has_semantic, CONFIG, SHORT)
-    assert read["fit_out_of_fold_vectors"] == [log]
+    assert read["fit_co_occurrence"] == read["fit_company"] == [log]
     with_noise = len(log.items) + result.metrics["inserted_interactions"]
     assert [len(s.items) for s in read["fit_text_components"] + read["agreeing_vectors"]] == [with_noise] * 3
 
