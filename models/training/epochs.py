@@ -80,6 +80,7 @@ def run_epochs(
                 }
             )
     _report_end(report, len(history), epochs)
+    optimiser.zero_grad()  # gradients are as large as the module
     stopping.restore_best()
     checkpoint.save({"history": history, "module": module.state_dict(), "stopping": stopping.state(best=False)})
 

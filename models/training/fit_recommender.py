@@ -31,21 +31,15 @@ class Recommender(nn.Module):
         self.backbone = make_backbone(config)
         self.predict = nn.Linear(config.hidden_dimension, config.collaborative_dimension)
 
-    def forward(self, items: Tensor, mask: Tensor) -> Tensor:
-        """Predicts the next item's vector after each position, [B, T, d], from items [B, T]."""
-        return self.read(self.table(items), mask)
-
-    def read(self, vectors: Tensor, mask: Tensor) -> Tensor:
-        """Does the same with rows of the table [B, T, d]."""
+    def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """Predicts the next item's vector after each position, [B, T, d], from rows of the table, [B, T, d]."""
         return self.predict(self.backbone(read_items(F.normalize(vectors, dim=-1)) * mask[..., None], mask))
 
 
 @dataclass(frozen=True)
 class RecommenderFit:
-    """Stage 1's result."""
+    """What came of the training, beside the trained recommender."""
 
-    recommender: Recommender
-    """The recommender at its best epoch."""
     epochs: int
     """The best epoch."""
     held_out_loss: float
@@ -92,7 +86,7 @@ def fit_recommender(
         # Read once: each reading gives a gradient of the size of the whole table.
         rows = recommender.table(torch.cat([ids.flatten(), others]))
         vectors, of_others = rows.split([ids.numel(), len(others)])
-        context = recommender.read(vectors.view(*ids.shape, -1), real)[:, :-1][follows]  # [n, d]
+        context = recommender(vectors.view(*ids.shape, -1), real)[:, :-1][follows]  # [n, d]
         wanted = torch.from_numpy(_target_steps(mask, ahead_share, generator))
         wanted = (wanted + torch.arange(len(ids))[:, None] * ids.shape[1])[follows]  # [n]
         targets = ids.flatten()[wanted]
@@ -128,7 +122,8 @@ def fit_recommender(
 
     generators = [generator, *dropping]
     run_epochs(training.collaborative_epochs, stopping, optimiser, run, report, checkpoint, generators)
-    return RecommenderFit(recommender.eval(), stopping.best_epoch, stopping.best)
+    recommender.eval()
+    return RecommenderFit(stopping.best_epoch, stopping.best)
 
 
 def _target_steps(mask: np.ndarray, ahead_share: float, generator: np.random.Generator) -> np.ndarray:

@@ -235,6 +235,7 @@ def _train(
             reporter.stopped = True  # or the other thread would go on to its end
             raise
     model.context, model.chance = other.context, other.chance
+    del recommender, other  # the table of all items, among other things
     clock = make_clock(everybody.times)
     model.clock.copy_(torch.from_numpy(clock))
     moments = tell(clock, everybody.times, len(everybody.items))
