@@ -1,6 +1,7 @@
 """Augments the head's training examples, so that it also learns to judge new items and items without text."""
 
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -12,10 +13,13 @@ from .head_examples import Version
 from .training_config import TrainingConfig
 
 
+@contextmanager
 def poorer_version(
     vectors: ItemVectors, read: np.ndarray, training: TrainingConfig, generator: np.random.Generator
-) -> Version:
-    """Returns the items with some vectors borrowed, and some hidden in each batch.
+) -> Iterator[Version]:
+    """Gives the items with some vectors borrowed, and some hidden in each batch.
+
+    The items are changed, and put back in the end: a copy of all would take much memory.
 
     Args:
         vectors: The items.
@@ -23,23 +27,32 @@ def poorer_version(
         training: `hidden_share` says how much is borrowed and hidden.
         generator: Decides what is.
     """
-    poorer = _pretend_new(vectors, read, training.hidden_share, generator)
-    return Version(poorer, lambda batch, drawn: _hide(batch, training.hidden_share, drawn), generator)
+    with _pretend_new(vectors, read, training.hidden_share, generator):
+        yield Version(vectors, lambda batch, drawn: _hide(batch, training.hidden_share, drawn), generator)
 
 
-def _pretend_new(vectors: ItemVectors, read: np.ndarray, share: float, generator: np.random.Generator) -> ItemVectors:
+@contextmanager
+def _pretend_new(
+    vectors: ItemVectors, read: np.ndarray, share: float, generator: np.random.Generator
+) -> Iterator[None]:
     """Replaces the collaborative vectors of some items by borrowed ones, as `clean` does for items new to the model."""
     candidates = vectors.has_collaborative & vectors.has_semantic
     new = candidates & (generator.random(len(candidates)) < share)
     known = candidates & ~new
     if not new.any() or not known.any():
-        return vectors
-    learned = ("collaborative", "co_occurrence", "company", "lives")
-    changed = replace(vectors, **{name: getattr(vectors, name).copy(order="K") for name in learned})
-    for borrowers, lenders, weights in find_lenders(vectors.semantic, known, new & read):
-        for name in learned:
-            getattr(changed, name)[borrowers] = mean_of(getattr(vectors, name), lenders, weights)
-    return changed
+        yield
+        return
+    columns = [vectors.collaborative, vectors.co_occurrence, vectors.company, vectors.lives]
+    borrowers = np.flatnonzero(new & read)
+    own = [column[borrowers] for column in columns]
+    for rows, lenders, weights in find_lenders(vectors.semantic, known, new & read):
+        for column in columns:  # lenders are no borrowers, so that the order does not matter
+            column[rows] = mean_of(column, lenders, weights)
+    try:
+        yield
+    finally:
+        for column, values in zip(columns, own, strict=True):
+            column[borrowers] = values
 
 
 def _hide(batch: Batch, share: float, generator: np.random.Generator) -> Batch:

@@ -99,7 +99,7 @@ def _standardise(model: IADSR, examples: HeadExamples) -> None:
 def _moments(values: Tensor, defined: Tensor) -> tuple[Tensor, Tensor]:
     """Returns mean and deviation of each column [n, F] where it is defined, adding up some rows at a time."""
     blocks = list(zip(values.split(ROWS_AT_ONCE), defined.split(ROWS_AT_ONCE), strict=True))
-    count = defined.sum(0).clamp(min=1)
+    count = torch.stack([d.sum(0) for _, d in blocks]).sum(0).clamp(min=1)
     mean = torch.stack([(v * d).sum(0, dtype=torch.float64) for v, d in blocks]).sum(0) / count
     square = torch.stack(
         [((v.float() - mean.float()).square() * d).sum(0, dtype=torch.float64) for v, d in blocks]

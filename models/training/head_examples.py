@@ -1,6 +1,7 @@
 """The examples that the noise head learns from: features of interactions, some of which are inserted noise."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..detector.iadsr import IADSR
 from ..detector.item_tensors import ItemTensors
 from ..detector.scoring import groups_of_users
 from ..noise.insertion import NoisyLog
+from .heap import trim_heap
 
 MAX_WEIGHT = 10.0
 """Largest weight of an inserted interaction. A level of popularity with hardly any noise must not hang on one
@@ -139,7 +141,7 @@ def shortest_history(log: NoisyLog) -> int:
 def collect_examples(
     model: IADSR,
     log: NoisyLog,
-    versions: list[Callable[[], Version]],
+    versions: list[Callable[[], AbstractContextManager[Version]]],
     users: np.ndarray,
     batch_positions: int,
     workers: int = 1,
@@ -149,7 +151,7 @@ def collect_examples(
     Args:
         model: The aligned model.
         log: The log.
-        versions: Make the items of the log. The examples are collected once with each, one after the other.
+        versions: Give the items of the log for a while. The examples are collected once with each.
         users: Whose interactions to read, bool [U].
         batch_positions: Padded positions per batch.
         workers: Threads.
@@ -169,18 +171,17 @@ def collect_examples(
 
     def jobs() -> Iterator[_Job]:
         for make in versions:
-            version = make()
-            for some in groups_of_users(sequences, folds, group_interactions=GROUP_INTERACTIONS):
-                group, own = sequences.take(some)
-                items, numbers = np.unique(group.items, return_inverse=True)
-                wanted = np.zeros((len(items), folds), bool)
-                wanted[numbers, np.repeat(group.folds(folds), group.lengths)] = model.head.reads_other_users
-                item_tensors = ItemTensors.select(model, version.vectors, items, wanted)
-                builder = BatchBuilder(model, replace(group, items=numbers), item_tensors)
-                for chosen, index, mask in batches(builder.windows, batch_positions):
-                    seed = None if version.generator is None else int(version.generator.integers(2**62))
-                    yield version, builder, builder.windows, rows[own], chosen, index, mask, seed
-            del version  # before the next is made
+            with make() as version:
+                for some in groups_of_users(sequences, folds, group_interactions=GROUP_INTERACTIONS):
+                    group, own = sequences.take(some)
+                    items, numbers = np.unique(group.items, return_inverse=True)
+                    wanted = np.zeros((len(items), folds), bool)
+                    wanted[numbers, np.repeat(group.folds(folds), group.lengths)] = model.head.reads_other_users
+                    item_tensors = ItemTensors.select(model, version.vectors, items, wanted)
+                    builder = BatchBuilder(model, replace(group, items=numbers), item_tensors)
+                    for chosen, index, mask in batches(builder.windows, batch_positions):
+                        seed = None if version.generator is None else int(version.generator.integers(2**62))
+                        yield version, builder, builder.windows, rows[own], chosen, index, mask, seed
 
     def compute(job: _Job) -> HeadExamples:
         version, builder, windows, of_log, chosen, index, mask, seed = job
@@ -199,4 +200,5 @@ def collect_examples(
         for column, values in zip(vars(examples).values(), vars(part).values(), strict=True):
             column[here] = values
         filled = here.stop
+    trim_heap()
     return HeadExamples(*(column[:filled] for column in vars(examples).values()))

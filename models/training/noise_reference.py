@@ -20,7 +20,7 @@ FOLDS = 20
 """The inserted interactions are scored in this many parts, one at a time. All at once, they would blur each other's
 context and score lower than the noise of a cleaner log, and too much noise would be estimated. A run is never cut."""
 
-GROUP_INTERACTIONS = 1 << 16
+GROUP_INTERACTIONS = 1 << 15
 """Users who have together about this many interactions are scored together, which bounds memory."""
 
 

@@ -4,6 +4,7 @@ import copy
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -33,6 +34,7 @@ from .fit_context import fit_context
 from .fit_head import calibrate_head, fit_head
 from .fit_recommender import Recommender, RecommenderFit, fit_recommender
 from .head_examples import HeadExamples, Version, collect_examples, measure_chance, shortest_history
+from .heap import share_heap, trim_heap
 from .noise_reference import measure_noise_reference
 from .training_config import TrainingConfig
 from .warm_start import Start, held_out_auroc, shortened, take_over, turn, users_left_out
@@ -141,6 +143,7 @@ def train_model(
     # the last bits of a result would depend on the number of threads. So do they with torch's.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    share_heap()
     try:
         with threadpool_limits(1, user_api="blas"):
             keep = Checkpoints(files, seconds_between)
@@ -243,13 +246,13 @@ def _train(
     vectors = ItemVectors(collaborative, co_occurrence, company, lives, semantic, counts > 0, has_semantic)
     model.shortest_history.fill_(shortest_history(log))
 
-    def examples_of(users: np.ndarray, *versions: Callable[[], Version]) -> HeadExamples:
+    def examples_of(users: np.ndarray, *versions: Callable[[], AbstractContextManager[Version]]) -> HeadExamples:
         return collect_examples(model, log, [*versions], users, training.batch_positions, workers)
 
-    def plain() -> Version:
-        return Version(vectors)
+    def plain() -> AbstractContextManager[Version]:
+        return nullcontext(Version(vectors))
 
-    def poorer() -> Version:
+    def poorer() -> AbstractContextManager[Version]:
         read = np.bincount(log.sequences.items[taught[log.sequences.users]], minlength=len(semantic)) > 0
         return poorer_version(vectors, read, training, np.random.default_rng(streams[3]))
 
@@ -525,6 +528,7 @@ def _fit_out_of_fold(task: _Task, model: IADSR, workers: int) -> tuple[np.ndarra
         state = {"co_occurrence": torch.from_numpy(co_occurrence), "company": torch.from_numpy(company)}
         checkpoint.save(state)
     report(1, 1.0, {})
+    trim_heap()
     return state["co_occurrence"].numpy().swapaxes(0, 1), state["company"].numpy().swapaxes(0, 1)
 
 

@@ -4,6 +4,7 @@ The net is taken over. Item vectors are learned anew from the whole log, but nea
 that the net can read them: E_c from a start that has forgotten the users, in few epochs; the rest counted and turned.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -164,7 +165,7 @@ def held_out_auroc(
         workers: Threads.
     """
     model = start.model
-    examples = collect_examples(model, log, [lambda: Version(vectors)], users, batch_positions, workers)
+    examples = collect_examples(model, log, [lambda: nullcontext(Version(vectors))], users, batch_positions, workers)
     with torch.no_grad():
         logit = model.head_logit(examples.features.float(), examples.defined, examples.length)[:, 0]
     return area_under_roc(examples.label.numpy(), logit.numpy(), examples.weight.numpy())

@@ -6,6 +6,8 @@ folds, and a user is judged by the vectors learned from the users of all other f
 from other users. Noise that training inserts is then as new to the vectors as noise that was there before.
 """
 
+import os
+import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -32,7 +34,7 @@ _MIN_SQUARE = 1e-10
 
 def fit_co_occurrence(
     sequences: Sequences, items: int, *, folds: int, dimension: int, seed: int, workers: int = 1
-) -> np.ndarray:
+) -> "StoredVectors":
     """Learns which items occur with an item, as unit vectors around the mean interaction of the users learned from.
 
     They are the leading singular vectors of the items' positive pointwise mutual information (Levy and Goldberg, 2014).
@@ -46,8 +48,7 @@ def fit_co_occurrence(
         workers: Threads, each of which works on a fold and holds a matrix of its own.
 
     Returns:
-        By fold of users, float16 [folds, V, d]; zeros where unknown. Those of a fold were learned from all users of
-        other folds.
+        By fold of users, each [V, d]; zeros where unknown. Those of a fold were learned from all users of other folds.
     """
     windows, fold = cut_windows(sequences, MAX_TOGETHER), sequences.folds(folds)
     fold_of_window = fold[windows.users]
@@ -60,13 +61,47 @@ def fit_co_occurrence(
     def counts_of_others(own: int) -> np.ndarray:
         return counts_of_fold.sum(0) - counts_of_fold[own]
 
-    co_occurrence = np.empty((folds, items, dimension), np.float16)
+    stored = StoredVectors((folds, items, dimension))
     for own, vectors in enumerate(in_order(learn, range(folds), workers)):
-        # Singular vectors are unique up to rotation at best. Rotated alike, all folds have the same moments.
-        rotation = _rotation(vectors, co_occurrence[0], counts_of_others(own)) if own else np.eye(dimension)
-        for rows in _blocks(items):
-            co_occurrence[own, rows] = vectors[rows] @ rotation.astype(np.float32)
-    return co_occurrence
+        if own:
+            # Singular vectors are unique up to rotation at best. Rotated alike, all folds have the same moments.
+            _transform(vectors, _rotation(vectors, stored[0], counts_of_others(own)))
+        stored.append(vectors)
+    return stored
+
+
+class StoredVectors:
+    """Vectors by fold, which wait in a temporary file, in half precision. One fold is read at a time.
+
+    Attributes:
+        shape: Folds, items V, and length d.
+    """
+
+    def __init__(self, shape: tuple[int, int, int]):
+        self.shape = shape
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed when this is no longer needed
+
+    def __len__(self) -> int:
+        """Returns the number of folds."""
+        return self.shape[0]
+
+    def append(self, vectors: np.ndarray) -> None:
+        """Stores the vectors of the next fold, [V, d]."""
+        self._file.seek(0, os.SEEK_END)
+        for rows in _blocks(len(vectors)):
+            self._file.write(np.ascontiguousarray(vectors[rows], np.float16).data)
+
+    def __getitem__(self, fold: int) -> np.ndarray:
+        """Reads the vectors of a fold, float16 [V, d].
+
+        Raises:
+            IndexError: There is no such fold.
+        """
+        if not 0 <= fold < len(self):
+            raise IndexError(fold)
+        _, items, dimension = self.shape
+        self._file.seek(fold * items * dimension * np.dtype(np.float16).itemsize)
+        return np.fromfile(self._file, np.float16, items * dimension).reshape(items, dimension)
 
 
 def fit_company(sequences: Sequences, texts: np.ndarray, has_text: np.ndarray, *, folds: int) -> np.ndarray:
@@ -165,17 +200,17 @@ def _factorise(together: scipy.sparse.csr_array, dimension: int, seed: int) -> n
     count = min(dimension, items)
     vectors = np.random.default_rng(seed).standard_normal((items, min(count + _OVERSAMPLED, items)), np.float32)
     for _ in range(2 * _PASSES + 1):
-        vectors = _multiply(together, vectors)
+        _multiply(together, vectors)
         _transform(vectors, _to_orthonormal(vectors))
-    # The matrix is symmetric. So its singular vectors are those of (matrix @ vectors).T, in an orthonormal basis.
-    squares, directions = np.linalg.eigh(_gram(_multiply(together, vectors)))  # ascending
-    squares, directions = squares[::-1][:count], directions[:, ::-1][:, :count]
-    factors = np.zeros((items, dimension), np.float32)
-    directions = directions * np.maximum(squares, 0) ** 0.25
+    # The matrix is symmetric. So what it makes of an orthonormal basis has nearly its singular values and vectors.
+    _multiply(together, vectors)
+    squares, directions = np.linalg.eigh(_gram(vectors))  # ascending
+    directions = directions * np.maximum(squares, _MIN_SQUARE * max(squares[-1], 1e-9)) ** -0.25
     known = (np.diff(together.indptr) > 0) | (np.bincount(together.indices, minlength=items) > 0)
+    factors = np.zeros((items, dimension), np.float32)
     for rows in _blocks(items):
         # With few items, some directions have no strength and are arbitrary. They reach items that nothing is known of.
-        factors[rows, :count] = (vectors[rows] @ directions.astype(np.float32)) * known[rows, None]
+        factors[rows, :count] = (vectors[rows] @ directions[:, ::-1][:, :count].astype(np.float32)) * known[rows, None]
     return factors
 
 
@@ -198,18 +233,17 @@ def _make_positive_information(together: scipy.sparse.csr_array) -> None:
     together.eliminate_zeros()
 
 
-def _multiply(upper: scipy.sparse.csr_array, vectors: np.ndarray) -> np.ndarray:
-    """Multiplies a symmetric matrix, given by what is above its diagonal, [V, V], with vectors [V, n], float32 [V, n].
+def _multiply(upper: scipy.sparse.csr_array, vectors: np.ndarray) -> None:
+    """Multiplies a symmetric matrix, given by what is above its diagonal, [V, V], with vectors [V, n], in place.
 
     A few columns at a time: both halves of the matrix make a product of their own.
     """
-    product, lower = np.empty_like(vectors), upper.T
+    lower = upper.T
     for first in range(0, vectors.shape[1], _COLUMNS_AT_ONCE):
         columns = slice(first, first + _COLUMNS_AT_ONCE)
-        some = np.ascontiguousarray(vectors[:, columns])
-        product[:, columns] = upper @ some
-        product[:, columns] += lower @ some
-    return product
+        some = vectors[:, columns].copy()
+        vectors[:, columns] = upper @ some
+        vectors[:, columns] += lower @ some
 
 
 def _gram(vectors: np.ndarray) -> np.ndarray:

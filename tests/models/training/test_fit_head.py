@@ -1,4 +1,5 @@
 import dataclasses
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -153,7 +154,7 @@ def test_examples_are_the_interactions_of_the_chosen_users_once_each():
     )
     chosen = np.array([True, True, True, False, True])
     vectors = make_vectors(model)
-    examples = collect_examples(model, log, [lambda: Version(vectors)], chosen, 64)
+    examples = collect_examples(model, log, [lambda: nullcontext(Version(vectors))], chosen, 64)
     taken = chosen[log.sequences.users] & (log.sequences.lengths > 1)[log.sequences.users]
     assert sorted(examples.length.tolist()) == [5.0] * 5 + [13.0] * 13 + [40.0] * 40
     assert examples.features.shape == examples.defined.shape == (58, len(FEATURES))
@@ -165,11 +166,11 @@ def test_examples_are_the_interactions_of_the_chosen_users_once_each():
         return dataclasses.replace(batch, has_semantic=nothing, has_collaborative=nothing)
 
     def plain():
-        return Version(vectors)
+        return nullcontext(Version(vectors))
 
     hiding = Version(vectors, hide, np.random.default_rng(0))
-    assert len(collect_examples(model, log, [lambda: hiding], chosen, 64).label) == 0
-    twice = collect_examples(model, log, [plain, lambda: hiding, plain], chosen, 64, workers=3)
+    assert len(collect_examples(model, log, [lambda: nullcontext(hiding)], chosen, 64).label) == 0
+    twice = collect_examples(model, log, [plain, lambda: nullcontext(hiding), plain], chosen, 64, workers=3)
     assert torch.equal(twice.features, torch.cat([examples.features, examples.features]))
     assert torch.equal(twice.label, torch.cat([examples.label, examples.label]))
 

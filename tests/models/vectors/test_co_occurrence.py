@@ -28,7 +28,7 @@ def learn(sequences, texts=None, has_text=None, *, items=6, folds=FOLDS, dimensi
     texts = np.zeros((items, 4), np.float32) if texts is None else texts
     has_text = np.ones(len(texts), bool) if has_text is None else has_text
     return OutOfFoldVectors(
-        fit_co_occurrence(sequences, len(texts), folds=folds, dimension=dimension, seed=seed),
+        np.stack([*fit_co_occurrence(sequences, len(texts), folds=folds, dimension=dimension, seed=seed)]),
         fit_company(sequences, texts, has_text, folds=folds),
     )
 
@@ -260,4 +260,5 @@ def test_counts_do_not_depend_on_how_many_pairs_are_counted_at_once(monkeypatch)
     assert np.array_equal(ppmi[0].toarray(), ppmi[1].toarray())
     vectors = np.random.default_rng(0).normal(size=(20, 40)).astype(np.float32)
     both = (ppmi[0] + ppmi[0].T) @ vectors
-    np.testing.assert_allclose(co_occurrence._multiply(ppmi[0], vectors), both, rtol=1e-4, atol=1e-5)
+    co_occurrence._multiply(ppmi[0], vectors)
+    np.testing.assert_allclose(vectors, both, rtol=1e-4, atol=1e-5)
