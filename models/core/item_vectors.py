@@ -27,11 +27,11 @@ class ItemVectors:
     """E_c: learned by next-item prediction from all users, float32 [V, d]. A row means nothing where
     `has_collaborative` is false."""
     co_occurrence: np.ndarray
-    """By fold, which items users have together with this one, float32 [V, folds, d]. With the paper's head there are
+    """By fold, which items users have together with this one, float [V, folds, d]. With the paper's head there are
     no folds. A row means nothing where `has_collaborative` is false, and is zero where the fold does not know the
     item."""
     company: np.ndarray
-    """By fold, the mean text of the items that users have together with this one, float32 [V, folds, d]. Otherwise as
+    """By fold, the mean text of the items that users have together with this one, float [V, folds, d]. Otherwise as
     `co_occurrence`."""
     lives: np.ndarray
     """By fold, when the item was chosen, float32 [V, folds, LIFE_BINS]; see `vectors/lives.py`."""

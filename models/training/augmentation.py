@@ -1,45 +1,58 @@
 """Augments the head's training examples, so that it also learns to judge new items and items without text."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 
 from ..core.item_vectors import ItemVectors
 from ..detector.batch import Batch
-from ..detector.iadsr import IADSR
-from ..detector.item_tensors import ItemTensors
-from ..vectors.neighbours import borrow_collaborative
+from ..vectors.neighbours import find_lenders, mean_of
 from .head_examples import Version
 from .training_config import TrainingConfig
 
 
+@contextmanager
 def poorer_version(
-    model: IADSR, vectors: ItemVectors, training: TrainingConfig, generator: np.random.Generator
-) -> Version:
-    """Returns the items with some vectors borrowed, and some hidden in each batch.
+    vectors: ItemVectors, read: np.ndarray, training: TrainingConfig, generator: np.random.Generator
+) -> Iterator[Version]:
+    """Gives the items with some vectors borrowed, and some hidden in each batch.
+
+    The items are changed, and put back in the end: a copy of all would take much memory.
 
     Args:
-        model: The aligned model.
         vectors: The items.
+        read: Which of them are read, bool [V].
         training: `hidden_share` says how much is borrowed and hidden.
         generator: Decides what is.
     """
-    items = np.arange(len(vectors.has_semantic))
-    poorer = ItemTensors.select(model, _pretend_new(vectors, training.hidden_share, generator), items)
-    return Version(poorer, lambda batch, drawn: _hide(batch, training.hidden_share, drawn), generator)
+    with _pretend_new(vectors, read, training.hidden_share, generator):
+        yield Version(vectors, lambda batch, drawn: _hide(batch, training.hidden_share, drawn), generator)
 
 
-def _pretend_new(vectors: ItemVectors, share: float, generator: np.random.Generator) -> ItemVectors:
+@contextmanager
+def _pretend_new(
+    vectors: ItemVectors, read: np.ndarray, share: float, generator: np.random.Generator
+) -> Iterator[None]:
     """Replaces the collaborative vectors of some items by borrowed ones, as `clean` does for items new to the model."""
     candidates = vectors.has_collaborative & vectors.has_semantic
     new = candidates & (generator.random(len(candidates)) < share)
     known = candidates & ~new
     if not new.any() or not known.any():
-        return vectors
-    packed = vectors.pack()
-    packed.collaborative[new] = borrow_collaborative(
-        vectors.semantic[known], packed.collaborative[known], vectors.semantic[new]
-    )
-    return packed.unpack(vectors.collaborative.shape[1])
+        yield
+        return
+    columns = [vectors.collaborative, vectors.co_occurrence, vectors.company, vectors.lives]
+    borrowers = np.flatnonzero(new & read)
+    own = [column[borrowers] for column in columns]
+    for rows, lenders, weights in find_lenders(vectors.semantic, known, new & read):
+        for column in columns:  # lenders are no borrowers, so that the order does not matter
+            column[rows] = mean_of(column, lenders, weights)
+    try:
+        yield
+    finally:
+        for column, values in zip(columns, own, strict=True):
+            column[borrowers] = values
 
 
 def _hide(batch: Batch, share: float, generator: np.random.Generator) -> Batch:

@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from ..core.windows import Windows, batches
 from .checkpoints import Checkpoint, Pace, generator_states, restore_generators
 from .early_stopping import EarlyStopping
+from .heap import trim_heap
 
 
 def falling_rate(optimiser: torch.optim.Optimizer, epochs: int, least: float = 0.0) -> LambdaLR:
@@ -80,7 +81,9 @@ def run_epochs(
                 }
             )
     _report_end(report, len(history), epochs)
+    optimiser.zero_grad()  # gradients are as large as the module
     stopping.restore_best()
+    trim_heap()
     checkpoint.save({"history": history, "module": module.state_dict(), "stopping": stopping.state(best=False)})
 
 

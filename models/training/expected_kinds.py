@@ -20,6 +20,7 @@ from ..noise.insertion import NOISE_KINDS, NoisyLog
 from ..noise.popularity import popularity_buckets
 from ..noise.score_counts import GROUPS, count_by_group, places
 from ..noise.share import NoiseShare, estimate_share
+from .noise_reference import GROUP_INTERACTIONS
 
 Mix = Literal["unknown", "single", "all"]
 
@@ -55,7 +56,7 @@ def expect(model: IADSR, log: NoisyLog, mix: Mix) -> None:
     model.head.kind_shift.copy_(torch.from_numpy(np.where(trained > 0, shift, 0)))
 
 
-def tell_mix(model: IADSR, sequences: Sequences, vectors: ItemVectors, references: np.ndarray) -> Mix:
+def tell_mix(model: IADSR, sequences: Sequences, vectors: ItemVectors, references: np.ndarray, workers: int = 1) -> Mix:
     """Tells from the scores of a log which mix of noise explains more of it.
 
     Args:
@@ -63,8 +64,10 @@ def tell_mix(model: IADSR, sequences: Sequences, vectors: ItemVectors, reference
         sequences: The log, without inserted noise.
         vectors: The items of the log.
         references: What inserted noise scores, int64 [REFERENCES, PLACES, BUCKETS, BINS].
+        workers: Threads.
     """
-    counts = count_log(sequences, score_sequences(model, sequences, vectors))
+    scores = score_sequences(model, sequences, vectors, group_interactions=GROUP_INTERACTIONS, workers=workers)
+    counts = count_log(sequences, scores)
     of_all, of_single = (estimate_share(reference, counts) for reference in references)
     if not isinstance(of_all, NoiseShare) or not isinstance(of_single, NoiseShare):
         return "unknown"

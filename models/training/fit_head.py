@@ -24,7 +24,7 @@ MAX_BATCH = 1024
 """Most examples per batch."""
 
 ROWS_AT_ONCE = 1 << 16
-"""Examples whose features are added up together."""
+"""Examples that are measured together."""
 
 
 def fit_head(
@@ -60,7 +60,7 @@ def fit_head(
     stopping = EarlyStopping(model.head, training.head_epochs)
 
     def loss_of(rows: HeadExamples) -> Tensor:
-        kinds = model.head_kinds(rows.features, rows.defined, rows.length)
+        kinds = model.head_kinds(rows.features.float(), rows.defined, rows.length)
         of_genuine_first = F.pad(kinds, (1, 0))
         return (F.cross_entropy(of_genuine_first, rows.kind.long() + 1, reduction="none") * rows.weight).mean()
 
@@ -72,7 +72,9 @@ def fit_head(
             loss.backward()
             optimiser.step()
         with torch.no_grad():
-            measured = loss_of(held_out).item()
+            blocks = torch.arange(len(held_out.kind)).split(ROWS_AT_ONCE)
+            parts = [loss_of(held_out.select(rows)).item() * len(rows) for rows in blocks]
+        measured = sum(parts) / max(len(held_out.kind), 1)
         return measured, {"held_out_loss": measured}
 
     if model.head.trains:
@@ -97,9 +99,11 @@ def _standardise(model: IADSR, examples: HeadExamples) -> None:
 def _moments(values: Tensor, defined: Tensor) -> tuple[Tensor, Tensor]:
     """Returns mean and deviation of each column [n, F] where it is defined, adding up some rows at a time."""
     blocks = list(zip(values.split(ROWS_AT_ONCE), defined.split(ROWS_AT_ONCE), strict=True))
-    count = defined.sum(0).clamp(min=1)
+    count = torch.stack([d.sum(0) for _, d in blocks]).sum(0).clamp(min=1)
     mean = torch.stack([(v * d).sum(0, dtype=torch.float64) for v, d in blocks]).sum(0) / count
-    square = torch.stack([((v - mean.float()).square() * d).sum(0, dtype=torch.float64) for v, d in blocks]).sum(0)
+    square = torch.stack(
+        [((v.float() - mean.float()).square() * d).sum(0, dtype=torch.float64) for v, d in blocks]
+    ).sum(0)
     return mean.float(), (square / count).sqrt().float().clamp(min=1e-4)
 
 
@@ -129,7 +133,9 @@ def calibrate_head(model: IADSR, held_out: HeadExamples) -> dict[str, float]:
         length.
     """
     with torch.no_grad():
-        logits = model.head_logit(held_out.features, held_out.defined, held_out.length).numpy().astype(np.float64)
+        logits = (
+            model.head_logit(held_out.features.float(), held_out.defined, held_out.length).numpy().astype(np.float64)
+        )
     label, weights = held_out.label.numpy(), _weights_by_logit(model, held_out)
     for number in range(LOGITS):
         told = weights[:, number] > 0

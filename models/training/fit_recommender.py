@@ -31,17 +31,15 @@ class Recommender(nn.Module):
         self.backbone = make_backbone(config)
         self.predict = nn.Linear(config.hidden_dimension, config.collaborative_dimension)
 
-    def forward(self, items: Tensor, mask: Tensor) -> Tensor:
-        """Predicts the next item's vector after each position, [B, T, d], from items [B, T]."""
-        return self.predict(self.backbone(read_items(F.normalize(self.table(items), dim=-1)) * mask[..., None], mask))
+    def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """Predicts the next item's vector after each position, [B, T, d], from rows of the table, [B, T, d]."""
+        return self.predict(self.backbone(read_items(F.normalize(vectors, dim=-1)) * mask[..., None], mask))
 
 
 @dataclass(frozen=True)
 class RecommenderFit:
-    """Stage 1's result."""
+    """What came of the training, beside the trained recommender."""
 
-    recommender: Recommender
-    """The recommender at its best epoch."""
     epochs: int
     """The best epoch."""
     held_out_loss: float
@@ -84,11 +82,16 @@ def fit_recommender(
     ) -> tuple[Tensor, int]:
         ids, real = torch.from_numpy(log.items[index].astype(np.int64)), torch.from_numpy(mask)
         follows = real[:, 1:]  # positions that have a later one
-        context = recommender(ids, real)[:, :-1][follows]  # [n, d]
+        others = torch.from_numpy(negatives)
+        # Read once: each reading gives a gradient of the size of the whole table.
+        rows = recommender.table(torch.cat([ids.flatten(), others]))
+        vectors, of_others = rows.split([ids.numel(), len(others)])
+        context = recommender(vectors.view(*ids.shape, -1), real)[:, :-1][follows]  # [n, d]
         wanted = torch.from_numpy(_target_steps(mask, ahead_share, generator))
-        targets, others = ids.gather(1, wanted)[follows], torch.from_numpy(negatives)
-        table = recommender.table
-        loss = sampled_softmax(context, table(targets), table(others), targets, others, training.temperature)
+        wanted = (wanted + torch.arange(len(ids))[:, None] * ids.shape[1])[follows]  # [n]
+        targets = ids.flatten()[wanted]
+        of_targets = vectors.index_select(0, wanted)
+        loss = sampled_softmax(context, of_targets, of_others, targets, others, training.temperature)
         return loss, len(targets)
 
     def held_out_loss() -> float:
@@ -119,7 +122,8 @@ def fit_recommender(
 
     generators = [generator, *dropping]
     run_epochs(training.collaborative_epochs, stopping, optimiser, run, report, checkpoint, generators)
-    return RecommenderFit(recommender.eval(), stopping.best_epoch, stopping.best)
+    recommender.eval()
+    return RecommenderFit(stopping.best_epoch, stopping.best)
 
 
 def _target_steps(mask: np.ndarray, ahead_share: float, generator: np.random.Generator) -> np.ndarray:

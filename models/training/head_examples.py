@@ -1,7 +1,8 @@
 """The examples that the noise head learns from: features of interactions, some of which are inserted noise."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,12 +10,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..core.in_order import in_order
-from ..core.windows import batches, cut_windows
+from ..core.item_vectors import ItemVectors
+from ..core.windows import Windows, batches
 from ..detector.batch import Batch
 from ..detector.batch_builder import BatchBuilder
 from ..detector.iadsr import IADSR
 from ..detector.item_tensors import ItemTensors
+from ..detector.scoring import groups_of_users
 from ..noise.insertion import NoisyLog
+from .heap import trim_heap
 
 MAX_WEIGHT = 10.0
 """Largest weight of an inserted interaction. A level of popularity with hardly any noise must not hang on one
@@ -23,6 +27,9 @@ example."""
 MIN_NOISE_SHARE = 0.5
 """The head sees the length of a history only from the length up to which histories hold at least this part of the
 log's share of inserted noise."""
+
+GROUP_INTERACTIONS = 1 << 16
+"""Users who have together about this many interactions are read together. Only their items are held as tensors."""
 
 MIN_DOUBLING_LENGTH = 16
 """Each shorter length of history is a level of its own. From this length on, a level spans a doubling."""
@@ -33,7 +40,7 @@ class HeadExamples:
     """Labelled interactions as the noise head sees them, one row each."""
 
     features: Tensor
-    """The features that the head reads, [n, F]."""
+    """The features that the head reads, float16 or float32 [n, F]."""
     defined: Tensor
     """Which of them are defined, bool [n, F]."""
     length: Tensor
@@ -57,7 +64,7 @@ class HeadExamples:
 class Version:
     """The items of a log as examples are collected with them."""
 
-    item_tensors: ItemTensors
+    vectors: ItemVectors
     """The items."""
     change: Callable[[Batch, np.random.Generator], Batch] | None = None
     """Applied to each batch first, such as hiding a modality."""
@@ -65,7 +72,7 @@ class Version:
     """Seeds the generator that `change` is given; None only if there is no change."""
 
 
-_Job = tuple[Version, BatchBuilder, np.ndarray, np.ndarray, np.ndarray, int | None]
+_Job = tuple[Version, BatchBuilder, Windows, np.ndarray, np.ndarray, np.ndarray, np.ndarray, int | None]
 
 
 def measure_chance(model: IADSR, item_tensors: ItemTensors, counts: np.ndarray) -> None:
@@ -134,7 +141,7 @@ def shortest_history(log: NoisyLog) -> int:
 def collect_examples(
     model: IADSR,
     log: NoisyLog,
-    versions: list[Callable[[], Version]],
+    versions: list[Callable[[], AbstractContextManager[Version]]],
     users: np.ndarray,
     batch_positions: int,
     workers: int = 1,
@@ -144,40 +151,46 @@ def collect_examples(
     Args:
         model: The aligned model.
         log: The log.
-        versions: Make the items of the log. The examples are collected once with each, one after the other.
+        versions: Give the items of the log for a while. The examples are collected once with each.
         users: Whose interactions to read, bool [U].
         batch_positions: Padded positions per batch.
         workers: Threads.
     """
     model.eval()
-    weight, kind = balanced_weights(log), log.kind
+    weight, kind, folds = balanced_weights(log), log.kind, model.config.folds
     assert kind is not None
-    windows = cut_windows(log.sequences, model.config.max_length, model.config.overlap)
-    windows = windows.select(users[windows.users] & (windows.lengths > 1))
-    judged = len(versions) * int((windows.lengths - windows.before - windows.after).sum())
+    sequences, rows = log.sequences.take(np.flatnonzero(users & (log.sequences.lengths > 1)))
+    judged = len(versions) * len(rows)
     wide, narrow = (judged, len(model.head.feature_names)), (judged,)
     # Filled in place: parts that are joined in the end would need twice the memory.
     examples = HeadExamples(
-        torch.empty(wide), torch.empty(wide, dtype=torch.bool), *(torch.empty(narrow) for _ in range(3))
+        torch.empty(wide, dtype=torch.float16),
+        torch.empty(wide, dtype=torch.bool),
+        *(torch.empty(narrow) for _ in range(3)),
     )
 
     def jobs() -> Iterator[_Job]:
         for make in versions:
-            version = make()
-            builder = BatchBuilder(model, log.sequences, version.item_tensors)
-            for chosen, index, mask in batches(windows, batch_positions):
-                seed = None if version.generator is None else int(version.generator.integers(2**62))
-                yield version, builder, chosen, index, mask, seed
-            del version, builder  # before the next is made
+            with make() as version:
+                for some in groups_of_users(sequences, folds, group_interactions=GROUP_INTERACTIONS):
+                    group, own = sequences.take(some)
+                    items, numbers = np.unique(group.items, return_inverse=True)
+                    wanted = np.zeros((len(items), folds), bool)
+                    wanted[numbers, np.repeat(group.folds(folds), group.lengths)] = model.head.reads_other_users
+                    item_tensors = ItemTensors.select(model, version.vectors, items, wanted)
+                    builder = BatchBuilder(model, replace(group, items=numbers), item_tensors)
+                    for chosen, index, mask in batches(builder.windows, batch_positions):
+                        seed = None if version.generator is None else int(version.generator.integers(2**62))
+                        yield version, builder, builder.windows, rows[own], chosen, index, mask, seed
 
     def compute(job: _Job) -> HeadExamples:
-        version, builder, chosen, index, mask, seed = job
+        version, builder, windows, of_log, chosen, index, mask, seed = job
         with torch.no_grad():
             batch = builder.batch(windows.users[chosen], index, mask)
             if version.change:
                 batch = version.change(batch, np.random.default_rng(seed))
             features, defined = model.features(batch, model.interests(batch))
-        columns = (torch.from_numpy(column[index]).to(features) for column in (weight, kind))
+        columns = (torch.from_numpy(column[of_log[index]]).to(features) for column in (weight, kind))
         told = torch.from_numpy(windows.judged(chosen, mask)) & (batch.has_collaborative | batch.has_semantic)
         return HeadExamples(*(part[told] for part in (features, defined, batch.length, *columns)))
 
@@ -187,4 +200,5 @@ def collect_examples(
         for column, values in zip(vars(examples).values(), vars(part).values(), strict=True):
             column[here] = values
         filled = here.stop
+    trim_heap()
     return HeadExamples(*(column[:filled] for column in vars(examples).values()))

@@ -3,12 +3,15 @@
 A log's share of noise is estimated by comparing the scores of the log with this reference.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from ..core.in_order import in_order
 from ..core.item_vectors import ItemVectors
+from ..core.sequences import Sequences
 from ..detector.iadsr import IADSR
-from ..detector.scoring import score_sequences
+from ..detector.scoring import GroupItems, groups_of_users
 from ..noise.insertion import NOISE_KINDS, NoisyLog
 from ..noise.popularity import BUCKETS, popularity_buckets
 from ..noise.score_counts import BINS, PLACES, REFERENCES, count_scores, places
@@ -16,6 +19,9 @@ from ..noise.score_counts import BINS, PLACES, REFERENCES, count_scores, places
 FOLDS = 20
 """The inserted interactions are scored in this many parts, one at a time. All at once, they would blur each other's
 context and score lower than the noise of a cleaner log, and too much noise would be estimated. A run is never cut."""
+
+GROUP_INTERACTIONS = 1 << 15
+"""Users who have together about this many interactions are scored together, which bounds memory."""
 
 
 def measure_noise_reference(
@@ -44,7 +50,7 @@ def measure_noise_reference(
     Returns:
         int64 [REFERENCES, PLACES, BUCKETS, BINS], see `noise.share`: of all noise, and of single items alone.
     """
-    items, inserted, asked = log.sequences.items, log.inserted, users[log.sequences.users]
+    items, inserted = log.sequences.items, log.inserted
     assert log.block is not None
     fold = generator.integers(0, FOLDS, int(log.block.max(initial=0)) + 1)[log.block]
     # Popularity in the log without the inserted noise.
@@ -54,14 +60,23 @@ def measure_noise_reference(
     assert log.kind is not None
     single = log.kind == NOISE_KINDS.index("single")
 
-    def count(number: int) -> np.ndarray:
-        keep = asked & (~inserted | (fold == number))
-        sequences = log.sequences.restrict(keep)
-        scores = score_sequences(model, sequences, vectors)
-        place, level = places(sequences.offsets), bucket[keep]
-        counted = [wanted[keep] & scores.scored for wanted in (inserted, single)]
+    def count(job: tuple[GroupItems, Sequences, np.ndarray, int]) -> np.ndarray:
+        group_items, group, rows, number = job
+        keep = ~inserted[rows] | (fold[rows] == number)
+        sequences, rows = group.restrict(keep), rows[keep]
+        scores = group_items.score(sequences)
+        place, level = places(sequences.offsets), bucket[rows]
+        counted = [wanted[rows] & scores.scored for wanted in (inserted, single)]
         return np.stack([count_scores(scores.noise_probability[of], place[of], level[of], BUCKETS) for of in counted])
 
-    for counted in in_order(count, range(FOLDS), workers):
+    def jobs() -> Iterator[tuple[GroupItems, Sequences, np.ndarray, int]]:
+        asked, rows = log.sequences.take(np.flatnonzero(users))
+        for chosen in groups_of_users(asked, model.config.folds, group_interactions=GROUP_INTERACTIONS):
+            group, own = asked.take(chosen)
+            group_items = GroupItems.of(model, group, vectors)  # all folds share it
+            for number in range(FOLDS):
+                yield group_items, group, rows[own], number
+
+    for counted in in_order(count, jobs(), workers):
         reference += counted
     return reference

@@ -4,6 +4,7 @@ import copy
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -17,13 +18,13 @@ from ..core.item_vectors import LIFE_BINS, ItemVectors
 from ..core.sequences import Sequences
 from ..core.windows import cut_windows
 from ..detector.iadsr import IADSR
-from ..detector.item_tensors import ItemTensors, reduce_texts
+from ..detector.item_tensors import ITEMS_AT_ONCE, ItemTensors, reduce_texts
 from ..detector.model_config import IADSRConfig
 from ..noise.insertion import NoiseMix, NoisyLog, insert_noise
 from ..noise.share import MIN_REFERENCE
-from ..vectors.co_occurrence import fit_out_of_fold_vectors
+from ..vectors.co_occurrence import fit_co_occurrence, fit_company
 from ..vectors.lives import fit_lives, make_clock, tell
-from ..vectors.neighbours import borrow_collaborative, nearest_texts
+from ..vectors.neighbours import find_lenders, mean_of, nearest_texts
 from ..vectors.plda import agreeing_vectors, fit_text_components
 from .augmentation import poorer_version
 from .checkpoints import SECONDS_BETWEEN, Checkpoint, Files
@@ -33,6 +34,7 @@ from .fit_context import fit_context
 from .fit_head import calibrate_head, fit_head
 from .fit_recommender import Recommender, RecommenderFit, fit_recommender
 from .head_examples import HeadExamples, Version, collect_examples, measure_chance, shortest_history
+from .heap import share_heap, trim_heap
 from .noise_reference import measure_noise_reference
 from .training_config import TrainingConfig
 from .warm_start import Start, held_out_auroc, shortened, take_over, turn, users_left_out
@@ -141,6 +143,7 @@ def train_model(
     # the last bits of a result would depend on the number of threads. So do they with torch's.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    share_heap()
     try:
         with threadpool_limits(1, user_api="blas"):
             keep = Checkpoints(files, seconds_between)
@@ -235,6 +238,7 @@ def _train(
             reporter.stopped = True  # or the other thread would go on to its end
             raise
     model.context, model.chance = other.context, other.chance
+    del recommender, other  # the table of all items, among other things
     clock = make_clock(everybody.times)
     model.clock.copy_(torch.from_numpy(clock))
     moments = tell(clock, everybody.times, len(everybody.items))
@@ -242,14 +246,15 @@ def _train(
     vectors = ItemVectors(collaborative, co_occurrence, company, lives, semantic, counts > 0, has_semantic)
     model.shortest_history.fill_(shortest_history(log))
 
-    def examples_of(users: np.ndarray, *versions: Callable[[], Version]) -> HeadExamples:
+    def examples_of(users: np.ndarray, *versions: Callable[[], AbstractContextManager[Version]]) -> HeadExamples:
         return collect_examples(model, log, [*versions], users, training.batch_positions, workers)
 
-    def plain() -> Version:
-        return Version(ItemTensors.select(model, vectors, np.arange(len(semantic))))
+    def plain() -> AbstractContextManager[Version]:
+        return nullcontext(Version(vectors))
 
-    def poorer() -> Version:
-        return poorer_version(model, vectors, training, np.random.default_rng(streams[3]))
+    def poorer() -> AbstractContextManager[Version]:
+        read = np.bincount(log.sequences.items[taught[log.sequences.users]], minlength=len(semantic)) > 0
+        return poorer_version(vectors, read, training, np.random.default_rng(streams[3]))
 
     measured = some_users(log.sequences, part_of_user == _HELD_OUT_2, MAX_INTERACTIONS, streams[2])
     held_out = examples_of(measured, plain)
@@ -270,7 +275,7 @@ def _train(
 
     mix: Mix = "unknown"
     detection, reference = measure(mix)
-    if model.head.trains and (mix := tell_mix(model, sequences, vectors, reference)) != "unknown":
+    if model.head.trains and (mix := tell_mix(model, sequences, vectors, reference, workers)) != "unknown":
         detection, reference = measure(mix)
     # A kind that the log does not hold would lower the share that is estimated by the reference.
     model.noise_reference.copy_(torch.from_numpy(reference[1 if mix == "single" else 0]))
@@ -374,7 +379,7 @@ def _learn_of_others(
     """Learns the vectors of other users, and trains the context and measures chance by them.
 
     Returns:
-        `co_occurrence` and `company` of `ItemVectors`, each float32 [V, folds, d].
+        `co_occurrence` and `company` of `ItemVectors`, each float16 [V, folds, d].
     """
     items, size = len(task.counts), model.config.collaborative_dimension
     if not model.head.reads_other_users:
@@ -383,8 +388,8 @@ def _learn_of_others(
         nothing = np.zeros((items, 0, size), np.float32)
         return nothing, nothing
     co_occurrence, company = _fit_out_of_fold(task, model, workers)
-    unused = np.zeros((items, size), np.float32)
-    timeless = np.zeros((*co_occurrence.shape[:2], LIFE_BINS), np.float32)  # the context does not read it
+    # The context reads neither E_c nor lives.
+    unused, timeless = np.zeros((items, 0), np.float32), np.zeros((*co_occurrence.shape[:2], 0), np.float32)
     vectors = ItemVectors(unused, co_occurrence, company, timeless, task.semantic, task.counts > 0, task.has_semantic)
     item_tensors = ItemTensors.select(model, vectors, np.arange(items))
     measure_chance(model, item_tensors, task.counts)
@@ -480,12 +485,13 @@ def _item_table(recommender: Recommender, task: _Task, counts: np.ndarray) -> np
     unit = F.normalize(recommender.table.weight.detach(), dim=-1).numpy() * (counts > 0)[:, None]
     new, known = ((there & task.has_semantic) for there in ((counts == 0) & (task.counts > 0), counts > 0))
     if new.any() and known.any():
-        unit[new] = borrow_collaborative(task.semantic[known], unit[known], task.semantic[new])
+        for borrowers, lenders, weights in find_lenders(task.semantic, known, new):
+            unit[borrowers] = mean_of(unit, lenders, weights)
     return unit
 
 
 def _fit_out_of_fold(task: _Task, model: IADSR, workers: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns `co_occurrence` and `company` of `ItemVectors`, each float32 [V, folds, d].
+    """Returns `co_occurrence` and `company` of `ItemVectors`, each float16 [V, folds, d].
 
     They are learned from the log without the inserted noise. To the vectors of other folds, a user's genuine
     interactions are as new as the inserted ones. One difference remains for an item that occurs once or twice in the
@@ -496,22 +502,25 @@ def _fit_out_of_fold(task: _Task, model: IADSR, workers: int) -> tuple[np.ndarra
     state = checkpoint.load()
     if state is None:
         size, known = model.config.collaborative_dimension, task.has_semantic
-        reduced = reduce_texts(model, task.semantic, known, np.arange(len(known)))[:-1, :size]
+        co_occurrence = agreeing_vectors(
+            fit_co_occurrence(
+                task.everybody,
+                len(known),
+                folds=model.config.folds,
+                dimension=max(SINGULAR_VECTORS, size),
+                seed=task.training.seed,
+                workers=workers,
+            ),
+            task.log.sequences,
+            size,
+        )  # [folds, V, d]
         texts = np.zeros((len(known), size), np.float32)
-        texts[:, : reduced.shape[1]] = reduced  # the strongest components come first
-        del reduced
-        vectors = fit_out_of_fold_vectors(
-            task.everybody,
-            texts,
-            known,
-            folds=model.config.folds,
-            dimension=max(SINGULAR_VECTORS, size),
-            seed=task.training.seed,
-            workers=workers,
-        )
-        co_occurrence, company = (
-            agreeing_vectors(by_fold, task.log.sequences, size) for by_fold in (vectors.co_occurrence, vectors.company)
-        )  # each [folds, V, d]
+        for first in range(0, len(texts), ITEMS_AT_ONCE):
+            rows = np.arange(first, min(first + ITEMS_AT_ONCE, len(texts)))
+            reduced = reduce_texts(model, task.semantic, known, rows)[:-1, :size]
+            texts[rows, : reduced.shape[1]] = reduced  # the strongest components come first
+        company = fit_company(task.everybody, texts, known, folds=model.config.folds)
+        company = agreeing_vectors(company, task.log.sequences, size)
         if task.earlier:
             known = task.counts * task.earlier.has_collaborative
             co_occurrence = turn(co_occurrence, task.earlier.co_occurrence.swapaxes(0, 1), known)
@@ -519,6 +528,7 @@ def _fit_out_of_fold(task: _Task, model: IADSR, workers: int) -> tuple[np.ndarra
         state = {"co_occurrence": torch.from_numpy(co_occurrence), "company": torch.from_numpy(company)}
         checkpoint.save(state)
     report(1, 1.0, {})
+    trim_heap()
     return state["co_occurrence"].numpy().swapaxes(0, 1), state["company"].numpy().swapaxes(0, 1)
 
 

@@ -4,6 +4,7 @@ The net is taken over. Item vectors are learned anew from the whole log, but nea
 that the net can read them: E_c from a start that has forgotten the users, in few epochs; the rest counted and turned.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +14,6 @@ import torch
 from ..core.item_vectors import ItemVectors, PackedItemVectors
 from ..core.sequences import Sequences
 from ..detector.iadsr import IADSR
-from ..detector.item_tensors import ItemTensors
 from ..noise.insertion import NoisyLog
 from ..vectors.co_occurrence import unit_vectors
 from ..vectors.neighbours import SHARPNESS, with_borrowed
@@ -138,14 +138,17 @@ def turn(vectors: np.ndarray, earlier: np.ndarray, counts: np.ndarray) -> np.nda
     """Turns vectors of items as near to earlier ones as a rotation can bring them; no cosine of theirs changes.
 
     Args:
-        vectors: float32 [folds, V, d]; zeros where unknown.
+        vectors: float [folds, V, d]; zeros where unknown.
         earlier: Vectors of the same items and folds; zeros where unknown.
         counts: How much each item weighs, [V].
     """
     weights = counts.astype(np.float32)[:, None]
     product = sum((own * weights).T @ before for own, before in zip(vectors, earlier, strict=True))
     left, _, right = scipy.linalg.svd(product)
-    return vectors @ (left @ right)
+    turned = np.empty_like(vectors)
+    for own, before in zip(turned, vectors, strict=True):
+        own[:] = before.astype(np.float32) @ (left @ right).astype(np.float32)
+    return turned
 
 
 def held_out_auroc(
@@ -162,9 +165,7 @@ def held_out_auroc(
         workers: Threads.
     """
     model = start.model
-    items = np.arange(len(vectors.has_semantic))
-    plain = [lambda: Version(ItemTensors.select(model, vectors, items))]
-    examples = collect_examples(model, log, plain, users, batch_positions, workers)
+    examples = collect_examples(model, log, [lambda: nullcontext(Version(vectors))], users, batch_positions, workers)
     with torch.no_grad():
-        logit = model.head_logit(examples.features, examples.defined, examples.length)[:, 0]
+        logit = model.head_logit(examples.features.float(), examples.defined, examples.length)[:, 0]
     return area_under_roc(examples.label.numpy(), logit.numpy(), examples.weight.numpy())

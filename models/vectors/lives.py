@@ -15,6 +15,8 @@ from ..core.sequences import Sequences
 CLOCK_TICKS = 1024
 """The clock cuts a log into so many parts of about as many interactions each."""
 
+_TIMES_AT_ONCE = 1 << 20
+
 
 def make_clock(times: np.ndarray | None) -> np.ndarray:
     """Returns the times at which the parts of a log begin, and its last time, int64 [CLOCK_TICKS + 1], ascending.
@@ -40,6 +42,13 @@ def tell(clock: np.ndarray, times: np.ndarray | None, number: int) -> np.ndarray
     """
     if times is None or clock[0] == clock[-1]:
         return np.full(number, np.nan, np.float32)
+    told = np.empty(number, np.float32)
+    for start in range(0, number, _TIMES_AT_ONCE):
+        told[start : start + _TIMES_AT_ONCE] = _tell(clock, times[start : start + _TIMES_AT_ONCE])
+    return told
+
+
+def _tell(clock: np.ndarray, times: np.ndarray) -> np.ndarray:
     # Interactions of the same time share the middle of what they take up.
     first, last = (np.searchsorted(clock, times, side) for side in ("left", "right"))
     low = np.maximum(first - 1, 0)
@@ -68,14 +77,13 @@ def fit_lives(sequences: Sequences, moments: np.ndarray, items: int, folds: int)
     if not folds:
         return lives
     seen = np.zeros((folds, items, LIFE_BINS))
-    known = ~np.isnan(moments)
-    fold, item = sequences.folds(folds)[sequences.users][known], sequences.items[known]
-    low, part = life_place(moments[known])
+    fold = np.repeat(sequences.folds(folds).astype(np.int8), sequences.lengths)
     for own in range(folds):
-        here = fold == own
-        for at, weight in ((low, 1 - part), (low + 1, part)):
-            cell = item[here].astype(np.int64) * LIFE_BINS + at[here]
-            seen[own] += np.bincount(cell, weight[here], items * LIFE_BINS).reshape(items, LIFE_BINS)
+        here = np.flatnonzero((fold == own) & ~np.isnan(moments))
+        low, part = life_place(moments[here])
+        cell = sequences.items[here].astype(np.int64) * LIFE_BINS + low
+        for at, weight in ((cell, 1 - part), (cell + 1, part)):
+            seen[own] += np.bincount(at, weight, items * LIFE_BINS).reshape(items, LIFE_BINS)
     together = seen.sum(0)
     for own in range(folds):
         others = together - seen[own]

@@ -1,5 +1,6 @@
 """Collaborative vectors for items that were not trained on, borrowed from their nearest neighbours by text."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -36,8 +37,58 @@ def with_borrowed(vectors: PackedItemVectors) -> PackedItemVectors:
     if not new.any() or not lenders.any():
         return vectors
     rows = vectors.collaborative.copy()
-    rows[new] = borrow_collaborative(vectors.semantic[lenders], rows[lenders], vectors.semantic[new])
+    for borrowers, nearest, weights in find_lenders(vectors.semantic, lenders, new):
+        rows[borrowers] = mean_of(rows, nearest, weights)
     return replace(vectors, collaborative=rows, has_collaborative=known | new)
+
+
+def find_lenders(
+    semantic: np.ndarray, known: np.ndarray, new: np.ndarray, *, k: int = NEIGHBOURS, seed: int = 0
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Finds for each new item the k known items that are nearest in text, some new items at a time.
+
+    Args:
+        semantic: float [V, D], text vectors of any length.
+        known: bool [V]. At least one is true.
+        new: bool [V].
+        k: Neighbours per item; fewer if there are fewer known items.
+        seed: Seed of the inverted file's cells, used beyond `MAX_EXACT_ITEMS` known items.
+
+    Yields:
+        New items, int64 [m], the known items nearest to each, int64 [m, k], and their weights, float32 [m, k].
+    """
+    lenders, borrowers = np.flatnonzero(known), np.flatnonzero(new)
+    for rows, places, weights in _search(semantic, lenders, semantic, borrowers, k, seed):
+        yield rows, lenders[places], weights
+
+
+def _search(
+    semantic_known: np.ndarray, lenders: np.ndarray, semantic_new: np.ndarray, borrowers: np.ndarray, k: int, seed: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yields some borrowers, rows of `semantic_new`, the places of their neighbours among the lenders, and weights."""
+    index = _build_index(semantic_known, lenders, seed, MAX_EXACT_ITEMS)
+    for start in range(0, len(borrowers), _QUERY_ROWS):
+        rows = borrowers[start : start + _QUERY_ROWS]
+        # Always the same number of queries: how a matrix product rounds depends on its shape.
+        queries = np.zeros((_QUERY_ROWS, semantic_new.shape[1]), np.float32)
+        queries[: len(rows)] = _normalised(semantic_new[rows])
+        similarity, nearest = (found[: len(rows)] for found in index.search(queries, min(k, len(lenders))))
+        weights = np.where(nearest >= 0, np.maximum(similarity, 0) ** SHARPNESS, 0)
+        # If no known item is similar at all, all neighbours count the same.
+        weights = np.where(weights.sum(axis=1, keepdims=True) > 0, weights, nearest >= 0)
+        yield rows, nearest, weights
+
+
+def mean_of(vectors: np.ndarray, nearest: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Returns the weighted mean of k vectors for each of m items, float32 [m, ...].
+
+    Args:
+        vectors: float [V, ...].
+        nearest: int [m, k], which of them.
+        weights: float32 [m, k].
+    """
+    weights = weights.reshape(*weights.shape, *[1] * (vectors.ndim - 1))
+    return (weights * vectors[nearest].astype(np.float32, copy=False)).sum(axis=1) / weights.sum(axis=1)
 
 
 def borrow_collaborative(
@@ -72,7 +123,7 @@ def borrow_collaborative(
             f"semantic_known {semantic_known.shape}, collaborative_known {collaborative_known.shape} and "
             f"semantic_new {semantic_new.shape} do not fit, or there is no known item"
         )
-    return borrow_from(collaborative_known, find_lenders(semantic_known, semantic_new, k=k, seed=seed))
+    return borrow_from(collaborative_known, lenders_of(semantic_known, semantic_new, k=k, seed=seed))
 
 
 class Lenders(NamedTuple):
@@ -83,30 +134,21 @@ class Lenders(NamedTuple):
     weights: np.ndarray
     """float32 [M, k], at least 0."""
 
-    def at(self, rows: np.ndarray) -> "Lenders":
-        """Returns those of some of the new items, int64 [m] or bool [M]."""
+    def at(self, rows: np.ndarray | slice) -> "Lenders":
+        """Returns those of some of the new items: int64 [m], bool [M] or a slice."""
         return Lenders(self.nearest[rows], self.weights[rows])
 
 
-def find_lenders(
-    semantic_known: np.ndarray, semantic_new: np.ndarray, *, k: int = NEIGHBOURS, seed: int = 0
-) -> Lenders:
+def lenders_of(semantic_known: np.ndarray, semantic_new: np.ndarray, *, k: int = NEIGHBOURS, seed: int = 0) -> Lenders:
     """Finds the known items that each new item borrows from. For arguments see `borrow_collaborative`."""
-    known, dimension = semantic_known.shape
-    count, k = len(semantic_new), min(k, known)
+    known, count = len(semantic_known), len(semantic_new)
+    k = min(k, known)
     found = Lenders(np.empty((count, k), np.int64), np.empty((count, k), np.float32))
-    index = _build_index(semantic_known, seed, MAX_EXACT_ITEMS) if count else None
-    for start in range(0, count, _QUERY_ROWS):
-        assert index is not None
-        rows = _normalised(semantic_new[start : start + _QUERY_ROWS])
-        # Always the same number of queries: how a matrix product rounds depends on its shape.
-        queries = np.zeros((_QUERY_ROWS, dimension), np.float32)
-        queries[: len(rows)] = rows
-        similarity, nearest = (values[: len(rows)] for values in index.search(queries, k))
-        weights = np.where(nearest >= 0, np.maximum(similarity, 0) ** SHARPNESS, 0)
-        # If no known item is similar at all, all neighbours count the same.
-        weights = np.where(weights.sum(axis=1, keepdims=True) > 0, weights, nearest >= 0)
-        found.nearest[start : start + len(rows)], found.weights[start : start + len(rows)] = nearest, weights
+    if count:
+        for rows, nearest, weights in _search(
+            semantic_known, np.arange(known), semantic_new, np.arange(count), k, seed
+        ):
+            found.nearest[rows], found.weights[rows] = nearest, weights
     return found
 
 
@@ -114,10 +156,8 @@ def borrow_from(collaborative_known: np.ndarray, lenders: Lenders) -> np.ndarray
     """Returns the weighted mean of the lenders' collaborative vectors, float32 [M, n]."""
     borrowed = np.empty((len(lenders.nearest), collaborative_known.shape[1]), np.float32)
     for start in range(0, len(borrowed), _QUERY_ROWS):
-        nearest, weights = (values[start : start + _QUERY_ROWS] for values in lenders)
-        vectors = collaborative_known[nearest].astype(np.float32, copy=False)  # [m, k, n]
-        weights = weights[:, :, None]
-        borrowed[start : start + len(nearest)] = (weights * vectors).sum(axis=1) / weights.sum(axis=1)
+        rows = slice(start, start + _QUERY_ROWS)
+        borrowed[rows] = mean_of(collaborative_known, *lenders.at(rows))
     return borrowed
 
 
@@ -139,19 +179,19 @@ def nearest_texts(semantic: np.ndarray, wanted: np.ndarray, *, k: int = NEAREST_
     items = np.flatnonzero(wanted)
     if not len(items):
         return nearest
-    vectors = semantic[items]
-    index = _build_index(vectors, seed, MAX_EXACT_TEXTS)
+    index = _build_index(semantic, items, seed, MAX_EXACT_TEXTS)
     for start in range(0, len(items), _QUERY_ROWS):
         own = np.arange(start, min(start + _QUERY_ROWS, len(items)))
-        _, found = index.search(_normalised(vectors[own]), k + 1)
+        _, found = index.search(_normalised(semantic[items[own]]), k + 1)
         other = found != own[:, None]
         other[other.all(1), -1] = False  # among items of one text, the item itself may not be found
         nearest[items[own]] = np.where(found >= 0, items[found], -1)[other].reshape(-1, k)
     return nearest
 
 
-def _build_index(vectors: np.ndarray, seed: int, max_exact: int) -> faiss.Index:
-    count, dimension = vectors.shape
+def _build_index(vectors: np.ndarray, rows: np.ndarray, seed: int, max_exact: int) -> faiss.Index:
+    """Builds an index of some rows of vectors [V, D]. It answers with places among them."""
+    count, dimension = len(rows), vectors.shape[1]
     if count <= max_exact:
         index = faiss.IndexFlatIP(dimension)
     else:
@@ -160,9 +200,9 @@ def _build_index(vectors: np.ndarray, seed: int, max_exact: int) -> faiss.Index:
         index.nprobe, index.cp.seed = _CELLS_SEARCHED, seed
         index.cp.min_points_per_centroid = 1  # else faiss warns of few points on the terminal
         sample = np.sort(np.random.default_rng(seed).choice(count, min(count, 64 * cells), replace=False))
-        index.train(_normalised(vectors if len(sample) == count else vectors[sample]))
+        index.train(_normalised(vectors[rows[sample]]))
     for start in range(0, count, _ADD_ROWS):  # in blocks: the vectors may be memory-mapped, in half precision
-        index.add(_normalised(vectors[start : start + _ADD_ROWS]))
+        index.add(_normalised(vectors[rows[start : start + _ADD_ROWS]]))
     return index
 
 

@@ -15,7 +15,7 @@ import scipy.linalg
 
 from ..core.sequences import Sequences
 from ..core.windows import Windows, cut_windows
-from .co_occurrence import MAX_TOGETHER, memberships, unit_vectors
+from .co_occurrence import MAX_TOGETHER, StoredVectors, memberships, unit_vectors
 
 _SHRINKAGE = 0.02
 """How far the covariance is drawn towards one that is equal in all directions. Otherwise rare directions would count
@@ -85,7 +85,7 @@ def fit_text_components(
     return mean.astype(np.float32), (basis * (_TEXT_SIZE / np.sqrt(square) if square > 0 else 0)).astype(np.float32)
 
 
-def agreeing_vectors(vectors: np.ndarray, sequences: Sequences, count: int) -> np.ndarray:
+def agreeing_vectors(vectors: np.ndarray | StoredVectors, sequences: Sequences, count: int) -> np.ndarray:
     """Reduces out-of-fold vectors to the components that agree most within users.
 
     Agreement in the sequences of users that the vectors have not seen is more than chance. The other components are
@@ -97,18 +97,20 @@ def agreeing_vectors(vectors: np.ndarray, sequences: Sequences, count: int) -> n
         count: How many components; at most n.
 
     Returns:
-        Unit vectors float32 [folds, V, count]; zeros where unknown.
+        Unit vectors float16 [folds, V, count]; zeros where unknown.
     """
     windows = cut_windows(sequences, MAX_TOGETHER)
     fold = sequences.folds(len(vectors))[windows.users]
     moments = [
-        _measure(sequences, windows.select(fold == own), of_own.astype(np.float32, copy=False))
-        for own, of_own in enumerate(vectors)
+        _measure(sequences, windows.select(fold == own), vectors[own].astype(np.float32, copy=False))
+        for own in range(len(vectors))
     ]
     basis = _weigh(sum(moments[1:], start=moments[0]), count, _history(sequences)).astype(np.float32)
-    agreeing = np.empty((*vectors.shape[:2], count), np.float32)
-    for own, of_own in enumerate(vectors):  # one after the other: each is a matrix as large as the result
-        agreeing[own] = unit_vectors(of_own.astype(np.float32, copy=False) @ basis)
+    agreeing = np.empty((*vectors.shape[:2], count), np.float16)
+    for own in range(len(vectors)):
+        of_own = vectors[own]
+        for rows in _blocks(len(of_own)):
+            agreeing[own, rows] = unit_vectors(of_own[rows].astype(np.float32, copy=False) @ basis)
     return agreeing
 
 

@@ -130,7 +130,7 @@ def join_embedding_tables(
     Raises:
         ArtifactError: The tables' item ids have different types.
     """
-    from ...models.vectors.neighbours import borrow_from, find_lenders
+    from ...models.vectors.neighbours import borrow_from, lenders_of
 
     if semantic.item_ids.type != collaborative.item_ids.type:
         raise ArtifactError(
@@ -146,7 +146,7 @@ def join_embedding_tables(
     collaborative_vectors, has_collaborative = align(collaborative, item_ids)
     borrowed, lenders = has_semantic & ~has_collaborative, has_semantic & has_collaborative
     if borrowed.any() and lenders.any():
-        find = find_lenders if keeping is None else keeping.find
+        find = lenders_of if keeping is None else keeping.find
         found = find(semantic_vectors[lenders], semantic_vectors[borrowed])
         collaborative_vectors[borrowed] = borrow_from(collaborative_vectors[lenders], found)
         has_collaborative = has_collaborative | borrowed

@@ -52,23 +52,23 @@ class LenderKeeping:
     def _find(
         self, semantic_known: np.ndarray, semantic_new: np.ndarray, lending: np.ndarray, borrowing: np.ndarray
     ) -> "Lenders":
-        from ...models.vectors.neighbours import Lenders, find_lenders
+        from ...models.vectors.neighbours import Lenders, lenders_of
 
         kept = None if self.earlier is None else _read(self.earlier)
         if kept is None or not np.array_equal(kept[0], lending):
-            return find_lenders(semantic_known, semantic_new)
+            return lenders_of(semantic_known, semantic_new)
         place_of = {key.tobytes(): place for place, key in enumerate(kept[1])}
         places = np.array([place_of.get(key.tobytes(), -1) for key in borrowing])
         found = Lenders(kept[2][places], kept[3][places])
         known = np.flatnonzero(places >= 0)
         again = np.append(np.flatnonzero(places < 0), known[:: max(len(known) // CHECKED_ITEMS, 1)][:CHECKED_ITEMS])
-        fresh = find_lenders(semantic_known, semantic_new[again])
+        fresh = lenders_of(semantic_known, semantic_new[again])
         checked = places[again] >= 0
         if any(
             mine[checked].tobytes() != theirs[again[checked]].tobytes()
             for mine, theirs in zip(fresh, found, strict=True)
         ):
-            return find_lenders(semantic_known, semantic_new)
+            return lenders_of(semantic_known, semantic_new)
         for to, values in zip(found, fresh, strict=True):
             to[again] = values
         return found

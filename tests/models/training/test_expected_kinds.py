@@ -52,7 +52,7 @@ def test_the_mix_that_explains_more_of_the_log_is_told(monkeypatch, of_all, of_s
     log = Sequences(np.zeros(10, np.int32), np.array([0, 10]))
     nothing = Scores.none(10)
     references = np.stack([np.full((PLACES, BUCKETS, BINS), number) for number in range(REFERENCES)])
-    monkeypatch.setattr(expected_kinds, "score_sequences", lambda *_: nothing)
+    monkeypatch.setattr(expected_kinds, "score_sequences", lambda *_, **__: nothing)
     monkeypatch.setattr(
         expected_kinds, "estimate_share", lambda reference, counts: (of_all, of_single)[int(reference.max())]
     )

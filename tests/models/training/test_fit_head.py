@@ -1,4 +1,5 @@
 import dataclasses
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def make_model(config=CONFIG):
         return IADSR(config).eval()
 
 
-def make_item_tensors(model, has_collaborative=None):
+def make_vectors(model, has_collaborative=None):
     generator, everything = np.random.default_rng(1), np.ones(ITEMS, bool)
     packed = PackedItemVectors(
         generator.normal(size=(ITEMS, model.packed_width)).astype(np.float32),
@@ -52,7 +53,7 @@ def make_item_tensors(model, has_collaborative=None):
         everything if has_collaborative is None else has_collaborative,
         everything,
     )
-    return ItemTensors.select(model, packed.unpack(model.config.collaborative_dimension), np.arange(ITEMS))
+    return packed.unpack(model.config.collaborative_dimension)
 
 
 def test_weighted_noise_is_as_frequent_at_every_popularity():
@@ -132,7 +133,7 @@ def test_calibration_error_is_the_gap_of_probability_and_share():
 
 def test_chance_is_that_of_a_random_interaction_and_fold():
     model = make_model()
-    item_tensors = make_item_tensors(model, np.arange(ITEMS) % 5 > 0)
+    item_tensors = ItemTensors.select(model, make_vectors(model, np.arange(ITEMS) % 5 > 0), np.arange(ITEMS))
     counts = np.arange(ITEMS)
     measure_chance(model, item_tensors, counts)
     views = [item_tensors.co_occurrence, item_tensors.company, F.normalize(item_tensors.semantic, dim=-1)]
@@ -152,8 +153,8 @@ def test_examples_are_the_interactions_of_the_chosen_users_once_each():
         np.random.default_rng(1).random(lengths.sum()) < 0.2,
     )
     chosen = np.array([True, True, True, False, True])
-    item_tensors = make_item_tensors(model)
-    examples = collect_examples(model, log, [lambda: Version(item_tensors)], chosen, 64)
+    vectors = make_vectors(model)
+    examples = collect_examples(model, log, [lambda: nullcontext(Version(vectors))], chosen, 64)
     taken = chosen[log.sequences.users] & (log.sequences.lengths > 1)[log.sequences.users]
     assert sorted(examples.length.tolist()) == [5.0] * 5 + [13.0] * 13 + [40.0] * 40
     assert examples.features.shape == examples.defined.shape == (58, len(FEATURES))
@@ -165,11 +166,11 @@ def test_examples_are_the_interactions_of_the_chosen_users_once_each():
         return dataclasses.replace(batch, has_semantic=nothing, has_collaborative=nothing)
 
     def plain():
-        return Version(item_tensors)
+        return nullcontext(Version(vectors))
 
-    hiding = Version(item_tensors, hide, np.random.default_rng(0))
-    assert len(collect_examples(model, log, [lambda: hiding], chosen, 64).label) == 0
-    twice = collect_examples(model, log, [plain, lambda: hiding, plain], chosen, 64, workers=3)
+    hiding = Version(vectors, hide, np.random.default_rng(0))
+    assert len(collect_examples(model, log, [lambda: nullcontext(hiding)], chosen, 64).label) == 0
+    twice = collect_examples(model, log, [plain, lambda: nullcontext(hiding), plain], chosen, 64, workers=3)
     assert torch.equal(twice.features, torch.cat([examples.features, examples.features]))
     assert torch.equal(twice.label, torch.cat([examples.label, examples.label]))
 

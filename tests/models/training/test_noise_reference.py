@@ -11,6 +11,14 @@ from iadsr.models.noise.score_counts import BINS, PLACES, REFERENCES, places
 from iadsr.models.training import noise_reference as probing
 
 ITEMS = 50
+MODEL = SimpleNamespace(config=SimpleNamespace(folds=1))
+
+
+def fake(score):
+    """Stands for `GroupItems`, and scores as told."""
+    return SimpleNamespace(
+        of=lambda model, group, vectors: SimpleNamespace(score=lambda sequences: score(model, sequences, vectors))
+    )
 
 
 @pytest.fixture
@@ -32,10 +40,10 @@ def test_each_insertion_is_scored_once_among_few_others(log, monkeypatch):
             probability, np.zeros((n, 3), np.float32), sequences.items != 49, np.zeros(n, np.int8), probability
         )
 
-    monkeypatch.setattr(probing, "score_sequences", score)
+    monkeypatch.setattr(probing, "GroupItems", fake(score))
     vectors = SimpleNamespace(has_semantic=np.ones(ITEMS, bool))
     users = np.arange(300) % 3 > 0
-    reference = probing.measure_noise_reference(None, log, vectors, users, np.random.default_rng(1))  # type: ignore[arg-type]
+    reference = probing.measure_noise_reference(MODEL, log, vectors, users, np.random.default_rng(1))  # type: ignore[arg-type]
     asked = users[log.sequences.users]
     noise, genuine = (log.inserted & asked).sum(), (~log.inserted & asked).sum()
     assert reference.shape == (REFERENCES, PLACES, BUCKETS, BINS)
@@ -69,10 +77,10 @@ def test_a_run_is_scored_as_a_whole(log, monkeypatch):
             np.zeros(n, np.float32),
         )
 
-    monkeypatch.setattr(probing, "score_sequences", score)
+    monkeypatch.setattr(probing, "GroupItems", fake(score))
     vectors = SimpleNamespace(has_semantic=np.ones(ITEMS, bool))
     everybody = np.ones(300, bool)
-    reference = probing.measure_noise_reference(None, noisy, vectors, everybody, np.random.default_rng(1))  # type: ignore[arg-type]
+    reference = probing.measure_noise_reference(MODEL, noisy, vectors, everybody, np.random.default_rng(1))  # type: ignore[arg-type]
     assert reference.sum((1, 2, 3)).tolist() == [900, 0]
     assert set(np.concatenate(found)) == {7, 10}
     assert ((np.array(found) == 10).sum(0) == 1).all()

@@ -1,12 +1,15 @@
+from typing import NamedTuple
+
 import numpy as np
 import pytest
+import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iadsr.models.core.sequences import Sequences
 from iadsr.models.core.windows import cut_windows
 from iadsr.models.vectors import co_occurrence
-from iadsr.models.vectors.co_occurrence import MAX_TOGETHER, OutOfFoldVectors, fit_out_of_fold_vectors
+from iadsr.models.vectors.co_occurrence import MAX_TOGETHER, fit_co_occurrence, fit_company
 
 FOLDS = 3
 
@@ -16,10 +19,18 @@ def make(baskets, keys=None) -> Sequences:
     return Sequences.from_lengths(items, np.array([len(basket) for basket in baskets]), keys)
 
 
+class OutOfFoldVectors(NamedTuple):
+    co_occurrence: np.ndarray
+    company: np.ndarray
+
+
 def learn(sequences, texts=None, has_text=None, *, items=6, folds=FOLDS, dimension=16, seed=0) -> OutOfFoldVectors:
     texts = np.zeros((items, 4), np.float32) if texts is None else texts
     has_text = np.ones(len(texts), bool) if has_text is None else has_text
-    return fit_out_of_fold_vectors(sequences, texts, has_text, folds=folds, dimension=dimension, seed=seed)
+    return OutOfFoldVectors(
+        np.stack([*fit_co_occurrence(sequences, len(texts), folds=folds, dimension=dimension, seed=seed)]),
+        fit_company(sequences, texts, has_text, folds=folds),
+    )
 
 
 def random_baskets(users, items, seed=0):
@@ -226,9 +237,28 @@ def test_strengths_are_those_of_an_exact_decomposition_where_eigenvalues_of_both
     # A flat spectrum, half of it negative: an approximation of eigenvalues would let the two signs cancel.
     generator = np.random.default_rng(0)
     baskets = [generator.integers(0, 300, 6).tolist() for _ in range(4000)]
-    count, _ = co_occurrence._count(make(baskets), cut_windows(make(baskets), MAX_TOGETHER), np.zeros((300, 1)))
+    count = co_occurrence._count(make(baskets), cut_windows(make(baskets), MAX_TOGETHER), 300)
     exact = count.copy()
     co_occurrence._make_positive_information(exact)
-    expected = np.linalg.svd(exact.toarray(), compute_uv=False)[:64]
+    expected = np.linalg.svd((exact + exact.T).toarray(), compute_uv=False)[:64]
     found = co_occurrence._factorise(count, 64, seed=0)
     np.testing.assert_allclose((found**2).sum(0), expected, rtol=0.1)
+
+
+def test_counts_do_not_depend_on_how_many_pairs_are_counted_at_once(monkeypatch):
+    sequences = make(random_baskets(200, 20))
+    windows = cut_windows(sequences, MAX_TOGETHER)
+    whole = co_occurrence._count(sequences, windows, 20)
+    assert not scipy.sparse.tril(whole).nnz
+    monkeypatch.setattr(co_occurrence, "_PAIRS_AT_ONCE", 50)
+    monkeypatch.setattr(co_occurrence, "_WINDOWS_AT_ONCE", 7)
+    assert np.array_equal(co_occurrence._count(sequences, windows, 20).toarray(), whole.toarray())
+    ppmi = [whole.copy(), whole.copy()]
+    co_occurrence._make_positive_information(ppmi[0])
+    monkeypatch.undo()
+    co_occurrence._make_positive_information(ppmi[1])
+    assert np.array_equal(ppmi[0].toarray(), ppmi[1].toarray())
+    vectors = np.random.default_rng(0).normal(size=(20, 40)).astype(np.float32)
+    both = (ppmi[0] + ppmi[0].T) @ vectors
+    co_occurrence._multiply(ppmi[0], vectors)
+    np.testing.assert_allclose(vectors, both, rtol=1e-4, atol=1e-5)

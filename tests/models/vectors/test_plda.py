@@ -139,11 +139,12 @@ def test_vectors_of_others_become_components_that_agree_in_the_users_they_have_n
     ]
     sums, numbers = (sum(parts) for parts in zip(*measured, strict=True))
     found = agreeing_vectors(vectors, sequences, count)
-    assert found.dtype == np.float32
+    assert found.dtype == np.float16
+    found = found.astype(np.float32)
     expected = vectors @ weigh_shard(sums, numbers, count, median_length(baskets))
     expected /= np.maximum(np.linalg.norm(expected, axis=2, keepdims=True), 1e-12)
-    np.testing.assert_allclose(found @ found.swapaxes(1, 2), expected @ expected.swapaxes(1, 2), atol=1e-3)
-    np.testing.assert_allclose(np.linalg.norm(found, axis=2), vectors.any(2), atol=1e-5)
+    np.testing.assert_allclose(found @ found.swapaxes(1, 2), expected @ expected.swapaxes(1, 2), atol=2e-3)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=2), vectors.any(2), atol=1e-3)
 
 
 @pytest.mark.parametrize("baskets", [[[0]], [[0, 1]], [[], []], [[0, 1, 2, 3, 4, 5]] * 5])
@@ -152,4 +153,4 @@ def test_vectors_of_tiny_logs_stay_finite(baskets):
     for some in (vectors, np.zeros_like(vectors)):
         found = agreeing_vectors(some, make(baskets), 3)
         assert np.isfinite(found).all()
-        assert (np.linalg.norm(found, axis=2) < 1 + 1e-4).all()
+        assert (np.linalg.norm(found.astype(np.float32), axis=2) < 1 + 1e-3).all()

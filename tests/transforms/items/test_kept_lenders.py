@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from iadsr.models.vectors import neighbours
-from iadsr.models.vectors.neighbours import find_lenders
+from iadsr.models.vectors.neighbours import lenders_of
 from iadsr.transforms.items.kept_lenders import CHECKED_ITEMS, LenderKeeping
 
 KNOWN, NEW = 40, 300
@@ -27,14 +27,14 @@ def asked(monkeypatch) -> list[int]:
 
     def counting(known, new, **options):
         numbers.append(len(new))
-        return find_lenders(known, new, **options)
+        return lenders_of(known, new, **options)
 
-    monkeypatch.setattr(neighbours, "find_lenders", counting)
+    monkeypatch.setattr(neighbours, "lenders_of", counting)
     return numbers
 
 
 def assert_found(keeping: LenderKeeping, known: np.ndarray, new: np.ndarray) -> None:
-    for mine, expected in zip(keeping.find(known, new), find_lenders(known, new), strict=True):
+    for mine, expected in zip(keeping.find(known, new), lenders_of(known, new), strict=True):
         assert mine.tobytes() == expected.tobytes()
 
 
