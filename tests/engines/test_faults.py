@@ -7,7 +7,8 @@ import dataclasses
 import json
 import os
 import signal
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -127,3 +128,125 @@ def test_two_attempts_at_the_same_shard_at_once_change_nothing(engines, start, l
     assert {name for name in everything(disk.folder) if name.endswith(".done")} == {
         f"{name}.done" for name in ("slices", "ruled", "scored", "interactions", "users")
     }
+
+
+SHORT_FLINK = "heartbeat.interval: 1000\nheartbeat.timeout: 8000"
+
+
+def test_a_machine_of_flink_that_stops_is_told_and_the_run_resumes_without_it(engines, start, local, disk, tmp_path):
+    (folder := tmp_path / "flink").mkdir()
+    with flink_cluster(engines, folder, settings=SHORT_FLINK, of_workers=[disk.holds("/scored-"), {}]) as flink:
+        run = start(flink, *OPTIONS)
+        run.wait_until(lambda: disk.has("scored"))
+        with stopped(flink.machines[0].pid) as processes:
+            said = run.wait()
+            assert run.process.returncode == 6, said
+            assert "IADSR-ENGINE-JOB" in said
+            assert "bug" not in said
+            assert "Traceback" not in said
+            run = start(flink, *OPTIONS)
+            said = run.wait()
+            assert run.process.returncode == 0, said
+            assert "Resuming" in said
+            assert_same(run.output, local)
+            disk.go()
+        wait_for("the end of its work", lambda: disk.has("scored.done") or not any(map(command_of, processes[1:])))
+        assert_same(run.output, local)
+
+
+def test_a_machine_of_flink_that_dies_is_told_and_the_run_resumes_without_it(engines, start, local, tmp_path):
+    (folder := tmp_path / "flink").mkdir()
+    with flink_cluster(engines, folder, settings=SHORT_FLINK) as flink:
+        run = start(flink, *OPTIONS)
+        run.wait_for_shards()
+        flink.machines[0].kill()
+        said = run.wait()
+        assert run.process.returncode == 6, said
+        assert "IADSR-ENGINE-JOB" in said
+        run = start(flink, *OPTIONS)
+        said = run.wait()
+        assert run.process.returncode == 0, said
+        assert "Resuming" in said
+        assert_same(run.output, local)
+
+
+@dataclasses.dataclass
+class SmallDisk:
+    """A file system of its own."""
+
+    place: Path
+
+    def resize(self, size: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,size={size}", str(self.place)], check=True)
+
+    def fill(self) -> None:
+        """Leaves no room."""
+        with (self.place / "full").open("wb", buffering=0) as file:
+            for size in (2**20, 2**12, 1):
+                try:
+                    while True:
+                        file.write(bytes(size))
+                except OSError:
+                    continue
+
+    def make_room(self) -> None:
+        (self.place / "full").unlink()
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Callable[[str], SmallDisk]]:
+    mounted = []
+
+    def mount(size: str) -> SmallDisk:
+        place = tmp_path / f"disk-{len(mounted)}"
+        place.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError as error:
+            pytest.skip(f"no small disk can be mounted: {error}")
+        if done.returncode:
+            pytest.skip(f"no small disk can be mounted: {done.stderr.strip()}")
+        mounted.append(place)
+        return SmallDisk(place)
+
+    yield mount
+    for place in mounted:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def test_an_output_on_a_disk_that_is_full_is_told_and_the_run_resumes(spark, start, local, small_disk):
+    disk = small_disk("400k")
+    run = start(spark, *OPTIONS, output=str(disk.place / "out"))
+    said = run.wait()
+    assert run.process.returncode == 1, said  # as without an engine
+    assert "IADSR-FILE-WRITE" in said
+    assert "No space left on device" in said
+    assert "Traceback" not in said
+    assert not (run.output / "manifest.json").exists()
+    disk.resize("64m")
+    run = start(spark, *OPTIONS, output=str(disk.place / "out"))
+    said = run.wait()
+    assert run.process.returncode == 0, said
+    assert "Resuming" in said
+    assert_same(run.output, local)
+
+
+def test_a_disk_of_sparks_own_that_is_full_is_told_and_the_run_resumes(engines, start, local, small_disk, tmp_path):
+    (folder := tmp_path / "spark").mkdir()
+    disk = small_disk("600m")
+    with spark_cluster(engines, folder, of_workers=[{"SPARK_LOCAL_DIRS": str(disk.place)}] * 2) as spark:
+        run = start(spark, *OPTIONS, "--shuffle", "bytes")
+        run.wait_until(lambda: len(spark.python_workers()) == 2)
+        disk.fill()
+        said = run.wait()
+        assert run.process.returncode == 6, said
+        assert "IADSR-ENGINE-JOB" in said
+        assert "No space left on device" in said
+        assert "Traceback" not in said
+        assert "\tat " not in said
+        disk.make_room()
+        run = start(spark, *OPTIONS, "--shuffle", "bytes")
+        said = run.wait()
+        assert run.process.returncode == 0, said
+        assert_same(run.output, local)
