@@ -11,7 +11,7 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -86,13 +86,20 @@ class Cluster:
     processes: list[subprocess.Popen] = dataclasses.field(default_factory=list)
     """What was started."""
 
-    def start(self, name: str, command: list[str], folder: Path) -> None:
+    machines: list[subprocess.Popen] = dataclasses.field(default_factory=list)
+    """Those of them that stand for machines which work: Spark's workers, Flink's task managers."""
+
+    def start(self, name: str, command: list[str], folder: Path, variables: Mapping[str, str] | None = None) -> None:
         """Starts a process, which writes its log into a folder."""
         with (folder / f"{name}.log").open("wb") as log:
-            process = subprocess.Popen(
-                command, stdout=log, stderr=log, cwd=folder, env={**os.environ, **self.environment}
-            )
+            environment = {**os.environ, **self.environment, **(variables or {})}
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=environment)
         self.processes.append(process)
+
+    def start_machine(self, name: str, command: list[str], folder: Path, variables: Mapping[str, str]) -> None:
+        """Starts a process that stands for a machine. All that it starts lies below it."""
+        self.start(name, command, folder, variables)
+        self.machines.append(self.processes[-1])
 
     def below(self, words: str) -> list[int]:
         """Returns the processes that the cluster has started with these words in their command line."""
@@ -122,7 +129,15 @@ class Cluster:
 
 
 @contextmanager
-def spark_cluster(engines: Path, folder: Path, *, workers: int = 2, executor_memory: str = "1g") -> Iterator[Cluster]:
+def spark_cluster(
+    engines: Path,
+    folder: Path,
+    *,
+    workers: int = 2,
+    executor_memory: str = "1g",
+    variables: Mapping[str, str] | None = None,
+    of_workers: Sequence[Mapping[str, str]] = (),
+) -> Iterator[Cluster]:
     """Starts a standalone master, and workers of one core each.
 
     Args:
@@ -130,6 +145,8 @@ def spark_cluster(engines: Path, folder: Path, *, workers: int = 2, executor_mem
         folder: For logs and work.
         workers: Number of workers.
         executor_memory: Memory of the one executor of each worker.
+        variables: Further environment variables of all processes.
+        of_workers: Those of each worker, and of what it starts.
     """
     (home,) = engines.glob("pyspark/lib/python*/site-packages/pyspark")
     port, page = free_port(), free_port()
@@ -137,7 +154,7 @@ def spark_cluster(engines: Path, folder: Path, *, workers: int = 2, executor_mem
     jar = str(engines / "spark" / "job-server.jar")
     cluster = Cluster(
         ["--engine", master, "--job-server-jar", jar, "--engine-options", f"spark.executor.memory={executor_memory}"],
-        {"SPARK_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1"},
+        {"SPARK_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1", **(variables or {})},
     )
     program = [str(home / "bin" / "spark-class")]
     try:
@@ -147,7 +164,8 @@ def spark_cluster(engines: Path, folder: Path, *, workers: int = 2, executor_mem
         for number in range(workers):
             flags = ["-c", "1", "-m", "4g", "-d", str(folder / f"work-{number}"), "--webui-port", str(free_port())]
             worker = [*program, "org.apache.spark.deploy.worker.Worker", *flags, master]
-            cluster.start(f"worker-{number}", worker, folder)
+            own = of_workers[number] if number < len(of_workers) else {}
+            cluster.start_machine(f"worker-{number}", worker, folder, own)
         wait_for("Spark's workers", lambda: answer(f"http://127.0.0.1:{page}/json/").get("aliveworkers") == workers)
         yield cluster
     finally:
@@ -155,12 +173,16 @@ def spark_cluster(engines: Path, folder: Path, *, workers: int = 2, executor_mem
 
 
 @contextmanager
-def flink_cluster(engines: Path, folder: Path) -> Iterator[Cluster]:
+def flink_cluster(
+    engines: Path, folder: Path, *, settings: str = "", of_workers: Sequence[Mapping[str, str]] = ()
+) -> Iterator[Cluster]:
     """Starts a session cluster with two task managers of one slot each.
 
     Args:
         engines: Folder with the programs.
         folder: For its configuration and logs.
+        settings: Further lines of its configuration.
+        of_workers: Further environment variables of each task manager, and of what it starts.
     """
     jar, page = str(engines / "flink" / "job-server.jar"), free_port()
     (folder / "flink-conf.yaml").write_text(
@@ -184,6 +206,7 @@ taskmanager.memory.network.max: 256m
 taskmanager.memory.jvm-metaspace.size: 256m
 taskmanager.memory.jvm-overhead.min: 192m
 taskmanager.memory.jvm-overhead.max: 192m
+{settings}
 """
     )
     cluster = Cluster(["--engine", f"flink://127.0.0.1:{page}", "--job-server-jar", jar])
@@ -194,7 +217,8 @@ taskmanager.memory.jvm-overhead.max: 192m
         cluster.start("jobmanager", [*java, entry, "--configDir", str(folder)], folder)
         for number in range(2):
             entry = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
-            cluster.start(f"taskmanager-{number}", [*java, entry, "--configDir", str(folder)], folder)
+            own = of_workers[number] if number < len(of_workers) else {}
+            cluster.start_machine(f"taskmanager-{number}", [*java, entry, "--configDir", str(folder)], folder, own)
         wait_for("Flink's task managers", lambda: answer(f"http://127.0.0.1:{page}/overview").get("slots-total") == 2)
         yield cluster
     finally:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 import secrets
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,11 +22,12 @@ from .contract.columns import ROW, TIME, InteractionColumns
 from .contract.hashing import hash_rows
 from .contract.schemas import check_file_schema, refuse_taken_names
 from .contract.sharding import Sharding
+from .files.found_files import find_files
 from .files.run_paths import StagingPaths
-from .files.storage import delete, is_local, join, list_names
+from .files.storage import is_local, join, make_directory
 from .items.item_counts import CountItems, ItemCounts, sort_counts
 from .items.joined_items import Join, JoinedItems
-from .judge.artifacts import check_embeddings, read_model_facts
+from .judge.artifacts import COLLABORATIVE, check_embeddings, read_model_facts
 from .judge.drop_plan import DropPlan, plan_drops
 from .judge.judge_shard import judge_shard
 from .judge.policy import Policy
@@ -44,6 +46,7 @@ from .rules.rule_log import RuleLog, count_open_items, rule_whole_log
 from .rules.rule_options import RuleOptions
 from .rules.rule_set import RuleSet, check_rule_columns, make_rules
 from .rules.rules_file import read_rules_file
+from .run.run_store import discard_other_work
 from .shuffle.slices import Shuffle, SliceByUserShard
 from .write.shards import cleaned_interactions
 
@@ -192,8 +195,9 @@ class CleanInteractions(beam.PTransform):
     """How items meet their vectors; None: by a shuffle if these are too large to be copied to every machine."""
 
     def __post_init__(self):
-        """Turns file:// URLs into paths."""
-        self.model, self.embeddings, self.staging = map(to_path, (self.model, self.embeddings, self.staging))
+        """Turns file:// URLs into paths, and relative paths into full ones: workers may start in other directories."""
+        paths = (to_path(path) for path in (self.model, self.embeddings, self.staging))
+        self.model, self.embeddings, self.staging = (os.path.abspath(p) if is_local(p) else p for p in paths)
 
     def expand(self, input_or_inputs):
         """Applies all steps to a PCollection of tables or rows."""
@@ -201,16 +205,17 @@ class CleanInteractions(beam.PTransform):
         schema = _plain_schema(schema, self.columns, self.added, split=self.hold_out > 0)
         model = read_model_facts(self.model)
         check_embeddings(self.embeddings, model, schema.field(self.columns.item).type)
-        # A folder of its own, so that a pipeline does not meet what another one has left.
+        # A folder of its own, so that a pipeline does not meet what another one has left. The same pipeline may run
+        # again, as templates do.
         paths = StagingPaths(join(self.staging, f"clean-{secrets.token_hex(8)}"))
         rules = _make_rules(self.rules, self.columns, schema)
         sharding = Sharding(self.shards, max(self.shards, MIN_SHARDS))
         shuffle = self.shuffle or ("claim-check" if is_local(self.staging) else "bytes")
-        prepare = beam.ParDo(_Prepare(self.columns, schema)).with_output_types(tuple[int, pa.Table])
+        prepare = beam.ParDo(_Prepare(self.columns, schema, self.staging)).with_output_types(tuple[int, pa.Table])
         prepared = tables | "Validate" >> prepare.with_outputs("rejected", "facts", main="valid")
-        # The same pipeline may run again, as templates do.
-        discarded = input_or_inputs.pipeline | beam.Impulse() | "Discard shards" >> beam.Map(_discard, paths)
-        clock = discarded | "Check the log" >> beam.ParDo(_CheckLog(rules, self.columns), AsList(prepared.facts))
+        check = _CheckLog(rules, self.columns, paths, self.model, self.embeddings)
+        start = input_or_inputs.pipeline | beam.Impulse()
+        clock = start | "Check the log" >> beam.ParDo(check, AsList(prepared.facts))
         ruled = (
             prepared.valid
             | "Slice" >> SliceByUserShard(self.columns.user, sharding, shuffle, paths)
@@ -247,10 +252,15 @@ class _TableFacts(NamedTuple):
     times: TimeFacts
     behaviours: dict[str, int]
     """Rows of each behaviour."""
+    rows: int
+    """Number of rows."""
+    checksum: int
+    """Sum of the hashes of all rows, which does not depend on their order."""
 
 
 def _facts_of(table: pa.Table, columns: InteractionColumns) -> _TableFacts:
-    return _TableFacts(time_facts(table, columns), count_behaviours(table, columns))
+    checksum = int(table[ROW].to_numpy().view(np.uint64).sum())
+    return _TableFacts(time_facts(table, columns), count_behaviours(table, columns), len(table), checksum)
 
 
 def _check_log(facts: list[_TableFacts], rules: RuleSet, columns: InteractionColumns) -> Clock:
@@ -317,8 +327,11 @@ def _prepare(table: pa.Table, columns: InteractionColumns, schema: pa.Schema) ->
 
 
 class _Prepare(beam.DoFn):
-    def __init__(self, columns: InteractionColumns, schema: pa.Schema):
-        self._columns, self._schema = columns, schema
+    def __init__(self, columns: InteractionColumns, schema: pa.Schema, staging: str):
+        self._columns, self._schema, self._staging = columns, schema, staging
+
+    def setup(self):
+        make_directory(self._staging)
 
     def process(self, table: pa.Table) -> Iterator:
         valid, rejected = _prepare(table, self._columns, self._schema)
@@ -332,11 +345,24 @@ class _Prepare(beam.DoFn):
 
 
 class _CheckLog(beam.DoFn):
-    def __init__(self, rules: RuleSet, columns: InteractionColumns):
-        self._rules, self._columns = rules, columns
+    """Also deletes shards of an earlier run of the same pipeline that had other rows or another model."""
+
+    def __init__(self, rules: RuleSet, columns: InteractionColumns, paths: StagingPaths, model: str, embeddings: str):
+        self._rules, self._columns, self._paths = rules, columns, paths
+        self._model, self._embeddings = model, embeddings
 
     def process(self, element: bytes, facts: list[_TableFacts]) -> Iterator[Clock]:
-        yield _check_log(facts, self._rules, self._columns)
+        clock = _check_log(facts, self._rules, self._columns)
+        vectors = (self._embeddings, join(self._model, COLLABORATIVE))
+        work = (
+            sum(part.rows for part in facts),
+            sum(part.checksum for part in facts) % 2**64,
+            read_model_facts(self._model).fingerprint,
+            [file for path in vectors for file in find_files(path).files],
+        )
+        make_directory(self._paths.staging)
+        discard_other_work(self._paths.staging, hashlib.sha256(repr(work).encode()).digest())
+        yield clock
 
 
 class _Judge(beam.DoFn):
@@ -346,9 +372,3 @@ class _Judge(beam.DoFn):
     def process(self, staged: StagedShard, plan: DropPlan) -> Iterator[pa.Table]:
         scored = read_staged_shard(self._paths.scored(staged.shard), staged)
         yield cleaned_interactions(judge_shard(scored, plan, self._policy, self._codes), self._added)
-
-
-def _discard(element: bytes, paths: StagingPaths) -> bytes:
-    names = list_names(paths.staging)
-    delete(*(join(paths.staging, name) for name in names if name.startswith(("ruled-", "scored-"))))
-    return element

@@ -249,7 +249,7 @@ class KeptFiles:
             why = f"differs in {', '.join(changed)}" if changed else "left a damaged mark"
             say(f"Starting from the beginning: the unfinished training in {output} {why}.")
         storage.delete(folder)
-        storage.write_atomically(mark, lambda file: file.write(own))
+        storage.write_atomically(mark, lambda file: file.write(own), durable=True)
         return files
 
     def read(self, name: str) -> bytes | None:

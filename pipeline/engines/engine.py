@@ -26,6 +26,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.runner import PipelineRunner
 
 from ...models.core.errors import EngineError, UsageError
+from ...transforms.read.input_plan import MIN_SHARDS
 from .beam_flags import flags_from_config, known_flags, no_such_option
 from .engine_errors import last_line
 from .engine_options import Address, EngineOptions
@@ -40,7 +41,7 @@ from .job_server import (
     spark_class_path,
     version_in_class_path,
 )
-from .runner import beam_options, make_runner, runs_here, usable_cores
+from .runner import beam_options, make_runner, runs_here, start_beam, usable_cores
 from .versions import SUBMITTED, as_text, installed_versions
 from .worker_starter import ENDS_EXECUTOR
 
@@ -88,19 +89,21 @@ class Reached:
 
 
 @contextlib.contextmanager
-def open_engine(asked: EngineOptions, given: PipelineOptions, shards: int) -> Iterator[Engine]:
+def open_engine(
+    asked: EngineOptions, given: PipelineOptions | None = None, shards: int = MIN_SHARDS
+) -> Iterator[Engine]:
     """Makes an engine ready for a pipeline, and ends afterwards what was started for it.
 
     Args:
         asked: The engine, and its settings.
-        given: Options of Beam that the user has given.
+        given: Options of Beam that the user has given; None: Beam's defaults.
         shards: Number of user shards.
 
     Raises:
         EngineError: The engine cannot be reached, or what it needs on this machine is missing.
         UsageError: The engine does not take an option.
     """
-    address = asked.address
+    address, given = asked.address, given if given is not None else start_beam(None)
     if address is None:
         yield Engine("this machine", make_runner(given), given, here=runs_here(given))
         return

@@ -4,7 +4,6 @@
 """
 
 import dataclasses
-import importlib.util
 import json
 import os
 import socket
@@ -13,28 +12,18 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from apache_beam.portability.api import beam_runner_api_pb2
 from pyarrow import fs
 
 from benchmarks.clusters import free_port
+from tests.dataflow import image as images
+from tests.pipeline import conftest as pipeline_tests
+
+world = pipeline_tests.world
 
 BUCKET = "bucket"
-
-
-def _module(name: str, path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-world = _module("tiny_world", Path(__file__).parents[1] / "pipeline" / "conftest.py").world
-images = _module("image", Path(__file__).with_name("image.py"))
 
 
 @pytest.fixture(scope="session")

@@ -3,34 +3,21 @@
 The folder named by IADSR_ENGINES holds the programs.
 """
 
-import dataclasses
-import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from benchmarks.clusters import Cluster, flink_cluster, free_port, spark_cluster
+from tests.engines import object_store as object_stores
+from tests.engines.runs import Run
+from tests.pipeline import conftest as pipeline_tests
 
-
-def _module(name: str, path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-world = _module("tiny_world", Path(__file__).parents[1] / "pipeline" / "conftest.py").world
-object_stores = _module("object_store", Path(__file__).with_name("object_store.py"))
-
-RUN_SECONDS = 600
+world = pipeline_tests.world
 
 
 @pytest.fixture(scope="session")
@@ -85,22 +72,6 @@ def bucket(object_store, monkeypatch):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-@dataclasses.dataclass
-class Run:
-    """A run of `iadsr` in a process of its own."""
-
-    process: subprocess.Popen
-    output: Path
-
-    def wait(self) -> str:
-        """Waits for its end. Returns what it said."""
-        said, _ = self.process.communicate(timeout=RUN_SECONDS)
-        return said
-
-    def staged(self, prefix: str) -> list[Path]:
-        return [path for path in self.output.glob(f".staging/*/{prefix}*") if not path.name.startswith(".tmp-")]
-
-
 @pytest.fixture
 def start(world, tmp_path) -> Iterator[Callable[..., Run]]:
     """Starts `iadsr clean` on the tiny world. Relative paths, from the directory of the output."""
@@ -126,3 +97,14 @@ def start(world, tmp_path) -> Iterator[Callable[..., Run]]:
         if run.process.poll() is None:
             run.process.terminate()
             run.process.wait()
+
+
+@pytest.fixture(scope="session")
+def local(world, tmp_path_factory) -> Path:
+    """What a run on this machine gives."""
+    from iadsr.pipeline import clean
+
+    output = tmp_path_factory.mktemp("local") / "out"
+    inputs = {"interactions": world.interactions, "embeddings": world.embeddings, "model": world.model}
+    clean(**inputs, output=str(output), shards=6, drop_rate=0.1)
+    return output

@@ -1,57 +1,15 @@
 """Runs of `clean` on real engines: the same bytes as on this machine, whatever dies meanwhile; or one clear error."""
 
-import hashlib
-import json
 import os
 import signal
 import socket
 import time
-from pathlib import Path
 
 import pytest
 
-OPTIONS = ["--shards", "6", "--drop-rate", "0.1"]
+from tests.engines.runs import OPTIONS, assert_same, command_of
+
 BOTH = pytest.mark.parametrize(("shuffle", "join"), [("claim-check", "broadcast"), ("bytes", "shuffle")])
-
-
-def files(output: Path) -> dict[str, str]:
-    """Every file of a result but report and manifest, with a hash of its bytes."""
-    return {
-        path.relative_to(output).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(output.rglob("*.parquet"))
-    }
-
-
-def manifest(output: Path) -> dict:
-    """The manifest without what may differ: times, the run's own token, and how it was run."""
-    content = json.loads((output / "manifest.json").read_text())
-    for name in ("run", "started_at", "finished_at", "durations_seconds", "options"):
-        content.pop(name, None)
-    return content
-
-
-@pytest.fixture(scope="session")
-def local(world, tmp_path_factory):
-    """What a run on this machine gives, by its further options."""
-    from iadsr.pipeline import clean
-
-    output = tmp_path_factory.mktemp("local") / "out"
-    clean(
-        interactions=world.interactions,
-        embeddings=world.embeddings,
-        model=world.model,
-        output=str(output),
-        shards=6,
-        drop_rate=0.1,
-    )
-    return output
-
-
-def assert_same(output: Path, local: Path) -> None:
-    assert files(output) == files(local)
-    assert len(files(local)) >= 18
-    assert manifest(output) == manifest(local)
-    assert not (output / ".staging").exists()
 
 
 @BOTH
@@ -72,7 +30,7 @@ def test_spark_on_this_machine_needs_no_cluster(spark_here, start, local):
 
 def test_a_python_worker_that_is_killed_is_replaced_with_its_executor(spark, start, local):
     run = start(spark, *OPTIONS)
-    _wait_for_shards(run, spark.python_workers)
+    run.wait_for_shards(spark.python_workers)
     executors = spark.below("CoarseGrainedExecutorBackend")
     os.kill(spark.python_workers()[0], signal.SIGKILL)
     said = run.wait()
@@ -84,7 +42,7 @@ def test_a_python_worker_that_is_killed_is_replaced_with_its_executor(spark, sta
 
 def test_an_executor_that_is_killed_is_replaced(spark, start, local):
     run = start(spark, *OPTIONS, "--shuffle", "bytes")
-    _wait_for_shards(run)
+    run.wait_for_shards()
     os.kill(spark.below("CoarseGrainedExecutorBackend")[0], signal.SIGKILL)
     said = run.wait()
     assert run.process.returncode == 0, said
@@ -93,7 +51,7 @@ def test_an_executor_that_is_killed_is_replaced(spark, start, local):
 
 def test_a_python_worker_that_is_killed_on_flink_is_told_and_the_run_resumes(flink, start, local):
     run = start(flink, *OPTIONS)
-    _wait_for_shards(run, flink.python_workers)
+    run.wait_for_shards(flink.python_workers)
     os.kill(flink.python_workers()[0], signal.SIGKILL)
     said = run.wait()
     if run.process.returncode:
@@ -107,8 +65,8 @@ def test_a_python_worker_that_is_killed_on_flink_is_told_and_the_run_resumes(fli
 
 def test_a_job_server_that_is_killed_is_told_and_the_run_resumes(spark, start, local):
     run = start(spark, *OPTIONS)
-    _wait_for_shards(run)
-    (server,) = [process for process in _below(run) if "SparkJobServerDriver" in _command(process)][-1:]
+    run.wait_for_shards()
+    (server,) = [process for process, command in run.below().items() if "SparkJobServerDriver" in command][-1:]
     os.kill(server, signal.SIGKILL)
     said = run.wait()
     assert run.process.returncode == 6, said
@@ -121,13 +79,13 @@ def test_a_job_server_that_is_killed_is_told_and_the_run_resumes(spark, start, l
 
 def test_the_job_server_ends_with_a_run_that_is_killed(spark, start, local):
     run = start(spark, *OPTIONS)
-    _wait_for_shards(run)
-    started = _below(run)
+    run.wait_for_shards()
+    started = run.below()
     assert started
     run.process.kill()
     run.process.wait()
     deadline = time.monotonic() + 60
-    while any(_command(process) for process in started) or spark.python_workers():
+    while any(command_of(process) for process in started) or spark.python_workers():
         assert time.monotonic() < deadline
         time.sleep(0.2)
     run = start(spark, *OPTIONS)
@@ -179,31 +137,3 @@ def test_a_setting_that_the_engine_does_not_know_is_refused_before_anything_is_w
     assert run.process.returncode == 2, said
     assert "did you mean storage_level?" in said
     assert not run.output.exists()
-
-
-def _wait_for_shards(run, others=lambda: True) -> None:
-    while not (run.staged("ruled-") and others()):
-        assert run.process.poll() is None, run.wait()
-        time.sleep(0.02)
-
-
-def _below(run) -> list[int]:
-    found, wave = [], {run.process.pid}
-    while wave:
-        wave = {int(child) for process in wave for child in _children(process)}
-        found += wave
-    return found
-
-
-def _children(process: int) -> list[str]:
-    try:
-        return Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    except OSError:
-        return []
-
-
-def _command(process: int) -> str:
-    try:
-        return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""

@@ -119,6 +119,35 @@ def test_a_table_with_columns_of_added_names_is_cleaned_under_other_names(world,
     assert interactions["keep"].equals(cleaned["keep"])
 
 
+def test_a_pipeline_that_runs_again_takes_over_the_shards_of_the_same_rows_only(world, tmp_path):
+    log = world.log()
+    pq.write_table(log, tmp_path / "log.parquet")
+
+    def keep(tables):
+        (tmp_path / "found").write_bytes(pickle.dumps(tables))
+
+    def staged():
+        return {path.name: path.stat().st_ino for path in tmp_path.glob("staging/clean-*/[rs]*ed-*")}
+
+    pipeline = beam.Pipeline(FnApiRunner())
+    paths = pipeline | beam.Create([str(tmp_path / "log.parquet")], reshuffle=False)
+    tables = paths | beam.Map(pq.read_table).with_output_types(pa.Table)
+    clean = CleanInteractions(world.model, world.embeddings, str(tmp_path / "staging"), log.schema, policy=POLICY)
+    assert_that((tables | clean).interactions, keep)
+    pipeline.run()
+    first = staged()
+    assert len(first) >= 2
+    pipeline.run()
+    assert staged() == first
+    fewer = log.slice(0, 2000)
+    pq.write_table(fewer, tmp_path / "log.parquet")
+    pipeline.run()
+    found = pa.concat_tables(pickle.loads((tmp_path / "found").read_bytes())).sort_by(KEY)
+    (tmp_path / "fresh").mkdir()
+    assert found.equals(run(world, tmp_path / "fresh", [fewer], schema=log.schema)[0])
+    assert not first.items() & staged().items()
+
+
 class Interaction(NamedTuple):
     user_id: str
     item_id: str

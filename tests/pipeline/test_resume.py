@@ -210,6 +210,20 @@ def test_a_mark_that_cannot_be_read_is_not_taken_for_none(world, undisturbed, tm
     assert contents(tmp_path / "out") == undisturbed
 
 
+def test_a_late_attempt_writes_nothing_where_another_run_has_begun(world, tmp_path, monkeypatch):
+    original = writing.describe_users
+
+    def another_begins(*arguments):
+        write_marker(str(tmp_path / "out"), RunMarker({}, "another", ready=True))
+        return original(*arguments)
+
+    monkeypatch.setattr(writing, "describe_users", another_begins)
+    with pytest.raises(InputError) as error:
+        run(world, tmp_path / "out")
+    assert error.value.code == "OUTPUT-TAKEN"
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {".staging"}
+
+
 def test_what_a_run_that_was_cut_off_while_clearing_up_left_is_not_taken_for_its_own(world, undisturbed, tmp_path):
     """Between a finished run that is overwritten and the new one, old files stand under the new run's names."""
     run(world, tmp_path / "out", drop_rate=0.3)

@@ -74,6 +74,9 @@ class RunPaths(StagingPaths):
         """
         return join(self.output, REJECTED, f"part-{split:05d}.parquet")
 
+    def check_still_ours(self) -> None:
+        """Checks that the run goes on, and that no other has taken its directory. Only a run's own store can tell."""
+
     @property
     def manifest(self) -> str:
         """The manifest."""

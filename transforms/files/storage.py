@@ -114,6 +114,9 @@ def write_atomically(path: str, write: Callable[[BinaryIO], object], *, durable:
     On this machine it is written under a temporary name, then renamed. For a store, the content is collected in memory
     first: a failure before it is complete sends nothing.
 
+    The folder of the file is made. What lies above it is made for a durable file only. So an attempt that comes too
+    late does not bring back the folder of a run that has ended.
+
     Args:
         path: The final name.
         write: Called once with a binary file to write into.
@@ -148,7 +151,11 @@ def _cannot_write(path: str, error: BaseException) -> InputError:
 
 def _write_here(path: str, write: Callable[[BinaryIO], object], *, durable: bool) -> None:
     directory, name = os.path.split(path)
-    os.makedirs(directory or ".", exist_ok=True)
+    if durable:
+        os.makedirs(directory or ".", exist_ok=True)
+    else:
+        with suppress(FileExistsError):
+            os.mkdir(directory or ".")
     temporary = os.path.join(directory, temporary_name(name))
     try:
         with open(temporary, "wb") as file:
@@ -163,6 +170,20 @@ def _write_here(path: str, write: Callable[[BinaryIO], object], *, durable: bool
         with suppress(OSError):  # the user must see the first failure
             os.remove(temporary)
         raise
+
+
+def make_directory(directory: str) -> None:
+    """Makes a directory on this machine, and those above it. A store needs none.
+
+    Raises:
+        InputError: It cannot be made.
+    """
+    if not is_local(directory):
+        return
+    try:
+        os.makedirs(directory, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(directory, error) from error
 
 
 def _sync_directory(directory: str) -> None:
@@ -243,7 +264,7 @@ def _translating_stat_errors(path: str) -> Iterator[None]:
 
 
 def delete(*paths: str) -> None:
-    """Deletes files or directories. Those that do not exist are ignored.
+    """Deletes files or directories. Those that do not exist are ignored, also if they go meanwhile.
 
     Raises:
         InputError: One cannot be deleted.
@@ -264,9 +285,15 @@ def _delete(path: str) -> None:
     if not is_local(path):
         store_of(path).delete(path)
     elif os.path.isdir(path):
-        shutil.rmtree(path)
-    elif os.path.exists(path):
-        os.remove(path)
+        shutil.rmtree(path, onerror=_unless_gone)
+    else:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.remove(path)
+
+
+def _unless_gone(function: Callable[..., Any], path: str, failure: tuple[Any, BaseException, Any]) -> None:
+    if not isinstance(failure[1], FileNotFoundError):
+        raise failure[1]
 
 
 def list_below(directory: str) -> list[FileInfo]:

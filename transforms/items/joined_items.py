@@ -22,7 +22,7 @@ from ...models.core.item_vectors import PackedItemVectors
 from ..contract.arrow_types import one_chunk
 from ..contract.hashing import hash_values
 from ..files.local_copy import shared_copy
-from ..files.storage import is_local, join, read_bytes, write_atomically
+from ..files.storage import is_local, join, make_directory, read_bytes, write_atomically
 from ..files.tables import read_arrow, write_arrow
 from .embedding_files import read_embeddings
 from .embedding_table import EmbeddingTable, align, fingerprint
@@ -277,6 +277,7 @@ class JoinItems(beam.PTransform):
         return input_or_inputs | beam.Impulse() | "Join embedding tables" >> beam.Map(self._join)
 
     def _join(self, _: bytes) -> str:
+        make_directory(self.directory)
         semantic = read_embeddings(self.embeddings, kind="semantic")
         collaborative = read_embeddings(self.collaborative, kind="collaborative")
         items = join_embedding_tables(semantic, collaborative, self.keeping)

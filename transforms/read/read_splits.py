@@ -272,6 +272,8 @@ class _ReadSplit(beam.DoFn):
     def process(self, split: Split) -> Iterator:
         started = perf_counter()
         valid, rejected = read_split(split, self._columns, self._arrow_schema, self._on_bad_file)
+        if len(rejected):
+            self._paths.check_still_ours()  # as before a shard is written
         written = _write_rejected(self._paths.rejected(split.index), rejected, self._left)
         reasons = Counter(rejected["reason"].to_pylist())
         times = time_facts(valid, self._columns)

@@ -29,6 +29,7 @@ from ..files.storage import (
     TEMPORARY_PREFIX,
     delete,
     exists,
+    is_local,
     is_temporary,
     join,
     list_names,
@@ -102,7 +103,7 @@ class RunStore(RunPaths):
         mine = marker if marker is not None and marker.ready and marker.identity == identity else None
         finished = MANIFEST in names
         if finished and mine is not None and read_manifest(output).run == mine.token:
-            delete(join(output, STAGING))
+            clear_up(output)
             say(f"{output} already holds the finished result of this run. Nothing to do.")
             return None
         if finished and not overwrite:
@@ -161,18 +162,12 @@ class RunStore(RunPaths):
         Raises:
             InputError: The directory cannot be read or written to.
         """
-        note = join(self.staging, "valid_rows")
         rows = f"{sum(c.valid for c in counts)} {sum(c.checksum for c in counts) % 2**64:016x}".encode()
-        if exists(note):
-            if read_bytes(note) == rows:
-                return
-            stale = [name for name in list_names(self.staging) if name.startswith(("ruled-", "scored-"))]
-            delete(*(join(self.staging, name) for name in stale))
-            self._delete([INTERACTIONS, SEQUENCES, USERS, KEPT_SCORES])
-        write_atomically(note, lambda file: file.write(rows))
+        results = [join(self.output, name) for name in (INTERACTIONS, SEQUENCES, USERS, KEPT_SCORES)]
+        discard_other_work(self.staging, rows, results)
 
     def check_still_ours(self) -> None:
-        """Checks that no other run has taken the output directory over, which can happen where no lock is possible.
+        """Checks that the run goes on, and that no other has taken its directory, as can happen without a lock.
 
         Raises:
             InputError: One has, or the mark cannot be read.
@@ -212,15 +207,50 @@ class RunStore(RunPaths):
         _write_text(self.manifest, manifest)
 
     def remove_staging(self) -> None:
-        """Deletes the staging folder with the mark in it.
+        """Deletes the staging folder with the mark in it, and files that an attempt has left unfinished.
 
         Raises:
-            InputError: It cannot be deleted.
+            InputError: They cannot be deleted.
         """
-        delete(join(self.output, STAGING))
+        clear_up(self.output)
 
     def _delete(self, names: Iterable[str]) -> None:
         delete(*(join(self.output, *name.split("/")) for name in names))
+
+
+def discard_other_work(staging: str, rows: bytes, results: Iterable[str] = ()) -> None:
+    """Deletes shards in a staging folder, unless they were made of these rows, and notes the rows.
+
+    It may be called again, also while shards are written: an engine that loses a machine repeats earlier steps.
+
+    Args:
+        staging: The folder.
+        rows: What tells the rows, and all else that shards depend on, from others.
+        results: What else was made of the shards.
+
+    Raises:
+        InputError: The folder cannot be read or written to.
+    """
+    note = join(staging, "valid_rows")
+    if exists(note):
+        if read_bytes(note) == rows:
+            return
+        stale = [name for name in list_names(staging) if name.startswith(("ruled-", "scored-"))]
+        delete(*(join(staging, name) for name in stale), *results)
+    write_atomically(note, lambda file: file.write(rows))
+
+
+def clear_up(output: str) -> None:
+    """Deletes what a finished run does not need: unfinished files, and the staging folder with the mark in it.
+
+    An engine may have ended an attempt, or its machine, in the middle of a file that another attempt has written since.
+
+    Raises:
+        InputError: It cannot be deleted.
+    """
+    if is_local(output):  # stores have no unfinished files
+        delete(*(join(output, name) for name in list_names(output) if is_temporary(name)))
+    delete(join(output, STAGING))
 
 
 def lasting(identity: dict[str, str]) -> dict[str, str]:

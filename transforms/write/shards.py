@@ -166,6 +166,8 @@ class _JudgeAndWrite(beam.DoFn):
         judged = self._judge(element, log_rules, plan)
         counts = self._item_counts.get(lambda: read_item_counts(item_counts))
         users = describe_users(judged, self._columns, log_rules)
+        # A machine that was suspended may wake up when another run has begun in the same directory.
+        self._paths.check_still_ours()
         written = write_shard(judged, users, self._columns, self._added, self._paths, self._left.has)
         summary = summarise(judged, users, self._columns, counts, self._first_rows, log_rules.rules, written)
         seconds = {**summary.seconds, "decide and write": perf_counter() - started}

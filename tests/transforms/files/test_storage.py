@@ -43,6 +43,29 @@ def test_delete_passes_over_what_is_not_there(tmp_path):
     assert storage.list_names(str(tmp_path)) == []
 
 
+def test_what_goes_while_it_is_deleted_is_passed_over(tmp_path, monkeypatch):
+    touch(tmp_path / "d" / "f")
+    remove = os.unlink
+
+    def first_another(path, **options):
+        remove(path, **options)
+        remove(path, **options)
+
+    monkeypatch.setattr(os, "unlink", first_another)
+    storage.delete(str(tmp_path / "d"))
+    assert os.listdir(tmp_path) == []
+
+
+def test_only_a_durable_file_makes_more_than_its_own_folder(tmp_path):
+    storage.write_atomically(str(tmp_path / "run" / "f"), lambda file: file.write(b"x"))
+    with pytest.raises(InputError, match="No such file") as error:
+        storage.write_atomically(str(tmp_path / "gone" / "run" / "f"), lambda file: file.write(b"x"))
+    assert error.value.code == "FILE-WRITE"
+    assert os.listdir(tmp_path) == ["run"]
+    storage.write_atomically(str(tmp_path / "model" / "1" / "f"), lambda file: file.write(b"x"), durable=True)
+    assert (tmp_path / "model" / "1" / "f").read_bytes() == b"x"
+
+
 def test_a_path_with_the_characters_of_a_glob_is_listed_and_deleted_as_it_is(tmp_path):
     odd = tmp_path / "log [2024]"
     touch(odd / "a.parquet")

@@ -68,6 +68,7 @@ def test_a_shard_that_was_told_nothing_looks_up_everything_in_vain():
 def test_every_user_shard_gets_the_vectors_of_its_items_to_the_bit(shuffle, integer, tmp_path):
     ids = [3 * n if integer else f"i{n}" for n in range(20)]
     whole = catalogue(ids)
+    (tmp_path / "catalogue").mkdir()
     write_in_item_shards(whole, str(tmp_path / "catalogue"), ITEM_SHARDS)
     generator = np.random.default_rng(0)
     rows = [(f"u{generator.integers(9)}", ids[generator.integers(15)]) for _ in range(60)]

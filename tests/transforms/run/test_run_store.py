@@ -37,6 +37,7 @@ def open_store(output, identity=IDENTITY, overwrite=False) -> tuple[RunStore, li
 )
 def test_work_is_kept_for_the_same_rows_only(tmp_path, rerun, kept):
     output, staging = str(tmp_path), str(tmp_path / ".staging" / "x")
+    (tmp_path / ".staging").mkdir()
     store = RunStore(staging, output, 1, {}, "token")
     store.discard_work_on_other_rows([count(3, 5), count(2, 2**64 - 1)])
     work = ["interactions/part-0", "sequences/part-0", ".staging/x/scored-00000.arrow"]
@@ -97,7 +98,10 @@ def test_a_finished_run_loses_its_staging_and_is_replaced_only_if_asked(tmp_path
     store.write_card("# A log")
     store.write_report("<p>")
     store.write_manifest('{"format_version": 1, "run": "another"}')
+    touch(tmp_path, "interactions/.tmp-0-part.tmp", ".staging/x/scored-00000.arrow")
     store.remove_staging()
+    with pytest.raises(InputError, match="taken over"):
+        store.check_still_ours()
     assert storage.list_names(str(tmp_path)) == ["README.md", "manifest.json", "report.html"]
     with pytest.raises(InputError) as error:
         open_store(tmp_path)
