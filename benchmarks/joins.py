@@ -106,6 +106,7 @@ def main() -> None:
         prepare(paths, scores=False)
         directory = os.path.join(options.work, f"joined-items-{items}")
         shutil.rmtree(directory, ignore_errors=True)
+        os.makedirs(directory)
         joined_items = make_joined_items(items, options.width)
         item_shards = -(-8 * options.width * items // ITEM_SHARD_BYTES)
         write_in_item_shards(joined_items, directory, item_shards)
