@@ -77,7 +77,7 @@ class LenderKeeping:
 def _fingerprint(vectors: np.ndarray) -> np.ndarray:
     """Returns a fingerprint of some vectors in their order, uint64 [2]."""
     digest = hashlib.blake2b(f"{vectors.dtype} {vectors.shape}".encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(vectors))
+    digest.update(vectors.tobytes())
     return np.frombuffer(digest.digest(), np.uint64)
 
 

@@ -175,7 +175,8 @@ class _ScoreShard(beam.DoFn):
         if vectors is not None or asked >= POOLED_INTERACTIONS or held >= _MAX_WAITING:
             yield from self._score_waiting(self._keeping, {shard: ruled})
 
-    def finish_bundle(self) -> Iterator[WindowedValue]:
+    # Beam's own says that it returns nothing, and takes what it yields.
+    def finish_bundle(self) -> Iterator[WindowedValue]:  # pyright: ignore[reportIncompatibleMethodOverride]
         if self._keeping is not None and self._waiting:
             for result in self._score_waiting(self._keeping, {}):
                 yield GlobalWindows.windowed_value(result)
