@@ -43,7 +43,7 @@ def start(world, tmp_path):
             text for text in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S) if "open_engine" in text
         ]
         words = dict(zip(cluster.arguments[::2], cluster.arguments[1::2], strict=True))
-        settings = [words["--engine-options"]] if "--engine-options" in words else None
+        settings = (words["--engine-options"],) if "--engine-options" in words else None
         options = f"{words['--engine']!r}, {settings!r}, {words.get('--job-server-jar')!r}"
         assert program.count('"spark://HOST:7077"') == 1
         program = program.replace('"spark://HOST:7077"', options).replace("/shared/", f"{tmp_path}/")
