@@ -16,7 +16,13 @@ EVEN_ROWS = 32
 """What is computed of each row of a table is the same in any other table, if both have a multiple of so many rows.
 
 Vector instructions take so many numbers at most. What is left over at the end of an array is computed by other code,
-with other last bits."""
+with other last bits. Matrix products take more, see TILED_ROWS."""
+
+TILED_ROWS = 3 * EVEN_ROWS
+"""Matrix products are computed with a multiple of so many rows (`detector/linear.py`), so full batches have them.
+
+It is a multiple of the rows of every tile that Intel's library may have (2, 4, 6, 8, 12, 16, 24, 48), and too many for
+the code that it takes for few rows."""
 
 
 def even_rows(count: int) -> int:
@@ -132,8 +138,8 @@ def even_batches(
 
     Args:
         windows: The windows to batch.
-        batch_positions: Maximum number of positions in a batch. A batch has EVEN_ROWS rows at least, even if they have
-            more positions.
+        batch_positions: Maximum number of positions in a batch. A full batch has TILED_ROWS rows at least, even if they
+            have more positions.
         longest: No window is padded beyond this.
 
     Yields:
@@ -142,7 +148,7 @@ def even_batches(
     padded = np.minimum(_padded_length(windows.lengths), longest)
     for steps in np.unique(padded):
         of_length = np.flatnonzero(padded == steps)
-        rows = max(batch_positions // max(int(steps), 1) // EVEN_ROWS, 1) * EVEN_ROWS
+        rows = max(batch_positions // max(int(steps), 1) // TILED_ROWS, 1) * TILED_ROWS
         for start in range(0, len(of_length), rows):
             chosen = of_length[start : start + rows]
             lengths = np.zeros(even_rows(len(chosen)), np.int64)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from . import kernels
 from .batch import IndexedRows
 from .features import AGREEMENTS
+from .linear import linear
 
 NEAR_STEPS = 3
 """Interactions count as near in time if they are at most this many steps before or after."""
@@ -44,8 +45,8 @@ class Chance(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Returns mean and standard deviation [..., 2] of the similarity of vectors [..., n]."""
-        mean = vectors @ self.mean
-        square = ((vectors @ self.moment) * vectors).sum(-1)
+        mean = linear(vectors, self.mean[None]).squeeze(-1)
+        square = (linear(vectors, self.moment.T) * vectors).sum(-1)
         return torch.stack([mean, (square - mean.square()).clamp(min=0).sqrt()], dim=-1)
 
 

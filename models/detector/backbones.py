@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from . import kernels
 from .batch import IndexedRows
 from .dropout import Dropout
+from .linear import Linear, linear, tiled
 from .model_config import IADSRConfig
 
 
@@ -59,7 +60,7 @@ class GRU4Rec(Backbone):
     def read_item(self, vectors: Tensor) -> Tensor:
         """Returns what items feed into the three gates, [..., 3h], with all biases but the last gate's state bias."""
         weight, _, bias, state_bias = self.gru.parameters()
-        fed = F.linear(vectors, weight, bias)
+        fed = linear(vectors, weight, bias)
         before_last = 2 * self.gru.hidden_size
         fed[..., :before_last] += state_bias[:before_last]
         fed[..., before_last:] *= 2
@@ -73,10 +74,11 @@ class GRU4Rec(Backbone):
         bias = (2 * bias[2 * size :]).numpy()
         fed, rows, real = entered.table.numpy(), entered.index.numpy(), mask.numpy()
         interests = entered.table.new_empty(*mask.shape, size)
-        state = entered.table.new_zeros(len(mask), size)
-        gates = entered.table.new_empty(len(mask), 3 * size)
+        states = tiled(entered.table.new_zeros(len(mask), size))
+        products = states.new_empty(len(states), 3 * size)
+        state, gates = states[: len(mask)], products[: len(mask)]
         for t in range(mask.shape[1]):
-            torch.mm(state, weight, out=gates)
+            torch.mm(states, weight, out=products)
             kernels.gru_gates(gates.numpy(), fed, rows, t)
             gates[:, : 2 * size].sigmoid_()
             kernels.gru_candidate(gates.numpy(), fed, rows, t, bias)
@@ -141,7 +143,7 @@ class SASRec(Backbone):
     def __init__(self, config: IADSRConfig):
         super().__init__()
         self.dropout = Dropout(config.dropout)
-        self.enter = nn.Linear(config.collaborative_dimension, config.hidden_dimension)
+        self.enter = Linear(config.collaborative_dimension, config.hidden_dimension)
         self.positions = nn.Parameter(torch.zeros(config.max_length, config.hidden_dimension))
         self.blocks = nn.ModuleList(_AttentionBlock(config, self.HEADS) for _ in range(self.BLOCKS))
         self.norm = nn.LayerNorm(config.hidden_dimension)
@@ -164,8 +166,8 @@ class _AttentionBlock(nn.Module):
         size = config.hidden_dimension
         self.heads = heads
         self.attention_norm, self.feed_norm = nn.LayerNorm(size), nn.LayerNorm(size)
-        self.project, self.merge = nn.Linear(size, 3 * size), nn.Linear(size, size)
-        self.feed = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, size))
+        self.project, self.merge = Linear(size, 3 * size), Linear(size, size)
+        self.feed = nn.Sequential(Linear(size, size), nn.GELU(), Linear(size, size))
         self.dropout = Dropout(config.dropout)
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -196,7 +198,7 @@ class Caser(Backbone):
             nn.Conv1d(size, self.HORIZONTAL, height) for height in range(1, self.WINDOW + 1)
         )
         self.vertical = nn.Conv1d(1, self.VERTICAL, self.WINDOW)
-        self.leave = nn.Linear(self.HORIZONTAL * self.WINDOW + self.VERTICAL * size, config.hidden_dimension)
+        self.leave = Linear(self.HORIZONTAL * self.WINDOW + self.VERTICAL * size, config.hidden_dimension)
 
     def read_sequence(self, entered: Tensor, mask: Tensor) -> Tensor:
         """Maps item vectors [B, T, d] and the mask of real positions [B, T] to interests [B, T, h]."""

@@ -12,6 +12,7 @@ from .agreement import cosine
 from .batch import Batch
 from .dropout import Dropout
 from .kernels import both_sides
+from .linear import Linear, linear
 from .model_config import IADSRConfig
 
 
@@ -27,16 +28,16 @@ class Context(nn.Module):
         size = config.context_dimension
         self._scale = config.collaborative_dimension**0.5  # layers expect elements of about size 1, not unit vectors
         self.dropout = Dropout(config.context_dropout)
-        self.enter = nn.Linear(2 * config.collaborative_dimension + components, size)
-        self.keep = nn.Linear(size, 2 * size)
-        self.value = nn.Linear(size, 2 * size)
+        self.enter = Linear(2 * config.collaborative_dimension + components, size)
+        self.keep = Linear(size, 2 * size)
+        self.value = Linear(size, 2 * size)
         with torch.no_grad():  # from states that remember the last item to states that remember a hundred
             self.keep.bias.copy_(torch.linspace(-1, 4, size, device="cpu").repeat(2))
-        self.context = nn.Linear(2 * size, size)
+        self.context = Linear(2 * size, size)
 
     def project_text(self, unit_text: Tensor) -> Tensor:
         """Returns what texts of unit length [..., k] add to the items' context vectors, [..., c], in any fold."""
-        return F.linear(unit_text, self.enter.weight[:, -unit_text.shape[-1] :] * self._scale, self.enter.bias)
+        return linear(unit_text, self.enter.weight[:, -unit_text.shape[-1] :] * self._scale, self.enter.bias)
 
     def project_item(self, co_occurrence: Tensor, company: Tensor, text: Tensor) -> Tensor:
         """Returns the items' context vectors, of unit length, [..., c].
@@ -49,7 +50,7 @@ class Context(nn.Module):
             text: What `project_text` returned, [..., c].
         """
         learned = torch.cat([co_occurrence, company], dim=-1)  # [..., 2d]
-        return F.normalize(F.linear(learned, self.enter.weight[:, : learned.shape[-1]] * self._scale) + text, dim=-1)
+        return F.normalize(linear(learned, self.enter.weight[:, : learned.shape[-1]] * self._scale) + text, dim=-1)
 
     def project_gates(self, items: Tensor) -> Tensor:
         """Returns what items keep of a state and what they add to it, [..., 2, 2c].

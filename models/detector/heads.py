@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from ..noise.insertion import NOISE_KINDS
 from .agreement import near_means
 from .features import FEATURES, NEIGHBOURHOOD, SIMILARITIES
+from .linear import EVEN_COLUMNS, Linear, linear
 from .model_config import HeadName, IADSRConfig
 
 if TYPE_CHECKING:
@@ -54,11 +55,11 @@ class Head(nn.Sequential):
 
     def __init__(self, config: IADSRConfig):
         super().__init__(
-            nn.Linear(2 * len(FEATURES) + 1, config.head_dimension),
+            Linear(2 * len(FEATURES) + 1, config.head_dimension),
             nn.ReLU(inplace=True),
-            nn.Linear(config.head_dimension, config.head_dimension),
+            Linear(config.head_dimension, config.head_dimension),
             nn.ReLU(inplace=True),
-            nn.Linear(config.head_dimension, len(NOISE_KINDS)),
+            Linear(config.head_dimension, len(NOISE_KINDS)),
         )
         self.register_buffer("kind_shift", torch.zeros(len(NOISE_KINDS)))
 
@@ -131,14 +132,18 @@ the log"""
     def kinds(self, features: Tensor, defined: Tensor, length: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
         """Computes the log odds of each of NOISE_KINDS by the network, which reads the logarithm of the length, too."""
         first, *rest = self
-        assert isinstance(first, nn.Linear)
+        assert isinstance(first, Linear)
         # The weights of the first layer standardise the features: x / deviation, and -mean / deviation if defined.
         number = len(FEATURES)
         of_value, of_defined, of_length = first.weight.split([number, number, 1], dim=1)
         of_value = of_value / deviation
-        weight = torch.cat([of_value, of_defined - of_value * mean, of_length], dim=1)
-        hidden = torch.cat([features, defined.to(features), torch.log(length)[..., None]], dim=-1)
-        hidden = F.linear(hidden, weight, first.bias)
+        parts = [of_value, of_defined - of_value * mean, of_length]
+        read = [features, defined.to(features), torch.log(length)[..., None]]
+        # A multiple of EVEN_COLUMNS, so that `linear` need not copy what is read.
+        missing = -(2 * number + 1) % EVEN_COLUMNS
+        weight = torch.cat([*parts, of_length.new_zeros(len(of_length), missing)], dim=1)
+        hidden = torch.cat([*read, features.new_zeros(1).expand(*features.shape[:-1], missing)], dim=-1)
+        hidden = linear(hidden, weight, first.bias)
         for layer in rest:
             hidden = layer(hidden)
         return hidden

@@ -21,6 +21,7 @@ from .context import Context
 from .features import FEATURES, SIMILARITIES, VIEWS
 from .heads import LOGITS, likely_kind, logits_of, make_head
 from .interests import Interests
+from .linear import Linear, linear
 from .model_config import IADSRConfig
 from .pretrained import Pretrained
 from .projections import FoldProjections, InterestProjections, TextProjections
@@ -73,10 +74,10 @@ class IADSR(Pretrained, nn.Module):
         d, h = config.collaborative_dimension, config.hidden_dimension
         k = min(config.semantic_components, config.semantic_dimension)
         self.backbone = make_backbone(config)
-        self.predict = nn.Linear(h, d)
-        self.short_semantic = nn.Linear(k, h, bias=False)  # W_1
-        self.long_semantic = nn.Linear(k, h, bias=False)  # W_2
-        self.decode = nn.Linear(h, d)
+        self.predict = Linear(h, d)
+        self.short_semantic = Linear(k, h, bias=False)  # W_1
+        self.long_semantic = Linear(k, h, bias=False)  # W_2
+        self.decode = Linear(h, d)
         self.context = Context(config, k)
         self.head = make_head(config)
         sizes = {"co_occurrence": d, "company": d, "semantic": k}
@@ -107,7 +108,7 @@ class IADSR(Pretrained, nn.Module):
 
     def reduce_semantic(self, vectors: Tensor) -> Tensor:
         """Maps raw text embeddings [n, D] to the components that the model works with, [n, k]."""
-        return (vectors - self.semantic_mean) @ self.semantic_basis
+        return linear(vectors - self.semantic_mean, self.semantic_basis.T)
 
     def project_interests(self, batch: Batch) -> InterestProjections:
         """Computes what interests need of each item of a batch, each [B, T, ...]."""

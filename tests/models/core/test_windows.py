@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iadsr.models.core.sequences import Sequences
-from iadsr.models.core.windows import EVEN_ROWS, batches, cut_windows, even_batches
+from iadsr.models.core.windows import EVEN_ROWS, TILED_ROWS, batches, cut_windows, even_batches
 
 lengths_of_users = st.lists(st.integers(0, 130), min_size=1, max_size=30)
 
@@ -97,7 +97,7 @@ def test_even_batches_hold_every_interaction_once_and_pad_a_window_by_its_own_le
     for chosen, index, mask in even_batches(windows, budget, longest):
         assert index.shape == mask.shape
         assert len(mask) % EVEN_ROWS == 0
-        assert mask.size <= max(budget, EVEN_ROWS * longest)
+        assert mask.size <= max(budget, TILED_ROWS * longest)
         assert (mask.sum(1)[mask.any(1)] == windows.lengths[chosen[mask.any(1)]]).all()
         seen += index[mask].tolist()
         for length in windows.lengths[chosen].tolist():
