@@ -225,60 +225,9 @@ def _train(
     task = _Task(
         everybody, log, part_of_user, taught, semantic, has_semantic, counts, training, reporter, keep, earlier
     )
-
-    # Interests and the vectors of other users know nothing of one another until the head reads both.
-    with ThreadPoolExecutor(1) as pool:
-        other = copy.deepcopy(model)
-        side = pool.submit(_learn_of_others, task, other, streams[7], max(workers - 1, 1)) if workers > 1 else None
-        reporter.beside = side
-        try:
-            recommended, collaborative, aligned = _learn_interests(task, model, recommender, sequences, streams[5:7])
-            co_occurrence, company = side.result() if side else _learn_of_others(task, other, streams[7], workers)
-        except BaseException:
-            reporter.stopped = True  # or the other thread would go on to its end
-            raise
-    model.context, model.chance = other.context, other.chance
-    del recommender, other  # the table of all items, among other things
-    clock = make_clock(everybody.times)
-    model.clock.copy_(torch.from_numpy(clock))
-    moments = tell(clock, everybody.times, len(everybody.items))
-    lives = fit_lives(everybody, moments, len(counts), co_occurrence.shape[1])
-    vectors = ItemVectors(collaborative, co_occurrence, company, lives, semantic, counts > 0, has_semantic)
-    model.shortest_history.fill_(shortest_history(log))
-
-    def examples_of(users: np.ndarray, *versions: Callable[[], AbstractContextManager[Version]]) -> HeadExamples:
-        return collect_examples(model, log, [*versions], users, training.batch_positions, workers)
-
-    def plain() -> AbstractContextManager[Version]:
-        return nullcontext(Version(vectors))
-
-    def poorer() -> AbstractContextManager[Version]:
-        read = np.bincount(log.sequences.items[taught[log.sequences.users]], minlength=len(semantic)) > 0
-        return poorer_version(vectors, read, training, np.random.default_rng(streams[3]))
-
-    measured = some_users(log.sequences, part_of_user == _HELD_OUT_2, MAX_INTERACTIONS, streams[2])
-    held_out = examples_of(measured, plain)
-    fit_head(
-        model,
-        examples_of(taught, plain, poorer),
-        held_out,
-        training,
-        streams[8],
-        reporter.of("head", training.head_epochs),
-        keep.of("head"),
-    )
-
-    def measure(mix: Mix) -> tuple[dict[str, float], np.ndarray]:
-        expect(model, log, mix)
-        measured = calibrate_head(model, held_out)
-        return measured, _measure_reference(model, log, vectors, part_of_user, streams[9], workers)
-
-    mix: Mix = "unknown"
-    detection, reference = measure(mix)
-    if model.head.trains and (mix := tell_mix(model, sequences, vectors, reference, workers)) != "unknown":
-        detection, reference = measure(mix)
-    # A kind that the log does not hold would lower the share that is estimated by the reference.
-    model.noise_reference.copy_(torch.from_numpy(reference[1 if mix == "single" else 0]))
+    recommended, aligned, vectors = _learn_vectors(task, model, recommender, sequences, streams, workers)
+    del recommender  # the table of all items, among other things
+    mix, detection = _learn_noise(task, model, vectors, sequences, streams, workers)
     metrics = {
         "users": len(everybody),
         **({"sampled_users": len(sequences)} if len(sequences) < len(everybody) else {}),
@@ -326,6 +275,84 @@ class _Task:
     """Keep what is done."""
     earlier: ItemVectors | None
     """Vectors of the items by the model that the training starts from; None if it starts from nothing."""
+
+
+def _learn_vectors(
+    task: _Task,
+    model: IADSR,
+    recommender: Recommender,
+    sequences: Sequences,
+    streams: list[np.random.SeedSequence],
+    workers: int,
+) -> tuple[RecommenderFit, AlignmentFit, ItemVectors]:
+    """Trains all of a model but its head. Returns what came of stage 1 and of the alignment, and the items' vectors."""
+    # Interests and the vectors of other users know nothing of one another until the head reads both.
+    with ThreadPoolExecutor(1) as pool:
+        other = copy.deepcopy(model)
+        side = pool.submit(_learn_of_others, task, other, streams[7], max(workers - 1, 1)) if workers > 1 else None
+        task.reporter.beside = side
+        try:
+            recommended, collaborative, aligned = _learn_interests(task, model, recommender, sequences, streams[5:7])
+            co_occurrence, company = side.result() if side else _learn_of_others(task, other, streams[7], workers)
+        except BaseException:
+            task.reporter.stopped = True  # or the other thread would go on to its end
+            raise
+    model.context, model.chance = other.context, other.chance
+    everybody, counts = task.everybody, task.counts
+    clock = make_clock(everybody.times)
+    model.clock.copy_(torch.from_numpy(clock))
+    moments = tell(clock, everybody.times, len(everybody.items))
+    lives = fit_lives(everybody, moments, len(counts), co_occurrence.shape[1])
+    vectors = ItemVectors(collaborative, co_occurrence, company, lives, task.semantic, counts > 0, task.has_semantic)
+    return recommended, aligned, vectors
+
+
+def _learn_noise(
+    task: _Task,
+    model: IADSR,
+    vectors: ItemVectors,
+    sequences: Sequences,
+    streams: list[np.random.SeedSequence],
+    workers: int,
+) -> tuple[Mix, dict[str, float]]:
+    """Trains the head, and lets it expect the noise that the log shows. Returns which, and how well it detects."""
+    log, training, part_of_user, taught = task.log, task.training, task.part_of_user, task.taught
+    model.shortest_history.fill_(shortest_history(log))
+
+    def examples_of(users: np.ndarray, *versions: Callable[[], AbstractContextManager[Version]]) -> HeadExamples:
+        return collect_examples(model, log, [*versions], users, training.batch_positions, workers)
+
+    def plain() -> AbstractContextManager[Version]:
+        return nullcontext(Version(vectors))
+
+    def poorer() -> AbstractContextManager[Version]:
+        read = np.bincount(log.sequences.items[taught[log.sequences.users]], minlength=len(task.semantic)) > 0
+        return poorer_version(vectors, read, training, np.random.default_rng(streams[3]))
+
+    measured = some_users(log.sequences, part_of_user == _HELD_OUT_2, MAX_INTERACTIONS, streams[2])
+    held_out = examples_of(measured, plain)
+    fit_head(
+        model,
+        examples_of(taught, plain, poorer),
+        held_out,
+        training,
+        streams[8],
+        task.reporter.of("head", training.head_epochs),
+        task.keep.of("head"),
+    )
+
+    def measure(mix: Mix) -> tuple[dict[str, float], np.ndarray]:
+        expect(model, log, mix)
+        measured = calibrate_head(model, held_out)
+        return measured, _measure_reference(model, log, vectors, part_of_user, streams[9], workers)
+
+    mix: Mix = "unknown"
+    detection, reference = measure(mix)
+    if model.head.trains and (mix := tell_mix(model, sequences, vectors, reference, workers)) != "unknown":
+        detection, reference = measure(mix)
+    # A kind that the log does not hold would lower the share that is estimated by the reference.
+    model.noise_reference.copy_(torch.from_numpy(reference[1 if mix == "single" else 0]))
+    return mix, detection
 
 
 def _learn_interests(
