@@ -34,6 +34,7 @@ HEADS = (
     "CPU of Python workers",
     "executor, most memory",
     "Python worker, most memory",
+    "with mapped files",
 )
 _TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
@@ -49,7 +50,10 @@ class Cost:
     kinds: dict[int, str] = field(default_factory=dict)
     """What each process is: EXECUTOR, PYTHON_WORKER or empty."""
     peak_bytes: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    """Largest resident memory of a process of each kind: EXECUTOR, PYTHON_WORKER or the rest."""
+    """Largest memory of a process of each kind: EXECUTOR, PYTHON_WORKER or the rest. Files that are mapped into it are
+    left out: the system takes their pages back when it needs them."""
+    mapped_bytes: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """Likewise, with the pages of mapped files."""
 
     @property
     def cpu_seconds(self) -> float:
@@ -65,13 +69,14 @@ class Cost:
         for process, command in processes.items():
             try:
                 stat = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-                pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+                resident, shared = map(int, Path(f"/proc/{process}/statm").read_text().split()[1:3])
             except OSError:
                 continue  # it has just ended
             kind = next((words for words in (EXECUTOR, PYTHON_WORKER) if words in command), "")
             self.kinds[process] = kind or self.kinds.get(process, "")  # one that ends has no command line any more
             self.cpu_by_process[process] = (int(stat[11]) + int(stat[12])) / _TICKS
-            self.peak_bytes[kind] = max(self.peak_bytes[kind], pages * _PAGE)
+            self.peak_bytes[kind] = max(self.peak_bytes[kind], (resident - shared) * _PAGE)
+            self.mapped_bytes[kind] = max(self.mapped_bytes[kind], resident * _PAGE)
 
 
 def clean(paths: Paths, flags: list[str], cluster: Cluster | None) -> Cost:
@@ -104,6 +109,7 @@ def clean(paths: Paths, flags: list[str], cluster: Cluster | None) -> Cost:
 def row_of(name: str, cost: Cost, here: Cost) -> str:
     """Formats a run as a row of the table."""
     memory = [cost.peak_bytes.get(kind, 0) / 2**20 for kind in (EXECUTOR, PYTHON_WORKER)]
+    memory.append(cost.mapped_bytes.get(PYTHON_WORKER, 0) / 2**20)
     cells = [f"{cost.wall_seconds:.0f}", f"{cost.cpu_seconds:.0f}", f"{cost.cpu_seconds / here.cpu_seconds:.2f}"]
     cells += [f"{seconds:.0f}" if seconds else "" for seconds in map(cost.cpu_of, (EXECUTOR, PYTHON_WORKER))]
     cells += [f"{size:,.0f} MiB" if size else "" for size in memory]

@@ -164,7 +164,7 @@ def _library(name: str, extra: str, root: str, format: Format) -> Any:
             code="TABLE-EXTRA",
             found=first_line(error),
             expected=f"the extra {extra!r}; a list of the files would bring back deleted and replaced rows",
-            fix=f"pip install 'iadsr[{extra}]'",
+            fix=f"in a checkout of iadsr, pip install -c constraints.txt '.[{extra}]'",
         ) from error
 
 

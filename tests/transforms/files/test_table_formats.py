@@ -185,7 +185,7 @@ def test_without_its_library_a_table_is_refused_and_the_extra_is_named(tmp_path,
     path.touch()
     error = refusal(tmp_path)
     assert error.code == "TABLE-EXTRA"
-    assert error.fix == f"pip install 'iadsr[{extra}]'"
+    assert error.fix == f"in a checkout of iadsr, pip install -c constraints.txt '.[{extra}]'"
 
 
 @pytest.mark.parametrize("path", ["", "log", "log/2026/01", "log/2026/01/*"])
