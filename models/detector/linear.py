@@ -32,6 +32,7 @@ def linear(values: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     """
     if torch.is_grad_enabled():
         return F.linear(values, weight, bias)
+    values = values.contiguous()  # or torch would multiply one sequence at a time
     size, before = len(weight), values.shape[:-1]
     missing_in, missing_out = -values.shape[-1] % EVEN_COLUMNS, -size % EVEN_COLUMNS
     if missing_in or missing_out:

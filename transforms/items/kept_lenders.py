@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...models.core.errors import InputError
+from ..files.run_paths import StagingPaths
 from ..files.storage import read_bytes, write_atomically
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class LenderKeeping:
     """File to write."""
     earlier: str | None = None
     """File of the earlier run; None if there is none."""
+    paths: StagingPaths | None = None
+    """Those of the run, which tell whether it goes on."""
 
     def find(self, semantic_known: np.ndarray, semantic_new: np.ndarray) -> "Lenders":
         """Finds the known items that each new item borrows from, and keeps them.
@@ -46,6 +49,8 @@ class LenderKeeping:
         lending, borrowing = _fingerprint(semantic_known), np.stack([_fingerprint(vector) for vector in semantic_new])
         lenders = self._find(semantic_known, semantic_new, lending, borrowing)
         arrays = dict(zip(_ARRAYS, (lending, borrowing, *lenders), strict=True))
+        if self.paths is not None:
+            self.paths.check_still_ours()
         write_atomically(self.path, lambda file: np.savez(file, **arrays))
         return lenders
 
@@ -90,5 +95,5 @@ def _read(path: str) -> list[np.ndarray] | None:
         if not items or any(values.ndim != 2 or len(values) != items for values in arrays[1:]):
             return None
         return arrays
-    except (InputError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (InputError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
         return None

@@ -137,7 +137,9 @@ def look_up(sequences: Sequences, joined_items: JoinedItems, rows: np.ndarray, s
     prints = sequence_fingerprints(sequences, joined_items.fingerprints(rows))
     found, scores = find_scores(sources, prints, sequences)
     # Those who are checked are chosen by their fingerprints: others each time that something else is taken over.
-    known = np.flatnonzero(found)
+    # Users without a score have none on any machine, and prove nothing.
+    scored = np.bincount(sequences.users[scores.scored], minlength=len(sequences)) > 0
+    known = np.flatnonzero(found & scored)
     again = ~found
     again[known[np.argsort(prints[known, 0])[:CHECKED_USERS]]] = True
     asked, places = sequences.take(np.flatnonzero(again))
@@ -227,7 +229,7 @@ def read_kept_scores(path: str) -> KeptScores | None:
         if prints.shape != (len(lengths), 2) or any(len(values) != number for values in scores):
             return None
         return kept
-    except (InputError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (InputError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
         return None
 
 

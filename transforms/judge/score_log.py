@@ -73,7 +73,7 @@ class ScoreLog(beam.PTransform):
             collaborative,
             self.paths.joined_items(item_shards),
             item_shards,
-            self.keeping and self.keeping.lenders,
+            self.keeping and dataclasses.replace(self.keeping.lenders, paths=self.paths),
         )
         items_directory = AsSingleton(joined_items)
         shards = self.ruled.shards | "Without vectors" >> beam.Map(_without_vectors)

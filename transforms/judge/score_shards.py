@@ -203,6 +203,7 @@ class _ScoreShard(beam.DoFn):
                 everyone = look_up(_evidence(ruled, self._columns), self._items, rows, ())
                 kept, taken_over = everyone.completed(*score_asked(model, [everyone], self._items)), 0
                 assert kept is not None
+            self._paths.check_still_ours()  # a late attempt would leave the scores of an ended run, or of another model
             write_kept_scores(keeping.path(each.shard), kept)
             seconds = each.seconds + together + perf_counter() - started
             yield self._staged(_with_scores(each.shard, ruled, self._items, rows, kept.scores, seconds, taken_over))

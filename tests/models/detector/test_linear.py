@@ -32,7 +32,9 @@ def test_a_row_has_the_same_bits_whatever_rows_come_with_it(size, start, number,
     generator = torch.Generator().manual_seed(seed)
     values = torch.randn(250, size[0], generator=generator)
     weight, bias = torch.randn(size[1], size[0], generator=generator), torch.randn(size[1], generator=generator)
+    steps = torch.randn(96, size[0], 5, generator=generator).transpose(1, 2)  # as after a convolution
     with torch.no_grad():
+        assert torch.equal(linear(steps, weight)[:32], linear(steps[:32], weight))
         for terms in ((weight, bias), (weight, None)):
             whole, part = linear(values, *terms), linear(values[start : start + number].clone(), *terms)
             assert torch.equal(part, whole[start : start + number])

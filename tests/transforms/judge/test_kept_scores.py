@@ -145,6 +145,41 @@ def test_scores_of_a_machine_that_rounds_differently_are_not_taken_over(model, k
     assert_equal(found.scores, earlier.scores)
 
 
+def test_users_who_are_looked_at_again_have_a_score(model, kept, tmp_path):
+    sequences, vectors = make_sequences(), make_vectors()
+    alone = np.flatnonzero(sequences.lengths == 1)
+    assert len(alone) > 2 * CHECKED_USERS
+    # All but three have a single interaction, of which nothing can be said on any machine; and these come first.
+    prints = look_up(sequences, backwards(vectors), np.arange(ITEMS)[::-1], []).fingerprints[:, 0]
+    last = sorted(np.flatnonzero(sequences.lengths > 4), key=prints.__getitem__)[-3:]
+    few, _ = sequences.take(np.sort(np.append(alone, last)))
+    scores = score_sequences(model, few, vectors.unpack(6))
+    wrong = dataclasses.replace(scores, noise_probability=scores.noise_probability + scores.scored * np.float32(1e-6))
+    lookup = look_up(few, backwards(vectors), np.arange(ITEMS)[::-1], [])
+    path = str(tmp_path / "wrong.npz")
+    write_kept_scores(path, KeptScores(lookup.fingerprints, few.lengths, wrong))
+    found, taken_over = changed(model, few, vectors, [path])
+    assert taken_over == 0
+    assert_equal(found.scores, scores)
+
+
+@pytest.mark.parametrize("place", [8, 9, 6, -30])
+def test_a_file_whose_headers_are_damaged_knows_nobody(kept, place):
+    with open(kept, "rb") as file:
+        whole = bytearray(file.read())
+    central = whole.index(b"PK\x01\x02")
+    for at in (place, central + abs(place)):
+        for flip in (1, 64, 255):
+            damaged = whole.copy()
+            damaged[at] ^= flip
+            with open(kept, "wb") as file:
+                file.write(damaged)
+            read_kept_scores(kept)  # raises nothing
+    with open(kept, "wb") as file:
+        file.write(whole[: central + 8] + b"\x01\x00" + whole[central + 10 :])  # says that it is encrypted
+    assert read_kept_scores(kept) is None
+
+
 @pytest.mark.parametrize("content", [b"", b"no archive", None])
 def test_a_file_that_is_missing_or_damaged_knows_nobody(model, kept, content):
     with open(kept, "rb") as file:
