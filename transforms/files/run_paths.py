@@ -13,6 +13,9 @@ class StagingPaths:
     staging: str
     """Directory that all workers see. It can be deleted when the pipeline has ended."""
 
+    def check_still_ours(self) -> None:
+        """Checks that the run goes on, and that no other has taken its directory. Only a run's own store can tell."""
+
     def slices(self, split: int) -> str:
         """Rows of one split, cut by user shard."""
         return join(self.staging, f"slices-{split:05d}.arrow")
@@ -73,9 +76,6 @@ class RunPaths(StagingPaths):
         The name depends on the split alone. A retried bundle or a resumed run replaces the file.
         """
         return join(self.output, REJECTED, f"part-{split:05d}.parquet")
-
-    def check_still_ours(self) -> None:
-        """Checks that the run goes on, and that no other has taken its directory. Only a run's own store can tell."""
 
     @property
     def manifest(self) -> str:

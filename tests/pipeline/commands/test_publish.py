@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 from iadsr.models.core.errors import InputError, UsageError
 from iadsr.pipeline import clean, publish, verify
 from iadsr.pipeline.cli.app import app
+from iadsr.transforms.judge import score_shards as scoring
 from iadsr.transforms.run import finish_run
+from iadsr.transforms.run.run_store import RunMarker, write_marker
 from iadsr.transforms.write import shards as writing
 
 
@@ -190,6 +192,21 @@ def test_a_run_takes_over_the_scores_of_users_who_have_not_changed_and_has_the_s
     # Only the latest run keeps its scores, and no run by itself does.
     assert [path.parent.name for path in dataset.rglob(".scores")] == ["run=2026-11-28"]
     assert not (tmp_path / "alone" / ".scores").exists()
+
+
+def test_a_late_attempt_keeps_no_scores_where_another_run_has_begun(world, dataset, monkeypatch):
+    original, output = scoring.score_asked, dataset / "run=2026-11-28"
+
+    def another_begins(*arguments):
+        write_marker(str(output), RunMarker({}, "another", ready=True))
+        return original(*arguments)
+
+    monkeypatch.setattr(scoring, "score_asked", another_begins)
+    paths = {"interactions": world.interactions, "embeddings": world.embeddings, "model": world.model}
+    with pytest.raises(InputError) as error:
+        clean(**paths, dataset=dataset, run_id=output.name.partition("=")[2])
+    assert error.value.code == "OUTPUT-TAKEN"
+    assert list(output.rglob("part-*.npz")) == []
 
 
 def test_a_file_of_gates_that_cannot_be_used_is_refused_before_the_work(log, dataset, tmp_path):

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
+from iadsr.models.core.errors import InputError
 from iadsr.models.vectors import neighbours
 from iadsr.models.vectors.neighbours import lenders_of
+from iadsr.transforms.files.run_paths import StagingPaths
 from iadsr.transforms.items.kept_lenders import CHECKED_ITEMS, LenderKeeping
 
 KNOWN, NEW = 40, 300
@@ -70,3 +72,14 @@ def test_a_file_that_is_missing_or_damaged_knows_nothing(texts, asked, tmp_path,
         path.write_bytes(content)
     assert_found(LenderKeeping(str(tmp_path / "later.npz"), str(path)), texts[:KNOWN], texts[KNOWN:])
     assert asked == [NEW]
+
+
+def test_nothing_is_kept_when_the_run_does_not_go_on(texts, tmp_path):
+    class Ended(StagingPaths):
+        def check_still_ours(self) -> None:
+            raise InputError("The run has ended", code="OUTPUT-TAKEN", found="another", fix="none")
+
+    path = tmp_path / "lenders.npz"
+    with pytest.raises(InputError, match="ended"):
+        LenderKeeping(str(path), paths=Ended("staging")).find(texts[:KNOWN], texts[KNOWN:])
+    assert not path.exists()
