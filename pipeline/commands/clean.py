@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import os
 import platform
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import metadata
@@ -40,6 +39,7 @@ from ...transforms.run.run_facts import RunDescription, RunFacts
 from ...transforms.run.run_store import MACHINE, RunStore
 from ..engines.engine import Engine, open_engine
 from ..engines.engine_errors import translated_submission
+from ..engines.engine_options import without_secrets
 from ..engines.progress import Progress
 from ..engines.run_on import run_on, write_job
 from ..engines.runner import is_template
@@ -50,8 +50,6 @@ from .command_options import CleanOptions
 from .messages import describe_cleaning, describe_vector_files
 from .publish import PublishResult, check_and_publish
 from .results import Result, Table
-
-_SECRET = re.compile("secret|password|token|credential|key|connection_string")
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -350,7 +348,7 @@ def _describe(
         options={
             **options.recorded(),
             "beam": {
-                name: "(hidden)" if _SECRET.search(name) else value
+                name: without_secrets(name, value)
                 for name, value in beam_options.get_all_options(drop_default=True).items()
                 if _is_plain(value)
             },

@@ -1,6 +1,7 @@
 """Engines that are named by `--engine`: reached or started, with safe settings, and ended with the run."""
 
 import contextlib
+import http.client
 import json
 import shlex
 import shutil
@@ -25,11 +26,11 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.runners.runner import PipelineRunner
 
-from ...models.core.errors import EngineError, UsageError
+from ...models.core.errors import EngineError, IadsrError, UsageError
 from ...transforms.read.input_plan import MIN_SHARDS
 from .beam_flags import flags_from_config, known_flags, no_such_option
 from .engine_errors import last_line
-from .engine_options import Address, EngineOptions
+from .engine_options import Address, EngineOptions, without_secrets
 from .job_server import (
     JobServer,
     find_jar,
@@ -105,7 +106,9 @@ def open_engine(
     """
     address, given = asked.address, given if given is not None else start_beam(None)
     if address is None:
-        yield Engine("this machine", make_runner(given), given, here=runs_here(given))
+        here = runs_here(given)
+        name = "this machine" if here else str(given.view_as(StandardOptions).runner)
+        yield Engine(name, make_runner(given), given, here=here)
         return
     _refuse_other_runner(asked, given)
     known, properties, others = _sorted_settings(asked, address)
@@ -129,7 +132,8 @@ def open_engine(
     except BaseException as error:
         shutil.rmtree(folder / "artifacts", ignore_errors=True)
         # The log of a failure stays where it is, for the user to read.
-        if isinstance(error, (UsageError, KeyboardInterrupt)) or not (folder / "engine.log").exists():
+        names_log = isinstance(error, EngineError) or not isinstance(error, (IadsrError, KeyboardInterrupt))
+        if not names_log or not (folder / "engine.log").exists():
             shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
@@ -234,8 +238,8 @@ def reach(address: Address) -> Reached:
             with socket.create_connection((host, port), timeout=CONNECT_SECONDS) as connection:
                 this_machine = connection.getsockname()[0]
             return _overview(address) if address.kind == "flink" else Reached(this_machine)
-        except OSError as error:
-            failures.append(f"{host}:{port}: {error.strerror or error}")
+        except (OSError, UnicodeError) as error:  # a name that no host can have is a UnicodeError
+            failures.append(f"{host}:{port}: {getattr(error, 'strerror', None) or error}")
     if failures:
         raise EngineError(
             f"No {address.name} answers at {address.places}",
@@ -252,7 +256,7 @@ def _overview(address: Address) -> Reached:
         with urllib.request.urlopen(f"http://{address.places}/overview", timeout=CONNECT_SECONDS) as answer:
             told = json.load(answer)
         return Reached(None, told["flink-version"], told["slots-total"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
         raise EngineError(
             f"What answers at {address.places} is no Flink cluster",
             code="ENGINE-FLINK",
@@ -352,7 +356,8 @@ def spark_submit(shards: int, properties: Mapping[str, str]) -> str:
         properties: Settings of Spark that the user has given.
     """
     settings = {**spark_properties(shards), **properties}
-    told = [word for name, value in settings.items() for word in ("--conf", f"{name}={value}")]
+    shown = {name: without_secrets(name, value) for name, value in settings.items()}
+    told = [word for name, value in shown.items() for word in ("--conf", f"{name}={value}")]
     program = "org.apache.beam.runners.spark.SparkPipelineRunner"
     return shlex.join(["spark-submit", "--master", "MASTER", "--class", program, *told])
 

@@ -16,7 +16,12 @@ _KINDS: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
 _PORTS = {"spark": 7077, "flink": 8081}
 _LOCAL = re.compile(r"local(\[(\d+|\*)\])?")
 _WANTED = "spark://HOST:PORT, spark://local[N], flink://HOST:PORT, prism or dataflow"
-_SECRET = re.compile("secret|password|token|credential|key|connection_string", re.IGNORECASE)
+_SECRET = "secret|password|token|credential|key|connection_string"
+
+_SECRET_NAME = re.compile(_SECRET, re.IGNORECASE)
+
+_SECRET_INSIDE = re.compile(rf"(?:{_SECRET})[\w.-]*[\"']?\s*[=:]|process_variables|[\"']env[\"']", re.IGNORECASE)
+"""A setting inside a value: the variables of workers hold credentials."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +120,13 @@ class EngineOptions:
 
     def recorded(self) -> dict[str, Any]:
         """Returns the options as the manifest records them: no settings that may be secret."""
-        hidden = [f"{name}={'(hidden)' if _SECRET.search(name) else value}" for name, value in self.settings.items()]
+        hidden = [f"{name}={without_secrets(name, value)}" for name, value in self.settings.items()]
         return {**dataclasses.asdict(self), "engine_options": hidden or None}
+
+
+def without_secrets(name: str, value: Any) -> Any:
+    """Returns the value of a setting for people to see: "(hidden)" if it may be secret, or hold something that is."""
+    return "(hidden)" if _SECRET_NAME.search(name) or _SECRET_INSIDE.search(str(value)) else value
 
 
 def parse_address(text: str) -> Address:

@@ -12,7 +12,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from ...models.core.errors import EngineError
 from .engine import Engine
-from .engine_errors import last_words, run_in_thread, translated_engine_errors, translated_errors, translated_submission
+from .engine_errors import last_words, run_in_thread, translated_engine_errors, translated_submission
 
 POLL_SECONDS = 2.0
 
@@ -47,7 +47,7 @@ def run_on(
     if engine.server is None:  # one that Beam's own flags name, or a cloud
         with translated_submission():
             result = pipeline.run()
-        with translated_errors():
+        with translated_engine_errors(engine.name, None, lambda: False), _ended_with(result):
             result.wait_until_finish()
         return result
     server = engine.server
@@ -56,7 +56,7 @@ def run_on(
         _told_trouble(engine.name, server.log, say),
     ):
         result = pipeline.run()
-        try:
+        with _ended_with(result):
             state = result.wait_until_finish(None if seconds is None else int(seconds * 1000))
             if not PipelineState.is_terminal(state):
                 raise EngineError(
@@ -68,11 +68,17 @@ def run_on(
                     f"workers that do not start; the log here is {server.log}",
                 )
             return result
-        except BaseException:
-            # A cluster would go on with the job, and write into a directory that is no longer locked.
-            with suppress(Exception):
-                result.cancel()
-            raise
+
+
+@contextmanager
+def _ended_with(result: PipelineResult) -> Iterator[None]:
+    """Cancels a job if the block fails. It would go on, and write into a directory that is no longer locked."""
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):
+            result.cancel()
+        raise
 
 
 def write_job(engine: Engine, pipeline: beam.Pipeline, say: Callable[[str], None]) -> None:

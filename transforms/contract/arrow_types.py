@@ -40,6 +40,12 @@ def is_string_type(data_type: pa.DataType) -> bool:
     return pa.types.is_string(data_type) or pa.types.is_large_string(data_type) or pa.types.is_string_view(data_type)
 
 
+def is_binary_type(data_type: pa.DataType) -> bool:
+    """Whether this is one of Arrow's types of bytes."""
+    kinds = pa.types
+    return kinds.is_binary(data_type) or kinds.is_large_binary(data_type) or kinds.is_fixed_size_binary(data_type)
+
+
 def is_time_type(data_type: pa.DataType) -> bool:
     """Whether a column of this type can hold timestamps.
 

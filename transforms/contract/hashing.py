@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...models.core.mix_bits import mix_bits
-from .arrow_types import is_string_type, one_chunk
+from .arrow_types import is_binary_type, is_string_type, one_chunk, plain_type
 from .python_values import python_values
 
 _STRINGS_PER_BLOCK = 1 << 15
@@ -15,10 +15,13 @@ _STRINGS_PER_BLOCK = 1 << 15
 
 
 def hash_values(values: pa.Array) -> np.ndarray:
-    """Returns a 64-bit hash of each string or integer, uint64 [n]."""
-    if not is_string_type(values.type):
+    """Returns a 64-bit hash of each string, bytes or integer, uint64 [n]."""
+    if is_binary_type(values.type):
+        values = values.cast(pa.large_binary())
+    elif is_string_type(values.type):
+        values = values.cast(pa.large_string())
+    else:
         return mix(values.cast(pa.int64(), safe=False).to_numpy().astype(np.uint64))
-    values = values.cast(pa.large_string())
     _, offsets_buffer, data_buffer = values.buffers()
     offsets = np.frombuffer(offsets_buffer, np.int64)[values.offset : values.offset + len(values) + 1]
     data = np.frombuffer(data_buffer or b"", np.uint8)
@@ -35,15 +38,21 @@ def hash_rows(table: pa.Table) -> np.ndarray:
     total = np.zeros(len(table), np.uint64)
     for column in table.columns:
         missing = column.is_null().to_numpy(zero_copy_only=False)
-        hashes = hash_values(one_chunk(_as_strings(column).fill_null("")))
+        texts = _as_texts(column)
+        hashes = hash_values(one_chunk(texts.fill_null(b"" if is_binary_type(texts.type) else "")))
         total = mix(total * np.uint64(3) + np.where(missing, np.uint64(1), hashes))
     return total
 
 
-def _as_strings(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _as_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Returns each value as a string or bytes, whatever other values are in the column."""
+    if pa.types.is_dictionary(column.type) or pa.types.is_binary_view(column.type):
+        column = column.cast(plain_type(column.type))
+    if is_binary_type(column.type):  # what is no UTF-8 could not be cast to strings
+        return column.cast(pa.large_binary())
     try:
         return column.cast(pa.large_string())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # bytes, lists and structs
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # lists and structs
         return pa.chunked_array([pa.array([repr(value) for value in python_values(column)], pa.large_string())])
 
 

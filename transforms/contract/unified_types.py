@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from .arrow_types import is_string_type
+from .arrow_types import is_binary_type, is_string_type
 
 _UTC_NAMES = frozenset(
     (
@@ -44,7 +44,7 @@ def unify_types(one: pa.DataType, other: pa.DataType, timezone: str | None = Non
         return _unify_decimals(one, other)
     if _is_moment(one) and _is_moment(other):
         return _unify_moments(one, other, timezone)
-    for same in (_is_number, is_string_type, _is_bytes, kinds.is_time, kinds.is_duration):
+    for same in (_is_number, is_string_type, is_binary_type, kinds.is_time, kinds.is_duration):
         if same(one) and same(other):
             return _promote(one, other)
     if _is_list(one) and _is_list(other):
@@ -62,11 +62,6 @@ def unify_types(one: pa.DataType, other: pa.DataType, timezone: str | None = Non
 
 def _is_number(data_type: pa.DataType) -> bool:
     return pa.types.is_integer(data_type) or pa.types.is_floating(data_type)
-
-
-def _is_bytes(data_type: pa.DataType) -> bool:
-    kinds = pa.types
-    return kinds.is_binary(data_type) or kinds.is_large_binary(data_type) or kinds.is_fixed_size_binary(data_type)
 
 
 def _is_moment(data_type: pa.DataType) -> bool:

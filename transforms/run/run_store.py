@@ -29,7 +29,6 @@ from ..files.storage import (
     TEMPORARY_PREFIX,
     delete,
     exists,
-    is_local,
     is_temporary,
     join,
     list_names,
@@ -160,8 +159,9 @@ class RunStore(RunPaths):
             counts: Of all splits.
 
         Raises:
-            InputError: The directory cannot be read or written to.
+            InputError: The directory cannot be read or written to, or another run has taken it.
         """
+        self.check_still_ours()
         rows = f"{sum(c.valid for c in counts)} {sum(c.checksum for c in counts) % 2**64:016x}".encode()
         results = [join(self.output, name) for name in (INTERACTIONS, SEQUENCES, USERS, KEPT_SCORES)]
         discard_other_work(self.staging, rows, results)
@@ -248,8 +248,7 @@ def clear_up(output: str) -> None:
     Raises:
         InputError: It cannot be deleted.
     """
-    if is_local(output):  # stores have no unfinished files
-        delete(*(join(output, name) for name in list_names(output) if is_temporary(name)))
+    delete(*(join(output, name) for name in list_names(output) if is_temporary(name)))
     delete(join(output, STAGING))
 
 

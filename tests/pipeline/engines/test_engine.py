@@ -67,13 +67,16 @@ def test_flink_tells_its_version_and_slots(flink_page):
     )
 
 
-def test_what_is_no_flink_is_told():
+@pytest.mark.parametrize("says", [b"", b"SSH-2.0-OpenSSH_9.6\r\n"])
+def test_what_is_no_flink_is_told(says):
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def hang_up():
             while True:
                 try:
-                    listener.accept()[0].close()
+                    with listener.accept()[0] as connection:
+                        connection.recv(1 << 16)
+                        connection.sendall(says)
                 except OSError:
                     return
 
@@ -135,6 +138,13 @@ def test_the_command_that_starts_a_jar_has_the_safe_settings():
     assert "--conf spark.default.parallelism=9" in words
     assert "--conf spark.executor.memory=4g" in words
     assert "SparkRunnerKryoRegistrator" in words
+    assert "hunter2" not in spark_submit(6, {"spark.hadoop.fs.s3a.secret.key": "hunter2"})
+
+
+def test_a_host_that_no_network_can_have_is_told():
+    with pytest.raises(EngineError) as error:
+        reach(parse_address("spark://a..b:7077"))
+    assert error.value.code == "ENGINE-REACH"
 
 
 def test_workers_are_started_by_our_program_where_the_user_says_it_is():

@@ -1,7 +1,7 @@
 import pytest
 
 from iadsr.models.core.errors import UsageError
-from iadsr.pipeline.engines.engine_options import Address, EngineOptions, parse_address
+from iadsr.pipeline.engines.engine_options import Address, EngineOptions, parse_address, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -87,4 +87,24 @@ def test_what_no_engine_takes_is_refused(options):
 def test_secrets_are_not_recorded():
     options = EngineOptions(engine="spark://h", engine_options=("spark.hadoop.fs.s3a.secret.key=x", "bundle_size=1"))
     assert options.recorded()["engine_options"] == ["spark.hadoop.fs.s3a.secret.key=(hidden)", "bundle_size=1"]
+    inside = "process_variables=AWS_SECRET_ACCESS_KEY=x"
+    assert EngineOptions(engine="flink://h", engine_options=(f"environment_options={inside}",)).recorded()[
+        "engine_options"
+    ] == ["environment_options=(hidden)"]
     assert EngineOptions().recorded() == {"engine": None, "engine_options": None, "job_server_jar": None}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "hidden"),
+    [
+        ("s3_secret_access_key", "x", True),
+        ("environment_options", ["process_variables=A=b"], True),
+        ("environment_config", '{"command": "boot", "env": {"A": "b"}}', True),
+        ("environment_config", '{"command": "boot"}', False),
+        ("setting", "My_Password: x", True),
+        ("temp_location", "s3://monkey/tokens", False),
+        ("bundle_size", 7, False),
+    ],
+)
+def test_what_may_be_secret_is_hidden(name, value, hidden):
+    assert without_secrets(name, value) == ("(hidden)" if hidden else value)

@@ -54,6 +54,16 @@ def test_rows_are_told_apart_by_every_column():
     assert hash_rows(table).dtype == np.uint64
 
 
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary(2), pa.dictionary(pa.int8(), pa.binary())])
+def test_the_hash_of_bytes_does_not_depend_on_the_other_rows(kind):
+    values = [b"aa", b"\xff\xfe", b"bb", None, b"aa"]
+    table = pa.table({"blob": pa.array(values, kind.value_type if pa.types.is_dictionary(kind) else kind).cast(kind)})
+    together = hash_rows(table).tolist()
+    assert together == [hash_rows(table.slice(row, 1)).item() for row in range(5)]
+    assert len(set(together)) == 4
+    assert together[0] == hash_rows(pa.table({"blob": ["aa"]})).item()
+
+
 def test_rows_are_told_apart_by_where_a_value_stands_and_where_one_is_missing():
     table = pa.table({"a": ["x", "y", None, "", "x"], "b": ["y", "x", "", None, "y"]})
     hashes = hash_rows(table).tolist()

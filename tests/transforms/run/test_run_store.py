@@ -1,3 +1,4 @@
+import os
 import pickle
 
 import pytest
@@ -5,6 +6,7 @@ import pytest
 from iadsr.models.core.errors import InputError
 from iadsr.transforms.files import storage
 from iadsr.transforms.read.read_splits import SplitCounts
+from iadsr.transforms.run.finish_run import _remove_staging
 from iadsr.transforms.run.run_store import MARKER, RunMarker, RunStore, read_marker, staging_folder, write_marker
 
 IDENTITY = {"input": "one", "options": "two"}
@@ -37,12 +39,13 @@ def open_store(output, identity=IDENTITY, overwrite=False) -> tuple[RunStore, li
 )
 def test_work_is_kept_for_the_same_rows_only(tmp_path, rerun, kept):
     output, staging = str(tmp_path), str(tmp_path / ".staging" / "x")
-    (tmp_path / ".staging").mkdir()
     store = RunStore(staging, output, 1, {}, "token")
+    write_marker(output, RunMarker({}, "token", ready=True))
     store.discard_work_on_other_rows([count(3, 5), count(2, 2**64 - 1)])
     work = ["interactions/part-0", "sequences/part-0", ".staging/x/scored-00000.arrow"]
-    others = ["rejected/part-0", ".staging/x/slices-00000.arrow", ".staging/run.json"]
+    others = ["rejected/part-0", ".staging/x/slices-00000.arrow"]
     touch(output, *work, *others)
+    others.append(MARKER)
     store.discard_work_on_other_rows(rerun)
     left = set(storage.list_names(output)) - {".staging/x/valid_rows"}
     assert left == {*others, *(work if kept else [])}
@@ -82,6 +85,19 @@ def test_a_run_of_the_same_identity_finds_its_work_and_another_run_does_not(tmp_
     assert said == [f"Starting from the beginning: the unfinished run in {tmp_path} differs in options."]
     assert other.staging != first.staging
     assert storage.list_names(str(tmp_path)) == [MARKER]
+
+
+def test_a_late_attempt_deletes_nothing_of_a_later_run(tmp_path):
+    first, _ = open_store(tmp_path)
+    later, _ = open_store(tmp_path)
+    touch(tmp_path, later.scored(0).removeprefix(f"{tmp_path}/"))
+    with pytest.raises(InputError, match="taken over"):
+        first.discard_work_on_other_rows([])
+    _remove_staging(("manifest", ()), first)
+    assert os.path.exists(later.scored(0))
+    _remove_staging(("manifest", ()), later)
+    assert storage.list_names(str(tmp_path)) == []
+    _remove_staging(("manifest", ()), later)  # once more, as engines do
 
 
 def test_what_was_not_cleared_yet_is_not_resumed(tmp_path):
