@@ -12,7 +12,10 @@ from ...models.noise.recalibration import Recalibration, recalibrate
 from ...models.noise.share import NoiseShare, NoShare, estimate_share
 from .policy import Policy
 from .tally import MergeTallies, Tally
-from .threshold import NOTHING, threshold_for_rate, threshold_of_parts
+from .threshold import NOTHING, coarse_counts, threshold_for_rate, threshold_of_parts
+
+MODEL_BINS = 50
+"""Bins of `DropPlan.model_probabilities`."""
 
 _MAX_SHIFT = float(np.log(10))
 """No behaviour changes the odds of noise by a larger factor."""
@@ -43,6 +46,8 @@ class DropPlan:
     by_behaviour: tuple[BehaviourOdds, ...] = ()
     """The odds by the strongest behaviour of a journey, in the order of `Tally.by_behaviour`. Empty if behaviours have
     no order, or no noise is certain."""
+    model_probabilities: tuple[int, ...] = ()
+    """Judged interactions by the model's own probability, in bins of equal width from 0 to 1."""
 
     def recalibrations(self) -> list[Recalibration]:
         """Returns the recalibration for each of `by_behaviour`."""
@@ -67,7 +72,8 @@ def plan_drops(tally: Tally, policy: Policy, reference: np.ndarray) -> DropPlan:
     odds = ()
     if isinstance(share, NoiseShare) and recalibration is not None:
         odds = tuple(behaviour_odds(share, estimate_share(reference, part.counts)) for part in tally.by_behaviour)
-    plan = DropPlan(share, recalibration, None, NOTHING, odds)
+    said = tuple(coarse_counts(histogram, MODEL_BINS).tolist())
+    plan = DropPlan(share, recalibration, None, NOTHING, odds, said)
     if policy.threshold is not None:
         return dataclasses.replace(plan, threshold=policy.threshold)
     if policy.drop_rate == "weightless":

@@ -38,6 +38,15 @@ def probability_histogram(noise_probability: np.ndarray, scored: np.ndarray) -> 
     return ProbabilityHistogram(bins, counts.astype(np.int64), len(noise_probability))
 
 
+def coarse_counts(histogram: ProbabilityHistogram, bins: int) -> np.ndarray:
+    """Returns the interactions in bins of equal width from 0 to 1, int64 [bins]."""
+    probability = (histogram.bins << np.uint32(_DROPPED_BITS)).view(np.float32)
+    place = np.minimum((probability * bins).astype(np.int64), bins - 1)
+    counts = np.zeros(bins, np.int64)
+    np.add.at(counts, place, histogram.counts)
+    return counts
+
+
 def merge_histograms(histograms: list[ProbabilityHistogram]) -> ProbabilityHistogram:
     """Adds histograms up."""
     bins, place = np.unique(np.concatenate([h.bins for h in histograms]), return_inverse=True)

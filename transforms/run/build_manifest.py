@@ -116,6 +116,7 @@ def build_manifest(
         behaviours=_describe_behaviours(facts.columns, summary, plan),
         taken_over=None if facts.earlier_run is None else TakenOver(facts.earlier_run, summary.taken_over),
         weightless=summary.weightless,
+        model_probabilities=None if plan is None else plan.model_probabilities,
     )
 
 

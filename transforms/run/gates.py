@@ -5,7 +5,7 @@ gate warns, beyond the second one it fails. To add a gate, add a record to GATES
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ import yaml
 from ...models.core.errors import InputError
 from ...models.core.plain_yaml import load_plain_yaml
 from ..files.storage import read_bytes
-from .manifest import Manifest, ProbabilityHistogram
+from .manifest import Manifest
 
 Level = Literal["ok", "warn", "fail", "unknown"]
 
@@ -133,16 +133,23 @@ def _age(of: Callable[[Manifest], float]) -> Callable[[Manifest, Manifest | None
     return measure
 
 
-def population_stability(now: ProbabilityHistogram, before: ProbabilityHistogram) -> float | None:
+def population_stability(now: Sequence[int], before: Sequence[int]) -> float | None:
     """Returns the population stability index of two distributions of scores: 0 if they are equal, and never negative.
 
     It is the sum over bins of (p - q) ln(p / q), p and q being the shares of the bin. Neighbouring bins are joined
     until they hold MIN_PSI_SHARE of the earlier scores; the last ones may hold less. Below 0.1 is usually taken for no
     change, above 0.25 for a large one.
+
+    Args:
+        now: Scores in each bin.
+        before: The earlier ones, in the same bins.
+
+    Returns:
+        The index. None if there are no scores, or the numbers of bins differ.
     """
-    if now.edges != before.edges:
+    if len(now) != len(before):
         return None
-    counts = [np.add(histogram.kept, histogram.dropped).astype(float) for histogram in (now, before)]
+    counts = [np.array(each, float) for each in (now, before)]
     if not all(count.sum() for count in counts):
         return None
     reached = np.cumsum(counts[1]) / counts[1].sum()
@@ -163,14 +170,18 @@ def _only_options(run: Manifest, earlier: Manifest) -> tuple[str, ...]:
 def _drift(run: Manifest, earlier: Manifest | None) -> float | None:
     """Returns how far the scores have moved. Those of another model are others on the same log too.
 
-    So are those of the same log and model if only options differ.
+    So are those of the same log and model if only options differ. What the model says itself is compared: what becomes
+    of it moves with the share of noise that is estimated, which has a gate of its own and is rough in a small log.
     """
     if earlier is not None and _only_options(run, earlier):
         return None
     models = [each and each.model and each.model.fingerprint for each in (run, earlier)]
     if models[0] != models[1]:
         return None
-    now, before = (each and each.noise_probability_histogram for each in (run, earlier))
+    now, before = (each and each.model_probabilities for each in (run, earlier))
+    if now is None or before is None:  # an older version has not counted them
+        histograms = (each and each.noise_probability_histogram for each in (run, earlier))
+        now, before = (each and tuple(map(sum, zip(each.kept, each.dropped, strict=True))) for each in histograms)
     return population_stability(now, before) if now and before else None
 
 

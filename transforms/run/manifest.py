@@ -358,6 +358,10 @@ class Manifest:
     weightless: int | None = None
     """Interactions kept that weigh 0 in training, whatever their reason. Rules alone leave none. Null if an older
     version has not counted them."""
+    model_probabilities: tuple[int, ...] | None = None
+    """Number of judged interactions by the model's own noise probability, before it is recalibrated to the share of
+    noise in this log: in bins of equal width from 0 to 1. Null if rules alone decided, or an older version has not
+    counted them."""
 
     def __post_init__(self):
         """Checks what the types cannot say.

@@ -180,9 +180,8 @@ def test_a_run_takes_over_the_scores_of_users_who_have_not_changed_and_has_the_s
     assert first.manifest.taken_over is None
     pq.write_table(log.filter(new), days / "2.parquet")
     # Another policy and other shards are no reason to score again.
-    (tmp_path / "gates.yaml").write_text("score_drift: off\n")  # in so small a log the share of noise is luck
     paths |= {"drop_rate": 0.05, "shards": 3, "repeats": "drop"}
-    second = clean(**paths, dataset=dataset, run_id="2026-11-28", gates=tmp_path / "gates.yaml")
+    second = clean(**paths, dataset=dataset, run_id="2026-11-28")
     assert second.manifest.taken_over.run == "run=2026-11-27"
     assert second.manifest.taken_over.scored_users >= 380
     assert "Taken over from run=2026-11-27: the scores of 38" in str(second)

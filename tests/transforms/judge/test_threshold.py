@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from iadsr.models.noise.recalibration import Recalibration
 from iadsr.transforms.judge.threshold import (
     NOTHING,
+    coarse_counts,
     merge_histograms,
     probability_histogram,
     threshold_for_rate,
@@ -83,3 +84,16 @@ def test_a_rate_holds_over_parts_that_are_recalibrated_each_in_its_own_way(first
 def test_no_rate_over_no_parts_drops_nothing():
     nothing = probability_histogram(np.zeros(0, np.float32), np.zeros(0, bool))
     assert threshold_of_parts([(nothing, Recalibration(1.0, 0.0))], 10, 0.5) == NOTHING
+
+
+@given(st.lists(st.floats(0, 1, width=32), max_size=40))
+def test_coarse_counts_are_those_of_the_probabilities(values):
+    probability = np.array(values, np.float32)
+    counts = coarse_counts(probability_histogram(probability, np.ones(len(values), bool)), 10)
+    assert counts.sum() == len(values)
+    exact, smaller = (
+        np.cumsum(np.bincount(np.minimum((each * 10).astype(int), 9), minlength=10))
+        for each in (probability, probability * np.float32(1 - 1e-4))
+    )
+    assert (exact <= np.cumsum(counts)).all()
+    assert (np.cumsum(counts) <= smaller).all()  # the histogram rounds probabilities down

@@ -111,16 +111,27 @@ def test_fairness_is_judged_only_where_something_was_dropped(run):
 
 
 def test_the_stability_index_joins_thin_bins_and_is_that_of_shares():
-    even = histogram([100] * 10)
+    even = [100] * 10
     assert population_stability(even, even) == 0
-    shifted = population_stability(histogram([200, 0, *[100] * 8]), even)
+    shifted = population_stability([200, 0, *[100] * 8], even)
     p, q = (200.5, 0.5), (100.5, 100.5)
     n = 1005
     assert shifted == pytest.approx(sum((a - b) / n * math.log(a / b) for a, b in zip(p, q, strict=True)))
     # Bins with fewer than one in twenty are joined, so one stray score is no drift.
-    thin = histogram([1000, 0, 0, 0, 0, 0, 0, 0, 0, 1])
-    assert population_stability(histogram([1000, 0, 0, 0, 0, 0, 0, 0, 5, 1]), thin) == pytest.approx(0, abs=0.01)
-    assert population_stability(histogram([0] * 10), even) is None
+    thin = [1000, 0, 0, 0, 0, 0, 0, 0, 0, 1]
+    assert population_stability([1000, 0, 0, 0, 0, 0, 0, 0, 5, 1], thin) == pytest.approx(0, abs=0.01)
+    assert population_stability([0] * 10, even) is None
+    assert population_stability([100] * 9, even) is None
+
+
+def test_drift_is_that_of_what_the_model_says_and_not_of_the_estimated_share(run):
+    said = dataclasses.replace(run, model_probabilities=(100,) * 50)
+    jumped = dataclasses.replace(said, noise_probability_histogram=histogram([1000, *[0] * 9]))
+    assert value(check_gates(jumped, said), "score_drift") == 0
+    moved = dataclasses.replace(said, model_probabilities=(3000, *(100,) * 49))
+    assert level(check_gates(moved, said), "score_drift") == "fail"
+    # An older version has not counted what the model says.
+    assert level(check_gates(jumped, run), "score_drift") == "fail"
 
 
 def test_a_file_sets_bounds_and_turns_gates_off(run, tmp_path):

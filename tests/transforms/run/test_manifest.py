@@ -223,7 +223,11 @@ TEXT = """\
     "run": "run=2026-11-27",
     "scored_users": 2
   },
-  "weightless": 3
+  "weightless": 3,
+  "model_probabilities": [
+    4,
+    2
+  ]
 }"""
 
 
@@ -297,7 +301,7 @@ def test_an_entry_of_another_type_or_out_of_range_is_refused_by_name(place, valu
     assert len(str(error.value)) < 200
 
 
-OF_OLDER_RUNS = ("identity", "behaviours", "taken_over", "weightless")
+OF_OLDER_RUNS = ("identity", "behaviours", "taken_over", "weightless", "model_probabilities")
 
 
 def test_a_manifest_of_a_run_that_did_not_know_some_entries_is_read():
@@ -307,6 +311,7 @@ def test_a_manifest_of_a_run_that_did_not_know_some_entries_is_read():
     del values["users"]["shared_accounts"]
     found = Manifest.from_json(json.dumps(values))
     assert (found.identity, found.behaviours, found.taken_over, found.weightless) == ({}, (), None, None)
+    assert found.model_probabilities is None
     assert found.users.shared_accounts is None
 
 
