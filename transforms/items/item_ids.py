@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...models.core.errors import InputError
-from ..contract.arrow_types import is_string_type
+from ..contract.arrow_types import is_binary_type, is_string_type
 
 _BEYOND = "{} beyond int64"
 
@@ -90,9 +90,7 @@ def usable_item_ids(
 
 
 def _holds_strings(data_type: pa.DataType) -> bool:
-    kinds = pa.types
-    is_bytes = kinds.is_binary(data_type) or kinds.is_large_binary(data_type) or kinds.is_binary_view(data_type)
-    is_bytes |= kinds.is_fixed_size_binary(data_type)
+    is_bytes = is_binary_type(data_type) or pa.types.is_binary_view(data_type)
     return is_string_type(data_type) or is_bytes or isinstance(data_type, pa.UuidType)
 
 

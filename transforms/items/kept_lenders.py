@@ -6,15 +6,12 @@ long as these are the same. Some are looked for again all the same, to see if th
 
 import dataclasses
 import hashlib
-import io
-import zipfile
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...models.core.errors import InputError
+from ..files.kept_arrays import read_kept_arrays, write_kept_arrays
 from ..files.run_paths import StagingPaths
-from ..files.storage import read_bytes, write_atomically
 
 if TYPE_CHECKING:
     from ...models.vectors.neighbours import Lenders
@@ -51,7 +48,7 @@ class LenderKeeping:
         arrays = dict(zip(_ARRAYS, (lending, borrowing, *lenders), strict=True))
         if self.paths is not None:
             self.paths.check_still_ours()
-        write_atomically(self.path, lambda file: np.savez(file, **arrays))
+        write_kept_arrays(self.path, **arrays)
         return lenders
 
     def _find(
@@ -88,12 +85,10 @@ def _fingerprint(vectors: np.ndarray) -> np.ndarray:
 
 def _read(path: str) -> list[np.ndarray] | None:
     """Reads the arrays of a file; None if it is missing or damaged."""
-    try:
-        with np.load(io.BytesIO(read_bytes(path))) as file:
-            arrays = [file[name] for name in _ARRAYS]
-        items = len(arrays[1])
-        if not items or any(values.ndim != 2 or len(values) != items for values in arrays[1:]):
-            return None
-        return arrays
-    except (InputError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
+    arrays = read_kept_arrays(path, _ARRAYS)
+    if arrays is None:
         return None
+    items = len(arrays[1])
+    if not items or any(values.ndim != 2 or len(values) != items for values in arrays[1:]):
+        return None
+    return arrays

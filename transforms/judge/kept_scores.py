@@ -7,18 +7,16 @@ differently, some users who are scored again show it. Then all of the shard are.
 """
 
 import dataclasses
-import io
-import zipfile
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...models.core.errors import InputError
 from ...models.core.sequences import Sequences
 from ...models.detector.scores import Scores
 from ..contract.hashing import mix
-from ..files.storage import join, read_bytes, write_atomically
+from ..files.kept_arrays import read_kept_arrays, write_kept_arrays
+from ..files.storage import join
 from ..items.joined_items import JoinedItems
 from ..items.kept_lenders import LenderKeeping
 
@@ -216,21 +214,19 @@ def write_kept_scores(path: str, kept: KeptScores) -> None:
         InputError: The file cannot be written.
     """
     arrays = {"fingerprints": kept.fingerprints, "lengths": kept.lengths, **vars(kept.scores)}
-    write_atomically(path, lambda file: np.savez(file, **arrays))
+    write_kept_arrays(path, **arrays)
 
 
 def read_kept_scores(path: str) -> KeptScores | None:
     """Reads what `write_kept_scores` wrote; None if the file is missing or damaged."""
-    try:
-        with np.load(io.BytesIO(read_bytes(path))) as file:
-            prints, lengths, *scores = (file[name] for name in _ARRAYS)
-        kept = KeptScores(prints, lengths, Scores(*scores))
-        number = int(lengths.sum())
-        if prints.shape != (len(lengths), 2) or any(len(values) != number for values in scores):
-            return None
-        return kept
-    except (InputError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
+    arrays = read_kept_arrays(path, _ARRAYS)
+    if arrays is None:
         return None
+    prints, lengths, *scores = arrays
+    number = int(lengths.sum())
+    if prints.shape != (len(lengths), 2) or any(len(values) != number for values in scores):
+        return None
+    return KeptScores(prints, lengths, Scores(*scores))
 
 
 def _equal(one: Scores, other: Scores) -> bool:

@@ -21,7 +21,7 @@ from .conservation import check_conservation
 from .manifest import ItemTotals, Manifest
 from .pseudonyms import name_users
 from .run_facts import RunFacts
-from .run_store import RunStore, read_marker
+from .run_store import RunStore
 
 RenderReport = Callable[[Manifest, list[dict[str, Any]], list[dict[str, Any]]], str]
 
@@ -82,8 +82,9 @@ class _Finish(beam.DoFn):
         name = name_users(self._facts.report_users)
         examples = [name(example) for example in describe_examples(summary.examples, items)] if name else []
         standing_out = [name(user) for user in summary.standing_out] if name else []
+        report = self._render(manifest, examples, standing_out)
         self._store.check_still_ours()  # the moment between the look and the files should be short
-        self._store.write_report(self._render(manifest, examples, standing_out))
+        self._store.write_report(report)
         self._store.write_card(run_card())
         self._store.write_manifest(manifest.to_json() + "\n")
         yield self._store.manifest, None
@@ -107,7 +108,5 @@ def _refuse_unknown(items: ItemTotals) -> None:
 
 def _remove_staging(closed: tuple[str, Iterable[None]], store: RunStore) -> str:
     manifest, _ = closed
-    marker = read_marker(store.output)
-    if marker is None or marker.token == store.token:  # else another run has begun there since
-        store.remove_staging()
+    store.remove_staging()
     return manifest

@@ -209,10 +209,14 @@ class RunStore(RunPaths):
     def remove_staging(self) -> None:
         """Deletes the staging folder with the mark in it, and files that an attempt has left unfinished.
 
+        If another run has begun there since, they are its own, and nothing is deleted.
+
         Raises:
             InputError: They cannot be deleted.
         """
-        clear_up(self.output)
+        marker = read_marker(self.output)
+        if marker is None or marker.token == self.token:
+            clear_up(self.output)
 
     def _delete(self, names: Iterable[str]) -> None:
         delete(*(join(self.output, *name.split("/")) for name in names))

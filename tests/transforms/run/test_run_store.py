@@ -6,7 +6,6 @@ import pytest
 from iadsr.models.core.errors import InputError
 from iadsr.transforms.files import storage
 from iadsr.transforms.read.read_splits import SplitCounts
-from iadsr.transforms.run.finish_run import _remove_staging
 from iadsr.transforms.run.run_store import MARKER, RunMarker, RunStore, read_marker, staging_folder, write_marker
 
 IDENTITY = {"input": "one", "options": "two"}
@@ -93,11 +92,11 @@ def test_a_late_attempt_deletes_nothing_of_a_later_run(tmp_path):
     touch(tmp_path, later.scored(0).removeprefix(f"{tmp_path}/"))
     with pytest.raises(InputError, match="taken over"):
         first.discard_work_on_other_rows([])
-    _remove_staging(("manifest", ()), first)
+    first.remove_staging()
     assert os.path.exists(later.scored(0))
-    _remove_staging(("manifest", ()), later)
+    later.remove_staging()
     assert storage.list_names(str(tmp_path)) == []
-    _remove_staging(("manifest", ()), later)  # once more, as engines do
+    later.remove_staging()  # once more, as engines do
 
 
 def test_what_was_not_cleared_yet_is_not_resumed(tmp_path):
