@@ -210,3 +210,25 @@ def test_replay(odd):
         before = {user: [truth.validation[user]] if part == "test" else [] for user in wanted}
         histories = {user: truth.history(user) + before[user] for user in wanted}
         assert named == {user: (histories[user], [item]) for user, item in wanted.items() if histories[user]}
+
+
+def test_replay_with_behaviours(tmp_path):
+    sequences = {
+        f"user-{user}": [
+            (f"item-{(user + place) % 12:02d}", "buy" if (user + place) % 3 else "view") for place in range(6)
+        ]
+        for user in range(12)
+    }
+    rows = [(user, *pair, time) for user, pairs in sequences.items() for time, pair in enumerate(pairs, 1_700_000_000)]
+    log = dict(zip(("user_id", "item_id", "event", "timestamp"), zip(*rows, strict=True), strict=True))
+    pq.write_table(pa.table(log), tmp_path / "log.parquet")
+    behaviours = {"behaviour_column": "event", "behaviours": "view,buy"}
+    clean(interactions=tmp_path / "log.parquet", output=tmp_path / "run", rules_only=True, hold_out=2, **behaviours)
+    found = load(tmp_path, "replay")
+    items = pq.read_table(tmp_path / "replay" / "item_map.parquet")
+    names = dict(zip(items["number"].to_pylist(), items["item_id"].to_pylist(), strict=True))
+    read = [
+        [(names[item], ("view", "buy")[told]) for item, told in zip(*user, strict=True)] for user in found["behaviours"]
+    ]
+    # Of four interactions to train on, the last one is only predicted.
+    assert sorted(read) == sorted(pairs[:3] for pairs in sequences.values())

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from .export_format import Export, ExportFormat
-from .user_sequences import FinishedRun, UserSequences
+from .user_sequences import FinishedRun
 
 _FILE = "sasrec_format.csv"
 """The name that the library's own preprocessors give to such a file."""
@@ -25,7 +24,7 @@ def _write(export: Export) -> None:
         yield "user_id,sequence_item_ids,sequence_ratings,sequence_timestamps\n"
         for sequences, users, items in export.numbered():
             seconds = sequences.moments // _MICROSECONDS
-            ratings = behaviour_numbers(sequences, export.run)
+            ratings = export.run.behaviour_numbers(sequences) + 1
             columns = [_joined(values, sequences.offsets) for values in (items.to_numpy(), ratings, seconds)]
             yield "".join(
                 f'{user},"{item_list}","{rating_list}","{times}"\n'
@@ -33,14 +32,6 @@ def _write(export: Export) -> None:
             )
 
     export.write_text(_FILE, parts())
-
-
-def behaviour_numbers(sequences: UserSequences, run: FinishedRun) -> np.ndarray:
-    """Returns the place of each behaviour among those of the log, from 1 on, int64 [n]. Without behaviours: 1."""
-    if sequences.behaviours is None:
-        return np.ones(len(sequences.weights), np.int64)
-    known = pa.array(run.behaviours, pa.string())
-    return pc.index_in(sequences.behaviours, value_set=known).to_numpy(zero_copy_only=False).astype(np.int64) + 1
 
 
 def _joined(values: np.ndarray, offsets: np.ndarray) -> list[str]:

@@ -20,6 +20,7 @@ from replay.nn.transform.template import make_default_sasrec_transforms
 
 ITEMS = {items}  # numbers of items are from 0 to ITEMS - 1, and ITEMS is padding
 HELD_OUT = {held_out}
+BEHAVIOURS = {behaviours}  # by their numbers; the number after the last one is padding
 
 
 def make_schema(embedding_dim):
@@ -34,7 +35,15 @@ def make_schema(embedding_dim):
         embedding_dim=embedding_dim,
     )
     weight = TensorFeatureInfo("weight", FeatureType.NUMERICAL, is_seq=True, tensor_dim=1, embedding_dim=embedding_dim)
-    return TensorSchema([item, weight])
+    behaviour = TensorFeatureInfo(
+        "behaviour",
+        FeatureType.CATEGORICAL,
+        is_seq=True,
+        cardinality=len(BEHAVIOURS),
+        padding_value=len(BEHAVIOURS),
+        embedding_dim=embedding_dim,
+    )
+    return TensorSchema([item, weight, behaviour] if BEHAVIOURS else [item, weight])
 
 
 def make_data(schema, length, batch_size):
@@ -42,12 +51,15 @@ def make_data(schema, length, batch_size):
     transforms = make_default_sasrec_transforms(schema)
     # Each position predicts the next item, so the weight of the next item must stand there.
     transforms["train"].insert(0, SequenceRollTransform("weight", roll=-1))
-    whole = {{"shape": length + 1, "padding": ITEMS}}
-    metadata = {{"train": {{"item_id": whole, "weight": {{"shape": length + 1, "padding": 0.0}}}}}}
+
+    def history(size):
+        lists = {{"item_id": {{"shape": size, "padding": ITEMS}}}}
+        return lists | ({{"behaviour": {{"shape": size, "padding": len(BEHAVIOURS)}}}} if BEHAVIOURS else {{}})
+
+    metadata = {{"train": history(length + 1) | {{"weight": {{"shape": length + 1, "padding": 0.0}}}}}}
     for part, held_out in HELD_OUT.items():
-        metadata[part] = {{
+        metadata[part] = history(length) | {{
             "query_id": {{}},
-            "item_id": {{"shape": length, "padding": ITEMS}},
             "ground_truth": {{"shape": held_out, "padding": -1}},
             "train": {{"shape": length, "padding": -2}},
         }}
@@ -63,14 +75,18 @@ def make_data(schema, length, batch_size):
 def _write(export: Export) -> None:
     for shard, (sequences, users, items) in enumerate(export.numbered()):
         name, numbers = shard_file(shard, export.run.shards), items.to_numpy()
-        values = {"item_id": numbers, "weight": sequences.weights, "timestamp": sequences.moments}
+        history = {"item_id": numbers}
+        if sequences.behaviours is not None:
+            history["behaviour"] = export.run.behaviour_numbers(sequences)
         training = sequences.split == TRAIN
+        values = history | {"weight": sequences.weights, "timestamp": sequences.moments}
         columns = {column: (each, training) for column, each in values.items()}
         export.write_table(f"train/{name}", _table(sequences, users, columns))
         for part, split in ((VALIDATION, "validation"), (TEST, "test")):
             if split in export.run.splits:
                 known, wanted = sequences.split < part, sequences.split == part
-                columns = {"item_id": (numbers, known), "ground_truth": (numbers, wanted), "train": (numbers, known)}
+                columns = {column: (each, known) for column, each in history.items()}
+                columns |= {"ground_truth": (numbers, wanted), "train": (numbers, known)}
                 export.write_table(f"{split}/{name}", _table(sequences, users, columns))
     export.write_text(_LOADER, iter([_loader(export)]))
 
@@ -78,7 +94,7 @@ def _write(export: Export) -> None:
 def _loader(export: Export) -> str:
     held_out = {"validate": export.run.hold_out - 1, "test": 1}
     sizes = {part: size for part, size in held_out.items() if export.run.hold_out and size}
-    return _LOAD.format(items=export.item_numbers, held_out=sizes)
+    return _LOAD.format(items=export.item_numbers, held_out=sizes, behaviours=list(export.run.behaviours))
 
 
 def _table(sequences: UserSequences, users: pa.Array, columns: dict[str, tuple[np.ndarray, np.ndarray]]) -> pa.Table:
@@ -124,8 +140,14 @@ trainer.fit(module, data){chr(10) + "trainer.test(module, data)" if run.hold_out
 ```
 
 `load.py` makes RePlay's data module, and puts each weight at the item that it belongs to. In `validation/` and `test/`,
-`item_id` is what comes before the held-out items, and `ground_truth` is these.
+`item_id` is what comes before the held-out items, and `ground_truth` is these.{_BEHAVIOURS if run.behaviours else ""}
 """
+
+
+_BEHAVIOURS = """
+
+`behaviour` says what the user did. The model adds a vector for it to that of the item. Add it to `excluded_features` to
+go without."""
 
 
 FORMAT = ExportFormat(

@@ -168,6 +168,13 @@ class FinishedRun:
         named = self.columns.behaviours or ()
         return (*named, *(each.behaviour for each in self.manifest.behaviours if each.behaviour not in named))
 
+    def behaviour_numbers(self, sequences: UserSequences) -> np.ndarray:
+        """Returns the place of each interaction's behaviour in `behaviours`, int64 [n]. Without behaviours: 0."""
+        if sequences.behaviours is None:
+            return np.zeros(len(sequences.weights), np.int64)
+        places = pc.index_in(sequences.behaviours, value_set=pa.array(self.behaviours, pa.string()))
+        return places.to_numpy(zero_copy_only=False).astype(np.int64)
+
     @property
     def shards(self) -> int:
         """Number of shards."""

@@ -17,11 +17,14 @@ def rows(tensor, mask):
     return [values[chosen].tolist() for values, chosen in zip(tensor, mask, strict=True)]
 
 
-train = []
+train, behaviours = [], []
 for batch in batches(data.train_dataloader(), "train"):
     mask = batch["target_padding_mask"][:, :, 0]
     targets = rows(batch["positive_labels"][:, :, 0], mask)
     train += zip(targets, rows(batch["feature_tensors"]["weight"], mask), strict=True)
+    if "behaviour" in batch["feature_tensors"]:
+        items, told = (batch["feature_tensors"][name] for name in ("item_id", "behaviour"))
+        behaviours += zip(rows(items, batch["padding_mask"]), rows(told, batch["padding_mask"]), strict=True)
 
 parts = {}
 for part, loader in (("validate", data.val_dataloader()), ("test", data.test_dataloader())):
@@ -30,4 +33,4 @@ for part, loader in (("validate", data.val_dataloader()), ("test", data.test_dat
         histories = rows(batch["feature_tensors"]["item_id"], batch["padding_mask"])
         for user, history, wanted in zip(batch["query_id"].tolist(), histories, batch["ground_truth"], strict=True):
             parts[part][user] = [history, wanted[wanted >= 0].tolist()]
-report({"train": train, **parts})
+report({"train": train, "behaviours": behaviours, **parts})

@@ -1,9 +1,12 @@
 """Encoded sequences for RePlay."""
 
+import dataclasses
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.export.write_export import write_export
 
 
@@ -41,6 +44,19 @@ def test_the_loader_knows_what_is_held_out(make_run, tmp_path, hold_out, held_ou
     readme = (tmp_path / "out" / "README.md").read_text()
     assert ("trainer.test(" in readme) == bool(hold_out)
     assert ("limit_val_batches=0" in readme) == (hold_out < 2)
+
+
+def test_behaviours_are_numbers_by_their_order(make_run, tmp_path):
+    kept = [(n, n, float(n != 2), "train") for n in range(4)] + [(8, 8, 1.0, "validation"), (9, 9, 1.0, "test")]
+    run = make_run({1: kept}, behaviours="bacaab")
+    run = dataclasses.replace(run, columns=InteractionColumns(behaviour="event", behaviours=("b", "a")))
+    write_export(run, "replay", str(tmp_path / "out"), ids=None, overwrite=False)
+    train, validation, test = (read(tmp_path / "out" / part) for part in ("train", "validation", "test"))
+    assert train["behaviour"] == [[0, 1, 1]]  # what weighs 0 is left out with its behaviour
+    assert validation["behaviour"] == [[0, 1, 1]]
+    assert test["behaviour"] == [[0, 1, 1, 1]]
+    assert "BEHAVIOURS = ['b', 'a', 'c']" in (tmp_path / "out" / "load.py").read_text()
+    assert "`behaviour`" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_users_without_anything_to_train_on_are_only_tested(make_run, tmp_path):
