@@ -28,7 +28,7 @@ from ..vectors.neighbours import find_lenders, mean_of, nearest_texts
 from ..vectors.plda import agreeing_vectors, fit_text_components
 from .augmentation import poorer_version
 from .checkpoints import SECONDS_BETWEEN, Checkpoint, Files
-from .expected_kinds import Mix, expect, tell_mix
+from .expected_kinds import expect, reference_of, tell_lean
 from .fit_alignment import AlignmentFit, fit_alignment
 from .fit_context import fit_context
 from .fit_head import calibrate_head, fit_head
@@ -227,7 +227,7 @@ def _train(
     )
     recommended, aligned, vectors = _learn_vectors(task, model, recommender, sequences, streams, workers)
     del recommender  # the table of all items, among other things
-    mix, detection = _learn_noise(task, model, vectors, sequences, streams, workers)
+    lean, detection = _learn_noise(task, model, vectors, sequences, streams, workers)
     metrics = {
         "users": len(everybody),
         **({"sampled_users": len(sequences)} if len(sequences) < len(everybody) else {}),
@@ -240,7 +240,7 @@ def _train(
         "collaborative_held_out_loss": recommended.held_out_loss,
         "alignment_epochs": aligned.epochs,
         "alignment_held_out_auroc": aligned.held_out_auroc,
-        "expected_noise": mix,
+        "noise_lean": lean,
         **before,
         **detection,
     }
@@ -314,8 +314,8 @@ def _learn_noise(
     sequences: Sequences,
     streams: list[np.random.SeedSequence],
     workers: int,
-) -> tuple[Mix, dict[str, float]]:
-    """Trains the head, and lets it expect the noise that the log shows. Returns which, and how well it detects."""
+) -> tuple[float, dict[str, float]]:
+    """Trains the head, and lets it expect the noise that the log shows. Returns its lean, and how well it detects."""
     log, training, part_of_user, taught = task.log, task.training, task.part_of_user, task.taught
     model.shortest_history.fill_(shortest_history(log))
 
@@ -341,18 +341,17 @@ def _learn_noise(
         task.keep.of("head"),
     )
 
-    def measure(mix: Mix) -> tuple[dict[str, float], np.ndarray]:
-        expect(model, log, mix)
+    def measure(lean: float) -> tuple[dict[str, float], np.ndarray]:
+        expect(model, log, lean)
         measured = calibrate_head(model, held_out)
         return measured, _measure_reference(model, log, vectors, part_of_user, streams[9], workers)
 
-    mix: Mix = "unknown"
-    detection, reference = measure(mix)
-    if model.head.trains and (mix := tell_mix(model, sequences, vectors, reference, workers)) != "unknown":
-        detection, reference = measure(mix)
-    # A kind that the log does not hold would lower the share that is estimated by the reference.
-    model.noise_reference.copy_(torch.from_numpy(reference[1 if mix == "single" else 0]))
-    return mix, detection
+    lean = 0.0
+    detection, references = measure(lean)
+    if model.head.trains and (lean := tell_lean(model, sequences, vectors, references, workers)):
+        detection, references = measure(lean)
+    model.noise_reference.copy_(torch.from_numpy(reference_of(references, lean)))
+    return lean, detection
 
 
 def _learn_interests(

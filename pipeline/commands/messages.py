@@ -96,11 +96,8 @@ def describe_coverage(coverage: "Coverage", encoder: str) -> list[str]:
     return [f"WARNING: the encoder {encoder} does not know the language of these texts ({told}); {advice}."]
 
 
-_EXPECTED_NOISE = {
-    "single": ["The log itself shows noise, mostly single items: that is what the model expects."],
-    "all": ["The log itself shows noise of all kinds: that is what the model expects."],
-}
-"""What is said of the log's own noise. If that does not show of which kinds it is, nothing."""
+_LEANING = 0.5
+"""From this lean on, either way, it is said which noise the log shows."""
 
 
 def describe_training(summary: "TrainSummary", output: str) -> str:
@@ -115,12 +112,19 @@ def describe_training(summary: "TrainSummary", output: str) -> str:
             *_without_text(summary.items_without_text),
             *describe_left_out(summary.skipped, summary.rejected, summary.notes),
             *describe_rules(summary.found),
-            *_EXPECTED_NOISE.get(metrics["expected_noise"], []),
+            *_expected_noise(metrics["noise_lean"]),
             f"On held-out users it tells inserted noise from the rest with AUROC {metrics['held_out_auroc']:.3f}.",
             *([] if summary.knows_noise else [_KNOWS_TOO_LITTLE]),
             _place("Model", output),
         ]
     )
+
+
+def _expected_noise(lean: float) -> list[str]:
+    if abs(lean) < _LEANING:
+        return []
+    kinds = ", mostly single items" if lean < 0 else " of all kinds"
+    return [f"The log itself shows noise{kinds}: that is what the model expects."]
 
 
 def _sampled(metrics: Mapping[str, Any]) -> list[str]:

@@ -11,44 +11,43 @@ from iadsr.models.noise.popularity import BUCKETS
 from iadsr.models.noise.score_counts import BINS, PLACES, REFERENCES
 from iadsr.models.noise.share import NoiseShare, NoShare
 from iadsr.models.training import expected_kinds
-from iadsr.models.training.expected_kinds import EXPECTED_SHARES, expect, tell_mix
+from iadsr.models.training.expected_kinds import EXPECTED_SHARES, expect, expected_shares, reference_of, tell_lean
 
 
-def test_each_mix_says_how_frequent_every_kind_is():
-    for shares in EXPECTED_SHARES.values():
+def test_each_lean_says_how_frequent_every_kind_is():
+    for lean, shares in EXPECTED_SHARES.items():
         assert tuple(shares) == NOISE_KINDS
         assert sum(shares.values()) == pytest.approx(1)
+        assert expected_shares(lean) == pytest.approx(list(shares.values()))
 
 
-@pytest.mark.parametrize("mix", EXPECTED_SHARES)
-def test_kinds_are_put_back_to_what_is_expected(mix):
+def test_shares_change_evenly_between_the_leans():
+    leans = np.linspace(-1, 1, 41)
+    shares = np.array([expected_shares(lean) for lean in leans])
+    assert shares.sum(1) == pytest.approx(1)
+    assert (np.diff(shares[:, 0]) < 0).all()
+    assert np.abs(np.diff(shares, axis=0)).max() < 0.015
+    odds = np.log(shares[:, 1] / shares[:, 0])
+    assert odds[30] == pytest.approx((odds[20] + odds[40]) / 2)
+
+
+@pytest.mark.parametrize("lean", [-1, -0.3, 0, 1])
+def test_kinds_are_put_back_to_what_is_expected(lean):
     kind = np.repeat(np.array([-1, 0, 1, 2], np.int8), [60, 20, 15, 5])  # no blocks were inserted
     log = NoisyLog(Sequences(np.zeros(100, np.int32), np.array([0, 100])), kind >= 0, None, kind)
     model = SimpleNamespace(head=SimpleNamespace(kind_shift=torch.zeros(len(NOISE_KINDS))))
-    expect(model, log, mix)  # type: ignore[arg-type]
+    expect(model, log, lean)  # type: ignore[arg-type]
     trained = np.array([0.5, 0.375, 0.125])
-    shares = np.array([EXPECTED_SHARES[mix][name] for name in NOISE_KINDS[:3]])
+    shares = expected_shares(lean)[:3]
     assert trained * model.head.kind_shift[:3].exp().numpy() == pytest.approx(shares / shares.sum(), rel=1e-5)
     assert model.head.kind_shift[3] == 0
 
 
-def share(estimate, lower):
-    return NoiseShare(estimate, lower, 1.0, (estimate, estimate))
+def share(estimate):
+    return NoiseShare(estimate, 0.9 * estimate, 1.1 * estimate, (estimate, estimate))
 
 
-@pytest.mark.parametrize(
-    ("of_all", "of_single", "mix"),
-    [
-        (share(0.15, 0.12), share(0.07, 0.06), "all"),
-        (share(0.10, 0.08), share(0.16, 0.14), "single"),
-        (share(0.10, 0.06), share(0.07, 0.05), "unknown"),  # either may be
-        (share(0.22, 0.19), share(0.18, 0.15), "unknown"),  # more, but not much more
-        (share(0.18, 0.16), share(0.15, 0.13), "unknown"),
-        (share(0.01, 0.009), share(0.001, 0.0), "unknown"),  # hardly any noise
-        (share(0.15, 0.12), NoShare("why"), "unknown"),
-    ],
-)
-def test_the_mix_that_explains_more_of_the_log_is_told(monkeypatch, of_all, of_single, mix):
+def lean_of(monkeypatch, of_all, of_single):
     log = Sequences(np.zeros(10, np.int32), np.array([0, 10]))
     nothing = Scores.none(10)
     references = np.stack([np.full((PLACES, BUCKETS, BINS), number) for number in range(REFERENCES)])
@@ -56,4 +55,39 @@ def test_the_mix_that_explains_more_of_the_log_is_told(monkeypatch, of_all, of_s
     monkeypatch.setattr(
         expected_kinds, "estimate_share", lambda reference, counts: (of_all, of_single)[int(reference.max())]
     )
-    assert tell_mix(None, log, None, references) == mix  # type: ignore[arg-type]
+    return tell_lean(None, log, None, references)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("of_all", "of_single", "lean"),
+    [
+        (share(0.15), share(0.07), 1),
+        (share(0.10), share(0.16), -1),
+        (share(0.15), share(0.15), -1),
+        (share(0.12), share(0.10), 0),
+        (share(0.12 * 1.2**0.25), share(0.10), pytest.approx(0.25)),
+        (share(0.10 * 1.2**0.25), share(0.10), pytest.approx(-0.75)),
+        (share(0.15), share(0.0), 1),
+        (share(0.0), share(0.15), -1),
+        (share(0.02), share(0.001), 0),  # hardly any noise
+        (share(0.03), share(0.001), pytest.approx(0.5)),
+        (share(0.0), share(0.0), 0),
+        (share(0.15), NoShare("why"), 0),
+    ],
+)
+def test_a_log_leans_to_the_mix_that_explains_more_of_it(monkeypatch, of_all, of_single, lean):
+    assert lean_of(monkeypatch, of_all, of_single) == lean
+
+
+def test_what_is_told_has_no_edge(monkeypatch):
+    leans = [lean_of(monkeypatch, share(0.1 * ratio), share(0.1)) for ratio in np.linspace(0.5, 2, 301)]
+    assert np.abs(np.diff(leans)).max() < 0.03
+    leans = [lean_of(monkeypatch, share(most), share(0)) for most in np.linspace(0, 0.1, 301)]
+    assert np.abs(np.diff(leans)).max() < 0.03
+
+
+def test_the_more_single_items_prevail_the_less_other_kinds_count_in_the_reference():
+    of_single = np.arange(PLACES * BUCKETS * BINS).reshape(PLACES, BUCKETS, BINS)
+    references = np.stack([of_single + 10, of_single])
+    for lean, others in ((-1, 0), (-0.5, 5), (-0.25, 8), (0, 10), (1, 10)):
+        assert np.array_equal(reference_of(references, lean), of_single + others)

@@ -280,14 +280,14 @@ def test_a_generator_on_a_gpu_is_not_seeded(monkeypatch):
     train_model(log, semantic, has_semantic, CONFIG, SHORT)
 
 
-@pytest.mark.parametrize("mix", ["single", "all"])
-def test_the_reference_holds_the_kinds_that_the_log_shows(monkeypatch, mix):
-    monkeypatch.setattr("iadsr.models.training.train_model.tell_mix", lambda *_: mix)
+@pytest.mark.parametrize("lean", [-1.0, -0.5, 1.0])
+def test_the_reference_holds_the_kinds_that_the_log_shows(monkeypatch, lean):
+    monkeypatch.setattr("iadsr.models.training.train_model.tell_lean", lambda *_: lean)
     kinds = {"run_share": 0.5, "text_share": 0.0, "block_share": 0.0}
     result = train_model(*clustered_log(1500), CONFIG, dataclasses.replace(SHORT, **kinds))
     share = result.model.noise_reference.sum().item() / result.metrics["inserted_interactions"]
-    assert result.metrics["expected_noise"] == mix
-    assert share == pytest.approx(SHORT.held_out_share * (0.5 if mix == "single" else 1), abs=0.03)
+    assert result.metrics["noise_lean"] == lean
+    assert share == pytest.approx(SHORT.held_out_share * (1 + min(lean, 0) / 2), abs=0.03)
 
 
 def test_some_users_are_a_sample_by_hash_of_those_asked_for_and_all_of_them_if_they_are_few():

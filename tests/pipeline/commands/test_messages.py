@@ -180,7 +180,7 @@ def test_a_template_says_that_nothing_has_run():
 
 @pytest.mark.parametrize(("items", "words"), [(0, ""), (1, "judged by behaviour alone: 1 item."), (2, ": 2 items.")])
 def test_training_tells_counts_and_detection(items, words):
-    metrics = {"interactions": 1000, "users": 1, "items": 20, "held_out_auroc": 0.87654, "expected_noise": "unknown"}
+    metrics = {"interactions": 1000, "users": 1, "items": 20, "held_out_auroc": 0.87654, "noise_lean": 0.1}
     text = describe_training(TrainSummary("model", metrics, {}, items), "model")
     assert "Trained on 1,000 interactions of 1 user with 20 items." in text
     assert "AUROC 0.877" in text
@@ -192,19 +192,19 @@ def test_training_tells_counts_and_detection(items, words):
     )
     assert "eft out" not in text
     assert "The log itself shows" not in text
-    for mix, words in (("single", "mostly single items"), ("all", "noise of all kinds")):
-        assert words in describe_training(TrainSummary("model", metrics | {"expected_noise": mix}, {}, 0), "model")
+    for lean, words in ((-0.5, "mostly single items"), (0.8, "noise of all kinds")):
+        assert words in describe_training(TrainSummary("model", metrics | {"noise_lean": lean}, {}, 0), "model")
 
 
 def test_training_tells_what_rules_took_from_the_model():
-    metrics = {"interactions": 1000, "users": 9, "items": 20, "held_out_auroc": 0.9, "expected_noise": "unknown"}
+    metrics = {"interactions": 1000, "users": 9, "items": 20, "held_out_auroc": 0.9, "noise_lean": 0.1}
     rules = RuleFindings("core", {"min_user_interactions": 5}, True, 30, 12)
     text = describe_training(TrainSummary("model", metrics, {}, 0, found=(rules,)), "model")
     assert text.splitlines()[1] == "Dropped interactions outside the core (core): 30 by 12 users."
 
 
 def test_training_tells_which_files_and_how_many_rows_it_did_without():
-    metrics = {"interactions": 1000, "users": 9, "items": 20, "held_out_auroc": 0.9, "expected_noise": "unknown"}
+    metrics = {"interactions": 1000, "users": 9, "items": 20, "held_out_auroc": 0.9, "noise_lean": 0.1}
     skipped = [SkippedFile(f"{n}.parquet", 10, None, "FILE-READ", f"Cannot read {n}\n.parquet") for n in "ab"]
     text = describe_training(
         TrainSummary("model", metrics, {"null user_id": 2, "empty item_id": 1}, 0, tuple(skipped)), "model"
