@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from ..core.windows import Windows, batches
@@ -97,7 +96,7 @@ def run_epoch(
     batch_positions: int,
     generator: np.random.Generator,
     optimiser: torch.optim.Optimizer,
-    loss_of: Callable[[np.ndarray, np.ndarray, np.ndarray], Tensor],
+    learn: Callable[[np.ndarray, np.ndarray, np.ndarray], float],
     report: Callable[[float], None],
 ) -> float:
     """Takes one step of the optimiser for each batch of windows.
@@ -107,7 +106,7 @@ def run_epoch(
         batch_positions: Most padded positions per batch.
         generator: Shuffles the batches.
         optimiser: Holds the parameters that are trained.
-        loss_of: Computes the mean loss of a batch, as `batches` yields it.
+        learn: Computes the gradients of a batch, as `batches` yields it, and returns its mean loss.
         report: Called after each batch with the fraction of the windows that is done.
 
     Returns:
@@ -115,11 +114,10 @@ def run_epoch(
     """
     done, total = 0, 0.0
     for chosen, index, mask in batches(windows, batch_positions, generator):
-        loss = loss_of(chosen, index, mask)
         optimiser.zero_grad()
-        loss.backward()
+        loss = learn(chosen, index, mask)
         optimiser.step()
         done += len(chosen)
-        total += loss.item() * len(chosen)
+        total += loss * len(chosen)
         report(done / len(windows))
     return total / max(done, 1)

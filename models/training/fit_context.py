@@ -88,16 +88,14 @@ def fit_context(
             contexts[judged], vectors[judged], negatives, targets, torch.from_numpy(items), training.temperature
         )
 
+    def learn(chosen: np.ndarray, index: np.ndarray, mask: np.ndarray) -> float:
+        loss = loss_of(windows, chosen, index, mask, draw())
+        loss.backward()
+        return loss.item()
+
     def run(epoch: int) -> tuple[float, dict[str, float]]:
         model.context.train()
-        training_loss = run_epoch(
-            windows,
-            size,
-            generator,
-            optimiser,
-            lambda chosen, index, mask: loss_of(windows, chosen, index, mask, draw()),
-            lambda done: report(epoch, done, {}),
-        )
+        training_loss = run_epoch(windows, size, generator, optimiser, learn, lambda done: report(epoch, done, {}))
         model.context.eval()
         with torch.inference_mode():
             parts = [

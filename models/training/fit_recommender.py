@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from ..core.sequences import Sequences
 from ..core.windows import Windows, batches
 from ..detector.backbones import make_backbone, read_items
-from ..detector.dropout import seed_dropout
 from ..detector.model_config import IADSRConfig
+from .batch_parts import BatchParts, parts_of
 from .checkpoints import Checkpoint
 from .early_stopping import EarlyStopping
 from .epochs import run_epoch, run_epochs
@@ -56,6 +56,7 @@ def fit_recommender(
     stream: np.random.SeedSequence,
     report: Callable[[int, float, dict[str, float]], None],
     checkpoint: Checkpoint,
+    workers: int = 1,
 ) -> RecommenderFit:
     """Trains a recommender until the next-item loss of held-out users no longer falls.
 
@@ -69,26 +70,26 @@ def fit_recommender(
         stream: Seeds everything random.
         report: Called with the epoch (from 1), the fraction of it that is done, and measurements at its end.
         checkpoint: Keeps what was done.
+        workers: Threads, each of which computes a part of a batch.
     """
     batching, dropout = stream.spawn(2)
-    generator, dropping = np.random.default_rng(batching), seed_dropout(recommender, dropout)
+    generator = np.random.default_rng(batching)
     optimiser = torch.optim.Adam(recommender.parameters(), lr=training.learning_rate, fused=True)
     stopping = EarlyStopping(recommender, training.patience)
     # The same negatives at every measurement, so that epochs compare.
     measured_negatives = _draw(sequences, training.negatives, generator)
 
     def loss_of(
-        log: Sequences, index: np.ndarray, mask: np.ndarray, negatives: np.ndarray, ahead_share: float
+        part: Recommender, log: Sequences, index: np.ndarray, mask: np.ndarray, steps: np.ndarray, negatives: np.ndarray
     ) -> tuple[Tensor, int]:
         ids, real = torch.from_numpy(log.items[index].astype(np.int64)), torch.from_numpy(mask)
         follows = real[:, 1:]  # positions that have a later one
         others = torch.from_numpy(negatives)
         # Read once: each reading gives a gradient of the size of the whole table.
-        rows = recommender.table(torch.cat([ids.flatten(), others]))
+        rows = part.table(torch.cat([ids.flatten(), others]))
         vectors, of_others = rows.split([ids.numel(), len(others)])
-        context = recommender(vectors.view(*ids.shape, -1), real)[:, :-1][follows]  # [n, d]
-        wanted = torch.from_numpy(_target_steps(mask, ahead_share, generator))
-        wanted = (wanted + torch.arange(len(ids))[:, None] * ids.shape[1])[follows]  # [n]
+        context = part(vectors.view(*ids.shape, -1), real)[:, :-1][follows]  # [n, d]
+        wanted = (torch.from_numpy(steps) + torch.arange(len(ids))[:, None] * ids.shape[1])[follows]  # [n]
         targets = ids.flatten()[wanted]
         of_targets = vectors.index_select(0, wanted)
         loss = sampled_softmax(context, of_targets, of_others, targets, others, training.temperature)
@@ -98,37 +99,49 @@ def fit_recommender(
         recommender.eval()
         with torch.inference_mode():
             parts = [
-                loss_of(held_out_sequences, index, mask, measured_negatives, 0.0)
+                loss_of(recommender, held_out_sequences, index, mask, _next_steps(mask), measured_negatives)
                 for _, index, mask in batches(held_out, training.batch_positions)
             ]
         return sum(float(loss) * n for loss, n in parts) / max(sum(n for _, n in parts), 1)
 
-    def training_loss_of(chosen: np.ndarray, index: np.ndarray, mask: np.ndarray) -> Tensor:
+    def learn(chosen: np.ndarray, index: np.ndarray, mask: np.ndarray) -> float:
         negatives = _draw(sequences, training.negatives, generator)
-        return loss_of(sequences, index, mask, negatives, training.ahead_share)[0]
+        steps = _target_steps(mask, training.ahead_share, generator)
+        predicted = max(int(mask[:, 1:].sum()), 1)
+
+        def learn_part(part: Recommender, rows: slice) -> float:
+            loss, number = loss_of(part, sequences, index[rows], mask[rows], steps[rows], negatives)
+            loss = loss * (number / predicted)
+            loss.backward()
+            return loss.item()
+
+        losses = parts.run(learn_part, parts_of(len(mask)))
+        parts.add_gradients()
+        return sum(losses)
 
     def run(epoch: int) -> tuple[float, dict[str, float]]:
-        recommender.train()
+        parts.train()
         training_loss = run_epoch(
-            windows,
-            training.batch_positions,
-            generator,
-            optimiser,
-            training_loss_of,
-            lambda done: report(epoch, done, {}),
+            windows, training.batch_positions, generator, optimiser, learn, lambda done: report(epoch, done, {})
         )
         measured = held_out_loss()
         return measured, {"training_loss": training_loss, "held_out_loss": measured}
 
-    generators = [generator, *dropping]
-    run_epochs(training.collaborative_epochs, stopping, optimiser, run, report, checkpoint, generators)
+    with BatchParts(recommender, workers, dropout) as parts:
+        generators = [generator, *parts.generators]
+        run_epochs(training.collaborative_epochs, stopping, optimiser, run, report, checkpoint, generators)
     recommender.eval()
     return RecommenderFit(stopping.best_epoch, stopping.best)
 
 
+def _next_steps(mask: np.ndarray) -> np.ndarray:
+    """Returns the position after each position but the last, int64 [B, T - 1]."""
+    return np.tile(np.arange(1, mask.shape[1]), (len(mask), 1))
+
+
 def _target_steps(mask: np.ndarray, ahead_share: float, generator: np.random.Generator) -> np.ndarray:
     """Picks the later position that each position predicts, int64 [B, T - 1]: the next one, or a random one."""
-    following = np.arange(1, mask.shape[1])
+    following = _next_steps(mask)
     left = np.maximum(mask.sum(1, keepdims=True) - following, 1)  # [B, T - 1] later positions
     random_step = following + (generator.random(left.shape) * left).astype(np.int64)
     any_later = generator.random(left.shape) < ahead_share

@@ -143,7 +143,7 @@ def _matches(targets: np.ndarray, negatives: np.ndarray) -> tuple[Tensor, Tensor
     return torch.from_numpy(rows), torch.from_numpy(order[first[rows] + nth])
 
 
-def hard_gumbel_sigmoid(logits: Tensor, generator: np.random.Generator) -> Tensor:
+def hard_gumbel_sigmoid(logits: Tensor, uniform: Tensor) -> Tensor:
     """Draws 0 or 1, with P(1) = sigmoid(logit) exactly; gradients pass through (straight-through).
 
     The difference of two Gumbel variables is logistic. The published code adds only one of them, which gives
@@ -151,8 +151,8 @@ def hard_gumbel_sigmoid(logits: Tensor, generator: np.random.Generator) -> Tenso
 
     Args:
         logits: Any shape.
-        generator: Source of the noise.
+        uniform: The noise: numbers drawn evenly from [0, 1), of the same shape.
     """
-    uniform = torch.from_numpy(generator.random(tuple(logits.shape), np.float32)).clamp_(1e-6, 1 - 1e-6)
+    uniform = uniform.clamp(1e-6, 1 - 1e-6)
     soft = torch.sigmoid(logits + torch.log(uniform) - torch.log1p(-uniform))
     return (soft > 0.5).to(soft) + (soft - soft.detach())  # the bracket is exactly 0

@@ -292,7 +292,9 @@ def _learn_vectors(
         side = pool.submit(_learn_of_others, task, other, streams[7], max(workers - 1, 1)) if workers > 1 else None
         task.reporter.beside = side
         try:
-            recommended, collaborative, aligned = _learn_interests(task, model, recommender, sequences, streams[5:7])
+            recommended, collaborative, aligned = _learn_interests(
+                task, model, recommender, sequences, streams[5:7], workers
+            )
             co_occurrence, company = side.result() if side else _learn_of_others(task, other, streams[7], workers)
         except BaseException:
             task.reporter.stopped = True  # or the other thread would go on to its end
@@ -360,6 +362,7 @@ def _learn_interests(
     recommender: Recommender,
     sequences: Sequences,
     streams: list[np.random.SeedSequence],
+    workers: int,
 ) -> tuple[RecommenderFit, np.ndarray, AlignmentFit]:
     """Runs stage 1 and the alignment. Returns what came of both, and between them E_c, float32 [V, d]."""
     log, training, reporter = task.log, task.training, task.reporter
@@ -378,6 +381,7 @@ def _learn_interests(
         streams[0],
         reporter.of("collaborative", training.collaborative_epochs),
         task.keep.of("collaborative"),
+        workers,
     )
     model.backbone.load_state_dict(recommender.backbone.state_dict())
     model.predict.load_state_dict(recommender.predict.state_dict())
@@ -395,6 +399,7 @@ def _learn_interests(
         streams[1],
         reporter.of("alignment", training.alignment_epochs),
         task.keep.of("alignment"),
+        workers,
     )
     return recommended, collaborative, aligned
 

@@ -13,11 +13,13 @@ def test_an_epoch_steps_once_per_batch_and_tells_how_far_it_is():
     optimiser = torch.optim.SGD([weight], lr=0.5)
     seen, done = [], []
 
-    def loss_of(chosen, index, mask):
+    def learn(chosen, index, mask):
         seen.extend(index[mask].tolist())
-        return weight * len(chosen)  # its gradient is the number of windows
+        loss = weight * len(chosen)  # its gradient is the number of windows
+        loss.backward()
+        return loss.item()
 
-    loss = run_epoch(windows, 8, np.random.default_rng(0), optimiser, loss_of, done.append)
+    loss = run_epoch(windows, 8, np.random.default_rng(0), optimiser, learn, done.append)
     assert sorted(seen) == list(range(12))
     assert len(done) == 2  # batches of four windows and of two
     assert done[-1] == 1.0
