@@ -26,6 +26,11 @@ class Scores:
     """float32 [N] in [0, 1]: the probability that it is noise by itself, and not one of a run. Weights follow from it.
     0 where not scored."""
 
+    @property
+    def names_kind(self) -> np.ndarray:
+        """Which interactions look like another kind of noise than a single item, bool [N]."""
+        return self.sign >= len(SIMILARITIES)
+
     @classmethod
     def none(cls, number: int) -> "Scores":
         """Returns the scores of interactions of which none is scored yet."""

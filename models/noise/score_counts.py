@@ -23,8 +23,9 @@ them, so they may be free of noise when the rest of the log is not."""
 PLACES = 2
 """Number of places in a sequence: 0 is before its end, 1 is at its end."""
 
-REFERENCES = 2
-"""Number of mixtures of noise whose scores are known: all kinds that training inserts, and single items alone."""
+REFERENCES = 4
+"""Number of mixtures of noise whose scores are known: all kinds that training inserts; single items alone; and those
+of each that look like another kind than single items."""
 
 GROUPS = 32
 """Number of groups of users, by hash of the user id. Differences between groups show how certain an estimate is."""
@@ -70,6 +71,11 @@ def count_by_group(
     cells = PLACES * buckets
     counts = _count(noise_probability, group * cells + place * buckets + bucket, GROUPS * cells)
     return counts.reshape(GROUPS, PLACES, buckets, BINS)
+
+
+def count_all(noise_probability: np.ndarray) -> np.ndarray:
+    """Counts interactions by noise probability alone, float32 [n]. Returns int64 [BINS]."""
+    return _count(noise_probability, np.zeros(len(noise_probability), np.int64), 1)[0]
 
 
 def _count(noise_probability: np.ndarray, cell: np.ndarray, cells: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from ..detector.iadsr import IADSR
 from ..detector.scoring import Scores, score_sequences
 from ..noise.insertion import NOISE_KINDS, NoisyLog
 from ..noise.popularity import popularity_buckets
-from ..noise.score_counts import GROUPS, count_by_group, places
+from ..noise.score_counts import GROUPS, count_all, count_by_group, places
 from ..noise.share import NoiseShare, estimate_share
 from .noise_reference import GROUP_INTERACTIONS
 
@@ -33,9 +33,14 @@ MIN_TOLD_SHARE = 0.02
 """A log with less noise than this does not show of which kinds it is. One with twice as much shows it in full."""
 
 EVEN_RATIO = 1.2
-"""Where all kinds explain so many times the noise that single items do, the log leans to neither side. It is above 1
+"""Where all kinds explain so many times the noise that single items do, this speaks for neither side. It is above 1
 because people who share an account by nature, as a household does, make all kinds explain somewhat more even where all
-noise is single items. At 1 the log leans to single items in full, and at the square of it to all kinds."""
+noise is single items. At 1 it speaks for single items in full, and at the square of it for all kinds."""
+
+EVEN_LOOKS, LOOKS_RATIO = 0.2, 1.75
+"""Of the likeliest noise of a log, some looks like another kind than single items. 0 is as much of it as among single
+items, and 1 as much as among all that training inserts. At EVEN_LOOKS this speaks for neither side; at LOOKS_RATIO
+times as much, or as small a part of it, it speaks in full."""
 
 
 def expected_shares(lean: float) -> np.ndarray:
@@ -68,7 +73,10 @@ def expect(model: IADSR, log: NoisyLog, lean: float) -> None:
 def tell_lean(
     model: IADSR, sequences: Sequences, vectors: ItemVectors, references: np.ndarray, workers: int = 1
 ) -> float:
-    """Tells from the scores of a log which mix of noise explains more of it, from -1 (single items) to 1 (all kinds).
+    """Tells from the scores of a log which noise it holds, from -1 (single items) to 1 (all kinds).
+
+    All kinds are expected if both speak for them: they explain more of the log than single items do, and the likeliest
+    noise looks like them.
 
     Args:
         model: The trained and calibrated model.
@@ -79,16 +87,43 @@ def tell_lean(
     """
     scores = score_sequences(model, sequences, vectors, group_interactions=GROUP_INTERACTIONS, workers=workers)
     counts = count_log(sequences, scores)
-    of_all, of_single = (estimate_share(reference, counts) for reference in references)
+    of_all, of_single = (estimate_share(reference, counts) for reference in references[:2])
     if not isinstance(of_all, NoiseShare) or not isinstance(of_single, NoiseShare):
         return 0.0
     most = max(of_all.estimate, of_single.estimate)
     shown = np.clip(most / MIN_TOLD_SHARE - 1, 0, 1)
     if not shown:
         return 0.0
-    least = most / EVEN_RATIO**2  # a smaller one of the two says no more
-    ratio = max(of_all.estimate, least) / max(of_single.estimate, least)
-    return float(shown * np.clip(np.log(ratio) / np.log(EVEN_RATIO) - 1, -1, 1))
+    explained = _speaks(of_all.estimate, of_single.estimate * EVEN_RATIO, EVEN_RATIO)
+    looks = _speaks(_looks(scores, references, most / 2), EVEN_LOOKS, LOOKS_RATIO)
+    return float(shown * min(explained, looks))
+
+
+def _speaks(found: float, even: float, ratio: float) -> float:
+    """Returns -1 to 1: 0 if what is found is even, 1 if it is `ratio` times as much, -1 if it is as small a part."""
+    if found * ratio <= even:
+        return -1.0
+    return 1.0 if found >= even * ratio else float(np.log(found / even) / np.log(ratio))
+
+
+def _looks(scores: Scores, references: np.ndarray, share: float) -> float:
+    """Returns how much of the likeliest noise of a log looks like other kinds than single items, see EVEN_LOOKS.
+
+    Args:
+        scores: Of the log.
+        references: What inserted noise scores, int64 [REFERENCES, PLACES, BUCKETS, BINS].
+        share: Of the scored interactions, which are the likeliest noise.
+    """
+    log, other = (count_all(scores.noise_probability[of]) for of in (scores.scored, scores.scored & scores.names_kind))
+    beyond = np.cumsum(log[::-1])[::-1]  # how many have at least the probability of each bin
+    first = np.flatnonzero(beyond >= share * beyond[0])[-1]
+
+    def part(others: np.ndarray, of: np.ndarray) -> float:
+        return others[first:].sum() / max(of[first:].sum(), 1)
+
+    of_all, of_single, others_of_all, others_of_single = references.sum((1, 2))
+    least, most = part(others_of_single, of_single), part(others_of_all, of_all)
+    return (part(other, log) - least) / (most - least) if most > least else 0.0
 
 
 def reference_of(references: np.ndarray, lean: float) -> np.ndarray:
@@ -98,10 +133,10 @@ def reference_of(references: np.ndarray, lean: float) -> np.ndarray:
     leans to single items, the fewer of the others count.
 
     Args:
-        references: What all noise scores, and what single items score, int64 [REFERENCES, PLACES, BUCKETS, BINS].
+        references: What inserted noise scores, int64 [REFERENCES, PLACES, BUCKETS, BINS].
         lean: What is expected, see `expected_shares`.
     """
-    of_all, of_single = references
+    of_all, of_single = references[:2]
     return of_single + np.rint(min(1 + lean, 1) * (of_all - of_single)).astype(np.int64)
 
 

@@ -48,7 +48,8 @@ def measure_noise_reference(
         workers: Threads, each of which scores a fold.
 
     Returns:
-        int64 [REFERENCES, PLACES, BUCKETS, BINS], see `noise.share`: of all noise, and of single items alone.
+        int64 [REFERENCES, PLACES, BUCKETS, BINS], see `noise.share`: of all noise, of single items alone, and of those
+        of each that look like another kind.
     """
     items, inserted = log.sequences.items, log.inserted
     assert log.block is not None
@@ -67,6 +68,7 @@ def measure_noise_reference(
         scores = group_items.score(sequences)
         place, level = places(sequences.offsets), bucket[rows]
         counted = [wanted[rows] & scores.scored for wanted in (inserted, single)]
+        counted += [wanted & scores.names_kind for wanted in counted]
         return np.stack([count_scores(scores.noise_probability[of], place[of], level[of], BUCKETS) for of in counted])
 
     def jobs() -> Iterator[tuple[GroupItems, Sequences, np.ndarray, int]]:

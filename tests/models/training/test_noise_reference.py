@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from iadsr.models.core.sequences import Sequences
+from iadsr.models.detector.features import SIGNS
 from iadsr.models.detector.scoring import Scores
 from iadsr.models.noise.insertion import NOISE_KINDS, NoisyLog
 from iadsr.models.noise.popularity import BUCKETS
@@ -48,6 +49,7 @@ def test_each_insertion_is_scored_once_among_few_others(log, monkeypatch):
     noise, genuine = (log.inserted & asked).sum(), (~log.inserted & asked).sum()
     assert reference.shape == (REFERENCES, PLACES, BUCKETS, BINS)
     assert np.array_equal(reference[0], reference[1])  # all of it is single items
+    assert not reference[2:].any()  # and looks like them
     reference = reference[0]
     # All of it but what could not be judged, and each part of it with all genuine interactions.
     assert reference.sum() == noise - (log.inserted & asked & (log.sequences.items == 49)).sum()
@@ -73,7 +75,7 @@ def test_a_run_is_scored_as_a_whole(log, monkeypatch):
             np.full(n, 0.5, np.float32),
             np.zeros((n, 3), np.float32),
             np.ones(n, bool),
-            np.zeros(n, np.int8),
+            (SIGNS.index("run") * (np.arange(n) < n // 2)).astype(np.int8),
             np.zeros(n, np.float32),
         )
 
@@ -81,6 +83,8 @@ def test_a_run_is_scored_as_a_whole(log, monkeypatch):
     vectors = SimpleNamespace(has_semantic=np.ones(ITEMS, bool))
     everybody = np.ones(300, bool)
     reference = probing.measure_noise_reference(MODEL, noisy, vectors, everybody, np.random.default_rng(1))  # type: ignore[arg-type]
-    assert reference.sum((1, 2, 3)).tolist() == [900, 0]
+    found_in_all, found_in_single, like_others, like_others_in_single = reference.sum((1, 2, 3))
+    assert (found_in_all, found_in_single, like_others_in_single) == (900, 0, 0)
+    assert 300 < like_others < 600
     assert set(np.concatenate(found)) == {7, 10}
     assert ((np.array(found) == 10).sum(0) == 1).all()
