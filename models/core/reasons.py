@@ -160,8 +160,12 @@ REASONS = (
     Reason("null {column}", "rejected", "The column holds no value."),
     Reason("empty {column}", "rejected", "The column holds an empty text."),
     Reason("{column} beyond int64", "rejected", "The id is larger than the integers that embeddings can hold."),
-    Reason("{column} not a whole number", "rejected", "The id is a number with a fraction, or too large to be exact."),
-    Reason("{column} not UTF-8", "rejected", "The id is bytes that are no text in UTF-8."),
+    Reason(
+        "{column} not an exact whole number",
+        "rejected",
+        "The id is a number with a fraction, or too large to be exact.",
+    ),
+    Reason("{column} not UTF-8", "rejected", "The id or behaviour is bytes that are no text in UTF-8."),
     Reason(
         "nobody {column}",
         "rejected",

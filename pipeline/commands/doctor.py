@@ -32,7 +32,7 @@ from ...transforms.read.clock import SUB_SECOND, Clock, merge_facts, time_facts
 from ...transforms.read.input_plan import InputPlan, plan_input
 from ...transforms.read.log_source import LogSource
 from ...transforms.read.read_splits import read_split
-from ...transforms.read.rejected_rows import list_reasons
+from ...transforms.read.rejected_rows import list_reasons, refuse_too_many, way_on
 from ...transforms.read.time_checks import describe_times, refuse_wrong_order
 from ...transforms.rules.returns import taken_behaviours
 from ...transforms.rules.rule_options import RuleOptions
@@ -220,9 +220,14 @@ def _log(log: LogSource, options: DoctorOptions, out: list[InputPlan], first_row
             "None of the log's first rows can be used",
             code="DOCTOR-ROWS",
             found=list_reasons(reasons),
-            fix="correct the log or the columns named",
+            fix=way_on(reasons),
         )
-    return "\n".join([read, *(f"  note:     {note}" for note in plan.notes)])
+    notes = list(plan.notes)
+    try:
+        refuse_too_many(reasons, len(valid) + len(rejected), log.max_rejected)
+    except InputError as error:
+        notes.append(f"clean stops if as many rows of the whole log are unusable: {error.fix}")
+    return "\n".join([read, *(f"  note:     {note}" for note in notes)])
 
 
 def _times(log: LogSource, plan: InputPlan, out: list[Clock]) -> str:

@@ -30,7 +30,11 @@ def is_nobody(ids: pa.Array | pa.ChunkedArray) -> np.ndarray:
     Texts are compared without regard to case and to space around them. "0" names a user, as the integer does.
     """
     if is_string_type(ids.type):
-        plain = pc.ascii_lower(pc.utf8_trim_whitespace(ids))
+        try:
+            trimmed = pc.utf8_trim_whitespace(ids)
+        except pa.ArrowInvalid:  # in a carried column, text need not be UTF-8
+            trimmed = pc.ascii_trim_whitespace(ids)
+        plain = pc.ascii_lower(trimmed)
         found = pc.is_in(plain, value_set=pa.array(_NO_NAMES, plain.type))
         return one_chunk(pc.or_(found, ids.is_null())).to_numpy(zero_copy_only=False)
     if pa.types.is_integer(ids.type):

@@ -67,6 +67,9 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
     for name in filter(None, (columns.timestamp, columns.position)):
         place = plain.get_field_index(name)
         plain = plain.set(place, plain.field(place).with_type(number_type(plain.field(place).type)))
+    if columns.timestamp_format is not None and pa.types.is_integer(plain.field(columns.timestamp).type):
+        place = plain.get_field_index(columns.timestamp)  # a key of a date, such as 20260131, travels as text
+        plain = plain.set(place, plain.field(place).with_type(pa.string()))
     if columns.timestamp_unit is not None:
         place, before = plain.get_field_index(columns.timestamp), plain.field(columns.timestamp).type
         plain = plain.set(place, plain.field(place).with_type(_in_unit(before, columns.timestamp_unit)))

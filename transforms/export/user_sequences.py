@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...models.core.errors import ArtifactError
+from ...models.core.errors import ArtifactError, InputError, StoreError
 from ..contract.added_columns import SPLITS
 from ..contract.arrow_types import one_chunk
 from ..contract.columns import InteractionColumns
@@ -195,7 +195,9 @@ class FinishedRun:
                 if len(table) != rows:
                     raise ValueError(f"{len(table):,} users")
                 sequences = self._parse(table)
-            except (ValueError, KeyError, OSError, pa.ArrowException) as error:
+            except StoreError:
+                raise
+            except (InputError, ValueError, KeyError, OSError, pa.ArrowException) as error:
                 raise ArtifactError(
                     f"{name} in {self.path} has changed since it was written",
                     code="EXPORT-CHANGED",

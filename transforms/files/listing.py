@@ -45,7 +45,10 @@ def list_files(path: str) -> Listing:
         if not path:
             raise ValueError("the path is empty")
         is_glob = any(c in path for c in "*?[") and not exists(path)
-        found = (_list_here if is_local(path) else _list_remotely)(path, is_glob)
+        listing = _list_here if is_local(path) else _list_remotely
+        found = listing(path, is_glob)
+        if is_glob and not found.files and not path.endswith("/"):
+            found = listing(f"{path}/", is_glob)  # it may match folders alone
     except (*FAILURES, re.error) as error:
         raise cannot_list(path, error) from error
     if found.files or found.hidden:
@@ -112,12 +115,21 @@ def _walk(folder: str, spelled: str, deepest: int, hidden: list[str]) -> Iterato
             if _hidden_part(path, spelled) and (_hidden_part(f"{path}/", spelled) or not os.path.isdir(path)):
                 hidden.append(path)
                 continue
-            if os.path.islink(path):
-                os.stat(path)  # fails if the target is missing, for example a folder that is not mounted
+            if os.path.islink(path) and not os.path.exists(path):
+                raise _leads_nowhere(path)  # its target may lie in a folder that is not mounted
             if not os.path.isdir(path):
                 yield path
             elif path.count("/") < deepest:
                 pending.append((path, above | {real}))
+
+
+def _leads_nowhere(path: str) -> InputError:
+    return InputError(
+        f"The link {path} leads nowhere",
+        code="FILE-LINK",
+        found=f"no {os.path.realpath(path)}",
+        fix="delete the link, or mount what it leads to",
+    )
 
 
 def _describe(path: str) -> FileInfo:

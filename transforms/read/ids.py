@@ -33,7 +33,7 @@ def read_ids(column: pa.ChunkedArray, name: str) -> Ids:
     """Returns ids as strings or integers (see `id_type`), and which values are no ids.
 
     - Decimals without a fraction, and floats that are whole, become int64.
-    - Bytes become the text that they are in UTF-8.
+    - Bytes become the text that they are in UTF-8. Some programs write other text as if it were.
     - UUIDs become their usual text, in lower case with hyphens.
 
     Args:
@@ -42,8 +42,10 @@ def read_ids(column: pa.ChunkedArray, name: str) -> Ids:
     """
     data_type = column.type
     wanted = id_type(data_type)
-    if pa.types.is_integer(data_type) or is_string_type(data_type) or pa.types.is_null(data_type):
+    if pa.types.is_integer(data_type) or pa.types.is_null(data_type):
         return Ids(column, [])
+    if is_string_type(data_type):
+        return read_texts(column, name)
     assert wanted is not None
     if pa.types.is_decimal(data_type):
         low, high = (pa.scalar(bound).cast(pa.decimal128(19, 0)) for bound in (-(2**63), 2**63 - 1))
@@ -53,11 +55,25 @@ def read_ids(column: pa.ChunkedArray, name: str) -> Ids:
         column = pc.if_else(pc.is_nan(column), None, column)
         whole = pc.less_equal(pc.abs(column), pa.scalar(_EXACT[data_type.bit_width], pa.float64()).cast(data_type))
         whole = pc.and_(whole, pc.equal(column, pc.floor(column)))
-        return _where(column, whole, wanted, rejection_code("{column} not a whole number", name))
+        return _where(column, whole, wanted, rejection_code("{column} not an exact whole number", name))
     if isinstance(data_type, pa.BaseExtensionType) or data_type.equals(pa.binary(16)):
         texts = [None if value is None else _uuid_text(value) for value in column.to_pylist()]
         return Ids(pa.chunked_array([pa.array(texts, wanted)]), [])
-    return _decode(column, wanted, rejection_code("{column} not UTF-8", name))
+    return _decode(column, wanted, name)
+
+
+def read_texts(column: pa.ChunkedArray, name: str) -> Ids:
+    """Returns strings, and which of them are no text in UTF-8. Arrow and Parquet do not see to that.
+
+    Args:
+        column: A column of strings.
+        name: Its name, for the reason.
+    """
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return _decode(column, column.type, name)
+    return Ids(column, [])
 
 
 def _uuid_text(value: bytes | uuid.UUID) -> str:
@@ -72,7 +88,7 @@ def _where(column: pa.ChunkedArray, usable: pa.ChunkedArray, wanted: pa.DataType
     return Ids(pc.if_else(usable, column, None).cast(wanted), [(reason, bad)])
 
 
-def _decode(column: pa.ChunkedArray, wanted: pa.DataType, reason: str) -> Ids:
+def _decode(column: pa.ChunkedArray, wanted: pa.DataType, name: str) -> Ids:
     column = column.cast(pa.large_binary() if pa.types.is_large_string(wanted) else pa.binary())
     try:
         return Ids(column.cast(wanted), [])
@@ -80,7 +96,7 @@ def _decode(column: pa.ChunkedArray, wanted: pa.DataType, reason: str) -> Ids:
         pass
     bad = np.array([value is not None and not _is_utf8(value) for value in column.to_pylist()], bool)
     usable = pc.if_else(pa.array(~bad), column, None)
-    return Ids(usable.cast(wanted), [(reason, bad)])
+    return Ids(usable.cast(wanted), [(rejection_code("{column} not UTF-8", name), bad)])
 
 
 def _is_utf8(value: bytes) -> bool:

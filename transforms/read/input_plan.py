@@ -159,6 +159,7 @@ def plan_input(log: LogSource) -> InputPlan:
             found=f"{len(footers):,} Parquet file{'s' * (len(footers) != 1)} with 0 rows{bad_files}",
             expected="at least one interaction",
         )
+    _refuse_unknown(log.columns, {name for footer in footers for name in footer.names})
     schemas = {footer.info.path: footer.schema for footer in footers if footer.schema is not None}
     infos = tuple(footer.info for footer in footers)
     skipped.sort(key=lambda file: file.path)
@@ -179,6 +180,8 @@ class _Footer:
     info: FileInfo
     schema: pa.Schema | None
     """None if the file has no rows. Its types do not count then, because its writer could not know them."""
+    names: tuple[str, ...]
+    """All columns, also those that are not read."""
     groups: list[tuple[int, int]]
     """Rows and uncompressed bytes of each row group."""
     in_both: tuple[str, ...]
@@ -215,7 +218,19 @@ def _read_footer(info: FileInfo, columns: InteractionColumns, partitions: pa.Sch
         checked = check_file_schema(schema, columns, info.path) if footer.num_rows else None
         numbers = range(footer.num_row_groups)
         groups = [(footer.row_group(i).num_rows, footer.row_group(i).total_byte_size) for i in numbers]
-    return _Footer(info, checked, groups, in_both)
+    return _Footer(info, checked, tuple(schema.names), groups, in_both)
+
+
+def _refuse_unknown(columns: InteractionColumns, names: set[str]) -> None:
+    """Checks that each column to be left out is in a file. With a typing error, the column that is meant would stay."""
+    unknown = [] if columns.keeps_only else [name for name in columns.named_carried if name not in names]
+    if unknown:
+        raise InputError(
+            f"No file has the column {unknown[0]!r} that --columns leaves out",
+            code="LOG-LEFT-OUT",
+            found=f"columns {', '.join(sorted(names))}",
+            fix="correct --columns",
+        )
 
 
 def _describe_partitions(footers: list[_Footer], found: FoundFiles) -> list[str]:

@@ -28,9 +28,16 @@ def refuse_too_many(reasons: Counter[str], rows: int, max_rejected: float) -> No
             code="ROWS-REJECTED",
             found=f"{reasons.total():,} of {rows:,} rows ({reasons.total() / rows:.1%}): {list_reasons(reasons)}",
             expected=f"at most {max_rejected:.1%}",
-            fix="correct the log or the columns named, or raise --max-rejected; "
-            "`iadsr clean` lists the rows in the rejected/ folder of its output",
+            fix=f"{way_on(reasons)}; or raise --max-rejected. `iadsr clean` lists the rows in the rejected/ folder of "
+            "its output",
         )
+
+
+def way_on(reasons: Counter[str]) -> str:
+    """Says what may be wrong where rows cannot be used."""
+    if any(reason.startswith("unparsable ") for reason in reasons):
+        return "name the format of the times with --timestamp-format, or the right column with --timestamp-column"
+    return "correct the log, or name the right columns"
 
 
 def list_reasons(reasons: Counter[str]) -> str:

@@ -16,7 +16,7 @@ from ..contract.nobody import NOBODY, is_nobody
 from ..contract.output_schemas import REJECTED_SCHEMA
 from ..contract.python_values import to_json_rows
 from .forgotten import forgotten_users
-from .ids import read_ids
+from .ids import read_ids, read_texts
 from .timestamps import in_unit, parse_time
 
 UNREADABLE = rejection_code("unreadable")
@@ -45,7 +45,7 @@ def validate(
     4. The item id does not fit int64. Embeddings hold no larger ids.
     5. The timestamp is null, or cannot be read as a time.
     6. The position is null.
-    7. The behaviour is null or empty.
+    7. The behaviour is not UTF-8, null or empty.
 
     Args:
         table: Rows whose schema has passed `check_file_schema`.
@@ -76,6 +76,10 @@ def validate(
     if columns.position:
         problems += _nulls(rejection_code("null {column}", columns.position), table[columns.position])
     if columns.behaviour:
+        if is_string_type(table[columns.behaviour].type):
+            texts = read_texts(table[columns.behaviour], columns.behaviour)
+            problems += texts.problems
+            table = table.set_column(table.column_names.index(columns.behaviour), columns.behaviour, texts.values)
         problems += _nulls(rejection_code("null {column}", columns.behaviour), table[columns.behaviour])
         problems += _empty(rejection_code("empty {column}", columns.behaviour), table[columns.behaviour])
 

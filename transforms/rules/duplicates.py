@@ -9,12 +9,16 @@ import pyarrow.compute as pc
 
 from ..contract.nobody import is_nobody
 from ..read.clock import Clock
+from .returns import Returns, events_apart
 from .rule import Rule, RuleInput, shows_seconds
 
 
 @dataclasses.dataclass(frozen=True)
 class Duplicates(Rule):
-    """Takes each repetition of the same user, item, behaviour and time, and of the same event id. The first stays."""
+    """Takes each repetition of the same user, item, behaviour and time, and of the same event id. The first stays.
+
+    A cancellation is no repetition of the purchase.
+    """
 
     code: ClassVar[str] = "duplicate"
     mode: Literal["auto", "drop", "count"] = "auto"
@@ -22,6 +26,8 @@ class Duplicates(Rule):
     lines of one invoice."""
     event_column: str | None = None
     """Column of event ids. Two rows of a user with the same id are one event, whatever else they hold."""
+    returns: Returns | None = dataclasses.field(default=None, repr=False)
+    """What takes an interaction back."""
 
     def takes(self, clock: Clock) -> bool:
         """See `Rule`."""
@@ -32,7 +38,9 @@ class Duplicates(Rule):
         found = np.zeros(len(shard.rows), bool)
         # With a coarse clock, the event ids alone say what is certain.
         if self.event_column is None or self.mode != "auto" or shows_seconds(shard.clock):
-            found |= firsts_of_moments(shard.users, shard.time, shard.events) != np.arange(len(found))
+            found |= firsts_of_moments(shard.users, shard.time, events_apart(shard, self.returns)) != np.arange(
+                len(found)
+            )
         if self.event_column is not None:
             found |= _same_event(shard, self.event_column)
         return shard.spread(found)

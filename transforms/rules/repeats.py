@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ..read.clock import Clock
+from .returns import Returns, events_apart
 from .rule import Rule, RuleInput
 
 
@@ -13,7 +14,8 @@ from .rule import Rule, RuleInput
 class Repeats(Rule):
     """Takes an interaction with an item that the user interacted with just before. The first one stays.
 
-    With behaviours, only the same behaviour again is a repeat: to buy what one has just viewed is none.
+    With behaviours, only the same behaviour again is a repeat: to buy what one has just viewed is none. Nor is to
+    cancel what one has bought.
     """
 
     code: ClassVar[str] = "repeat"
@@ -22,6 +24,8 @@ class Repeats(Rule):
     """The user's last interaction with the same item is at most so long ago. 0 turns this half off."""
     in_a_row: bool = False
     """Whether to take the same item as in the user's previous interaction, however long ago that was."""
+    returns: Returns | None = dataclasses.field(default=None, repr=False)
+    """What takes an interaction back."""
 
     def takes(self, clock: Clock) -> bool:
         """See `Rule`."""
@@ -29,19 +33,19 @@ class Repeats(Rule):
 
     def find(self, shard: RuleInput) -> np.ndarray:
         """See `Rule`."""
-        users, items = shard.users, shard.events
+        users, items = shard.users, events_apart(shard, self.returns)
         found = np.zeros(len(items), bool)
         if self.in_a_row:
             found[1:] |= (users[1:] == users[:-1]) & (items[1:] == items[:-1])
         # Where the clock is coarser than the window, nothing is known about what lies within it.
         fine = shard.clock.resolution is not None and shard.clock.resolution <= self.within_seconds
         if self.within_seconds > 0 and fine:
-            found |= self._soon_after(shard)
+            found |= self._soon_after(shard, items)
         return shard.spread(found)
 
-    def _soon_after(self, shard: RuleInput) -> np.ndarray:
+    def _soon_after(self, shard: RuleInput, items: np.ndarray) -> np.ndarray:
         """Returns which open interactions follow one with the same item within the window, bool [n]."""
-        users, items, seconds = shard.users, shard.events, shard.seconds
+        users, seconds = shard.users, shard.seconds
         found = np.zeros(len(items), bool)
         # Only interactions with another one of the same user soon before them can be repeats. Most are not.
         near = (users[1:] == users[:-1]) & (np.diff(seconds) <= self.within_seconds)

@@ -46,6 +46,19 @@ class Returns(Rule):
         return shard.spread(found)
 
 
+def events_apart(shard: RuleInput, returns: Returns | None) -> np.ndarray:
+    """Returns what each open interaction is, int [n]: as `events`, but what takes an interaction back is another thing.
+
+    Args:
+        shard: The interactions.
+        returns: Says what takes one back; None: nothing does.
+    """
+    if returns is None:
+        return shard.events
+    back = occurs_in(shard.column(returns.column), tuple(taken_behaviours(returns.values, shard.columns)))
+    return shard.events.astype(np.int64) * 2 + back
+
+
 def taken_behaviours(values: tuple[str, ...], columns: InteractionColumns) -> dict[str, str | None]:
     """Returns what each event takes back: a behaviour, or None for any.
 

@@ -113,18 +113,21 @@ def make_rules(options: RuleOptions, item_column: str, item_type: pa.DataType) -
         UsageError: A time is none, or nothing lies between two of them.
         InputError: A file of ids or the catalogue cannot be used.
     """
+    returns = None
+    if options.returned_column is not None and options.returned_values is not None:
+        returns = Returns(options.returned_column, options.returned_values)
     rules: list[Rule] = [NobodyUsers(options.nobody)]
     named, catalogue = read_non_items(options, item_column, item_type)
     if options.non_items is not None or options.catalogue is not None:
         rules.append(NonItems(named, catalogue))
     rules += [
-        Duplicates(options.duplicates, options.event_column),
+        Duplicates(options.duplicates, options.event_column, returns),
         # Before rules that thin out what a machine does, and with it the machine's pace.
         Machines(options.machines, options.machine_pace, options.machine_per_day),
-        Repeats(options.repeats, options.repeat_seconds, options.repeat_in_a_row),
+        Repeats(options.repeats, options.repeat_seconds, options.repeat_in_a_row, returns),
     ]
-    if options.returned_column is not None and options.returned_values is not None:
-        rules.append(Returns(options.returned_column, options.returned_values))
+    if returns is not None:
+        rules.append(returns)
     if options.value_column is not None:
         rules.append(ValueBounds(options.value_column, options.min_value, options.max_value))
     rules += [

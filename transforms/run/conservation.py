@@ -6,7 +6,7 @@ from ...models.core.errors import ConservationError, InputError
 from ..contract.output_layout import INTERACTIONS, REJECTED, SEQUENCES, USERS
 from ..files.tables import WrittenFile
 from ..read.read_splits import SplitCounts
-from ..read.rejected_rows import list_reasons, refuse_too_many
+from ..read.rejected_rows import list_reasons, refuse_too_many, way_on
 from ..write.summary import Summary
 from .run_facts import RunFacts
 
@@ -55,8 +55,7 @@ def check_conservation(facts: RunFacts, counts: list[SplitCounts], summary: Summ
             "No row of the input could be used",
             code="ROWS-NONE",
             found=list_reasons(reasons),
-            fix="look at the rows in the rejected/ folder of the output; name the right columns, and write times that "
-            "are text as ISO 8601",
+            fix=f"look at the rows in the rejected/ folder of the output; {way_on(reasons)}",
         )
     for path, kept, dropped in zip(facts.rows_by_file, *summary.files.tolist(), strict=True):
         if kept + dropped != valid[path]:

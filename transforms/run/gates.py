@@ -14,6 +14,7 @@ import yaml
 
 from ...models.core.errors import InputError
 from ...models.core.plain_yaml import load_plain_yaml
+from ...models.core.reasons import is_requested
 from ..files.storage import read_bytes
 from .manifest import Manifest
 
@@ -185,6 +186,11 @@ def _drift(run: Manifest, earlier: Manifest | None) -> float | None:
     return population_stability(now, before) if now and before else None
 
 
+def _unusable(run: Manifest) -> int:
+    """Returns how many rows were rejected that no option asks to reject."""
+    return run.rows.rejected - sum(rows for reason, rows in run.reasons.rejected.items() if is_requested(reason))
+
+
 GATES = (
     Gate("rows_change", "change of rows read, up or down", Bounds(0.3, 0.5), _change(lambda run: run.rows.read)),
     Gate("users_change", "change of users, up or down", Bounds(0.3, 0.5), _change(lambda run: run.users.total)),
@@ -192,7 +198,7 @@ GATES = (
         "rejected_rows",
         "share of rows that cannot be used",
         Bounds(0.01, 0.05),
-        lambda run, _: run.rows.rejected / max(run.rows.read, 1),
+        lambda run, _: _unusable(run) / max(run.rows.read, 1),
     ),
     Gate(
         "noise_share",

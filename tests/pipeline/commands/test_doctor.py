@@ -83,12 +83,15 @@ def test_columns_that_clean_would_add_are_told_and_are_no_problem(tmp_path):
 
 
 def test_why_first_rows_are_unusable_is_told_and_it_is_a_problem_if_none_is_left(tmp_path):
-    log = pa.table({"user_id": ["a"] * 8 + [None] * 2, "item_id": ["x"] * 10, "timestamp": range(10)})
+    log = pa.table({"user_id": ["a"] * 18 + [None] * 2, "item_id": ["x"] * 20, "timestamp": range(20)})
     pq.write_table(log, tmp_path / "log.parquet")
     found = findings(interactions=str(tmp_path / "log.parquet"))["Log"]
     assert found.healthy
-    assert found.text.endswith("of the first 10 rows 2 unusable: null user_id (2 rows)")
-    pq.write_table(log.slice(8), tmp_path / "log.parquet")
+    assert found.text.endswith("of the first 20 rows 2 unusable: null user_id (2 rows)")
+    pq.write_table(log.slice(10), tmp_path / "log.parquet")
+    found = findings(interactions=str(tmp_path / "log.parquet"))["Log"]
+    assert "clean stops if as many rows of the whole log are unusable: correct the log" in found.text
+    pq.write_table(log.slice(18), tmp_path / "log.parquet")
     found = findings(interactions=str(tmp_path / "log.parquet"))["Log"]
     assert not found.healthy
     assert "DOCTOR-ROWS" in found.text

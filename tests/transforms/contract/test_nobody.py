@@ -12,6 +12,12 @@ def test_texts_that_programs_write_for_no_user_are_nobody(text):
     assert is_nobody(ids).tolist() == [True, False, False, False, True]
 
 
+def test_text_that_is_not_utf8_is_somebody():
+    values = pa.array([b"\xff", b" NULL ", b"u1", None], pa.binary())
+    ids = pa.Array.from_buffers(pa.string(), 4, values.buffers())
+    assert is_nobody(ids).tolist() == [False, True, False, True]
+
+
 def test_a_nil_uuid_is_nobody_and_another_is_not():
     nil = "00000000-0000-0000-0000-000000000000"
     ids = pa.array([nil, nil[:-1] + "1", f"{{{nil}}}"], pa.large_string())

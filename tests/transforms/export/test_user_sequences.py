@@ -2,6 +2,7 @@
 
 import datetime
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -95,6 +96,15 @@ def test_a_directory_without_a_manifest_is_no_finished_run(tmp_path):
     with pytest.raises(InputError) as error:
         FinishedRun.open(str(tmp_path))
     assert error.value.code == "OUTPUT-UNFINISHED"
+
+
+def test_a_file_that_is_gone_or_damaged_is_refused_as_a_changed_one(run):
+    path = Path(run.path) / "sequences" / "part-00000-of-00002.parquet"
+    path.write_bytes(path.read_bytes()[:-9])
+    for _ in range(2):
+        with pytest.raises(ArtifactError, match="EXPORT-CHANGED"):
+            list(run.sequences())
+        path.unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("change", [lambda table: table.slice(1), lambda table: table.drop_columns(["splits"])])

@@ -63,9 +63,10 @@ def test_links_are_followed_and_each_file_is_listed_once_by_its_own_name(tmp_pat
 def test_a_link_that_leads_nowhere_and_a_folder_that_cannot_be_read_are_errors(tmp_path, monkeypatch):
     touch(tmp_path / "a.parquet")
     (tmp_path / "day=1").symlink_to(tmp_path / "gone")
-    with pytest.raises(InputError, match=r"Cannot list") as error:
+    with pytest.raises(InputError, match="FILE-LINK") as error:
         list_files(str(tmp_path))
-    assert "day=1" in str(error.value)
+    assert f"{tmp_path / 'day=1'} leads nowhere" in str(error.value)
+    assert str(tmp_path / "gone") in str(error.value)
     (tmp_path / "day=1").unlink()
 
     def refuse(path):
@@ -74,6 +75,14 @@ def test_a_link_that_leads_nowhere_and_a_folder_that_cannot_be_read_are_errors(t
     monkeypatch.setattr(os, "listdir", refuse)
     with pytest.raises(InputError, match="Cannot list"):
         list_files(str(tmp_path))
+
+
+def test_a_glob_may_match_folders_alone(tmp_path):
+    names = ["l/day=1/a.parquet", "l/day=2/x/b.parquet", "l/other/c.parquet"]
+    for name in names:
+        touch(tmp_path / name)
+    assert paths(list_files(f"{tmp_path}/l/day=*")) == paths(list_files(f"{tmp_path}/l/day=*/"))
+    assert paths(list_files(f"{tmp_path}/l/day=*")) == [str(tmp_path / name) for name in names[:1]]
 
 
 def test_a_glob_passes_over_hidden_names_that_it_does_not_spell_out(tmp_path, store):

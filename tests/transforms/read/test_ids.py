@@ -6,6 +6,14 @@ import pytest
 
 from iadsr.transforms.read.ids import read_ids
 
+
+def broken_text(values, data_type=None):
+    """Returns strings of any bytes, as some programs write them."""
+    data_type = data_type or pa.string()
+    binary = pa.large_binary() if data_type == pa.large_string() else pa.binary()
+    return pa.Array.from_buffers(data_type, len(values), pa.array(values, binary).buffers())
+
+
 ONE = uuid.UUID("9d1f6c1e-26a5-4f0e-8a3c-000000000001")
 
 
@@ -20,12 +28,14 @@ ONE = uuid.UUID("9d1f6c1e-26a5-4f0e-8a3c-000000000001")
         (
             pa.array([1.5, 2.0**53, 2.0**54, float("inf")]),
             [None, 2**53, None, None],
-            {"user_id not a whole number": [0, 2, 3]},
+            {"user_id not an exact whole number": [0, 2, 3]},
         ),
-        (pa.array([2.0**24, 2.0**25], pa.float32()), [2**24, None], {"user_id not a whole number": [1]}),
+        (pa.array([2.0**24, 2.0**25], pa.float32()), [2**24, None], {"user_id not an exact whole number": [1]}),
         (pa.array([b"caf\xc3\xa9", None]), ["caf\u00e9", None], {}),
         (pa.array([b"caf\xe9", None, b"x"], pa.large_binary()), [None, None, "x"], {"user_id not UTF-8": [0]}),
         (pa.array([b"abc", None], pa.binary(3)), ["abc", None], {}),
+        (broken_text([b"caf\xe9", None, b"x"]), [None, None, "x"], {"user_id not UTF-8": [0]}),
+        (broken_text([b"x", b"\xff"], pa.large_string()), ["x", None], {"user_id not UTF-8": [1]}),
         (pa.array([ONE.bytes, None], pa.binary(16)), [str(ONE), None], {}),
         (pa.array([ONE.bytes, None], pa.uuid()), [str(ONE), None], {}),
     ],

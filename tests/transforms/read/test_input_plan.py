@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from iadsr.models.core.errors import InputError
+from iadsr.transforms.contract.columns import InteractionColumns
 from iadsr.transforms.read import input_plan
 from iadsr.transforms.read.input_plan import SHARD_BYTES, InputPlan, plan_input
 from iadsr.transforms.read.log_source import LogSource
@@ -29,6 +30,19 @@ def test_splits_cover_every_row_group_once(tmp_path, monkeypatch):
     assert [split.first_row for split in first] == [split.row_groups[0] * 100 for split in first]
     assert plan.splits[-1].file_first_row == 1000
     assert sum(split.rows for split in plan.splits) == 1050
+
+
+def test_a_column_to_leave_out_that_no_file_has_is_refused(tmp_path):
+    write(tmp_path / "a.parquet", 3)
+    pq.write_table(pq.read_table(tmp_path / "a.parquet").append_column("mail", pa.array("xyz")), tmp_path / "b.parquet")
+
+    def plan(*carried):
+        return plan_input(LogSource(str(tmp_path), InteractionColumns(carried=carried)))
+
+    assert plan("-mail").schema.names == plan("user_id").schema.names == ["user_id", "item_id", "timestamp"]
+    for carried in (("-mial",), ("-mail", "-mial")):
+        with pytest.raises(InputError, match="LOG-LEFT-OUT"):
+            plan(*carried)
 
 
 def test_a_log_without_rows_is_an_error_but_one_file_without_rows_is_not(tmp_path):

@@ -13,6 +13,7 @@ from iadsr.transforms.files.tables import write_table
 from iadsr.transforms.read.input_plan import plan_input
 from iadsr.transforms.read.log_source import LogSource
 from iadsr.transforms.read.read_splits import ReadSplits, check_unchanged, read_split
+from iadsr.transforms.read.timestamps import time_of
 
 COLUMNS = InteractionColumns()
 
@@ -46,6 +47,34 @@ def test_dictionary_columns_travel_as_their_values(tmp_path):
     valid, _ = read_split(plan.splits[0], COLUMNS, plan.schema)
     assert valid["country"].type == pa.string()
     assert valid["country"].to_pylist() == ["no"]
+
+
+def test_carried_text_that_is_not_utf8_is_carried(tmp_path):
+    broken = pa.Array.from_buffers(pa.string(), 2, pa.array([b"\xff", b"no"], pa.binary()).buffers())
+    table = pa.table({"user_id": ["a"] * 2, "item_id": ["x"] * 2, "timestamp": [1, 2]})
+    table = table.append_column("plain", broken).append_column("coded", broken.dictionary_encode())
+    pq.write_table(table, tmp_path / "log.parquet")
+    plan = plan_input(LogSource(str(tmp_path / "log.parquet"), COLUMNS))
+    valid, rejected = read_split(plan.splits[0], COLUMNS, plan.schema)
+    assert len(rejected) == 0
+    for name in ("plain", "coded"):
+        assert valid[name].cast(pa.binary()).to_pylist() == [b"\xff", b"no"]
+
+
+def test_integers_are_read_by_a_format_as_text(tmp_path):
+    columns = InteractionColumns(timestamp_format="%Y%m%d")
+    for name, days in (("a", [20240229, 20231231]), ("b", ["20240101", "20240132"])):
+        pq.write_table(
+            pa.table({"user_id": ["u"] * 2, "item_id": ["x"] * 2, "timestamp": days}), tmp_path / f"{name}.parquet"
+        )
+    plan = plan_input(LogSource(str(tmp_path), columns))
+    parts = [read_split(split, columns, plan.schema) for split in plan.splits]
+    assert [time_of(part.valid, columns).tolist() for part in parts] == [
+        [day * 86_400 * 10**9 for day in (19_782, 19_722)],
+        [19_723 * 86_400 * 10**9],
+    ]
+    assert parts[1].rejected["reason"].to_pylist() == ["unparsable timestamp"]
+    assert parts[0].valid["timestamp"].to_pylist() == ["20240229", "20231231"]
 
 
 def test_a_file_that_changed_after_the_plan_is_refused(log):

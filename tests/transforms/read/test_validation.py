@@ -105,6 +105,23 @@ def test_ids_of_other_types_are_read_and_what_is_none_is_rejected_with_its_reaso
     assert rejected["reason"].to_pylist() == ["user_id not UTF-8", "null user_id"]
 
 
+def test_strings_that_are_not_utf8_are_rejected():
+    def broken(*values):
+        return pa.Array.from_buffers(pa.string(), len(values), pa.array(values, pa.binary()).buffers())
+
+    table = log(
+        user_id=broken(b"a", b"\xff", b"c", b"d"),
+        item_id=broken(b"i", b"j", b"\xe9t\xe9", b"l"),
+        timestamp=[1, 2, 3, 4],
+        event=broken(b"view", b"view", b"view", b"\xff"),
+    )
+    valid, rejected = validate(table, InteractionColumns(behaviour="event", reject_users=("nobody",)), "log.parquet")
+    assert valid.select(["user_id", "item_id", "event"]).to_pylist() == [
+        {"user_id": "a", "item_id": "i", "event": "view"}
+    ]
+    assert rejected["reason"].to_pylist() == ["user_id not UTF-8", "item_id not UTF-8", "event not UTF-8"]
+
+
 def test_users_are_rejected_when_asked_for():
     users = ["nan", "u1", None, "", "u2", "-1", "robot"]
     table = pa.table({"user_id": users, "item_id": ["i"] * 7, "timestamp": [1] * 7})

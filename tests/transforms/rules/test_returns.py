@@ -1,11 +1,18 @@
+import dataclasses
+
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from iadsr.transforms.contract.columns import InteractionColumns
+from iadsr.transforms.rules.duplicates import Duplicates
+from iadsr.transforms.rules.repeats import Repeats
 from iadsr.transforms.rules.returns import Returns, taken_behaviours
 from iadsr.transforms.rules.rule import RuleInput
+from iadsr.transforms.rules.rule_options import RuleOptions
+from iadsr.transforms.rules.rule_set import make_rules
 
 from .conftest import BEHAVIOURS, COLUMNS, found, ordered_log
 
@@ -77,3 +84,24 @@ def test_an_event_need_not_name_the_only_behaviour_and_must_name_one_of_several(
     for event in ("return", "return=gift", "=buy"):
         with pytest.raises(ValueError, match=event):
             taken_behaviours((event,), BEHAVIOURS)
+
+
+CANCEL = Returns("kind", ("cancel",))
+
+
+@pytest.mark.parametrize("rule", [Duplicates(returns=CANCEL), Repeats("drop", returns=CANCEL)])
+def test_a_cancellation_repeats_nothing_but_another_cancellation(shard, rule):
+    events = [("a", 0, "buy"), ("a", 0, "cancel"), ("a", 0, "cancel"), ("b", 9, "buy"), ("b", 9, "buy")]
+    view = shard([("u", *event) for event in events], "kind")
+    kinds = view.ordered.table["kind"].to_pylist()
+    assert [kinds[row] for row in found(rule, view)] == ["cancel", "buy"]
+    assert [kinds[row] for row in found(dataclasses.replace(rule, returns=None), view)] == ["cancel", "cancel", "buy"]
+
+
+def test_what_is_cancelled_at_once_is_returned(shard):
+    view = shard([("u", "a", 0, "buy"), ("u", "a", 0, "cancel"), ("u", "b", 9, "buy")], "kind")
+    options = RuleOptions(returned_column="kind", returned_values=("cancel",), repeats="drop")
+    for rule in make_rules(options, "item_id", pa.string()).rules:
+        taken = rule.find(view)
+        assert np.flatnonzero(taken).tolist() == ([0, 1] if isinstance(rule, Returns) else []), rule
+        view = view.without(taken)

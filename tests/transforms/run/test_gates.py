@@ -54,6 +54,12 @@ def test_where_only_options_differ_there_is_no_drift_and_that_is_said(run):
         assert (level(checked, "score_drift"), checked.notes) == ("fail", ())
 
 
+def test_rows_that_are_rejected_on_request_do_not_count(run):
+    reasons = dataclasses.replace(run.reasons, rejected=run.reasons.rejected | {"forgotten user_id": 300})
+    rows = dataclasses.replace(run.rows, rejected=run.rows.rejected + 300)
+    assert value(check_gates(dataclasses.replace(run, reasons=reasons, rows=rows), run), "rejected_rows") == 0.005
+
+
 def test_a_run_like_the_one_before_passes_every_gate(run):
     checked = check_gates(run, run)
     assert [gate.name for gate in checked.gates] == [gate.name for gate in GATES]
