@@ -173,6 +173,7 @@ def describe_cleaning(manifest: "Manifest | None", output: str) -> str:
             *manifest.notes,
             *_skipped(manifest.skipped_files, f"; see {MANIFEST}"),
             *_rejected(manifest.reasons.rejected, f"see {join(output, REJECTED)}"),
+            *_nobody_forgotten(manifest),
             *manifest.times.notes,
             *(
                 [f"Taken over from {taken.run}: the scores of {counted(taken.scored_users, 'user')}."]
@@ -184,6 +185,13 @@ def describe_cleaning(manifest: "Manifest | None", output: str) -> str:
             _place("Report", join(output, REPORT)),
         ]
     )
+
+
+def _nobody_forgotten(manifest: "Manifest") -> list[str]:
+    asked = manifest.options.get("columns", {}).get("forget") is not None
+    if not asked or any(reason.startswith("forgotten ") for reason in manifest.reasons.rejected):
+        return []
+    return ["WARNING: the log has no row of the users that --forget lists."]
 
 
 def _shared_accounts(users: int | None) -> list[str]:

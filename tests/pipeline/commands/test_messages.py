@@ -71,6 +71,15 @@ def test_a_plain_run_says_what_went_and_where_the_rest_lies():
     ]
 
 
+def test_a_list_of_users_to_forget_that_names_none_of_the_log_is_told():
+    warning = "WARNING: the log has no row of the users that --forget lists."
+    asked = {"columns": {"forget": "list.txt"}}
+    assert warning in describe_cleaning(manifest(options=asked), "out").splitlines()
+    done = {"rejected": {"forgotten user_id": 3}}
+    assert warning not in describe_cleaning(manifest(options=asked, reasons=done), "out")
+    assert warning not in describe_cleaning(manifest(options={"columns": {"forget": None}}), "out")
+
+
 def found(rule: str, drops: bool, interactions: int, users: int) -> dict:
     return {"rule": rule, "parameters": {"mode": "auto"}, "drops": drops, "interactions": interactions, "users": users}
 
