@@ -3,10 +3,16 @@
 You need this once the Clock of a log is known, before anything is learned or scored.
 """
 
+import numpy as np
+
 from ...models.core.errors import InputError
 from ..contract.columns import InteractionColumns
 from .clock import MIN_SHARE, Clock, Span, TimeFacts
-from .time_texts import UNITS
+from .time_texts import EARLIEST, LATEST, UNITS
+from .timestamps import decode_float
+
+_COARSE = {"minutes": 60, "hours": 3600, "days": 86_400}
+"""Units coarser than seconds in which some programs write times, in seconds."""
 
 
 def refuse_wrong_order(clock: Clock, columns: InteractionColumns) -> None:
@@ -30,6 +36,19 @@ def refuse_wrong_order(clock: Clock, columns: InteractionColumns) -> None:
             found="; ".join(f"{_rows(facts.spans[unit])} in {unit}, {_range(facts, unit)}" for unit in units),
             expected="one unit in the whole log: sorted like this, users are out of order",
             fix=f"convert the column, or have it converted with --timestamp-unit {units[-1]}",
+        )
+    coarse = _coarse_unit(facts) if units and others <= (1 - MIN_SHARE) * clock.rows else None
+    if coarse and facts.spans["small"].rows > (1 - MIN_SHARE) * clock.rows:
+        found = [f"{_rows(facts.spans['small'])} in {coarse} since 1970, it seems, {_plain_range(facts, 'small')}"]
+        found += [f"{_rows(facts.spans[unit])} in {unit}, {_range(facts, unit)}" for unit in units]
+        raise InputError(
+            f"Column {name!r} holds times in {_listed([coarse, *units])}",
+            code="TIME-COARSE",
+            found="; ".join(
+                [small, *(f"{_rows(facts.spans[unit])} in {unit}, {_range(facts, unit)}" for unit in units)]
+            ),
+            expected="one unit in the whole log: sorted like this, users are out of order",
+            fix="convert the column to one unit",
         )
     if facts.float32 and columns.position is None:
         raise InputError(
@@ -70,8 +89,7 @@ def describe_times(clock: Clock, columns: InteractionColumns) -> list[str]:
     if clock.unit is not None:
         for odd, what in (("small", "below any time since 1990"), ("other", "a time in no unit")):
             if odd in facts.spans and facts.unit is None:
-                ends = f"{_plain(facts, facts.spans[odd].first)} to {_plain(facts, facts.spans[odd].last)}"
-                told.append(f"{name} is a number {what} in {_rows(facts.spans[odd])} ({ends})")
+                told.append(f"{name} is a number {what} in {_rows(facts.spans[odd])} ({_plain_range(facts, odd)})")
     if facts.naive and facts.utc + facts.zoned:
         zone = columns.timezone or "UTC, as --timezone does not say otherwise"
         told.append(
@@ -86,6 +104,18 @@ def describe_times(clock: Clock, columns: InteractionColumns) -> list[str]:
     if facts.float32:
         told.append(f"{name} has been through float32 in {_counted(facts.float32)}: its times are minutes apart")
     return [f"{note}." for note in told]
+
+
+def _coarse_unit(facts: TimeFacts) -> str | None:
+    """Returns the unit coarser than seconds in which all small numbers would be times; None if there is none."""
+    if "small" not in facts.spans:
+        return None
+    ends = np.array([facts.spans["small"].first, facts.spans["small"].last])
+    first, last = decode_float(ends) if facts.kind == "float" else ends
+    for unit, seconds in _COARSE.items():
+        if first * seconds >= EARLIEST and last * seconds <= LATEST:
+            return unit
+    return None
 
 
 def _listed(names: list[str]) -> str:
@@ -108,6 +138,11 @@ def _range(facts: TimeFacts, unit: str | None) -> str:
     if unit and clock.unit:
         return f"{_plain(facts, clock.first)} to {_plain(facts, clock.last)} ({first} to {last})"
     return f"{first} to {last}"
+
+
+def _plain_range(facts: TimeFacts, span: str) -> str:
+    """Writes the first and the last number of a span as they are."""
+    return f"{_plain(facts, facts.spans[span].first)} to {_plain(facts, facts.spans[span].last)}"
 
 
 def _plain(facts: TimeFacts, time: int) -> str:

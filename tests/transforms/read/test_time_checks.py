@@ -55,6 +55,29 @@ def test_numbers_that_grow_from_zero_are_ranks_and_not_several_units():
     assert describe_times(clock, InteractionColumns()) == []
 
 
+@pytest.mark.parametrize(("unit", "seconds"), [("minutes", 60), ("hours", 3600), ("days", 86_400)])
+@pytest.mark.parametrize("as_float", [False, True])
+@pytest.mark.parametrize("coarse_rows", [1, 7, 30])
+def test_days_beside_seconds_are_refused(unit, seconds, as_float, coarse_rows):
+    coarse = [SECONDS[row % len(SECONDS)] // seconds + row for row in range(coarse_rows)]
+    kind = float if as_float else int
+    for log in ([*map(kind, SECONDS), *map(kind, coarse)],), (list(map(kind, SECONDS)), list(map(kind, coarse))):
+        with pytest.raises(InputError) as error:
+            refuse_wrong_order(clock_of(*log), InteractionColumns())
+        assert error.value.code == "TIME-COARSE"
+        assert f"{coarse_rows} row" in error.value.found
+        assert f"in {unit} since 1970" in error.value.found
+        assert f"{min(coarse)} to {max(coarse)};" in error.value.found
+
+
+def test_few_small_numbers_and_those_that_are_no_times_are_no_days():
+    for small in ([19_675], range(5, 5 + len(SECONDS)), [7_000, 19_675]):
+        few = [*SECONDS * 60, *small]
+        refuse_wrong_order(clock_of(few), InteractionColumns())
+    days = [second // 86_400 for second in SECONDS]
+    refuse_wrong_order(clock_of(days), InteractionColumns())
+
+
 def test_times_that_went_through_float32_need_a_position_column():
     rounded = np.array(SECONDS, np.float32)
     with pytest.raises(InputError, match="TIME-ROUNDED"):
