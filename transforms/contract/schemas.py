@@ -39,13 +39,16 @@ def check_file_schema(schema: pa.Schema, columns: InteractionColumns, path: str)
         )
     for name in columns.required:
         if name not in schema.names:
+            named = "name your columns with --user-column, --item-column, --timestamp-column, --position-column" + (
+                ", --behaviour-column" if columns.behaviour else ""
+            )
+            alike = next((other for other in schema.names if other.lower() == name.lower()), None)
             raise InputError(
                 f"{path} has no column {name!r}",
                 code="LOG-COLUMN",
                 found=f"columns {', '.join(schema.names)}",
                 expected=f"columns {', '.join(columns.required)}",
-                fix="name your columns with --user-column, --item-column, --timestamp-column, --position-column"
-                + (", --behaviour-column" if columns.behaviour else ""),
+                fix=f"write {name!r} in all files, or {alike!r} in all, and {named}: case counts" if alike else named,
             )
     if is_cleaned(schema.names):
         raise InputError(

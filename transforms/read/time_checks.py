@@ -44,9 +44,7 @@ def refuse_wrong_order(clock: Clock, columns: InteractionColumns) -> None:
         raise InputError(
             f"Column {name!r} holds times in {_listed([coarse, *units])}",
             code="TIME-COARSE",
-            found="; ".join(
-                [small, *(f"{_rows(facts.spans[unit])} in {unit}, {_range(facts, unit)}" for unit in units)]
-            ),
+            found="; ".join(found),
             expected="one unit in the whole log: sorted like this, users are out of order",
             fix="convert the column to one unit",
         )

@@ -242,3 +242,9 @@ def test_timestamps_can_be_written_in_a_unit_that_spark_reads():
     schema = check_file_schema(fine, columns, "a")
     assert schema.field("timestamp").type == pa.timestamp("us", "UTC")
     assert describe_schemas({"a": schema}, columns) == []
+
+
+def test_a_column_that_differs_in_case_alone_is_pointed_out():
+    schema = pa.schema([("USER_ID", pa.string()), ("item_id", pa.string()), ("timestamp", pa.int64())])
+    with pytest.raises(InputError, match=r"write 'user_id' in all files, or 'USER_ID' in all"):
+        check_file_schema(schema, COLUMNS, "f")
