@@ -30,13 +30,17 @@ class Listing:
     """Whether the path is that of a directory: all that it holds is listed."""
 
 
-def list_files(path: str) -> Listing:
+def list_files(path: str, expected: str = "a Parquet file, a directory that holds some, or a glob") -> Listing:
     """Lists the files of `path`: a file, all files of a directory at any depth, or those that match a glob.
 
     Names that start with a dot or an underscore are hidden, at any depth: they are temporary files and markers of other
     engines. A folder like `_day=2026-11-23` is not: it holds the values of a column. What the user wrote out is not
     hidden either: in a glob, only what follows the first wildcard can be. Links on this machine are followed. A file is
     listed once, however many links lead to it.
+
+    Args:
+        path: On this machine or in a store.
+        expected: What should be there, for the message if nothing is.
 
     Raises:
         InputError: Nothing is there, or the file system does not answer.
@@ -56,7 +60,7 @@ def list_files(path: str) -> Listing:
     raise InputError(
         f"No file found at {path}",
         code="FILE-NONE",
-        expected="a Parquet file, a directory that holds some, or a glob",
+        expected=expected,
         fix="check the spelling, and quote a glob so that the shell does not expand it",
     )
 

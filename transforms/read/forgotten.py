@@ -19,7 +19,7 @@ def forgotten_files(path: str | None) -> tuple[FileInfo, ...]:
     Raises:
         InputError: There is no such file, or the file system does not answer.
     """
-    return () if path is None else tuple(list_files(path).files)
+    return () if path is None else tuple(list_files(path, "a text file with one user id per line").files)
 
 
 def forgotten_users(path: str) -> pa.Array:

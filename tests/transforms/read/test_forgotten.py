@@ -61,3 +61,4 @@ def test_what_is_no_text_and_what_is_not_there_are_refused(tmp_path, content):
     with pytest.raises(InputError) as refused:
         forgotten_files(str(tmp_path / "none"))
     assert refused.value.code == "FILE-NONE"
+    assert refused.value.expected == "a text file with one user id per line"
