@@ -109,6 +109,8 @@ def _speaks(found: float, even: float, ratio: float) -> float:
 def _looks(scores: Scores, references: np.ndarray, share: float) -> float:
     """Returns how much of the likeliest noise of a log looks like other kinds than single items, see EVEN_LOOKS.
 
+    If what training inserts looks no more like them, as in a tiny log, it is infinite, and speaks against nothing.
+
     Args:
         scores: Of the log.
         references: What inserted noise scores, int64 [REFERENCES, PLACES, BUCKETS, BINS].
@@ -123,7 +125,7 @@ def _looks(scores: Scores, references: np.ndarray, share: float) -> float:
 
     of_all, of_single, others_of_all, others_of_single = references.sum((1, 2))
     least, most = part(others_of_single, of_single), part(others_of_all, of_all)
-    return (part(other, log) - least) / (most - least) if most > least else 0.0
+    return (part(other, log) - least) / (most - least) if most > least else np.inf
 
 
 def reference_of(references: np.ndarray, lean: float) -> np.ndarray:

@@ -110,6 +110,13 @@ def test_the_likeliest_noise_is_compared_with_what_training_inserts(monkeypatch,
     assert told[1] == pytest.approx(looks)
 
 
+def test_looks_say_nothing_if_inserted_noise_is_not_told_apart():
+    scores = Scores.none(100)
+    scores.scored[:] = True
+    references = np.ones((REFERENCES, PLACES, BUCKETS, BINS), np.int64)
+    assert expected_kinds._looks(scores, references, 0.1) == np.inf
+
+
 def test_what_is_told_has_no_edge(monkeypatch):
     leans = [lean_of(monkeypatch, share(0.1 * ratio), share(0.1)) for ratio in np.linspace(0.5, 2, 301)]
     assert np.abs(np.diff(leans)).max() < 0.03
