@@ -145,10 +145,9 @@ def _learn(
     together = [torch.cat(column).detach().requires_grad_() for column in columns]
     short = info_nce(together[0], together[1], temperature, torch.cat([part.items for part in done]))
     long = info_nce(together[2], together[3], temperature)
-    (short + long).backward()
     gradients = [
-        (torch.zeros_like(whole) if whole.grad is None else whole.grad).split([len(part.compared[n]) for part in done])
-        for n, whole in enumerate(together)
+        gradient.split([len(part.compared[n]) for part in done])
+        for n, gradient in enumerate(torch.autograd.grad(short + long, together, materialize_grads=True))
     ]
 
     def learn(model: IADSR, part: tuple[_Read, tuple[Tensor, ...]]) -> None:

@@ -28,23 +28,26 @@ def refuse_wrong_order(clock: Clock, columns: InteractionColumns) -> None:
     """
     facts, name = clock.facts, columns.timestamp
     units = [unit for unit in UNITS if unit in facts.spans]
-    others = facts.spans["other"].rows if "other" in facts.spans else 0
-    if len(units) > 1 and others <= (1 - MIN_SHARE) * clock.rows:  # numbers that grow from 0 pass through all units
+    few = (1 - MIN_SHARE) * clock.rows
+    are_times = (
+        "other" not in facts.spans or facts.spans["other"].rows <= few
+    )  # numbers that grow from 0 pass through all
+    by_unit = [f"{_rows(facts.spans[unit])} in {unit}, {_range(facts, unit)}" for unit in units]
+    if len(units) > 1 and are_times:
         raise InputError(
             f"Column {name!r} holds times in {_listed(units)}",
             code="TIME-UNITS",
-            found="; ".join(f"{_rows(facts.spans[unit])} in {unit}, {_range(facts, unit)}" for unit in units),
+            found="; ".join(by_unit),
             expected="one unit in the whole log: sorted like this, users are out of order",
             fix=f"convert the column, or have it converted with --timestamp-unit {units[-1]}",
         )
-    coarse = _coarse_unit(facts) if units and others <= (1 - MIN_SHARE) * clock.rows else None
-    if coarse and facts.spans["small"].rows > (1 - MIN_SHARE) * clock.rows:
-        found = [f"{_rows(facts.spans['small'])} in {coarse} since 1970, it seems, {_plain_range(facts, 'small')}"]
-        found += [f"{_rows(facts.spans[unit])} in {unit}, {_range(facts, unit)}" for unit in units]
+    coarse = _coarse_unit(facts) if units and are_times else None
+    if coarse and facts.spans["small"].rows > few:
+        small = f"{_rows(facts.spans['small'])} in {coarse} since 1970, it seems, {_plain_range(facts, 'small')}"
         raise InputError(
             f"Column {name!r} holds times in {_listed([coarse, *units])}",
             code="TIME-COARSE",
-            found="; ".join(found),
+            found="; ".join([small, *by_unit]),
             expected="one unit in the whole log: sorted like this, users are out of order",
             fix="convert the column to one unit",
         )

@@ -38,9 +38,8 @@ class Duplicates(Rule):
         found = np.zeros(len(shard.rows), bool)
         # With a coarse clock, the event ids alone say what is certain.
         if self.event_column is None or self.mode != "auto" or shows_seconds(shard.clock):
-            found |= firsts_of_moments(shard.users, shard.time, events_apart(shard, self.returns)) != np.arange(
-                len(found)
-            )
+            first = firsts_of_moments(shard.users, shard.time, events_apart(shard, self.returns))
+            found |= first != np.arange(len(found))
         if self.event_column is not None:
             found |= _same_event(shard, self.event_column)
         return shard.spread(found)
