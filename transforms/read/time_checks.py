@@ -29,9 +29,8 @@ def refuse_wrong_order(clock: Clock, columns: InteractionColumns) -> None:
     facts, name = clock.facts, columns.timestamp
     units = [unit for unit in UNITS if unit in facts.spans]
     few = (1 - MIN_SHARE) * clock.rows
-    are_times = (
-        "other" not in facts.spans or facts.spans["other"].rows <= few
-    )  # numbers that grow from 0 pass through all
+    # Numbers that grow from 0 pass through all units, and through what lies between them.
+    are_times = "other" not in facts.spans or facts.spans["other"].rows <= few
     by_unit = [f"{_rows(facts.spans[unit])} in {unit}, {_range(facts, unit)}" for unit in units]
     if len(units) > 1 and are_times:
         raise InputError(
